@@ -1,0 +1,36 @@
+"""What can go wrong, as a tree.
+
+    PopsError                 the base; a command exits with `exit_status`
+    ├── UsageError            the command or call itself is wrong (exit status 2)
+    ├── InputError            a picture or embedding file cannot be used
+    ├── WeightsError          a stack or operator is missing, cut short or does not fit
+    └── OutputError           a result cannot be written
+
+Every message is one line that names the file or setting, says what is wrong and what to do.
+"""
+
+__all__ = ["InputError", "OutputError", "PopsError", "UsageError", "WeightsError"]
+
+
+class PopsError(Exception):
+    """Base of every error that a user of pops can cause and mend."""
+
+    exit_status = 1
+
+
+class UsageError(PopsError):
+    """The command line or the call does not fit: unknown name, wrong number of inputs."""
+
+    exit_status = 2
+
+
+class InputError(PopsError):
+    """A picture or an embedding file is missing, broken, too large or of another stack."""
+
+
+class WeightsError(PopsError):
+    """A stack or an operator is missing, incomplete, or does not belong together."""
+
+
+class OutputError(PopsError):
+    """A result could not be written."""
