@@ -1,0 +1,101 @@
+"""The noise schedule of the prior: pure functions over a stack's scheduler_config.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pops.errors import UsageError, WeightsError
+
+__all__ = [
+    "Schedule",
+    "add_noise",
+    "betas",
+    "read_schedule",
+    "schedule_from_config",
+    "timesteps",
+]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How much noise every timestep adds, and where x0 is clipped."""
+
+    betas: Tensor = field(default_factory=lambda: betas())  # (T,) float32
+    clip_range: float | None = 5.0  # x0 is clamped to [-clip_range, clip_range]; None: never
+
+    @property
+    def train_timesteps(self) -> int:
+        return len(self.betas)
+
+    @cached_property
+    def alphas_cumprod(self) -> Tensor:
+        """(T,): the share of the clean embedding's variance that is left at every timestep."""
+        return torch.cumprod(1.0 - self.betas, dim=0)
+
+    def clip(self, x0: Tensor) -> Tensor:
+        return x0 if self.clip_range is None else x0.clamp(-self.clip_range, self.clip_range)
+
+
+def betas(train_timesteps: int = 1000) -> Tensor:
+    """The squared-cosine schedule (T,) float32, capped at 0.999.
+
+    Nichol and Dhariwal 2021 (arXiv 2102.09672), equation 17, with offset 0.008.
+    """
+
+    def alpha_bar(s: float) -> float:
+        return math.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    n = train_timesteps
+    steps = [min(1 - alpha_bar((i + 1) / n) / alpha_bar(i / n), 0.999) for i in range(n)]
+    return torch.tensor(steps, dtype=torch.float32)
+
+
+def timesteps(steps: int, train_timesteps: int = 1000) -> list[int]:
+    """`steps` timesteps from the noisiest to 0: round(i * (T - 1) / (steps - 1)), descending."""
+    if not 1 <= steps <= train_timesteps:
+        raise UsageError(f"steps must be between 1 and {train_timesteps}, not {steps}")
+    last = train_timesteps - 1
+    if steps == 1:
+        return [last]
+    ratio = last / (steps - 1)
+    return [round(i * ratio) for i in reversed(range(steps))]
+
+
+def add_noise(x0: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
+    """x_t = sqrt(a_t) x0 + sqrt(1 - a_t) noise, for x0 (N, D) and t (N,); DDPM, equation 4."""
+    a = schedule.alphas_cumprod.to(x0.device)[t].to(x0.dtype)[:, None]
+    return a.sqrt() * x0 + (1 - a).sqrt() * noise
+
+
+def schedule_from_config(config: Mapping[str, Any], source: str = "scheduler config") -> Schedule:
+    """A `Schedule` from the fields of an UnCLIPScheduler config; anything else is refused."""
+    known = {
+        "prediction_type": "sample",
+        "beta_schedule": "squaredcos_cap_v2",
+        "variance_type": "fixed_small_log",
+    }
+    for key, wanted in known.items():
+        found = config.get(key, "epsilon" if key == "prediction_type" else wanted)
+        if found != wanted:
+            raise WeightsError(f"{source}: {key} is {found!r}, but only {wanted!r} is supported")
+    clip = float(config.get("clip_sample_range", 1.0)) if config.get("clip_sample", True) else None
+    return Schedule(betas(int(config.get("num_train_timesteps", 1000))), clip)
+
+
+def read_schedule(folder: Path) -> Schedule:
+    """The schedule of a stack's `scheduler` folder; WeightsError if it cannot be read."""
+    path = folder / "scheduler_config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read as a scheduler config ({error})") from error
+    return schedule_from_config(config, str(path))
