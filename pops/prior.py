@@ -115,7 +115,9 @@ class Attention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(width, width), nn.Dropout(dropout)])
 
     def split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (N, heads, S, head dim)
+        n, length, width = x.shape
+        x = x.view(n, length, self.heads, width // self.heads)
+        return x.transpose(1, 2)  # (N, heads, S, head dim)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.split(self.to_q(x)), self.split(self.to_k(x)), self.split(self.to_v(x))
@@ -160,7 +162,8 @@ class Block(nn.Module):
         """One block over a whole sequence (N, S, width); also gives its keys and values."""
         q, k, v = self.attn1.project(self.norm1(x))
         x = x + self.attn1.attend(q, k, v, bias)
-        return x + self.ff(self.norm3(x)), k, v
+        x = x + self.ff(self.norm3(x))
+        return x, k, v
 
     def advance(self, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         """One block over the moving tokens (N, 3, width), given all keys that came before."""
@@ -168,7 +171,8 @@ class Block(nn.Module):
         keys[:, :, -MOVING:] = k
         values[:, :, -MOVING:] = v
         x = x + self.attn1.attend(q, keys, values, bias)
-        return x + self.ff(self.norm3(x))
+        x = x + self.ff(self.norm3(x))
+        return x
 
 
 class TimeEmbedding(nn.Module):

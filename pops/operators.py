@@ -1,0 +1,235 @@
+"""The operators: one table row each, and the folders and files their weights come in.
+
+The table costs nothing to import: torch is imported by the functions that read and write weights.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pops.errors import UsageError, WeightsError
+from pops.files import atomic_path, make_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "GARMENTS",
+    "OPERATORS",
+    "Operator",
+    "OperatorCard",
+    "check_state_dict",
+    "find_operator",
+    "load_operator",
+    "read_operator_card",
+    "read_state_dict",
+    "save_operator",
+]
+
+# Labels 1-10, 16 and 17 of ATR human parsing, in the order of their numbers.
+GARMENTS = (
+    "hat",
+    "hair",
+    "sunglasses",
+    "upper-clothes",
+    "skirt",
+    "pants",
+    "dress",
+    "belt",
+    "left-shoe",
+    "right-shoe",
+    "bag",
+    "scarf",
+)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator: what it takes, how strongly it is guided, how its inputs drop in training."""
+
+    name: str
+    inputs: tuple[str, ...]  # image slots, in token order
+    takes_text: bool = False
+    min_inputs: int | None = None  # None: every slot must be given (or dropped by name)
+    guidance: float = 1.0
+    drop_each: float = 0.0  # chance to drop each condition alone
+    drop_all: float = 0.0  # chance to drop all together
+    text_loss: float = 0.0  # weight of 1 - cos(prediction, text embedding), beside the MSE
+
+    def check_inputs(self, given: int, text: str | None) -> None:
+        """UsageError, naming the slots, unless that many inputs and that text fit."""
+        least = len(self.inputs) if self.min_inputs is None else self.min_inputs
+        if not least <= given <= len(self.inputs):
+            wanted = f"{least}" if least == len(self.inputs) else f"{least} to {len(self.inputs)}"
+            raise UsageError(
+                f"{self.name} takes {wanted} input{'s' * (wanted != '1')} "
+                f"({', '.join(self.inputs)}), not {given}"
+            )
+        if self.takes_text and text is None:
+            raise UsageError(f"{self.name} needs a text beside its {' and '.join(self.inputs)}")
+        if text is not None and not self.takes_text:
+            raise UsageError(f"{self.name} takes no text; its inputs are {', '.join(self.inputs)}")
+
+
+_TABLE = (
+    Operator("texturing", ("object", "texture"), guidance=8.0, drop_each=0.25),
+    Operator("union", ("first", "second"), guidance=8.0, drop_all=0.2),
+    Operator("scene", ("object", "background"), drop_all=0.1),
+    Operator("instruct", ("object",), takes_text=True, drop_all=0.2, text_loss=10.0),
+    Operator("clothes", GARMENTS, min_inputs=1, guidance=4.0, drop_all=0.2),
+)
+OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE}
+
+
+def find_operator(name: str) -> Operator:
+    """The operator of that name; UsageError with the nearest name otherwise."""
+    if name in OPERATORS:
+        return OPERATORS[name]
+    near = difflib.get_close_matches(name.lower(), OPERATORS, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(f"unknown operator {name!r}: {hint}the operators are {', '.join(OPERATORS)}")
+
+
+@dataclass(frozen=True)
+class OperatorCard:
+    """`operator.json`: which operator the weights are, of which stack, and how they were made."""
+
+    operator: Operator
+    stack: str
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def save_operator(folder: str | Path, card: OperatorCard, state: Mapping[str, Tensor]) -> Path:
+    """Write an operator folder: operator.json, prior.safetensors and README.md, a model card.
+
+    `state`: the prior's state dict; `clip_mean` and `clip_std` belong to the stack and are left
+    out. Each file appears whole or not at all, the weights last.
+    """
+    from safetensors.torch import save_file
+
+    folder = make_folder(folder)
+    row = {"operator": asdict(card.operator), "stack": card.stack, "training": card.training}
+    with atomic_path(folder / "operator.json") as part:
+        part.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+    with atomic_path(folder / "README.md") as part:
+        part.write_text(_model_card(card), encoding="utf-8")
+    own = {key: value.detach().contiguous().cpu() for key, value in _without_stats(state).items()}
+    with atomic_path(folder / "prior.safetensors") as part:
+        save_file(own, part, metadata={"format": "pt", "operator": card.operator.name})
+    return folder
+
+
+def load_operator(folder: str | Path) -> tuple[OperatorCard, dict[str, Tensor]]:
+    """The card and the state dict (without clip_mean, clip_std) of an operator folder."""
+    folder = Path(folder)
+    return read_operator_card(folder), read_state_dict(folder / "prior.safetensors")
+
+
+def read_operator_card(folder: str | Path) -> OperatorCard:
+    """`operator.json` of an operator folder; WeightsError if it is missing or does not fit."""
+    path = Path(folder) / "operator.json"
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+        values = dict(row["operator"])
+        unknown = sorted(set(values) - {f.name for f in fields(Operator)})
+        if unknown:
+            raise WeightsError(f"{path}: unknown field {unknown[0]!r}")
+        values["inputs"] = tuple(values["inputs"])
+        return OperatorCard(Operator(**values), str(row["stack"]), dict(row["training"]))
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} is missing: {path.parent} is no operator folder") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: cannot be read as an operator card ({error})") from error
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The prior's tensors in a .safetensors or a published .pth file, without clip statistics.
+
+    No code in the file can run. WeightsError if it is missing, cut short or holds anything but
+    tensors by name.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing: name an operator folder or a weights file")
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path}: refused, since it holds more than tensors or is no weights file"
+        ) from error
+    except (SafetensorError, OSError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path}: cut short or no weights file; fetch it again") from error
+    named = isinstance(state, Mapping) and all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    )
+    if not named:
+        raise WeightsError(f"{path}: holds no state dict (tensors by name)")
+    return _without_stats(state)
+
+
+def check_state_dict(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str
+) -> None:
+    """WeightsError with the keys named, unless keys and shapes are those of `expected`."""
+    missing = sorted(set(expected) - set(found))
+    extra = sorted(set(found) - set(expected))
+    shapes = [
+        f"{key} is {tuple(found[key].shape)}, not {tuple(expected[key].shape)}"
+        for key in sorted(set(expected) & set(found))
+        if found[key].shape != expected[key].shape
+    ]
+    faults = [
+        f"{len(keys)} {kind} ({', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''})"
+        for kind, keys in (("missing", missing), ("unknown", extra), ("of another shape", shapes))
+        if keys
+    ]
+    if faults:
+        raise WeightsError(f"{source}: weights do not fit this stack's prior: {'; '.join(faults)}")
+
+
+def _without_stats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if key not in ("clip_mean", "clip_std")}
+
+
+def _model_card(card: OperatorCard) -> str:
+    operator = card.operator
+    slots: Sequence[str] = [*operator.inputs, *(["text"] if operator.takes_text else [])]
+    lines = [
+        "---",
+        "library_name: pops",
+        "tags: [image-embeddings, diffusion-prior, pops]",
+        "---",
+        f"# {operator.name}",
+        "",
+        f"An operator of `pops` on the image embeddings of the `{card.stack}` stack: "
+        f"a diffusion prior that maps {', '.join(slots)} to one embedding.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| inputs | {', '.join(slots)} |",
+        f"| guidance | {operator.guidance:g} |",
+        f"| stack | {card.stack} |",
+        *(f"| {key} | {value} |" for key, value in card.training.items()),
+        "",
+        "```python",
+        "from pops import Engine",
+        "",
+        f'engine = Engine.load("{card.stack}")',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
