@@ -1,0 +1,99 @@
+"""Figures hold every picture and every letter of every caption."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageFont
+
+from pops.figures import Cell, grid, strips, wrap
+
+RED = Image.new("RGB", (64, 64), (220, 20, 30))
+BLUE = Image.new("RGB", (64, 64), (20, 30, 220))
+
+
+def ink(page: Image.Image) -> np.ndarray:
+    return np.asarray(page).min(axis=2) < 250
+
+
+def margins_are_clear(page: Image.Image, margin: int = 31) -> bool:
+    dark = ink(page)
+    edges = (dark[:margin], dark[-margin:], dark[:, :margin], dark[:, -margin:])
+    return not any(edge.any() for edge in edges)
+
+
+@given(st.text(st.sampled_from("abcW il_-./ "), max_size=200), st.integers(20, 224))
+def test_no_letter_is_lost_and_no_line_is_too_wide(text: str, width: int) -> None:
+    font = ImageFont.load_default(17)
+    lines = wrap(text, font, width)
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    assert all(font.getlength(line) <= width for line in lines)
+
+
+def test_lines_break_at_spaces_and_marks_before_inside_words() -> None:
+    font = ImageFont.load_default(13)
+    width = font.getlength("long_file_")
+    assert wrap("long_file_name", font, width) == ["long_file_", "name"]
+    assert wrap("two words", font, font.getlength("words ")) == ["two", "words"]
+
+
+@pytest.mark.parametrize("caption", ["W" * 120, "été 杯 — → ×", "a_b-c " * 40, ""])
+def test_a_caption_stays_inside_the_page(caption: str) -> None:
+    page = strips([[Cell(RED, caption, "object"), Cell(BLUE, caption, sign="plus")]], size=128)
+    assert margins_are_clear(page)
+    assert margins_are_clear(grid([[RED]], [caption], [caption], size=96))
+
+
+def test_a_longer_caption_makes_the_page_higher_not_wider() -> None:
+    short, long = (strips([[Cell(RED, "m" * n)]]) for n in (3, 300))
+    assert long.width == short.width
+    assert long.height > short.height
+
+
+def test_a_strip_shows_its_pictures_in_order() -> None:
+    page = strips([[Cell(RED, "a"), Cell(BLUE, "b", sign="plus")]], size=100)
+    assert page.getpixel((32 + 50, 32 + 50)) == (220, 20, 30)
+    assert page.getpixel((32 + 100 + 60 + 50, 32 + 50)) == (20, 30, 220)
+
+
+def test_a_sign_is_drawn_between_its_cells() -> None:
+    signed, plain = (
+        strips([[Cell(RED), Cell(RED, sign=sign), Cell(RED)]], 100) for sign in ("arrow", None)
+    )
+    between = np.s_[32:132, 32 + 100 : 32 + 160]
+    assert ink(signed)[between].any()
+    assert signed.width > plain.width
+
+
+@pytest.mark.parametrize("shape", [(64, 16), (16, 64), (1, 500), (2000, 1000)])
+def test_a_picture_keeps_its_shape(shape: tuple[int, int]) -> None:
+    page = strips([[Cell(Image.new("RGB", shape, (220, 20, 30)))]], size=160)
+    dark = ink(page)
+    height, width = dark.any(axis=1).sum(), dark.any(axis=0).sum()
+    assert max(height, width) == 160
+    assert abs(width / height - shape[0] / shape[1]) <= 0.1 * shape[0] / shape[1] or 1 in shape
+
+
+def test_a_small_picture_is_enlarged_without_blocks() -> None:
+    ramp = Image.linear_gradient("L").resize((64, 64))
+    column = np.asarray(strips([[Cell(ramp)]], size=256).convert("L"))[40:280, 160].astype(int)
+    assert np.abs(np.diff(column)).max() <= 3
+
+
+def test_an_input_left_out_has_an_empty_frame() -> None:
+    page = strips([[Cell(None, "texture")]], size=100)
+    assert page.getpixel((40, 60)) == (246, 246, 246)
+
+
+def test_a_grid_puts_every_picture_in_its_row_and_column() -> None:
+    heads = [Cell(RED, "a"), Cell(RED, "b")]
+    page = np.asarray(grid([[RED, BLUE], [BLUE, RED]], heads, heads, size=50))
+    blue = (page == (20, 30, 220)).all(axis=2)
+    across, down = page.shape[1] * 2 // 3, page.shape[0] * 5 // 8
+    assert blue[:down, across:].any() and blue[down:, :across].any()
+    assert not blue[:down, :across].any() and not blue[down:, across:].any()
+
+
+def test_a_figure_is_the_same_every_time() -> None:
+    rows = [[Cell(RED, "mug", "object"), Cell(None, sign="plus"), Cell(BLUE, sign="arrow")]]
+    assert strips(rows).tobytes() == strips(rows).tobytes()
