@@ -22,6 +22,10 @@ class Conditions:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def rows(self, index: Tensor) -> Conditions:
+        """The requests `index` (M,), in that order."""
+        return Conditions(self.tokens[index], self.mask[index])
+
 
 def condition_row(
     images: Sequence[Tensor | None], dim: int, text_hidden_states: Tensor | None = None

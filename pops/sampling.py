@@ -18,6 +18,7 @@ __all__ = [
     "SAMPLERS",
     "Denoiser",
     "Noise",
+    "OnStep",
     "Sampler",
     "find_sampler",
     "guide",

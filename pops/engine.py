@@ -1,0 +1,347 @@
+"""The engine: the one place where inputs, operators and renderers are put together."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pops.conditions import Conditions, condition_row, null_conditions, pack
+from pops.embeddings import EMBEDDING_SUFFIXES, Embeddings, load_embeddings
+from pops.errors import InputError, UsageError
+from pops.operators import Operator
+from pops.pictures import open_picture
+from pops.prior import ConditionCache, Prior
+from pops.render import Progress, Renderer, RenderSettings
+from pops.render.kandinsky import KandinskyRenderer
+from pops.sampling import Noise, OnStep, Sampler, find_sampler, guide, seeded_noise
+from pops.schedule import Schedule
+from pops.stacks import Stack, open_stack
+
+__all__ = ["DECODER_SEEDS", "PRIOR_SEEDS", "Engine", "Request", "Source"]
+
+Source = str | Path | Image.Image | Tensor | Embeddings  # one picture or one embedding
+Request = Sequence[Source | None]  # one source per slot; None drops the slot
+
+PRIOR_SEEDS = (18, 42)
+DECODER_SEEDS = (0, 1)
+OPENED = 32  # pictures held open at a time
+MOST_ROWS = 256  # samples in one batch of the prior
+RESIDENT_BYTES = 6 * 2**30  # operators kept loaded: one full-size one in float32, or two in half
+
+
+class Engine:
+    """Encodes, applies operators and renders, on one stack."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self._operators: OrderedDict[tuple[str, str], tuple[Operator, Prior]] = OrderedDict()
+
+    @classmethod
+    def load(
+        cls,
+        stack: str | Path = "pocket",
+        device: str = "auto",
+        dtype: str = "auto",
+        *,
+        prior: str | Path | None = None,
+        decoder: str | Path | None = None,
+        operators: str | Path | None = None,
+    ) -> Engine:
+        """An engine on a stack, named or in a folder. Models are loaded when first used.
+
+        `prior`, `decoder` and `operators`, folders or hub repositories, replace parts of it.
+
+        Raises:
+            UsageError: unknown stack, device or dtype.
+        """
+        return cls(
+            open_stack(
+                stack,
+                prior=prior,
+                decoder=decoder,
+                operators=operators,
+                device=device,
+                dtype=dtype,
+            )
+        )
+
+    @property
+    def dim(self) -> int:
+        """The length of an embedding of this stack."""
+        return self.stack.prior_config.embedding_dim
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """The stack's own decoder."""
+        stack = self.stack
+        negative = stack.image_encoder.zero_embed()
+        return KandinskyRenderer(stack.unet, stack.movq, stack.decoder_scheduler, negative)
+
+    def encode(self, sources: Sequence[Source], progress: Progress | None = None) -> Embeddings:
+        """Embeddings (N, D) of pictures, in order; those that are embeddings already are kept.
+
+        Each distinct source is opened and encoded once.
+
+        Raises:
+            InputError: a source is missing, damaged, or an embedding of another stack.
+        """
+        keys = [_source_key(source) for source in sources]
+        distinct = dict(zip(keys, sources, strict=True))
+        known = {key: self._given_embedding(source) for key, source in distinct.items()}
+        todo = [key for key, embedding in known.items() if embedding is None]
+        for start in range(0, len(todo), OPENED):
+            batch = todo[start : start + OPENED]
+            pictures = [open_picture(distinct[key]) for key in batch]  # type: ignore[arg-type]
+            known |= zip(batch, self.stack.image_encoder.encode(pictures), strict=True)
+            if progress is not None:
+                progress("encode", start + len(batch), len(todo))
+        rows = [torch.zeros(0, self.dim), *(known[key][None] for key in keys)]  # type: ignore[index]
+        return Embeddings(torch.cat(rows), self.stack.name, tuple(map(_name, sources)))
+
+    def apply(
+        self,
+        operator: str,
+        inputs: Sequence[Request],
+        *,
+        text: str | Sequence[str] | None = None,
+        seeds: Sequence[int] = PRIOR_SEEDS,
+        guidance: float | None = None,
+        steps: int = 25,
+        sampler: str = "ancestral",
+        weights: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> Embeddings:
+        """Every request with every seed: (len(inputs) * len(seeds), D), request-major.
+
+        `operator`: a name, or an operator folder. `inputs`: requests, each one source per slot,
+        None for a dropped one. `text`: one for all requests, or one each. `guidance`: the
+        operator's own unless given. `weights`: an operator folder or weights file in place of the
+        stack's own.
+
+        Raises:
+            UsageError: unknown operator or sampler, or inputs that do not fit its slots.
+            InputError: an input cannot be read.
+            WeightsError: the operator's or the stack's weights are missing or do not fit.
+        """
+        row = self.stack.operator_row(operator, weights)
+        texts = _texts(text, len(inputs))
+        for request, words in zip(inputs, texts, strict=True):
+            row.check_inputs(len(request), words)
+        sample = find_sampler(sampler)
+        _, prior = self.operator(operator, weights)
+        scale = row.guidance if guidance is None else guidance
+        rows = self._condition_rows(prior, inputs, texts, progress)
+        jobs = [(request, seed) for request in range(len(rows)) for seed in seeds]
+        made = [torch.zeros(0, self.dim)]
+        batches = [jobs[start : start + MOST_ROWS] for start in range(0, len(jobs), MOST_ROWS)]
+        for done, batch in enumerate(batches):
+            count = _step_counter(progress, row.name, done * steps, len(batches) * steps)
+            conditions, of_job = _pack_jobs(rows, [request for request, _ in batch])
+            cache = _prefixes(prior, conditions, of_job, guided=scale > 1)
+            noise = seeded_noise([seed for _, seed in batch], self.dim, self.stack.device)
+            made.append(
+                _sample(prior, cache, noise, scale, self.stack.schedule, steps, sample, count)
+            )
+        names = [
+            _expression(row.name, request, words)
+            for request, words in zip(inputs, texts, strict=True)
+        ]
+        return Embeddings(
+            torch.cat(made),
+            self.stack.name,
+            tuple(names[request] for request, _ in jobs),
+            tuple(seed for _, seed in jobs),
+            scale,
+        )
+
+    def mean(
+        self,
+        inputs: Sequence[tuple[Source, Source]],
+        weight: float = 0.5,
+        progress: Progress | None = None,
+    ) -> Embeddings:
+        """(1 - weight) a + weight b for every pair (a, b): the baseline beside the operators.
+
+        Normalisation is affine, so this is the mean in normalised space too.
+        """
+        flat = self.encode([source for pair in inputs for source in pair], progress).image_embeds
+        names = [f"mean({_name(a)}, {_name(b)}, {weight:g})" for a, b in inputs]
+        return Embeddings(flat[0::2].lerp(flat[1::2], weight), self.stack.name, tuple(names))
+
+    def render(
+        self,
+        embeddings: Embeddings,
+        *,
+        seeds: Sequence[int] = DECODER_SEEDS,
+        steps: int | None = None,
+        guidance: float | None = None,
+        size: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Image.Image]:
+        """Every embedding with every seed: len(embeddings) * len(seeds) pictures, embedding-major.
+
+        `steps`, `guidance` and `size` (pixels of a side) are the stack's own unless given.
+
+        Raises:
+            InputError: the embeddings are of another stack.
+            UsageError: the size does not fit the decoder.
+        """
+        self._check_stack(embeddings.image_embeds, embeddings.stack, "embeddings")
+        own = self.stack.render_settings
+        settings = RenderSettings(
+            own.steps if steps is None else steps,
+            own.guidance if guidance is None else guidance,
+            own.size if size is None else size,
+        )
+        rows = embeddings.image_embeds.repeat_interleave(len(seeds), dim=0)
+        return self.renderer.render(rows, list(seeds) * len(embeddings), settings, progress)
+
+    def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
+        """An operator's table row and prior, kept loaded while there is room for it."""
+        key = (name, str(weights))
+        if key not in self._operators:
+            self._operators[key] = self.stack.operator(name, weights)
+        self._operators.move_to_end(key)
+        while len(self._operators) > 1 and self._resident_bytes() > RESIDENT_BYTES:
+            self._operators.popitem(last=False)
+        return self._operators[key]
+
+    def _resident_bytes(self) -> int:
+        priors = [prior for _, prior in self._operators.values()]
+        return sum(p.nbytes for prior in priors for p in prior.parameters())
+
+    def _condition_rows(
+        self,
+        prior: Prior,
+        inputs: Sequence[Request],
+        texts: Sequence[str | None],
+        progress: Progress | None,
+    ) -> list[Tensor]:
+        """The condition tokens (k, D) of every request, on the CPU in float32."""
+        sources = [source for request in inputs for source in request if source is not None]
+        embeds = self.encode(sources, progress).image_embeds.to(prior.clip_mean.device)
+        tokens = iter(prior.normalise(embeds).cpu())
+        slots = [[None if s is None else next(tokens) for s in request] for request in inputs]
+        words = list(dict.fromkeys(text for text in texts if text is not None))
+        encoded = self.stack.text_encoder.encode(words) if words else []
+        hidden = {word: one.hidden_states for word, one in zip(words, encoded, strict=True)}
+        return [
+            condition_row(row, self.dim, None if text is None else hidden[text])
+            for row, text in zip(slots, texts, strict=True)
+        ]
+
+    def _given_embedding(self, source: Source) -> Tensor | None:
+        """The embedding (D,) that a source is or holds; None for a picture."""
+        if isinstance(source, Image.Image):
+            return None
+        if isinstance(source, str | Path):
+            if Path(source).suffix.lower() not in EMBEDDING_SUFFIXES:
+                return None
+            named, source = str(source), load_embeddings(source)
+        else:
+            named = "input"
+        if isinstance(source, Tensor):
+            source = Embeddings(source.detach().float().cpu().reshape(-1, source.shape[-1]))
+        if len(source) != 1:
+            raise InputError(f"{named} holds {len(source)} embeddings where one is wanted")
+        self._check_stack(source.image_embeds, source.stack, named)
+        return source.image_embeds[0]
+
+    def _check_stack(self, embeds: Tensor, stack: str | None, named: str) -> None:
+        if stack not in (None, self.stack.name) or embeds.shape[-1] != self.dim:
+            raise InputError(
+                f"{named}: {embeds.shape[-1]} numbers, of the stack {stack or 'unknown'}, but "
+                f"{self.stack.name} has embeddings of {self.dim}: encode the picture with this one"
+            )
+
+
+def _pack_jobs(rows: Sequence[Tensor], requests: Sequence[int]) -> tuple[Conditions, Tensor]:
+    """The distinct requests of a batch, packed, and for every job which of them is its own."""
+    distinct = list(dict.fromkeys(requests))
+    return pack([rows[i] for i in distinct]), torch.tensor([distinct.index(i) for i in requests])
+
+
+def _prefixes(
+    prior: Prior, conditions: Conditions, of_job: Tensor, *, guided: bool
+) -> ConditionCache:
+    """What every job's moving tokens attend to; with guidance, the unconditional jobs first.
+
+    Each distinct request is computed once, and so is each distinct unconditional one: all
+    requests with as many condition tokens share it.
+    """
+    index = of_job
+    if guided:
+        masks, kind = torch.unique(conditions.mask, dim=0, return_inverse=True)
+        example = torch.zeros(len(masks), dtype=torch.long)
+        example[kind] = torch.arange(len(conditions))
+        null = null_conditions(conditions.rows(example))
+        conditions = Conditions(
+            torch.cat([null.tokens, conditions.tokens]), torch.cat([null.mask, conditions.mask])
+        )
+        index = torch.cat([kind[of_job], len(masks) + of_job])
+    device = prior.clip_mean.device
+    return prior.condition(conditions.tokens.to(device), conditions.mask.to(device)).rows(index)
+
+
+@torch.inference_mode()
+def _sample(
+    prior: Prior,
+    cache: ConditionCache,
+    noise: Noise,
+    scale: float,
+    schedule: Schedule,
+    steps: int,
+    sample: Sampler,
+    on_step: OnStep | None,
+) -> Tensor:
+    """Un-normalised embeddings (N, D) float32 on the CPU."""
+
+    def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+        return prior.denoise(x_t, t, cache)
+
+    x0 = sample(guide(denoise, scale), noise, schedule, steps, on_step)
+    return prior.denormalise(x0).cpu()
+
+
+def _step_counter(progress: Progress | None, what: str, before: int, total: int) -> OnStep | None:
+    if progress is None:
+        return None
+    return lambda done, _: progress(what, before + done, total)
+
+
+def _texts(text: str | Sequence[str] | None, requests: int) -> list[str | None]:
+    if text is None or isinstance(text, str):
+        return [text] * requests
+    if len(text) != requests:
+        raise UsageError(f"{len(text)} texts for {requests} requests: give one, or one each")
+    return list(text)
+
+
+def _source_key(source: Source) -> object:
+    return os.path.abspath(source) if isinstance(source, str | Path) else id(source)
+
+
+def _name(source: Source | None) -> str:
+    """A source as it stands in an expression."""
+    if source is None:
+        return "_"
+    if isinstance(source, Embeddings) and len(source.expressions) == 1:
+        return source.expressions[0]
+    if isinstance(source, Embeddings | Tensor):
+        return "embedding"
+    path = source if isinstance(source, str | Path) else getattr(source, "filename", "")
+    return repr(str(path)) if path else "picture"
+
+
+def _expression(operator: str, request: Request, text: str | None) -> str:
+    arguments = [_name(source) for source in request]
+    if text is not None:
+        arguments.append(repr(text))
+    return f"{operator}({', '.join(arguments)})"

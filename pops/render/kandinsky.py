@@ -1,0 +1,165 @@
+"""The stack's own decoder: an image-conditioned UNet and its MoVQ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pops.errors import UsageError
+from pops.render import Progress, RenderSettings
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
+
+__all__ = ["KandinskyRenderer"]
+
+# Pixels in one batch: 8 pictures of 512 x 512 fit beside the full-size decoder.
+BATCH_PIXELS = 8 * 512 * 512
+MOST_IN_A_BATCH = 64
+
+
+class KandinskyRenderer:
+    """Renders as diffusers' KandinskyV22Pipeline does, with one generator for each picture.
+
+    `negative`: the embedding (1, D) that guidance leads away from.
+    """
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        movq: VQModel,
+        scheduler: DDPMScheduler,
+        negative: Tensor,
+    ) -> None:
+        self.unet = unet
+        self.movq = movq
+        self.scheduler = scheduler
+        self.negative = negative
+
+    def render(
+        self,
+        image_embeds: Tensor,
+        seeds: Sequence[int],
+        settings: RenderSettings,
+        progress: Progress | None = None,
+    ) -> list[Image.Image]:
+        """One picture for each embedding (N, D) and its seed."""
+        arrays = self.render_arrays(image_embeds, seeds, settings, progress)
+        return [Image.fromarray((array * 255).round().astype(np.uint8)) for array in arrays]
+
+    def render_arrays(
+        self,
+        image_embeds: Tensor,
+        seeds: Sequence[int],
+        settings: RenderSettings,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """The same as (N, size, size, 3) float32 in [0, 1].
+
+        Raises:
+            UsageError: the size does not fit the decoder's downsampling.
+        """
+        if len(seeds) != len(image_embeds):
+            raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
+        self._check(settings)
+        most = min(MOST_IN_A_BATCH, max(1, BATCH_PIXELS // settings.size**2))
+        starts = range(0, len(seeds), most)
+        pictures = []
+        for batch, start in enumerate(starts):
+            rows = slice(start, start + most)
+            latents = self._latents(
+                image_embeds[rows],
+                seeds[rows],
+                settings,
+                _Counter(progress, batch * settings.steps, len(starts) * settings.steps),
+            )
+            pictures.append(self._decode(latents))
+        if not pictures:
+            return np.zeros((0, settings.size, settings.size, 3), dtype=np.float32)
+        return np.concatenate(pictures)
+
+    @torch.inference_mode()
+    def _latents(
+        self,
+        image_embeds: Tensor,
+        seeds: Sequence[int],
+        settings: RenderSettings,
+        count: _Counter,
+    ) -> Tensor:
+        device, dtype = self.unet.device, self.unet.dtype
+        guided = settings.guidance > 1
+        condition = image_embeds.to(device, dtype)
+        if guided:
+            negative = self.negative.to(device, dtype).expand(len(seeds), -1)
+            condition = torch.cat([negative, condition])
+        # On the CPU, so that a seed means the same on every device.
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        side = settings.size // self._downsampling()
+        shape = (1, self.unet.config.in_channels, side, side)
+        x = torch.cat([torch.randn(shape, generator=g) for g in generators]).to(device)
+        self.scheduler.set_timesteps(settings.steps, device=device)
+        for t in self.scheduler.timesteps:
+            doubled = torch.cat([x, x]) if guided else x
+            output = self.unet(
+                doubled.to(dtype),
+                t,
+                encoder_hidden_states=None,
+                added_cond_kwargs={"image_embeds": condition},
+                return_dict=False,
+            )[0].float()
+            prediction = self._guide(output, settings.guidance) if guided else output
+            if not self._learns_variance():
+                prediction = prediction[:, : x.shape[1]]
+            x = self.scheduler.step(prediction, t, x, generator=generators, return_dict=False)[0]
+            count.advance()
+        return x
+
+    def _guide(self, output: Tensor, scale: float) -> Tensor:
+        """Guidance on the prediction alone; the variance beside it is the conditional one's."""
+        channels = self.unet.config.in_channels
+        uncond, cond = output.chunk(2)
+        guided = uncond[:, :channels] + scale * (cond[:, :channels] - uncond[:, :channels])
+        return torch.cat([guided, cond[:, channels:]], dim=1)
+
+    @torch.inference_mode()
+    def _decode(self, latents: Tensor) -> np.ndarray:
+        latents = latents.to(self.movq.dtype)
+        image = self.movq.decode(latents, force_not_quantize=True).sample
+        array: np.ndarray = (
+            (image.float() * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        )
+        return array
+
+    def _learns_variance(self) -> bool:
+        return self.scheduler.config.variance_type in ("learned", "learned_range")
+
+    def _downsampling(self) -> int:
+        return int(2 ** (len(self.movq.config.block_out_channels) - 1))
+
+    def _check(self, settings: RenderSettings) -> None:
+        # The UNet halves the latents too; diffusers rounds to the same multiple.
+        multiple = self._downsampling() ** 2
+        if settings.size < multiple or settings.size % multiple:
+            raise UsageError(
+                f"size must be a multiple of {multiple} for this decoder, not {settings.size}"
+            )
+        most = self.scheduler.config.num_train_timesteps
+        if not 1 <= settings.steps <= most:
+            raise UsageError(f"decoder steps must be between 1 and {most}, not {settings.steps}")
+
+
+class _Counter:
+    """Counts decoder steps over all batches of one call."""
+
+    def __init__(self, progress: Progress | None, done: int, total: int) -> None:
+        self.progress, self.done, self.total = progress, done, total
+
+    def advance(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress("render", self.done, self.total)

@@ -1,0 +1,324 @@
+"""Stacks: the frozen models of one embedding space, by name or by folder, loaded part by part.
+
+A stack is two folders in the layout of Kandinsky 2.2 and, where there are any, its operators:
+
+    prior/      image_encoder  image_processor  text_encoder  tokenizer  prior  scheduler
+    decoder/    unet  movq  scheduler  [render.json]
+    operators/  NAME/operator.json + prior.safetensors, or models/NAME/learned_prior.pth
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from pops.checkpoints import download, load_model, reading
+from pops.clip import ImageEncoder, TextEncoder
+from pops.errors import UsageError, WeightsError
+from pops.operators import (
+    Operator,
+    check_state_dict,
+    find_operator,
+    read_operator_card,
+    read_state_dict,
+)
+from pops.prior import Prior, PriorConfig, read_prior_config
+from pops.render import RenderSettings
+from pops.schedule import Schedule, read_schedule
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
+
+__all__ = ["STACKS", "Stack", "StackSpec", "choose_device", "choose_dtype", "open_stack"]
+
+WEIGHTS = Path(__file__).parent / "pocket" / "weights"
+PRIOR_WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+@dataclass(frozen=True)
+class StackSpec:
+    """Where a stack lives: each part a folder, or a hub repository with its download size."""
+
+    name: str
+    prior: str
+    decoder: str
+    operators: str
+    licence: str = ""
+    sizes: dict[str, str] = field(default_factory=dict)  # repository -> what a download weighs
+
+
+STACKS = {
+    spec.name: spec
+    for spec in (
+        StackSpec(
+            "pocket",
+            str(WEIGHTS / "prior"),
+            str(WEIGHTS / "decoder"),
+            str(WEIGHTS / "operators"),
+            "Apache-2.0",
+        ),
+        StackSpec(
+            "kandinsky-2.2",
+            "kandinsky-community/kandinsky-2-2-prior",
+            "kandinsky-community/kandinsky-2-2-decoder",
+            "pOpsPaper/operators",
+            "Apache-2.0 (Kandinsky 2.2), MIT (operators)",
+            {
+                "kandinsky-community/kandinsky-2-2-prior": "about 9.2 GB",
+                "kandinsky-community/kandinsky-2-2-decoder": "about 5.3 GB",
+                "pOpsPaper/operators": "about 4.1 GB an operator",
+            },
+        ),
+    )
+}
+
+
+def open_stack(
+    stack: str | Path = "pocket",
+    *,
+    prior: str | Path | None = None,
+    decoder: str | Path | None = None,
+    operators: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> Stack:
+    """A stack by name or by folder; `prior`, `decoder`, `operators` replace its parts.
+
+    Nothing is loaded yet. UsageError for an unknown stack, with the nearest name.
+    """
+    spec = _find_spec(stack)
+    where = choose_device(device)
+    return Stack(
+        StackSpec(
+            spec.name,
+            str(prior or spec.prior),
+            str(decoder or spec.decoder),
+            str(operators or spec.operators),
+            spec.licence,
+            spec.sizes,
+        ),
+        where,
+        choose_dtype(dtype, where),
+    )
+
+
+def _find_spec(stack: str | Path) -> StackSpec:
+    if str(stack) in STACKS:
+        return STACKS[str(stack)]
+    folder = Path(stack).expanduser()
+    if folder.is_dir():
+        if not (folder / "prior").is_dir():
+            raise WeightsError(f"{folder} is no stack: it has no folder named prior")
+        prior, decoder, operators = (str(folder / p) for p in ("prior", "decoder", "operators"))
+        return StackSpec(folder.resolve().name, prior, decoder, operators)
+    near = difflib.get_close_matches(str(stack), STACKS, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(
+        f"unknown stack {str(stack)!r}: {hint}name one of {', '.join(STACKS)}, or a folder"
+    )
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` is the first of cuda, mps, cpu that is here; UsageError for one that is not."""
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return torch.device(next((name for name, present in here.items() if present), "cpu"))
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device {device!r}: use auto, cpu, cuda or mps") from error
+    if not here.get(chosen.type, chosen.type == "cpu"):
+        raise UsageError(f"device {device!r} is not on this machine: use auto or cpu")
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto` is float32 on a CPU, else bfloat16 where the device has it, else float16."""
+    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype == "auto":
+        if device.type == "cpu":
+            return torch.float32
+        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if bf16 else torch.float16
+    if dtype not in names:
+        raise UsageError(f"unknown dtype {dtype!r}: use auto, {', '.join(names)}")
+    return names[dtype]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The parts of a stack, each loaded when first used. WeightsError where one is not whole."""
+
+    spec: StackSpec
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @cached_property
+    def prior_folder(self) -> Path:
+        return self._folder(self.spec.prior)
+
+    @cached_property
+    def decoder_folder(self) -> Path:
+        return self._folder(self.spec.decoder)
+
+    @cached_property
+    def prior_config(self) -> PriorConfig:
+        return read_prior_config(self.prior_folder / "prior")
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return read_schedule(self.prior_folder / "scheduler")
+
+    @cached_property
+    def render_settings(self) -> RenderSettings:
+        """The decoder's own `render.json`, or the published 50 steps, guidance 4, 512 pixels."""
+        path = self.decoder_folder / "render.json"
+        if not path.is_file():
+            return RenderSettings()
+        try:
+            return RenderSettings(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise WeightsError(f"{path}: cannot be read as render settings ({error})") from error
+
+    @cached_property
+    def image_encoder(self) -> ImageEncoder:
+        from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
+
+        model = self._model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
+        folder = self.prior_folder / "image_processor"
+        with reading(folder):
+            processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        return ImageEncoder(model, processor)
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+        model = self._model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
+        folder = self.prior_folder / "tokenizer"
+        with reading(folder):
+            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        return TextEncoder(model, tokenizer)
+
+    @cached_property
+    def unet(self) -> UNet2DConditionModel:
+        from diffusers import UNet2DConditionModel
+
+        return self._model(UNet2DConditionModel, self.decoder_folder / "unet")
+
+    @cached_property
+    def movq(self) -> VQModel:
+        from diffusers import VQModel
+
+        return self._model(VQModel, self.decoder_folder / "movq")
+
+    @cached_property
+    def decoder_scheduler(self) -> DDPMScheduler:
+        from diffusers import DDPMScheduler
+
+        folder = self.decoder_folder / "scheduler"
+        with reading(folder):
+            scheduler: DDPMScheduler = DDPMScheduler.from_pretrained(folder, local_files_only=True)
+        return scheduler
+
+    @cached_property
+    def clip_stats(self) -> dict[str, Tensor]:
+        """`clip_mean` and `clip_std` (1, D) float32, read from the base prior without the rest."""
+        path = self.prior_folder / "prior" / PRIOR_WEIGHTS
+        with reading(path), safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key).float() for key in ("clip_mean", "clip_std")}
+
+    def base_prior_state(self) -> dict[str, Tensor]:
+        """The base prior's tensors, where an operator's training can start."""
+        return read_state_dict(self.prior_folder / "prior" / PRIOR_WEIGHTS)
+
+    def operator_row(self, name: str, weights: str | Path | None = None) -> Operator:
+        """The row of an operator: that of its folder where it has one here, else the table's.
+
+        `name`: a row of the table, or an operator folder. `weights`: an operator folder or a
+        weights file to use in place of the stack's own. Loads and downloads nothing.
+        """
+        folder = _operator_folder(name) or _operator_folder(weights)
+        own = _operator_folder(Path(self.spec.operators) / name)
+        if folder is None and (weights is not None or own is None):
+            return find_operator(name)
+        card = read_operator_card(folder or own or "")
+        if card.stack != self.name and {card.stack, self.name} <= set(STACKS):
+            raise WeightsError(
+                f"{folder or own} is of the stack {card.stack}, not {self.name}: "
+                f"use --stack {card.stack}"
+            )
+        if name != card.operator.name and _operator_folder(name) is None:
+            raise UsageError(f"{folder} holds {card.operator.name}, not {name}")
+        return card.operator
+
+    def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
+        """The row of an operator, as `operator_row` finds it, and its tuned prior."""
+        row = self.operator_row(name, weights)
+        place = weights if weights is not None else _operator_folder(name)
+        path = self._operator_weights(row.name) if place is None else Path(place)
+        if path.is_dir():
+            path = path / "prior.safetensors"
+        return row, self.prior(read_state_dict(path), str(path))
+
+    def prior(self, state: dict[str, Tensor], source: str) -> Prior:
+        """A prior of this stack with these weights; WeightsError with the keys that do not fit."""
+        with torch.device("meta"):
+            prior = Prior(self.prior_config)
+        full = {**state, **self.clip_stats}
+        check_state_dict(full, prior.state_dict(), source)
+        prior.load_state_dict(full, assign=True)
+        prior.requires_grad_(False).eval().to(self.device, self.dtype)
+        # The statistics stay in float32: they scale every embedding that goes in or out.
+        for key, value in self.clip_stats.items():
+            getattr(prior, key).data = value.to(self.device)
+        return prior
+
+    def _operator_weights(self, name: str) -> Path:
+        """The stack's own operator folder, or its file in the published layout."""
+        published = f"models/{name}/learned_prior.pth"
+        root = Path(self.spec.operators)
+        if not root.is_dir():
+            if self.spec.operators in self.spec.sizes:
+                return self._download(self.spec.operators, published) / published
+            raise WeightsError(f"{root} is missing: {self.name} has no operators there")
+        found = [path for path in (root / name, root / published) if path.exists()]
+        if not found:
+            raise WeightsError(f"{root / name} is missing: {self.name} has no operator {name}")
+        return found[0]
+
+    def _folder(self, place: str) -> Path:
+        """The local folder of one half of the stack, downloaded first where it is a repository."""
+        folder = Path(place).expanduser()
+        if folder.is_dir():
+            return folder
+        if place in self.spec.sizes or _is_repository(place):
+            return self._download(place, "*.json", "*.txt", "*/*.safetensors")
+        raise WeightsError(f"{folder} is missing: the stack {self.name} is not whole")
+
+    def _download(self, repository: str, *patterns: str) -> Path:
+        return download(repository, patterns, self.spec.sizes.get(repository), self.spec.licence)
+
+    def _model(self, kind: Any, folder: Path) -> Any:
+        return load_model(kind, folder, self.device, self.dtype)
+
+
+def _operator_folder(place: str | Path | None) -> Path | None:
+    found = place is not None and (Path(place) / "operator.json").is_file()
+    return Path(place) if place is not None and found else None
+
+
+def _is_repository(place: str) -> bool:
+    return place.count("/") == 1 and not place.startswith((".", "/", "~"))
