@@ -33,11 +33,11 @@ _DRAWN = frozenset(map(chr, range(32, 127))) | frozenset("·…’“”")
 class Cell:
     """A picture with what is written under it.
 
-    `image` None is an input left out, drawn as an empty frame. `note` is a second, quieter line.
-    `sign` is drawn between the cell before and this one.
+    In place of a picture there may be words, such as an instruction, drawn in an empty frame.
+    `note` is a second, quieter line. `sign` is drawn between the cell before and this one.
     """
 
-    image: Image.Image | None
+    image: Image.Image | str
     caption: str = ""
     note: str = ""
     sign: Literal["plus", "arrow"] | None = None
@@ -72,7 +72,7 @@ def strips(rows: Sequence[Sequence[Cell]], size: int = 224) -> Image.Image:
 
 
 def grid(
-    rows: Sequence[Sequence[Image.Image | None]],
+    rows: Sequence[Sequence[Image.Image | str]],
     row_labels: Sequence[str | Cell],
     column_labels: Sequence[str | Cell],
     size: int = 192,
@@ -219,11 +219,11 @@ def _draw_lines(page: Image.Image, lines: Sequence[_Line], left: int, top: int, 
 
 
 def _draw_picture(
-    page: Image.Image, image: Image.Image | None, left: int, top: int, size: int
+    page: Image.Image, image: Image.Image | str, left: int, top: int, size: int
 ) -> None:
     """`image` as large as fits, centred in its square, with rounded corners and a hairline."""
-    if image is None:
-        _draw_empty(page, left, top, size)
+    if isinstance(image, str):
+        _draw_words(page, image, left, top, size)
         return
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
@@ -233,12 +233,12 @@ def _draw_picture(
     page.paste("black", at, _rounded(width, height, outline=True))
 
 
-def _draw_empty(page: Image.Image, left: int, top: int, size: int) -> None:
+def _draw_words(page: Image.Image, words: str, left: int, top: int, size: int) -> None:
     page.paste(PALE, (left, top), _rounded(size, size))
     page.paste("black", (left, top), _rounded(size, size, outline=True))
-    text, font = "left out", _font(NOTE_SIZE)
-    at = (left + size / 2, top + size / 2)
-    ImageDraw.Draw(page).text(at, text, fill=QUIET, font=font, anchor="mm")
+    lines = _text("", words, size - 2 * TEXT_GAP)
+    height = sum(_line_height(line) for line in lines)
+    _draw_lines(page, lines, left, top + (size - height) // 2, size)
 
 
 @cache

@@ -80,9 +80,11 @@ def test_a_small_picture_is_enlarged_without_blocks() -> None:
     assert np.abs(np.diff(column)).max() <= 3
 
 
-def test_an_input_left_out_has_an_empty_frame() -> None:
-    page = strips([[Cell(None, "texture")]], size=100)
+def test_words_stand_in_a_frame_in_place_of_a_picture() -> None:
+    blank, page = (strips([[Cell(words, "input")]], size=100) for words in ("", "left out"))
     assert page.getpixel((40, 60)) == (246, 246, 246)
+    frame = (33, 33, 131, 131)
+    assert page.crop(frame).tobytes() != blank.crop(frame).tobytes()
 
 
 def test_a_grid_puts_every_picture_in_its_row_and_column() -> None:
@@ -95,5 +97,5 @@ def test_a_grid_puts_every_picture_in_its_row_and_column() -> None:
 
 
 def test_a_figure_is_the_same_every_time() -> None:
-    rows = [[Cell(RED, "mug", "object"), Cell(None, sign="plus"), Cell(BLUE, sign="arrow")]]
+    rows = [[Cell(RED, "mug", "object"), Cell("left out", sign="plus"), Cell(BLUE, sign="arrow")]]
     assert strips(rows).tobytes() == strips(rows).tobytes()

@@ -1,0 +1,247 @@
+"""What the commands do once their settings are known: check, call the engine, write, say where.
+
+Inputs are checked before torch is imported, so that a wrong name costs no wait.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from pops.config import (
+    ApplyConfig,
+    DemoConfig,
+    EvalPocketConfig,
+    PocketSheetConfig,
+    SamplingConfig,
+    StackConfig,
+)
+from pops.errors import InputError, UsageError
+from pops.figures import Cell, strips
+from pops.files import make_folder, staged_folder
+from pops.operators import Operator, find_operator
+from pops.pictures import open_picture, save_picture
+
+if TYPE_CHECKING:
+    from pops.embeddings import Embeddings
+    from pops.engine import Engine
+
+__all__ = ["apply", "demo", "eval_pocket", "pocket_sheet"]
+
+LEFT_OUT = "_"
+EMBEDDING = "embedding"
+EMBEDDING_SUFFIXES = (".safetensors", ".pth", ".pt")  # as in pops.embeddings, which needs torch
+PACKAGE = Path(__file__).parent
+PATIENCE = 0.5  # seconds before a progress bar shows
+LONGEST_NAME = 120  # letters of an output's name, well under what file systems hold
+
+
+class Progress:
+    """Bars on stderr, called as (what, done, total); quick work shows none."""
+
+    def __init__(self) -> None:
+        self.what = ""
+        self.bar: tqdm[Any] | None = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        bar = self.bar
+        if bar is None or what != self.what or done < bar.n:
+            self.close()
+            self.what = what
+            bar = tqdm(total=total, desc=what, delay=PATIENCE, leave=False, file=sys.stderr)
+            self.bar = bar
+        bar.update(done - bar.n)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    progress = Progress()
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def apply(config: ApplyConfig) -> int:
+    """`pops apply`: one request; for each seed an embedding file and pictures, and one strip."""
+    operator = find_operator(config.operator)
+    operator.check_inputs(len(config.inputs), config.text)
+    request = tuple(None if name == LEFT_OUT else Path(name) for name in config.inputs)
+    shown = [_preview(source) for source in request]
+    stems = ["none" if source is None else source.stem for source in request]
+    name = _file_name([operator.name, *stems, config.text or ""])
+    with staged_folder(config.out) as stage:
+        engine = _load(config)
+        with _progress() as progress:
+            made = _sample(engine, operator, [request], config.text, config, progress)
+            pictures = _render(engine, made, config, progress)
+            shown = [
+                _render(engine, engine.encode([source]), config, progress)[0]
+                if source and image == EMBEDDING
+                else image
+                for source, image in zip(request, shown, strict=True)
+            ]
+        for seed, embedding in zip(config.seeds, made, strict=True):
+            embedding.save(stage / f"{name}_s{seed}.safetensors")
+        for (seed, render_seed), picture in zip(_seed_pairs(config), pictures, strict=True):
+            save_picture(picture, stage / f"{name}_s{seed}_r{render_seed}.png")
+        row = _equation(operator, request, shown, config.text, _captioned(config, pictures))
+        save_picture(strips([row]), stage / f"{name}.jpg")
+    print(f"{config.out / name}.jpg  (the pictures and embeddings are beside it)")
+    return 0
+
+
+def demo(config: DemoConfig) -> int:
+    """`pops demo`: texturing of shipped pairs, as one figure of equations."""
+    operator = find_operator("texturing")
+    requests = [_shipped_pair(pair) for pair in config.pairs]
+    shown = [[_preview(source) for source in request] for request in requests]
+    with staged_folder(config.out) as stage:
+        engine = _load(config)
+        with _progress() as progress:
+            made = _sample(engine, operator, requests, None, config, progress)
+            pictures = iter(_render(engine, made, config, progress))
+        each = len(config.seeds) * len(config.render_seeds)
+        rows = [
+            _equation(operator, request, inputs, None, _captioned(config, islice(pictures, each)))
+            for request, inputs in zip(requests, shown, strict=True)
+        ]
+        save_picture(strips(rows), stage / "texturing.jpg")
+    print(f"Look at {config.out / 'texturing.jpg'}, then bring your own: pops apply --help")
+    return 0
+
+
+def pocket_sheet(config: PocketSheetConfig) -> int:
+    """`pops pocket sheet`: contact sheets of the pocket world."""
+    from pops.pocket.world import sheet
+
+    for path in sheet.draw(make_folder(config.out), config.seed):
+        print(path)
+    return 0
+
+
+def eval_pocket(config: EvalPocketConfig) -> int:
+    """`pops eval pocket`: the numbers of the pocket benchmark, as a table or as JSON."""
+    find_operator(config.operator)
+    from pops.evaluation import pocket
+
+    report = pocket.evaluate(config.operator)
+    if config.json:
+        print(json.dumps(report))
+        return 0
+    for subject, numbers in report.items():
+        print(subject)
+        for name, value in numbers.items():
+            print(f"  {name:<24}{value:>10.4g}")
+    return 0
+
+
+def _load(config: StackConfig) -> "Engine":
+    print(f"loading {config.stack}", file=sys.stderr)
+    from pops.engine import Engine
+
+    return Engine.load(config.stack, config.device, config.dtype)
+
+
+def _sample(
+    engine: "Engine",
+    operator: Operator,
+    requests: Sequence[tuple[Path | None, ...]],
+    text: str | None,
+    config: SamplingConfig,
+    progress: Progress,
+) -> "Embeddings":
+    return engine.apply(
+        operator.name,
+        requests,
+        text=text,
+        seeds=config.seeds,
+        guidance=config.guidance,
+        steps=config.steps,
+        sampler=config.sampler,
+        progress=progress,
+    )
+
+
+def _render(
+    engine: "Engine", made: "Embeddings", config: SamplingConfig, progress: Progress
+) -> list[Image.Image]:
+    return engine.render(
+        made,
+        seeds=config.render_seeds,
+        steps=config.render_steps,
+        guidance=config.render_guidance,
+        progress=progress,
+    )
+
+
+def _preview(source: Path | None) -> Image.Image | str:
+    """The input as it is shown in the strip; an embedding is to be rendered first."""
+    if source is None:
+        return "left out"
+    if source.suffix.lower() not in EMBEDDING_SUFFIXES:
+        return open_picture(source)
+    if not source.is_file():
+        raise InputError(f"no such file: {source}; check the name")
+    return EMBEDDING
+
+
+def _equation(
+    operator: Operator,
+    request: Sequence[Path | None],
+    inputs: Sequence[Image.Image | str],
+    text: str | None,
+    results: Sequence[Cell],
+) -> list[Cell]:
+    """input + input → results, as the cells of one strip."""
+    slots = operator.inputs[: len(request)]
+    row = [
+        Cell(image, "" if source is None else source.stem, slot, sign="plus")
+        for image, source, slot in zip(inputs, request, slots, strict=True)
+    ]
+    if text is not None:
+        row.append(Cell(text, note="text", sign="plus"))
+    return [replace(row[0], sign=None), *row[1:], replace(results[0], sign="arrow"), *results[1:]]
+
+
+def _captioned(config: SamplingConfig, pictures: Iterable[Image.Image]) -> list[Cell]:
+    several = len(config.render_seeds) > 1
+    return [
+        Cell(picture, note=f"seed {seed}" + (f", render seed {render_seed}" if several else ""))
+        for (seed, render_seed), picture in zip(_seed_pairs(config), pictures, strict=True)
+    ]
+
+
+def _seed_pairs(config: SamplingConfig) -> list[tuple[int, int]]:
+    return [(seed, render) for seed in config.seeds for render in config.render_seeds]
+
+
+def _file_name(words: Sequence[str]) -> str:
+    plain = (re.sub(r"[^\w.-]+", "-", word).strip("-.") for word in words)
+    return "_".join(word for word in plain if word)[:LONGEST_NAME]
+
+
+def _shipped_pair(pair: str) -> tuple[Path, Path]:
+    parts = pair.split("+")
+    if len(parts) != 2:
+        raise UsageError(f"--pairs wants OBJECT+TEXTURE, as in mug+wood, not {pair!r}")
+    return _asset("objects", parts[0]), _asset("textures", parts[1])
+
+
+def _asset(kind: str, name: str) -> Path:
+    """A shipped picture: inside the package, or at the root of a checkout without links."""
+    places = [folder / "assets" / kind / f"{name}.png" for folder in (PACKAGE, PACKAGE.parent)]
+    return next((place for place in places if place.is_file()), places[-1])

@@ -1,0 +1,135 @@
+"""The settings of each command: one frozen dataclass, and so its flags, its YAML and its help."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+from pops.errors import UsageError
+
+__all__ = ["ApplyConfig", "DemoConfig", "EvalPocketConfig", "PocketSheetConfig", "whole_numbers"]
+
+MOST_STEPS = 1000  # the schedule's training steps
+LARGEST_SEED = 2**63 - 1
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def whole_numbers(value: str | int | Iterable[int]) -> tuple[int, ...]:
+    """`18,42`, `[18,42]`, `18` or a YAML list, as a tuple; ValueError for anything else."""
+    if isinstance(value, str):
+        value = [int(part) for part in value.strip().removeprefix("[").removesuffix("]").split(",")]
+    return (value,) if isinstance(value, int) else tuple(int(part) for part in value)
+
+
+def setting(default: Any, says: str) -> Any:
+    """A field that is a flag; `says` is its help."""
+    return field(default=default, metadata={"help": says})
+
+
+def argument(says: str, nargs: str | None = None) -> Any:
+    """A field without default that is given by place."""
+    return field(metadata={"help": says, "nargs": nargs, "positional": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackConfig:
+    """Which models, and where and how they run."""
+
+    stack: str = setting("pocket", "pocket, or a folder or hub name in the Kandinsky 2.2 layout")
+    device: str = setting("auto", "auto, cpu, cuda or mps")
+    dtype: Dtype = setting("auto", "number format of the models")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig(StackConfig):
+    """How an operator is sampled and its result rendered."""
+
+    seeds: tuple[int, ...] = setting((18, 42), "seeds of the operator, one embedding each")
+    render_seeds: tuple[int, ...] = setting((0,), "seeds of the renderer, one picture each")
+    guidance: float | None = setting(None, "guidance of the operator; null: its own")
+    steps: int = setting(25, "sampling steps of the operator")
+    sampler: str = setting("ancestral", "ancestral or ddim")
+    render_guidance: float | None = setting(None, "guidance of the renderer; null: the stack's")
+    render_steps: int | None = setting(None, "steps of the renderer; null: the stack's")
+
+    def __post_init__(self) -> None:
+        check_seeds("seeds", self.seeds)
+        check_seeds("render_seeds", self.render_seeds)
+        check_range("steps", self.steps, 1, MOST_STEPS)
+        check_range("render_steps", self.render_steps, 1, MOST_STEPS)
+        for name in ("guidance", "render_guidance"):
+            if not isfinite(getattr(self, name) or 0.0):
+                raise UsageError(f"--{name} must be a finite number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyConfig(SamplingConfig):
+    """Apply an operator to pictures or embedding files.
+
+    Writes a captioned strip, the pictures and the embeddings into a folder; an embedding file
+    can be the input of the next operator.
+    """
+
+    operator: str = argument("texturing, union, scene, instruct or clothes")
+    inputs: tuple[str, ...] = argument(
+        "pictures or embedding files in the order of the operator's slots; _ leaves one out", "*"
+    )
+    text: str | None = setting(None, "the instruction, for an operator that takes one")
+    out: Path = setting(Path("out/apply"), "folder to write into")
+
+    examples = (
+        "pops apply texturing assets/objects/mug.png assets/textures/wood.png",
+        "pops apply texturing mug.jpg wood.jpg --seeds 1,2,3,4 --guidance 4 --out out/mugs",
+        "pops apply texturing _ wood.jpg            # the first input left out",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig(SamplingConfig):
+    """Show the texturing operator on pictures that come with pops."""
+
+    pairs: tuple[str, ...] = setting(
+        ("mug+wood", "teapot+zebra", "rabbit+gold", "chair+marble", "car+leopard", "vase+lava"),
+        "OBJECT+TEXTURE names of pictures in assets/objects and assets/textures",
+    )
+    out: Path = setting(Path("out/demo"), "folder to write into")
+
+    examples = ("pops demo", "pops demo --pairs mug+brick,house+ice --seeds 1,2,3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PocketSheetConfig:
+    """Draw contact sheets of the pocket world."""
+
+    out: Path = setting(Path("out/pocket"), "folder to write into")
+    seed: int = setting(0, "seed of the world")
+
+    examples = ("pops pocket sheet", "pops pocket sheet --seed 7 --out out/another-world")
+
+    def __post_init__(self) -> None:
+        check_seeds("seed", (self.seed,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalPocketConfig:
+    """Measure an operator of the pocket stack on combinations it has never seen."""
+
+    operator: str = setting("texturing", "the operator to measure")
+    json: bool = setting(False, "print the numbers as one JSON object, on the last line")
+
+    examples = ("pops eval pocket", "pops eval pocket --operator texturing --json")
+
+
+def check_seeds(name: str, seeds: tuple[int, ...]) -> None:
+    """UsageError naming the flag unless there are seeds and a generator takes each."""
+    if not seeds:
+        raise UsageError(f"--{name} is empty: give one or more whole numbers, as in 18,42")
+    for seed in seeds:
+        check_range(name, seed, 0, LARGEST_SEED)
+
+
+def check_range(name: str, value: int | None, least: int, most: int) -> None:
+    """UsageError naming the flag unless `value` is None or within [least, most]."""
+    if value is not None and not least <= value <= most:
+        raise UsageError(f"--{name} must be from {least} to {most}, not {value}")
