@@ -1,0 +1,51 @@
+"""What many tests need: the golden stack and its expected outputs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pops.engine import Engine
+
+GOLDEN = Path(__file__).parent / "golden"
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_every_time() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def cases() -> dict[str, list[dict[str, Any]]]:
+    content: dict[str, list[dict[str, Any]]] = json.loads((GOLDEN / "cases.json").read_text())
+    return content
+
+
+@pytest.fixture(scope="session")
+def expected() -> dict[str, torch.Tensor]:
+    return load_file(GOLDEN / "expected.safetensors")
+
+
+@pytest.fixture(scope="session")
+def stack_parts() -> dict[str, Path]:
+    return {
+        "prior": GOLDEN / "kandinsky-tiny-prior",
+        "decoder": GOLDEN / "kandinsky-tiny-decoder",
+        "operators": GOLDEN / "operators",
+    }
+
+
+@pytest.fixture(scope="session")
+def engine(stack_parts: dict[str, Path]) -> Engine:
+    """An engine on the golden stack, shared by all tests: none may change it."""
+    return Engine.load("pocket", "cpu", **stack_parts)
