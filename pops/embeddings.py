@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
-import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -108,20 +108,18 @@ def load_embeddings(path: str | Path) -> Embeddings:
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: refused, since it holds more than embeddings") from error
-    except (SafetensorError, OSError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # the readers raise almost anything on a damaged file
         raise InputError(f"{path}: cut short or no embedding file; make it again") from error
     return _from_content(path, content)
 
 
-class _PublishedOutput(dict[str, Any]):
+def _published_output(*values: Tensor) -> OrderedDict[str, Tensor]:
     """Stands in for the pickled pipeline output of the published scripts: holds, and does nothing.
 
     The pickle calls it with the fields' values and then sets them as items, or does only the latter
     in files of older versions.
     """
-
-    def __init__(self, *values: Any) -> None:
-        super().__init__(zip(("image_embeds", "negative_image_embeds"), values, strict=False))
+    return OrderedDict(zip(("image_embeds", "negative_image_embeds"), values, strict=False))
 
 
 _PUBLISHED_NAME = (
@@ -130,7 +128,7 @@ _PUBLISHED_NAME = (
 
 
 def _read_pth(path: Path) -> Any:
-    allowed: list[Any] = [(_PublishedOutput, _PUBLISHED_NAME)]
+    allowed: list[Any] = [(_published_output, _PUBLISHED_NAME)]
     with torch.serialization.safe_globals(allowed):
         return torch.load(path, map_location="cpu", weights_only=True)
 
