@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,8 @@ def download(
 
     with suppress(OSError, ValueError):  # not downloaded yet
         folder = Path(snapshot_download(repository, local_files_only=True))
-        if all(any(folder.glob(pattern)) for pattern in patterns):
+        here = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+        if all(fnmatch.filter(here, pattern) for pattern in patterns):
             return folder
     weight, place = size or "of unknown size", constants.HF_HUB_CACHE
     terms = licence or "licence: see the hub"

@@ -40,6 +40,15 @@ if TYPE_CHECKING:
 __all__ = ["STACKS", "Stack", "StackSpec", "choose_device", "choose_dtype", "open_stack"]
 
 WEIGHTS = Path(__file__).parent / "pocket" / "weights"
+# What each half needs of its repository; an interrupted download lacks some of it.
+PRIOR_FILES = (
+    "*.json",
+    "tokenizer/*.txt",
+    "image_encoder/*.safetensors",
+    "text_encoder/*.safetensors",
+    "prior/*.safetensors",
+)
+DECODER_FILES = ("*.json", "unet/*.safetensors", "movq/*.safetensors")
 PRIOR_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -167,11 +176,11 @@ class Stack:
 
     @cached_property
     def prior_folder(self) -> Path:
-        return self._folder(self.spec.prior)
+        return self._folder(self.spec.prior, PRIOR_FILES)
 
     @cached_property
     def decoder_folder(self) -> Path:
-        return self._folder(self.spec.decoder)
+        return self._folder(self.spec.decoder, DECODER_FILES)
 
     @cached_property
     def prior_config(self) -> PriorConfig:
@@ -299,13 +308,13 @@ class Stack:
             raise WeightsError(f"{root / name} is missing: {self.name} has no operator {name}")
         return found[0]
 
-    def _folder(self, place: str) -> Path:
+    def _folder(self, place: str, patterns: tuple[str, ...]) -> Path:
         """The local folder of one half of the stack, downloaded first where it is a repository."""
         folder = Path(place).expanduser()
         if folder.is_dir():
             return folder
         if place in self.spec.sizes or _is_repository(place):
-            return self._download(place, "*.json", "*.txt", "*/*.safetensors")
+            return self._download(place, *patterns)
         raise WeightsError(f"{folder} is missing: the stack {self.name} is not whole")
 
     def _download(self, repository: str, *patterns: str) -> Path:
