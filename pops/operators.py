@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "CLOTHES",
     "GARMENTS",
+    "INSTRUCT",
     "OPERATORS",
+    "SCENE",
+    "TEXTURING",
+    "UNION",
     "Operator",
     "OperatorCard",
     "check_state_dict",
@@ -77,14 +82,15 @@ class Operator:
             raise UsageError(f"{self.name} takes no text; its inputs are {', '.join(self.inputs)}")
 
 
-_TABLE = (
-    Operator("texturing", ("object", "texture"), guidance=8.0, drop_each=0.25),
-    Operator("union", ("first", "second"), guidance=8.0, drop_all=0.2),
-    Operator("scene", ("object", "background"), drop_all=0.1),
-    Operator("instruct", ("object",), takes_text=True, drop_all=0.2, text_loss=10.0),
-    Operator("clothes", GARMENTS, min_inputs=1, guidance=4.0, drop_all=0.2),
-)
-OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE}
+TEXTURING = Operator("texturing", ("object", "texture"), guidance=8.0, drop_each=0.25)
+UNION = Operator("union", ("first", "second"), guidance=8.0, drop_all=0.2)
+SCENE = Operator("scene", ("object", "background"), drop_all=0.1)
+INSTRUCT = Operator("instruct", ("object",), takes_text=True, drop_all=0.2, text_loss=10.0)
+CLOTHES = Operator("clothes", GARMENTS, min_inputs=1, guidance=4.0, drop_all=0.2)
+
+OPERATORS: dict[str, Operator] = {
+    operator.name: operator for operator in (TEXTURING, UNION, SCENE, INSTRUCT, CLOTHES)
+}
 
 
 def find_operator(name: str) -> Operator:
