@@ -1,0 +1,1 @@
+"""The pocket world: a small, exactly known place that renders its own pictures."""

@@ -1,0 +1,52 @@
+"""Smooth noise and cells for solid materials; the same everywhere and on every machine."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["cells", "fbm", "value_noise"]
+
+_SIDE = 32
+
+
+_LATTICE = torch.rand(_SIDE**3, generator=torch.Generator().manual_seed(0))
+# The lattice as a volume whose last plane repeats the first, so that it wraps round.
+_VOLUME = F.pad(_LATTICE.reshape(1, 1, _SIDE, _SIDE, _SIDE), (0, 1) * 3, mode="circular")
+
+
+def value_noise(p: Tensor) -> Tensor:
+    """Noise in [0, 1] at points (N, 3), features about one unit wide, period 32 -> (N,)."""
+    low = torch.floor(p)
+    f = p - low
+    smooth = low % _SIDE + f * f * (3.0 - 2.0 * f)
+    grid = (smooth * (2.0 / _SIDE) - 1.0).reshape(1, -1, 1, 1, 3)
+    return F.grid_sample(_VOLUME, grid, align_corners=True).reshape(-1)
+
+
+def fbm(p: Tensor, octaves: int = 3) -> Tensor:
+    """Fractal noise in [0, 1] at points (N, 3): octaves of half the size and half the height."""
+    total, height = torch.zeros_like(p[:, 0]), 0.0
+    for k in range(octaves):
+        total += value_noise(p * 2.0**k + 7.3 * k) * 0.5**k
+        height += 0.5**k
+    return total / height
+
+
+def cells(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Voronoi cells of jittered points, one per unit cube.
+
+    Points (N, 3) -> distance to the nearest and to the second nearest centre, and a random
+    number in [0, 1] that names the nearest cell; each (N,).
+    """
+    # The nearest centre lies in the 2 x 2 x 2 cubes round the point but for rare corners.
+    low = torch.floor(p - 0.5)
+    offsets = torch.tensor([[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)]).to(p)
+    cube = low[:, None, :] + offsets
+    i = cube.long() % _SIDE
+    key = (i[..., 0] * _SIDE + i[..., 1]) * _SIDE + i[..., 2]
+    jitter = torch.stack([_LATTICE[(key + s) % _SIDE**3] for s in (0, 7919, 15485)], -1)
+    distance = (cube + 0.15 + 0.7 * jitter - p[:, None, :]).square().sum(-1)
+    near, which = distance.topk(2, dim=1, largest=False)
+    near = near.sqrt()
+    name = _LATTICE[(key.gather(1, which[:, :1])[:, 0] + 4241) % _SIDE**3]
+    return near[:, 0], near[:, 1], name
