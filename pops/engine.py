@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -18,8 +17,7 @@ from pops.errors import InputError, UsageError
 from pops.operators import Operator
 from pops.pictures import open_picture
 from pops.prior import ConditionCache, Prior
-from pops.render import Progress, Renderer, RenderSettings
-from pops.render.kandinsky import KandinskyRenderer
+from pops.render import Progress, Renderer, RenderSettings, find_renderer
 from pops.sampling import Noise, OnStep, Sampler, find_sampler, guide, seeded_noise
 from pops.schedule import Schedule
 from pops.stacks import Stack, open_stack
@@ -42,6 +40,7 @@ class Engine:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self._operators: OrderedDict[tuple[str, str], tuple[Operator, Prior]] = OrderedDict()
+        self._renderers: dict[str, Renderer] = {}
 
     @classmethod
     def load(
@@ -50,16 +49,18 @@ class Engine:
         device: str = "auto",
         dtype: str = "auto",
         *,
+        offload: str = "none",
         prior: str | Path | None = None,
         decoder: str | Path | None = None,
         operators: str | Path | None = None,
     ) -> Engine:
         """An engine on a stack, named or in a folder. Models are loaded when first used.
 
+        `offload`: with "model", each is on the device only while it is used.
         `prior`, `decoder` and `operators`, folders or hub repositories, replace parts of it.
 
         Raises:
-            UsageError: unknown stack, device or dtype.
+            UsageError: unknown stack, device, dtype or offload.
         """
         return cls(
             open_stack(
@@ -69,6 +70,7 @@ class Engine:
                 operators=operators,
                 device=device,
                 dtype=dtype,
+                offload=offload,
             )
         )
 
@@ -77,12 +79,11 @@ class Engine:
         """The length of an embedding of this stack."""
         return self.stack.prior_config.embedding_dim
 
-    @cached_property
-    def renderer(self) -> Renderer:
-        """The stack's own decoder."""
-        stack = self.stack
-        negative = stack.image_encoder.zero_embed()
-        return KandinskyRenderer(stack.unet, stack.movq, stack.decoder_scheduler, negative)
+    def renderer(self, name: str = "kandinsky") -> Renderer:
+        """A renderer by name, loaded when first asked for; `kandinsky` is the stack's decoder."""
+        if name not in self._renderers:
+            self._renderers[name] = find_renderer(name).load(self.stack)
+        return self._renderers[name]
 
     def encode(self, sources: Sequence[Source], progress: Progress | None = None) -> Embeddings:
         """Embeddings (N, D) of pictures, in order; those that are embeddings already are kept.
@@ -99,7 +100,9 @@ class Engine:
         for start in range(0, len(todo), OPENED):
             batch = todo[start : start + OPENED]
             pictures = [open_picture(distinct[key]) for key in batch]  # type: ignore[arg-type]
-            known |= zip(batch, self.stack.image_encoder.encode(pictures), strict=True)
+            encoder = self.stack.image_encoder
+            with self.stack.placement.using(encoder.model):
+                known |= zip(batch, encoder.encode(pictures), strict=True)
             if progress is not None:
                 progress("encode", start + len(batch), len(todo))
         rows = [torch.zeros(0, self.dim), *(known[key][None] for key in keys)]  # type: ignore[index]
@@ -141,14 +144,15 @@ class Engine:
         jobs = [(request, seed) for request in range(len(rows)) for seed in seeds]
         made = [torch.zeros(0, self.dim)]
         batches = [jobs[start : start + MOST_ROWS] for start in range(0, len(jobs), MOST_ROWS)]
-        for done, batch in enumerate(batches):
-            count = _step_counter(progress, row.name, done * steps, len(batches) * steps)
-            conditions, of_job = _pack_jobs(rows, [request for request, _ in batch])
-            cache = _prefixes(prior, conditions, of_job, guided=scale > 1)
-            noise = seeded_noise([seed for _, seed in batch], self.dim, self.stack.device)
-            made.append(
-                _sample(prior, cache, noise, scale, self.stack.schedule, steps, sample, count)
-            )
+        with self.stack.placement.using(prior):
+            for done, batch in enumerate(batches):
+                count = _step_counter(progress, row.name, done * steps, len(batches) * steps)
+                conditions, of_job = _pack_jobs(rows, [request for request, _ in batch])
+                cache = _prefixes(prior, conditions, of_job, guided=scale > 1)
+                noise = seeded_noise([seed for _, seed in batch], self.dim, self.stack.device)
+                made.append(
+                    _sample(prior, cache, noise, scale, self.stack.schedule, steps, sample, count)
+                )
         names = [
             _expression(row.name, request, words)
             for request, words in zip(inputs, texts, strict=True)
@@ -183,25 +187,62 @@ class Engine:
         steps: int | None = None,
         guidance: float | None = None,
         size: int | None = None,
+        renderer: str = "kandinsky",
+        depth_of: Sequence[Source] | None = None,
         progress: Progress | None = None,
     ) -> list[Image.Image]:
         """Every embedding with every seed: len(embeddings) * len(seeds) pictures, embedding-major.
 
-        `steps`, `guidance` and `size` (pixels of a side) are the stack's own unless given.
+        `steps`, `guidance` and `size` (pixels of a side) are the renderer's own unless given.
+        `renderer`: kandinsky (the stack's decoder), ip_adapter or depth. `depth_of`: for depth,
+        one source for each embedding; one that is an embedding is rendered first.
 
         Raises:
-            InputError: the embeddings are of another stack.
-            UsageError: the size does not fit the decoder.
+            InputError: the embeddings are of another stack, or a source cannot be read.
+            UsageError: unknown renderer, or the size or `depth_of` does not fit it.
+            WeightsError: the renderer's weights are missing or do not fit.
         """
         self._check_stack(embeddings.image_embeds, embeddings.stack, "embeddings")
-        own = self.stack.render_settings
+        pictures = self._depth_pictures(renderer, depth_of, len(embeddings), progress)
+        chosen = self.renderer(renderer)
+        own = chosen.settings
         settings = RenderSettings(
             own.steps if steps is None else steps,
             own.guidance if guidance is None else guidance,
             own.size if size is None else size,
         )
         rows = embeddings.image_embeds.repeat_interleave(len(seeds), dim=0)
-        return self.renderer.render(rows, list(seeds) * len(embeddings), settings, progress)
+        every_seed = list(seeds) * len(embeddings)
+        shown = None if pictures is None else [p for p in pictures for _ in seeds]
+        return chosen.render(rows, every_seed, settings, progress, shown)
+
+    def _depth_pictures(
+        self,
+        renderer: str,
+        depth_of: Sequence[Source] | None,
+        count: int,
+        progress: Progress | None,
+    ) -> list[Image.Image] | None:
+        """The pictures whose depth is kept, one an embedding, as the published scripts choose them:
+        an input that is an embedding is rendered by the decoder with seed 0."""
+        if not find_renderer(renderer).takes_depth:
+            if depth_of is not None:
+                raise UsageError(f"the renderer {renderer} takes no depth: use --renderer depth")
+            return None
+        if depth_of is None or len(depth_of) != count:
+            given = 0 if depth_of is None else len(depth_of)
+            raise UsageError(
+                f"the renderer {renderer} keeps the depth of one input for each embedding: "
+                f"{given} given for {count}"
+            )
+        pictures = []
+        for source in depth_of:
+            known = self._given_embedding(source)
+            if known is None:
+                pictures.append(open_picture(source))  # type: ignore[arg-type]
+            else:
+                pictures += self.render(Embeddings(known[None]), seeds=[0], progress=progress)
+        return pictures
 
     def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
         """An operator's table row and prior, kept loaded while there is room for it."""
@@ -230,12 +271,17 @@ class Engine:
         tokens = iter(prior.normalise(embeds).cpu())
         slots = [[None if s is None else next(tokens) for s in request] for request in inputs]
         words = list(dict.fromkeys(text for text in texts if text is not None))
-        encoded = self.stack.text_encoder.encode(words) if words else []
-        hidden = {word: one.hidden_states for word, one in zip(words, encoded, strict=True)}
+        hidden = self._hidden_states(words) if words else {}
         return [
             condition_row(row, self.dim, None if text is None else hidden[text])
             for row, text in zip(slots, texts, strict=True)
         ]
+
+    def _hidden_states(self, words: Sequence[str]) -> dict[str, Tensor]:
+        encoder = self.stack.text_encoder
+        with self.stack.placement.using(encoder.model):
+            encoded = encoder.encode(words)
+        return {word: one.hidden_states for word, one in zip(words, encoded, strict=True)}
 
     def _given_embedding(self, source: Source) -> Tensor | None:
         """The embedding (D,) that a source is or holds; None for a picture."""

@@ -30,6 +30,7 @@ from pops.operators import (
     read_operator_card,
     read_state_dict,
 )
+from pops.placement import Placement, choose_placement
 from pops.prior import Prior, PriorConfig, read_prior_config
 from pops.render import RenderSettings
 from pops.schedule import Schedule, read_schedule
@@ -37,7 +38,7 @@ from pops.schedule import Schedule, read_schedule
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
 
-__all__ = ["STACKS", "Stack", "StackSpec", "choose_device", "choose_dtype", "open_stack"]
+__all__ = ["STACKS", "Stack", "StackSpec", "open_stack"]
 
 WEIGHTS = Path(__file__).parent / "pocket" / "weights"
 # What each half needs of its repository; an interrupted download lacks some of it.
@@ -98,13 +99,13 @@ def open_stack(
     operators: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    offload: str = "none",
 ) -> Stack:
     """A stack by name or by folder; `prior`, `decoder`, `operators` replace its parts.
 
     Nothing is loaded yet. UsageError for an unknown stack, with the nearest name.
     """
     spec = _find_spec(stack)
-    where = choose_device(device)
     return Stack(
         StackSpec(
             spec.name,
@@ -114,8 +115,7 @@ def open_stack(
             spec.licence,
             spec.sizes,
         ),
-        where,
-        choose_dtype(dtype, where),
+        choose_placement(device, dtype, offload),
     )
 
 
@@ -135,44 +135,21 @@ def _find_spec(stack: str | Path) -> StackSpec:
     )
 
 
-def choose_device(device: str) -> torch.device:
-    """`auto` is the first of cuda, mps, cpu that is here; UsageError for one that is not."""
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        return torch.device(next((name for name, present in here.items() if present), "cpu"))
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise UsageError(f"unknown device {device!r}: use auto, cpu, cuda or mps") from error
-    if not here.get(chosen.type, chosen.type == "cpu"):
-        raise UsageError(f"device {device!r} is not on this machine: use auto or cpu")
-    return chosen
-
-
-def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on a CPU, else bfloat16 where the device has it, else float16."""
-    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype == "auto":
-        if device.type == "cpu":
-            return torch.float32
-        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if bf16 else torch.float16
-    if dtype not in names:
-        raise UsageError(f"unknown dtype {dtype!r}: use auto, {', '.join(names)}")
-    return names[dtype]
-
-
 @dataclass(frozen=True)
 class Stack:
     """The parts of a stack, each loaded when first used. WeightsError where one is not whole."""
 
     spec: StackSpec
-    device: torch.device
-    dtype: torch.dtype
+    placement: Placement
 
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where its models run."""
+        return self.placement.device
 
     @cached_property
     def prior_folder(self) -> Path:
@@ -289,10 +266,10 @@ class Stack:
         full = {**state, **self.clip_stats}
         check_state_dict(full, prior.state_dict(), source)
         prior.load_state_dict(full, assign=True)
-        prior.requires_grad_(False).eval().to(self.device, self.dtype)
+        prior.requires_grad_(False).eval().to(self.placement.rest, self.placement.dtype)
         # The statistics stay in float32: they scale every embedding that goes in or out.
         for key, value in self.clip_stats.items():
-            getattr(prior, key).data = value.to(self.device)
+            getattr(prior, key).data = value.to(self.placement.rest)
         return prior
 
     def _operator_weights(self, name: str) -> Path:
@@ -321,7 +298,7 @@ class Stack:
         return download(repository, patterns, self.spec.sizes.get(repository), self.spec.licence)
 
     def _model(self, kind: Any, folder: Path) -> Any:
-        return load_model(kind, folder, self.device, self.dtype)
+        return load_model(kind, folder, self.placement.rest, self.placement.dtype)
 
 
 def _operator_folder(place: str | Path | None) -> Path | None:

@@ -19,8 +19,9 @@ FEW = RenderSettings(steps=2, guidance=4.0, size=32)
 
 @pytest.fixture(scope="module")
 def renderer(engine: Engine) -> KandinskyRenderer:
-    assert isinstance(engine.renderer, KandinskyRenderer)
-    return engine.renderer
+    found = engine.renderer()
+    assert isinstance(found, KandinskyRenderer)
+    return found
 
 
 def test_golden_renders_come_out(
@@ -45,11 +46,12 @@ def test_a_golden_render_alone_comes_out(renderer: KandinskyRenderer, expected: 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4))
 @settings(max_examples=4, deadline=None)
 def test_a_batch_renders_what_its_members_render_alone(engine: Engine, seeds: list[int]):
-    assert isinstance(engine.renderer, KandinskyRenderer)
+    renderer = engine.renderer()
+    assert isinstance(renderer, KandinskyRenderer)
     embeds = torch.randn(len(seeds), 32)
-    together = engine.renderer.render_arrays(embeds, seeds, FEW)
+    together = renderer.render_arrays(embeds, seeds, FEW)
     for i, seed in enumerate(seeds):
-        alone = engine.renderer.render_arrays(embeds[i : i + 1], [seed], FEW)
+        alone = renderer.render_arrays(embeds[i : i + 1], [seed], FEW)
         np.testing.assert_allclose(together[i], alone[0], rtol=0, atol=1e-4)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from pops.engine import Engine
 from pops.errors import UsageError, WeightsError
 from pops.operators import OPERATORS, OperatorCard, read_state_dict, save_operator
-from pops.stacks import Stack, choose_device, choose_dtype, open_stack
+from pops.stacks import Stack, open_stack
 
 Parts = dict[str, Path]
 
@@ -186,23 +186,6 @@ def test_a_folder_in_half_precision_loads_in_full_on_a_cpu(folder: Path):
     config = json.loads((path.parent / "config.json").read_text()) | {"dtype": "float16"}
     (path.parent / "config.json").write_text(json.dumps(config))
     assert open_stack(folder, device="cpu").image_encoder.model.dtype == torch.float32
-
-
-def test_devices_and_dtypes_are_chosen_or_refused():
-    cpu = torch.device("cpu")
-    assert choose_device("cpu") == cpu
-    assert choose_dtype("auto", cpu) == torch.float32
-    assert choose_dtype("float16", cpu) == torch.float16
-    with pytest.raises(UsageError, match="unknown dtype 'int8'"):
-        choose_dtype("int8", cpu)
-    with pytest.raises(UsageError, match="unknown device 'gpu'"):
-        choose_device("gpu")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
-def test_a_device_that_is_not_here_is_refused():
-    with pytest.raises(UsageError, match="not on this machine"):
-        choose_device("cuda")
 
 
 def test_no_hub_is_one_clear_line(

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from pops.errors import UsageError
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from PIL import Image
     from torch import Tensor
 
-__all__ = ["Progress", "RenderSettings", "Renderer"]
+    from pops.stacks import Stack
+
+__all__ = ["PUBLISHED", "RENDERERS", "Progress", "RenderSettings", "Renderer", "find_renderer"]
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """How to render; the defaults are the published ones."""
+    """How to render; the defaults are the published ones of the stack's own decoder."""
 
     steps: int = 50
     guidance: float = 4.0
     size: int = 512  # pixels, of both sides
 
 
+PUBLISHED = RenderSettings()
+
+
 class Renderer(Protocol):
     """Anything that turns image embeddings into pictures."""
+
+    takes_depth: ClassVar[bool]  # whether it keeps the depth of a picture, given beside
+
+    @property
+    def settings(self) -> RenderSettings:
+        """What it renders with where the caller does not say."""
+        ...
+
+    @classmethod
+    def load(cls, stack: Stack) -> Self:
+        """The renderer for the embeddings of a stack."""
+        ...
 
     def render(
         self,
@@ -33,6 +56,31 @@ class Renderer(Protocol):
         seeds: Sequence[int],
         settings: RenderSettings,
         progress: Progress | None = None,
+        depth_of: Sequence[Image.Image] | None = None,
     ) -> list[Image.Image]:
-        """One picture for each embedding (N, D) and its seed, the same in any batch."""
+        """One picture for each embedding (N, D) and its seed, the same in any batch.
+
+        `depth_of`: for a renderer that takes depth, the picture of each whose depth is kept.
+        """
         ...
+
+
+# Each is imported when first asked for: they need diffusers.
+RENDERERS = {
+    "kandinsky": "pops.render.kandinsky:KandinskyRenderer",
+    "ip_adapter": "pops.render.ip_adapter:IPAdapterRenderer",
+    "depth": "pops.render.depth:DepthRenderer",
+}
+
+
+def find_renderer(name: str) -> type[Renderer]:
+    """The renderer of that name; UsageError with the nearest name otherwise."""
+    if name not in RENDERERS:
+        near = difflib.get_close_matches(name.lower(), RENDERERS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(
+            f"unknown renderer {name!r}: {hint}the renderers are {', '.join(RENDERERS)}"
+        )
+    module, kind = RENDERERS[name].split(":")
+    found: type[Renderer] = getattr(import_module(module), kind)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -11,10 +11,15 @@ from PIL import Image
 from torch import Tensor
 
 from pops.errors import UsageError
-from pops.render import Progress, RenderSettings
+from pops.placement import HOST, Placement
+from pops.render import PUBLISHED, Progress, RenderSettings
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
+
+    from pops.stacks import Stack
 
 __all__ = ["KandinskyRenderer"]
 
@@ -29,17 +34,38 @@ class KandinskyRenderer:
     `negative`: the embedding (1, D) that guidance leads away from.
     """
 
+    takes_depth: ClassVar[bool] = False
+
     def __init__(
         self,
         unet: UNet2DConditionModel,
         movq: VQModel,
         scheduler: DDPMScheduler,
         negative: Tensor,
+        settings: RenderSettings = PUBLISHED,
+        placement: Placement = HOST,
     ) -> None:
         self.unet = unet
         self.movq = movq
         self.scheduler = scheduler
         self.negative = negative
+        self.settings = settings
+        self.placement = placement
+
+    @classmethod
+    def load(cls, stack: Stack) -> Self:
+        """The decoder of the stack; its negative is the encoding of an all-zero pixel tensor."""
+        encoder = stack.image_encoder
+        with stack.placement.using(encoder.model):
+            negative = encoder.zero_embed()
+        return cls(
+            stack.unet,
+            stack.movq,
+            stack.decoder_scheduler,
+            negative,
+            stack.render_settings,
+            stack.placement,
+        )
 
     def render(
         self,
@@ -47,8 +73,9 @@ class KandinskyRenderer:
         seeds: Sequence[int],
         settings: RenderSettings,
         progress: Progress | None = None,
+        depth_of: Sequence[Image.Image] | None = None,
     ) -> list[Image.Image]:
-        """One picture for each embedding (N, D) and its seed."""
+        """One picture for each embedding (N, D) and its seed. It knows no depth."""
         arrays = self.render_arrays(image_embeds, seeds, settings, progress)
         return [Image.fromarray((array * 255).round().astype(np.uint8)) for array in arrays]
 
@@ -72,13 +99,11 @@ class KandinskyRenderer:
         pictures = []
         for batch, start in enumerate(starts):
             rows = slice(start, start + most)
-            latents = self._latents(
-                image_embeds[rows],
-                seeds[rows],
-                settings,
-                _Counter(progress, batch * settings.steps, len(starts) * settings.steps),
-            )
-            pictures.append(self._decode(latents))
+            count = _Counter(progress, batch * settings.steps, len(starts) * settings.steps)
+            with self.placement.using(self.unet):
+                latents = self._latents(image_embeds[rows], seeds[rows], settings, count)
+            with self.placement.using(self.movq):
+                pictures.append(self._decode(latents))
         if not pictures:
             return np.zeros((0, settings.size, settings.size, 3), dtype=np.float32)
         return np.concatenate(pictures)
