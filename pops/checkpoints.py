@@ -93,7 +93,12 @@ def _no_progress_bar() -> Iterator[None]:
 
 
 def _check_weights(folder: Path) -> None:
-    """WeightsError unless every weights file of the folder is there and of its full length."""
+    """WeightsError unless the config is there, and every weights file is, of its full length.
+
+    Without its config, transformers would make a model of its own and report on every tensor.
+    """
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise WeightsError(f"{folder / 'config.json'} is missing: fetch or build the stack again")
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise WeightsError(f"{folder} is missing or holds no .safetensors weights")

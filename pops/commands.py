@@ -80,14 +80,18 @@ def apply(config: ApplyConfig) -> int:
     operator = find_operator(config.operator)
     operator.check_inputs(len(config.inputs), config.text)
     request = tuple(None if name == LEFT_OUT else Path(name) for name in config.inputs)
+    first = _depth_source(request, config)
     shown = [_preview(source) for source in request]
     stems = ["none" if source is None else source.stem for source in request]
     name = _file_name([operator.name, *stems, config.text or ""])
     with staged_folder(config.out) as stage:
         engine = _load(config)
         with _progress() as progress:
-            made = _sample(engine, operator, [request], config.text, config, progress)
-            pictures = _render(engine, made, config, progress)
+            made = _sample(
+                engine, operator, [request], config, progress, config.text, config.weights
+            )
+            depth_of = None if first is None else [first] * len(made)
+            pictures = _render(engine, made, config, progress, config.renderer, depth_of)
             shown = [
                 _render(engine, engine.encode([source]), config, progress)[0]
                 if source and image == EMBEDDING
@@ -112,7 +116,7 @@ def demo(config: DemoConfig) -> int:
     with staged_folder(config.out) as stage:
         engine = _load(config)
         with _progress() as progress:
-            made = _sample(engine, operator, requests, None, config, progress)
+            made = _sample(engine, operator, requests, config, progress)
             pictures = iter(_render(engine, made, config, progress))
         each = len(config.seeds) * len(config.render_seeds)
         rows = [
@@ -153,16 +157,17 @@ def _load(config: StackConfig) -> "Engine":
     print(f"loading {config.stack}", file=sys.stderr)
     from pops.engine import Engine
 
-    return Engine.load(config.stack, config.device, config.dtype)
+    return Engine.load(config.stack, config.device, config.dtype, offload=config.offload)
 
 
 def _sample(
     engine: "Engine",
     operator: Operator,
     requests: Sequence[tuple[Path | None, ...]],
-    text: str | None,
     config: SamplingConfig,
     progress: Progress,
+    text: str | None = None,
+    weights: str | None = None,
 ) -> "Embeddings":
     return engine.apply(
         operator.name,
@@ -172,20 +177,37 @@ def _sample(
         guidance=config.guidance,
         steps=config.steps,
         sampler=config.sampler,
+        weights=weights,
         progress=progress,
     )
 
 
 def _render(
-    engine: "Engine", made: "Embeddings", config: SamplingConfig, progress: Progress
+    engine: "Engine",
+    made: "Embeddings",
+    config: SamplingConfig,
+    progress: Progress,
+    renderer: str = "kandinsky",
+    depth_of: Sequence[Path] | None = None,
 ) -> list[Image.Image]:
     return engine.render(
         made,
         seeds=config.render_seeds,
         steps=config.render_steps,
         guidance=config.render_guidance,
+        renderer=renderer,
+        depth_of=depth_of,
         progress=progress,
     )
+
+
+def _depth_source(request: Sequence[Path | None], config: ApplyConfig) -> Path | None:
+    """The first input, where the renderer keeps its depth."""
+    if config.renderer != "depth":
+        return None
+    if request[0] is None:
+        raise UsageError("--renderer depth keeps the depth of the first input: give one")
+    return request[0]
 
 
 def _preview(source: Path | None) -> Image.Image | str:

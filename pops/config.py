@@ -13,6 +13,8 @@ __all__ = ["ApplyConfig", "DemoConfig", "EvalPocketConfig", "PocketSheetConfig",
 MOST_STEPS = 1000  # the schedule's training steps
 LARGEST_SEED = 2**63 - 1
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Offload = Literal["none", "model"]
+RendererName = Literal["kandinsky", "ip_adapter", "depth"]
 
 
 def whole_numbers(value: str | int | Iterable[int]) -> tuple[int, ...]:
@@ -39,6 +41,7 @@ class StackConfig:
     stack: str = setting("pocket", "pocket, or a folder or hub name in the Kandinsky 2.2 layout")
     device: str = setting("auto", "auto, cpu, cuda or mps")
     dtype: Dtype = setting("auto", "number format of the models")
+    offload: Offload = setting("none", "model: each is on the device only while it is used")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,12 @@ class ApplyConfig(SamplingConfig):
         "pictures or embedding files in the order of the operator's slots; _ leaves one out", "*"
     )
     text: str | None = setting(None, "the instruction, for an operator that takes one")
+    weights: str | None = setting(
+        None, "operator folder, weights file or REPOSITORY:FILE in place of the stack's own"
+    )
+    renderer: RendererName = setting(
+        "kandinsky", "what draws the results; depth keeps the depth of the first input"
+    )
     out: Path = setting(Path("out/apply"), "folder to write into")
 
     examples = (
