@@ -7,21 +7,20 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from pops import __version__
 from pops.errors import InputError
-from pops.files import atomic_path
+from pops.files import EMBEDDING_SUFFIXES, atomic_path
 
 __all__ = ["EMBEDDING_SUFFIXES", "Embeddings", "load_embeddings", "save_embeddings"]
-
-EMBEDDING_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,14 @@ def save_embeddings(embeddings: Embeddings, path: str | Path) -> None:
         "guidance": json.dumps(embeddings.guidance),
         "pops_version": embeddings.version,
     }
+    if path.suffix == ".safetensors":
+        content = safetensors_bytes({"image_embeds": tensor}, metadata=metadata)
+    else:
+        stream = BytesIO()
+        torch.save({"image_embeds": tensor, **metadata}, stream)
+        content = stream.getvalue()
     with atomic_path(path) as part:
-        if path.suffix == ".safetensors":
-            save_file({"image_embeds": tensor}, part, metadata=metadata)
-        else:
-            torch.save({"image_embeds": tensor, **metadata}, part)
+        part.write_bytes(content)
 
 
 def load_embeddings(path: str | Path) -> Embeddings:

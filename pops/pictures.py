@@ -2,6 +2,7 @@
 
 import difflib
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pops.errors import InputError, OutputError
 from pops.files import atomic_path
 
-__all__ = ["MAX_PIXELS", "open_picture", "save_picture"]
+__all__ = ["MAX_PIXELS", "open_picture", "picture_suffixes", "save_picture"]
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused from their header, before any pixel is decoded."""
@@ -51,8 +52,15 @@ def open_picture(source: str | Path | Image.Image) -> Image.Image:
         raise InputError(f"{path} is damaged or cut short ({reason}): {_USE}") from error
 
 
-def save_picture(image: Image.Image, path: str | Path) -> None:
+def picture_suffixes() -> set[str]:
+    """The endings, with their dot and in small letters, of the kinds of picture that are read."""
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _KINDS}
+
+
+def save_picture(image: Image.Image, path: str | Path, comment: str = "") -> None:
     """Write `image` in the format of the suffix of `path`, whole or not at all.
+
+    `comment`: kept in the file where the format is JPEG.
 
     Raises:
         OutputError: the suffix names no format, or the place cannot be written.
@@ -63,8 +71,11 @@ def save_picture(image: Image.Image, path: str | Path) -> None:
     if kind not in Image.SAVE:
         raise OutputError(f"cannot write {path}: no picture format ends in '{suffix}'; use .png")
     lossy = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
+    said = {"comment": comment.encode()} if comment and kind == "JPEG" else {}
+    content = BytesIO()  # encoded first, so that the file appears in one go
+    image.save(content, format=kind, **lossy.get(kind, {}), **said)
     with atomic_path(path) as part:
-        image.save(part, format=kind, **lossy.get(kind, {}))
+        part.write_bytes(content.getbuffer())
 
 
 def _check_file(path: Path) -> None:
