@@ -26,7 +26,7 @@ from pops.config import (
 )
 from pops.errors import InputError, UsageError
 from pops.figures import Cell, strips
-from pops.files import make_folder, staged_folder
+from pops.files import EMBEDDING_SUFFIXES, make_folder, staged_folder
 from pops.operators import Operator, find_operator
 from pops.pictures import open_picture, save_picture
 
@@ -38,7 +38,6 @@ __all__ = ["apply", "demo", "eval_pocket", "pocket_sheet"]
 
 LEFT_OUT = "_"
 EMBEDDING = "embedding"
-EMBEDDING_SUFFIXES = (".safetensors", ".pth", ".pt")  # as in pops.embeddings, which needs torch
 PACKAGE = Path(__file__).parent
 PATIENCE = 0.5  # seconds before a progress bar shows
 LONGEST_NAME = 120  # letters of an output's name, well under what file systems hold

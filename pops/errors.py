@@ -6,8 +6,11 @@
     ├── WeightsError          a stack or operator is missing, cut short or does not fit
     └── OutputError           a result cannot be written
 
-Every message is one line that names the file or setting, says what is wrong and what to do.
+Every message is one line that names the file or setting, says what is wrong and what to do. Of a
+text that the user wrote, two more lines show the place.
 """
+
+from typing import Self
 
 __all__ = ["InputError", "OutputError", "PopsError", "UsageError", "WeightsError"]
 
@@ -16,6 +19,16 @@ class PopsError(Exception):
     """Base of every error that a user of pops can cause and mend."""
 
     exit_status = 1
+    place: object = None  # where in the user's own text: as text, lines with a caret
+
+    def at(self, place: object) -> Self:
+        """This error, shown with that place."""
+        self.place = place
+        return self
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.place is None else f"{message}\n{self.place}"
 
 
 class UsageError(PopsError):

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from pops.errors import OutputError
 
-__all__ = ["atomic_path", "make_folder", "staged_folder"]
+__all__ = ["EMBEDDING_SUFFIXES", "atomic_path", "make_folder", "staged_folder"]
+
+EMBEDDING_SUFFIXES = (".safetensors", ".pth", ".pt")  # of files of embeddings
 
 
 @contextmanager

@@ -38,12 +38,15 @@ def run_command(
     except Exception as error:
         if debug:
             traceback.print_exc()
-        message, status = str(error), 1
+        message, status, place = str(error), 1, None
         if isinstance(error, PopsError):
-            status = error.exit_status
+            status, place = error.exit_status, error.place
+            message = message.removesuffix(str(place))
         else:  # a fault of ours: said in one line, told in full on request
             message = f"unexpected {type(error).__name__}: {message}; add --debug to see where"
         print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+        if place is not None:
+            print(place, file=sys.stderr)
         return status
 
 

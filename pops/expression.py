@@ -1,0 +1,386 @@
+"""Compositions: operators applied to what operators made, read from text or built in Python.
+
+    scene(texturing('mug.jpg', 'wood.jpg'), 'beach.jpg')
+
+is the same as text, for `parse`, and as a line of Python, for the functions of this module. Either
+gives a tree of `Leaf` (a picture or an embedding), `Apply` (an operator) and `Mean`; an input that
+is left out is None, `_` in text. Nothing is opened or run here, and torch is not imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import os
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from PIL import Image
+
+from pops.errors import PopsError, UsageError
+from pops.operators import OPERATORS, Operator
+
+if TYPE_CHECKING:
+    from pops.engine import Source
+
+__all__ = ["FUNCTIONS", "Apply", "Leaf", "Mean", "Node", "Place", "mean", "parse"]
+
+LEFT_OUT = "_"
+MOST_DEPTH = 100  # operators within one another
+MOST_PARTS = 10_000  # of a composition written out in full
+LONGEST_TEXT = 100_000  # letters
+EXCERPT = 72  # letters of a line shown around a place
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the text of a composition something stands, to be shown with an error."""
+
+    line: str
+    column: int
+
+    def __str__(self) -> str:
+        """The line and, under it, a caret; only the part around the place where it is long."""
+        start = max(0, self.column - EXCERPT // 2)
+        before, after = self.line[start : self.column], self.line[self.column : start + EXCERPT]
+        more = "..." * (start > 0), "..." * (start + EXCERPT < len(self.line))
+        shown = _printable(more[0] + before)
+        return f"  {shown}{_printable(after)}{more[1]}\n  {' ' * _columns(shown)}^"
+
+
+@dataclass(frozen=True, repr=False)
+class Leaf:
+    """A picture or an embedding: a file, or one already open. Equal files are equal leaves."""
+
+    source: Source = field(compare=False)
+    place: Place | None = field(default=None, compare=False)
+    key: object = field(init=False)
+
+    inputs: ClassVar[tuple[()]] = ()
+    depth: ClassVar[int] = 0
+    parts: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        key: object = id(self.source)
+        if isinstance(self.source, str | Path):
+            path = _path(self.source, self.place)
+            key = os.path.abspath(path)
+            object.__setattr__(self, "source", path)
+        object.__setattr__(self, "key", key)
+
+    def __str__(self) -> str:
+        made_by = getattr(self.source, "expressions", ())
+        if len(made_by) == 1:
+            return str(made_by[0])
+        path = self.source if isinstance(self.source, Path) else None
+        path = path or getattr(self.source, "filename", None)
+        if path:
+            return repr(str(path))
+        return "picture" if isinstance(self.source, Image.Image) else "embedding"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, repr=False)
+class Apply:
+    """An operator and its inputs, None for one that is left out."""
+
+    operator: str
+    inputs: tuple[Node | None, ...]
+    text: str | None = None
+    place: Place | None = field(default=None, compare=False)
+    depth: int = field(init=False, compare=False)
+    parts: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _measure(self)
+
+    def __str__(self) -> str:
+        arguments = [LEFT_OUT if node is None else str(node) for node in self.inputs]
+        if self.text is not None:
+            arguments.append(repr(self.text))
+        return f"{self.operator}({', '.join(arguments)})"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, repr=False)
+class Mean:
+    """(1 - weight) a + weight b of two embeddings, on the straight line between them."""
+
+    inputs: tuple[Node, Node]
+    weight: float = 0.5  # of the second
+    place: Place | None = field(default=None, compare=False)
+    depth: int = field(init=False, compare=False)
+    parts: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _measure(self)
+
+    def __str__(self) -> str:
+        return f"mean({self.inputs[0]}, {self.inputs[1]}, {self.weight!r})"
+
+    __repr__ = __str__
+
+
+Node: TypeAlias = Leaf | Apply | Mean
+
+
+def _measure(node: Apply | Mean) -> None:
+    """Set `depth` and `parts`; beyond their limits nothing that walks a tree would be safe."""
+    inputs = [made for made in node.inputs if made is not None]
+    depth = 1 + max((made.depth for made in inputs), default=0)
+    parts = 1 + sum(made.parts for made in inputs)
+    if depth > MOST_DEPTH:
+        raise UsageError(_too_deep())
+    if parts > MOST_PARTS:
+        raise UsageError(
+            f"the composition is too long: more than {MOST_PARTS} parts when written out; "
+            "save a part of it as an embedding and use that"
+        )
+    object.__setattr__(node, "depth", depth)
+    object.__setattr__(node, "parts", parts)
+
+
+def _too_deep() -> str:
+    return (
+        f"the composition is nested too deeply: more than {MOST_DEPTH} within one another; "
+        "save an inner part as an embedding and use that"
+    )
+
+
+def _path(name: str | Path, place: Place | None) -> Path:
+    """The file of that name, ~ being the home folder: no shell has looked into a quoted name."""
+    if not str(name).strip() or "\0" in str(name):
+        raise UsageError(f"{str(name)!r} is no file name").at(place)
+    return Path(os.path.expanduser(name))
+
+
+# The functions: what a composition calls, in text and in Python.
+
+
+def mean(a: object, b: object, weight: object = 0.5) -> Mean:
+    """The mean of two embeddings. `weight`, from 0 to 1, is that of `b`: 0 gives a, 1 gives b."""
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
+        raise UsageError("the weight of mean, that of its second input, is a number from 0 to 1")
+    first, second = _node(a), _node(b)
+    if first is None or second is None:
+        raise UsageError("mean needs both of its inputs: none can be left out")
+    return Mean((first, second), float(weight))
+
+
+def _function(row: Operator) -> Callable[..., Apply]:
+    """The function that puts inputs into an operator, by place or by the names of its slots."""
+    names = [slot.replace("-", "_") for slot in row.inputs]
+
+    def apply(*inputs: object, **named: object) -> Apply:
+        slots, text = list(inputs), named.pop("text", None)
+        if row.takes_text and text is None and len(slots) == len(names) + 1:
+            text = slots.pop()
+        slots = _fill(row, names, slots, named)
+        if text is not None and not isinstance(text, str):
+            raise UsageError(f"the text of {row.name} is a quoted text")
+        row.check_inputs(len(slots), text)
+        return Apply(row.name, tuple(map(_node, slots)), None if text is None else str(text))
+
+    last = ["text"] * row.takes_text
+    apply.__name__ = apply.__qualname__ = row.name
+    apply.__doc__ = (
+        f"The operator {row.name} of ({', '.join(names + last)}), to be run by Engine.run.\n\n"
+        "Inputs are pictures, embeddings, files, folders or other compositions; None leaves one "
+        "out."
+    )
+    return apply
+
+
+def _fill(
+    row: Operator, names: Sequence[str], given: Sequence[object], named: Mapping[str, object]
+) -> list[object]:
+    """The slots in order. Those between named ones are left out, where the operator allows it."""
+    slots = dict(enumerate(given))
+    for name, value in named.items():
+        if name not in names:
+            near = _nearest(name, names) or f": its inputs are {', '.join(names)}"
+            raise UsageError(f"{row.name} has no input {name!r}{near}")
+        if names.index(name) in slots:
+            raise UsageError(f"{row.name}: {name} is given twice")
+        slots[names.index(name)] = value
+    if row.min_inputs is None:  # none may be missing, which their number tells
+        return [slots[at] for at in sorted(slots)]
+    return [slots.get(at) for at in range(max(slots, default=-1) + 1)]
+
+
+def _node(value: object) -> Node | None:
+    """What a function is given as a node: nodes as they are, sources as leaves."""
+    if value is None or isinstance(value, Leaf | Apply | Mean):
+        return value
+    embedding = hasattr(value, "image_embeds") or hasattr(value, "detach")
+    if isinstance(value, str | Path | Image.Image) or embedding:
+        place = value.place if isinstance(value, _Quoted) else None
+        return Leaf(value, place)  # type: ignore[arg-type]
+    raise UsageError(
+        f"{value!r} is no input: give a picture, an embedding, a file, or another composition"
+    )
+
+
+FUNCTIONS: dict[str, Callable[..., Node]] = {
+    **{name: _function(row) for name, row in OPERATORS.items()},
+    "mean": mean,
+}
+
+
+def __getattr__(name: str) -> Callable[..., Node]:
+    if name not in FUNCTIONS:
+        raise AttributeError(f"module 'pops.expression' has no attribute {name!r}")
+    return FUNCTIONS[name]
+
+
+# Reading.
+
+
+def parse(text: str) -> Node:
+    """The composition that `text` says. It is read, part by part, and never evaluated.
+
+    Raises:
+        UsageError: it is no composition; the error's `place` shows where, with a caret.
+    """
+    text = text.strip().replace("\r\n", "\n").replace("\r", "\n")
+    if not text:
+        raise UsageError("the composition is empty: write, say, texturing('mug.jpg', 'wood.jpg')")
+    if len(text) > LONGEST_TEXT:
+        raise UsageError(f"the composition is longer than {LONGEST_TEXT} letters")
+    lines = text.split("\n")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes, as in 'C:\dir'
+            body = ast.parse(text, mode="eval").body
+    except SyntaxError as error:
+        raise _unreadable(error, lines) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        deep = not isinstance(error, ValueError)
+        raise UsageError(_too_deep() if deep else f"cannot read the composition: {error}") from None
+    reader = _Reader(lines)
+    with reader.at(body):
+        made = _node(reader.argument(body))
+        if made is None:
+            raise UsageError(f"a composition cannot be {LEFT_OUT} alone")
+    return made
+
+
+class _Quoted(str):
+    """A quoted text of a composition, which knows where it stands."""
+
+    place: Place
+
+
+@dataclass
+class _Reader:
+    """Turns the syntax tree into nodes: an allow-list, so what is not named here is refused."""
+
+    lines: list[str]
+    depth: int = 0
+
+    def argument(self, tree: ast.expr) -> Node | _Quoted | float | None:
+        if isinstance(tree, ast.Name) and tree.id == LEFT_OUT:
+            return None
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+            return self.call(tree, tree.func)
+        value = tree.value if isinstance(tree, ast.Constant) else None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            quoted = _Quoted(value)
+            quoted.place = self.place(tree)
+            return quoted
+        raise UsageError(self.refusal(tree)).at(self.place(tree))
+
+    def call(self, tree: ast.Call, name: ast.Name) -> Node:
+        with self.at(name):
+            function = _find_function(name.id)
+        if self.depth >= MOST_DEPTH:
+            raise UsageError(_too_deep()).at(self.place(tree))
+        self.depth += 1
+        inputs = [self.argument(argument) for argument in tree.args]
+        named: dict[str, Any] = {}
+        for keyword in tree.keywords:
+            if keyword.arg is None or keyword.arg in named:
+                twice = f"{keyword.arg} is given twice" if keyword.arg else self.refusal(tree)
+                raise UsageError(twice).at(self.place(keyword))
+            named[keyword.arg] = self.argument(keyword.value)
+        self.depth -= 1
+        with self.at(tree):
+            made = _call(function, inputs, named)
+            object.__setattr__(made, "place", self.place(tree))
+            return made
+
+    def refusal(self, tree: ast.expr) -> str:
+        said = " ".join((ast.get_source_segment("\n".join(self.lines), tree) or "").split())
+        said = said if len(said) <= 40 else said[:37] + "..."
+        if isinstance(tree, ast.Name | ast.Attribute | ast.BinOp) and "(" not in said:
+            return f"{said} is not allowed: file names are quoted, as in '{said}'"
+        return (
+            f"{said} is not allowed: a composition is made of operators, quoted file names and "
+            f"texts, numbers, and {LEFT_OUT} for an input left out"
+        )
+
+    def place(self, tree: ast.expr | ast.keyword) -> Place:
+        line = self.lines[tree.lineno - 1]
+        before = line.encode("utf-8", "surrogatepass")[: tree.col_offset]  # offsets are in bytes
+        return Place(line, len(before.decode("utf-8", "replace")))
+
+    @contextmanager
+    def at(self, tree: ast.expr) -> Iterator[None]:
+        """Errors that have no place yet are those of `tree`."""
+        try:
+            yield
+        except PopsError as error:
+            raise (error if error.place else error.at(self.place(tree))) from None
+
+
+def _call(function: Callable[..., Node], inputs: Sequence[Any], named: Mapping[str, Any]) -> Node:
+    """The call; where the function's own parameters do not fit it, a UsageError names them."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*inputs, **named)
+    except TypeError as error:
+        names = ", ".join(signature.parameters)
+        raise UsageError(f"{function.__name__} takes ({names}): {error}") from None
+    return function(*inputs, **named)
+
+
+def _find_function(name: str) -> Callable[..., Node]:
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
+    near = _nearest(name.lower(), FUNCTIONS)
+    known = ", ".join(FUNCTIONS)
+    raise UsageError(f"unknown operator {name!r}{near or f': the operators are {known}'}")
+
+
+def _nearest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def _unreadable(error: SyntaxError, lines: Sequence[str]) -> UsageError:
+    """Python's own words on what it cannot read, and where."""
+    line = lines[min(max(error.lineno or 1, 1), len(lines)) - 1]
+    column = min(max((error.offset or 1) - 1, 0), len(line))
+    deep = "too many nested" in error.msg
+    said = _too_deep() if deep else f"cannot read the composition: {error.msg}"
+    return UsageError(said).at(Place(line, column))
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _columns(text: str) -> int:
+    """Columns of a terminal that `text` takes."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(unicodedata.combining(letter) > 0 for letter in text)
