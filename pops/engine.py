@@ -31,7 +31,7 @@ PRIOR_SEEDS = (18, 42)
 DECODER_SEEDS = (0, 1)
 OPENED = 32  # pictures held open at a time
 MOST_ROWS = 256  # samples in one batch of the prior
-RESIDENT_BYTES = 6 * 2**30  # operators kept loaded: one full-size one in float32, or two in half
+RESIDENT_BYTES = 5 * 2**30  # operators kept loaded: one full-size one in float32, two in half
 
 
 class Engine:
@@ -50,29 +50,18 @@ class Engine:
         dtype: str = "auto",
         *,
         offload: str = "none",
-        prior: str | Path | None = None,
-        decoder: str | Path | None = None,
-        operators: str | Path | None = None,
+        **parts: str | Path | None,
     ) -> Engine:
         """An engine on a stack, named or in a folder. Models are loaded when first used.
 
         `offload`: with "model", each is on the device only while it is used.
-        `prior`, `decoder` and `operators`, folders or hub repositories, replace parts of it.
+        `parts`: folders or hub repositories in place of some of its own, by the names of the
+        fields of `StackSpec`: prior, decoder, operators, sdxl, ip_adapter, controlnet, ...
 
         Raises:
             UsageError: unknown stack, device, dtype or offload.
         """
-        return cls(
-            open_stack(
-                stack,
-                prior=prior,
-                decoder=decoder,
-                operators=operators,
-                device=device,
-                dtype=dtype,
-                offload=offload,
-            )
-        )
+        return cls(open_stack(stack, device=device, dtype=dtype, offload=offload, **parts))
 
     @property
     def dim(self) -> int:
@@ -248,15 +237,12 @@ class Engine:
         """An operator's table row and prior, kept loaded while there is room for it."""
         key = (name, str(weights))
         if key not in self._operators:
+            room = max(1, RESIDENT_BYTES // self.stack.prior_bytes)
+            while len(self._operators) >= room:  # before the next is loaded, not after
+                self._operators.popitem(last=False)
             self._operators[key] = self.stack.operator(name, weights)
         self._operators.move_to_end(key)
-        while len(self._operators) > 1 and self._resident_bytes() > RESIDENT_BYTES:
-            self._operators.popitem(last=False)
         return self._operators[key]
-
-    def _resident_bytes(self) -> int:
-        priors = [prior for _, prior in self._operators.values()]
-        return sum(p.nbytes for prior in priors for p in prior.parameters())
 
     def _condition_rows(
         self,

@@ -5,13 +5,16 @@ A stack is two folders in the layout of Kandinsky 2.2 and, where there are any, 
     prior/      image_encoder  image_processor  text_encoder  tokenizer  prior  scheduler
     decoder/    unet  movq  scheduler  [render.json]
     operators/  NAME/operator.json + prior.safetensors, or models/NAME/learned_prior.pth
+
+The models of the other renderers may lie beside them: sdxl, sdxl_vae, ip_adapter, controlnet and
+dpt. Where they do not, they are those of the hub.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +23,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from pops.checkpoints import download, load_model, reading
+from pops.checkpoints import load_model, reading
 from pops.clip import ImageEncoder, TextEncoder
 from pops.errors import UsageError, WeightsError
+from pops.hub import PART_FILES, fetch, fetch_file, is_repository
 from pops.operators import (
     Operator,
     check_state_dict,
@@ -38,85 +42,61 @@ from pops.schedule import Schedule, read_schedule
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
 
+    from pops.render.sdxl import SDXL
+
 __all__ = ["STACKS", "Stack", "StackSpec", "open_stack"]
 
 WEIGHTS = Path(__file__).parent / "pocket" / "weights"
-# What each half needs of its repository; an interrupted download lacks some of it.
-PRIOR_FILES = (
-    "*.json",
-    "tokenizer/*.txt",
-    "image_encoder/*.safetensors",
-    "text_encoder/*.safetensors",
-    "prior/*.safetensors",
-)
-DECODER_FILES = ("*.json", "unet/*.safetensors", "movq/*.safetensors")
 PRIOR_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 @dataclass(frozen=True)
 class StackSpec:
-    """Where a stack lives: each part a folder, or a hub repository with its download size."""
+    """Where a stack lives: each part a folder, or a repository of the hub."""
 
     name: str
     prior: str
     decoder: str
     operators: str
-    licence: str = ""
-    sizes: dict[str, str] = field(default_factory=dict)  # repository -> what a download weighs
+    sdxl: str = "stabilityai/stable-diffusion-xl-base-1.0"
+    sdxl_vae: str = "madebyollin/sdxl-vae-fp16-fix"
+    ip_adapter: str = "h94/IP-Adapter"
+    controlnet: str = "diffusers/controlnet-depth-sdxl-1.0"
+    dpt: str = "Intel/dpt-hybrid-midas"
 
 
 STACKS = {
     spec.name: spec
     for spec in (
         StackSpec(
-            "pocket",
-            str(WEIGHTS / "prior"),
-            str(WEIGHTS / "decoder"),
-            str(WEIGHTS / "operators"),
-            "Apache-2.0",
+            "pocket", str(WEIGHTS / "prior"), str(WEIGHTS / "decoder"), str(WEIGHTS / "operators")
         ),
         StackSpec(
             "kandinsky-2.2",
             "kandinsky-community/kandinsky-2-2-prior",
             "kandinsky-community/kandinsky-2-2-decoder",
             "pOpsPaper/operators",
-            "Apache-2.0 (Kandinsky 2.2), MIT (operators)",
-            {
-                "kandinsky-community/kandinsky-2-2-prior": "about 9.2 GB",
-                "kandinsky-community/kandinsky-2-2-decoder": "about 5.3 GB",
-                "pOpsPaper/operators": "about 4.1 GB an operator",
-            },
         ),
     )
 }
+# Known without a download, so that an operator's weights can be checked without it.
+PRIOR_CONFIGS = {"kandinsky-community/kandinsky-2-2-prior": PriorConfig()}
 
 
 def open_stack(
     stack: str | Path = "pocket",
     *,
-    prior: str | Path | None = None,
-    decoder: str | Path | None = None,
-    operators: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     offload: str = "none",
+    **parts: str | Path | None,
 ) -> Stack:
-    """A stack by name or by folder; `prior`, `decoder`, `operators` replace its parts.
+    """A stack by name or by folder; `parts` replace those fields of its `StackSpec` by others.
 
     Nothing is loaded yet. UsageError for an unknown stack, with the nearest name.
     """
-    spec = _find_spec(stack)
-    return Stack(
-        StackSpec(
-            spec.name,
-            str(prior or spec.prior),
-            str(decoder or spec.decoder),
-            str(operators or spec.operators),
-            spec.licence,
-            spec.sizes,
-        ),
-        choose_placement(device, dtype, offload),
-    )
+    given = {name: str(place) for name, place in parts.items() if place is not None}
+    return Stack(replace(_find_spec(stack), **given), choose_placement(device, dtype, offload))
 
 
 def _find_spec(stack: str | Path) -> StackSpec:
@@ -126,8 +106,9 @@ def _find_spec(stack: str | Path) -> StackSpec:
     if folder.is_dir():
         if not (folder / "prior").is_dir():
             raise WeightsError(f"{folder} is no stack: it has no folder named prior")
-        prior, decoder, operators = (str(folder / p) for p in ("prior", "decoder", "operators"))
-        return StackSpec(folder.resolve().name, prior, decoder, operators)
+        own = {part: str(folder / part) for part in PART_FILES if (folder / part).is_dir()}
+        needed = {part: str(folder / part) for part in ("prior", "decoder", "operators")}
+        return StackSpec(folder.resolve().name, **(own | needed))
     near = difflib.get_close_matches(str(stack), STACKS, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(
@@ -153,14 +134,16 @@ class Stack:
 
     @cached_property
     def prior_folder(self) -> Path:
-        return self._folder(self.spec.prior, PRIOR_FILES)
+        return self.folder("prior")
 
     @cached_property
     def decoder_folder(self) -> Path:
-        return self._folder(self.spec.decoder, DECODER_FILES)
+        return self.folder("decoder")
 
     @cached_property
     def prior_config(self) -> PriorConfig:
+        if self.spec.prior in PRIOR_CONFIGS and not Path(self.spec.prior).is_dir():
+            return PRIOR_CONFIGS[self.spec.prior]
         return read_prior_config(self.prior_folder / "prior")
 
     @cached_property
@@ -220,6 +203,13 @@ class Stack:
         return scheduler
 
     @cached_property
+    def sdxl(self) -> SDXL:
+        """SDXL with its IP-Adapter, which two renderers share."""
+        from pops.render.sdxl import load_sdxl
+
+        return load_sdxl(self)
+
+    @cached_property
     def clip_stats(self) -> dict[str, Tensor]:
         """`clip_mean` and `clip_std` (1, D) float32, read from the base prior without the rest."""
         path = self.prior_folder / "prior" / PRIOR_WEIGHTS
@@ -254,57 +244,78 @@ class Stack:
         """The row of an operator, as `operator_row` finds it, and its tuned prior."""
         row = self.operator_row(name, weights)
         place = weights if weights is not None else _operator_folder(name)
-        path = self._operator_weights(row.name) if place is None else Path(place)
+        path = self._operator_weights(row.name) if place is None else _local(place)
         if path.is_dir():
             path = path / "prior.safetensors"
         return row, self.prior(read_state_dict(path), str(path))
 
+    @cached_property
+    def prior_shapes(self) -> dict[str, Tensor]:
+        """The tensors of this stack's prior by name, without their content."""
+        with torch.device("meta"):
+            return Prior(self.prior_config).state_dict()
+
+    def check_operator(self, state: dict[str, Tensor], source: str) -> None:
+        """WeightsError with the keys that do not fit, unless `state` is a prior of this stack.
+
+        `state` is without the clip statistics, which belong to the stack.
+        """
+        own = {k: v for k, v in self.prior_shapes.items() if k not in ("clip_mean", "clip_std")}
+        check_state_dict(state, own, source)
+
     def prior(self, state: dict[str, Tensor], source: str) -> Prior:
         """A prior of this stack with these weights; WeightsError with the keys that do not fit."""
+        self.check_operator(state, source)
         with torch.device("meta"):
             prior = Prior(self.prior_config)
-        full = {**state, **self.clip_stats}
-        check_state_dict(full, prior.state_dict(), source)
-        prior.load_state_dict(full, assign=True)
+        prior.load_state_dict({**state, **self.clip_stats}, assign=True)
         prior.requires_grad_(False).eval().to(self.placement.rest, self.placement.dtype)
         # The statistics stay in float32: they scale every embedding that goes in or out.
         for key, value in self.clip_stats.items():
             getattr(prior, key).data = value.to(self.placement.rest)
         return prior
 
+    @property
+    def prior_bytes(self) -> int:
+        """What one loaded prior takes."""
+        return sum(t.numel() for t in self.prior_shapes.values()) * self.placement.dtype.itemsize
+
     def _operator_weights(self, name: str) -> Path:
         """The stack's own operator folder, or its file in the published layout."""
         published = f"models/{name}/learned_prior.pth"
-        root = Path(self.spec.operators)
+        place = self.spec.operators
+        root = Path(place).expanduser()
         if not root.is_dir():
-            if self.spec.operators in self.spec.sizes:
-                return self._download(self.spec.operators, published) / published
+            if is_repository(place):
+                return fetch_file(place, published)
             raise WeightsError(f"{root} is missing: {self.name} has no operators there")
         found = [path for path in (root / name, root / published) if path.exists()]
         if not found:
             raise WeightsError(f"{root / name} is missing: {self.name} has no operator {name}")
         return found[0]
 
-    def _folder(self, place: str, patterns: tuple[str, ...]) -> Path:
-        """The local folder of one half of the stack, downloaded first where it is a repository."""
+    def folder(self, part: str) -> Path:
+        """The local folder of a part of the spec, downloaded first where it is a repository."""
+        place = getattr(self.spec, part)
         folder = Path(place).expanduser()
         if folder.is_dir():
             return folder
-        if place in self.spec.sizes or _is_repository(place):
-            return self._download(place, *patterns)
+        if is_repository(place):
+            return fetch(place, PART_FILES[part])
         raise WeightsError(f"{folder} is missing: the stack {self.name} is not whole")
-
-    def _download(self, repository: str, *patterns: str) -> Path:
-        return download(repository, patterns, self.spec.sizes.get(repository), self.spec.licence)
 
     def _model(self, kind: Any, folder: Path) -> Any:
         return load_model(kind, folder, self.placement.rest, self.placement.dtype)
 
 
+def _local(place: str | Path) -> Path:
+    """A path, or the local copy of what is spelled REPOSITORY:FILE."""
+    repository, colon, file = str(place).partition(":")
+    if colon and is_repository(repository):
+        return fetch_file(repository, file)
+    return Path(place).expanduser()
+
+
 def _operator_folder(place: str | Path | None) -> Path | None:
     found = place is not None and (Path(place) / "operator.json").is_file()
     return Path(place) if place is not None and found else None
-
-
-def _is_repository(place: str) -> bool:
-    return place.count("/") == 1 and not place.startswith((".", "/", "~"))

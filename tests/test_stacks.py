@@ -215,6 +215,7 @@ def test_what_is_downloaded_already_is_used_without_a_word(
         return str(stack_parts[places[repository[-5:]]])
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
+    monkeypatch.setattr("pops.stacks.PRIOR_CONFIGS", {})  # a tiny stack stands in for the hub's
     stack = open_stack("kandinsky-2.2")
     row, prior = stack.operator("texturing")
     assert (row.name, prior.config.embedding_dim) == ("texturing", 32)

@@ -13,6 +13,7 @@ from torch import Tensor
 from pops.errors import UsageError
 from pops.placement import HOST, Placement
 from pops.render import PUBLISHED, Progress, RenderSettings
+from pops.render.batches import Counter, batches, to_pictures
 
 if TYPE_CHECKING:
     from typing import Self
@@ -76,8 +77,7 @@ class KandinskyRenderer:
         depth_of: Sequence[Image.Image] | None = None,
     ) -> list[Image.Image]:
         """One picture for each embedding (N, D) and its seed. It knows no depth."""
-        arrays = self.render_arrays(image_embeds, seeds, settings, progress)
-        return [Image.fromarray((array * 255).round().astype(np.uint8)) for array in arrays]
+        return to_pictures(self.render_arrays(image_embeds, seeds, settings, progress))
 
     def render_arrays(
         self,
@@ -95,17 +95,12 @@ class KandinskyRenderer:
             raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
         self._check(settings)
         most = min(MOST_IN_A_BATCH, max(1, BATCH_PIXELS // settings.size**2))
-        starts = range(0, len(seeds), most)
-        pictures = []
-        for batch, start in enumerate(starts):
-            rows = slice(start, start + most)
-            count = _Counter(progress, batch * settings.steps, len(starts) * settings.steps)
+        pictures = [np.zeros((0, settings.size, settings.size, 3), dtype=np.float32)]
+        for rows, count in batches(len(seeds), most, settings.steps, progress):
             with self.placement.using(self.unet):
                 latents = self._latents(image_embeds[rows], seeds[rows], settings, count)
             with self.placement.using(self.movq):
                 pictures.append(self._decode(latents))
-        if not pictures:
-            return np.zeros((0, settings.size, settings.size, 3), dtype=np.float32)
         return np.concatenate(pictures)
 
     @torch.inference_mode()
@@ -114,7 +109,7 @@ class KandinskyRenderer:
         image_embeds: Tensor,
         seeds: Sequence[int],
         settings: RenderSettings,
-        count: _Counter,
+        count: Counter,
     ) -> Tensor:
         device, dtype = self.unet.device, self.unet.dtype
         guided = settings.guidance > 1
@@ -176,15 +171,3 @@ class KandinskyRenderer:
         most = self.scheduler.config.num_train_timesteps
         if not 1 <= settings.steps <= most:
             raise UsageError(f"decoder steps must be between 1 and {most}, not {settings.steps}")
-
-
-class _Counter:
-    """Counts decoder steps over all batches of one call."""
-
-    def __init__(self, progress: Progress | None, done: int, total: int) -> None:
-        self.progress, self.done, self.total = progress, done, total
-
-    def advance(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress("render", self.done, self.total)

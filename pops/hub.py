@@ -1,0 +1,186 @@
+"""What can be downloaded: repositories with pinned revisions, licences and sizes; and downloading.
+
+Nothing is asked of the network unless a repository is named, and what is here already is used
+without a word.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pops.errors import WeightsError
+
+__all__ = ["PART_FILES", "REPOSITORIES", "Repository", "fetch", "fetch_file", "is_repository"]
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository of the hub: which revision of it, under which terms, and what it weighs."""
+
+    name: str
+    revision: str = "main"  # a commit where it is known: what was tested is what is fetched
+    size: str = "of unknown size"
+    licence: str = "licence: see the hub"
+
+
+REPOSITORIES = {
+    repository.name: repository
+    for repository in (
+        Repository(
+            "kandinsky-community/kandinsky-2-2-prior",
+            "9fc51ad5732afc5d031724219d22e6c42179c5a8",
+            "about 10.6 GB",
+            "Apache-2.0",
+        ),
+        Repository(
+            "kandinsky-community/kandinsky-2-2-decoder",
+            "9ae140d347fed8ce6e8bb3005dcc1f48543bb8e3",
+            "about 5.3 GB",
+            "Apache-2.0",
+        ),
+        Repository("pOpsPaper/operators", "main", "about 4.1 GB an operator", "MIT"),
+        Repository(
+            "stabilityai/stable-diffusion-xl-base-1.0",
+            "462165984030d82259a11f4367a4eed129e94a7b",
+            "about 6.9 GB",
+            "CreativeML Open RAIL++-M",
+        ),
+        Repository(
+            "h94/IP-Adapter",
+            "018e402774aeeddd60609b4ecdb7e298259dc729",
+            "about 0.7 GB",
+            "Apache-2.0",
+        ),
+        Repository(
+            "diffusers/controlnet-depth-sdxl-1.0",
+            "17bb97973f29801224cd66f192c5ffacf82648b4",
+            "about 2.5 GB",
+            "CreativeML Open RAIL++-M",
+        ),
+        Repository(
+            "madebyollin/sdxl-vae-fp16-fix",
+            "207b116dae70ace3637169f1ddd2434b91b3a8cd",
+            "about 0.3 GB",
+            "MIT",
+        ),
+        Repository(
+            "Intel/dpt-hybrid-midas",
+            "11eaf7a1cf4bd70740697dbc216f98980c0aeb03",
+            "about 0.5 GB",
+            "Apache-2.0",
+        ),
+    )
+}
+
+
+# What each part of a stack needs of its repository; an interrupted download lacks some of it.
+PART_FILES = {
+    "prior": (
+        "image_encoder/config.json",
+        "image_encoder/*.safetensors",
+        "image_processor/preprocessor_config.json",
+        "text_encoder/config.json",
+        "text_encoder/*.safetensors",
+        "tokenizer/vocab.json",
+        "tokenizer/merges.txt",
+        "prior/config.json",
+        "prior/*.safetensors",
+        "scheduler/scheduler_config.json",
+    ),
+    "decoder": (
+        "unet/config.json",
+        "unet/*.safetensors",
+        "movq/config.json",
+        "movq/*.safetensors",
+        "scheduler/scheduler_config.json",
+    ),
+    "sdxl": (
+        "unet/config.json",
+        "unet/*.fp16.safetensors",
+        "vae/config.json",
+        "vae/*model.fp16.safetensors",
+        "text_encoder/config.json",
+        "text_encoder/*.fp16.safetensors",
+        "text_encoder_2/config.json",
+        "text_encoder_2/*.fp16.safetensors",
+        "tokenizer/vocab.json",
+        "tokenizer/merges.txt",
+        "tokenizer_2/vocab.json",
+        "tokenizer_2/merges.txt",
+        "scheduler/scheduler_config.json",
+    ),
+    "sdxl_vae": ("config.json", "diffusion_pytorch_model.safetensors"),
+    "ip_adapter": ("sdxl_models/ip-adapter_sdxl.bin",),
+    "controlnet": ("config.json", "diffusion_pytorch_model.fp16.safetensors"),
+    "dpt": ("config.json", "preprocessor_config.json", "pytorch_model.bin"),
+}
+
+
+def is_repository(place: str) -> bool:
+    """Whether `place` is spelled as a repository, `owner/name`, and not as a path."""
+    return place.count("/") == 1 and not place.startswith((".", "/", "~"))
+
+
+def fetch_file(repository: str, file: str) -> Path:
+    """One file of a repository, downloaded first where it is not here. Raises as `fetch`."""
+    return fetch(repository, (file,)) / file
+
+
+def fetch(repository: str, files: Sequence[str]) -> Path:
+    """The local snapshot of a repository, with at least one file for each pattern of `files`.
+
+    Before a download, one line on stderr says its size, its licence and where it goes.
+
+    Raises:
+        WeightsError: it is not here and no hub can be reached, or the hub does not have it.
+    """
+    from huggingface_hub import constants, snapshot_download
+
+    source = REPOSITORIES.get(repository, Repository(repository))
+    with suppress(OSError, ValueError):  # not downloaded yet
+        folder = Path(
+            snapshot_download(repository, revision=source.revision, local_files_only=True)
+        )
+        if not _absent(folder, files):
+            return folder
+    place = constants.HF_HUB_CACHE
+    print(f"downloading {repository} ({source.size}, {source.licence}) to {place}", file=sys.stderr)
+    try:
+        folder = Path(
+            snapshot_download(
+                repository, revision=source.revision, allow_patterns=[*files, "*.json"]
+            )
+        )
+    except (OSError, ValueError) as error:  # every error of the hub's client is an OSError
+        raise WeightsError(_refusal(source, error, place)) from error
+    if absent := _absent(folder, files):
+        raise WeightsError(f"{repository} has no {absent[0]} at revision {source.revision}")
+    return folder
+
+
+def _absent(folder: Path, files: Sequence[str]) -> list[str]:
+    here = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+    return [pattern for pattern in files if not fnmatch.filter(here, pattern)]
+
+
+def _refusal(source: Repository, error: Exception, place: str) -> str:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    wanted = f"{source.name} ({source.size}) cannot be downloaded"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{wanted}: no room left in {place}; make room, or set HF_HOME to another place"
+    if isinstance(error, GatedRepoError):
+        return f"{wanted}: accept its terms on the hub and log in with `hf auth login`"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"{wanted}: the hub has no such repository, or it is private; check the name"
+    return (
+        f"{wanted}: no hub is reachable; where one is, run `hf download {source.name} "
+        f"--revision {source.revision}` and copy {place} here, or use --stack pocket, which "
+        "needs no download"
+    )

@@ -1,0 +1,128 @@
+"""SDXL with an IP-Adapter and a depth ControlNet: the embedding's look on a picture's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, ControlNetModel
+from PIL import Image
+from torch import Tensor
+from transformers import DPTForDepthEstimation, DPTImageProcessorPil
+
+from pops.checkpoints import load_model, quietly, reading
+from pops.placement import Placement
+from pops.render import Progress, RenderSettings
+from pops.render.batches import to_pictures
+from pops.render.sdxl import SDXL, SETTINGS, ControlNetPipeline, render_batches
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from pops.stacks import Stack
+
+__all__ = ["DepthEstimator", "DepthRenderer"]
+
+CONTROL_SCALE = 0.5
+PICTURE_SIZE = (512, 512)  # what the published scripts make of a picture before its depth is taken
+
+
+class DepthEstimator:
+    """Pictures to depth maps."""
+
+    def __init__(
+        self, model: DPTForDepthEstimation, processor: DPTImageProcessorPil, placement: Placement
+    ) -> None:
+        self.model = model
+        self.processor = processor
+        self.placement = placement
+
+    @classmethod
+    def load(cls, stack: Stack) -> Self:
+        """In float32: it is small, and its depth is stretched to the whole range."""
+        folder = stack.folder("dpt")
+        model = load_model(DPTForDepthEstimation, folder, stack.placement.rest, torch.float32)
+        with reading(folder), quietly():
+            processor = DPTImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        return cls(model, processor, stack.placement)
+
+    def maps(self, pictures: Sequence[Image.Image], size: int) -> Tensor:
+        """Depth (N, 3, size, size) in [0, 1], 1 nearest, on the CPU; each picture taken once."""
+        with self.placement.using(self.model):
+            distinct = {id(picture): picture for picture in pictures}
+            known = {key: self._map(picture, size) for key, picture in distinct.items()}
+        return torch.stack([known[id(picture)] for picture in pictures])
+
+    @torch.inference_mode()
+    def _map(self, picture: Image.Image, size: int) -> Tensor:
+        square = picture.convert("RGB").resize(PICTURE_SIZE)
+        pixels = self.processor(square, return_tensors="pt")["pixel_values"]
+        depth = self.model(pixels.to(self.model.device)).predicted_depth  # (1, h, w)
+        depth = F.interpolate(depth[:, None].float(), (size, size), mode="bicubic").cpu()[0]
+        low, high = depth.amin(), depth.amax()
+        depth = (depth - low) / (high - low).clamp(min=1e-6)  # a flat picture has no depth
+        return (depth * 255).floor().expand(3, -1, -1) / 255  # the published maps have 8 bits
+
+
+class DepthRenderer:
+    """Renders as `IPAdapterRenderer`, and keeps the depth of a picture."""
+
+    takes_depth: ClassVar[bool] = True
+    settings = SETTINGS
+
+    def __init__(self, sdxl: SDXL, pipeline: ControlNetPipeline, depth: DepthEstimator) -> None:
+        self.sdxl = sdxl
+        self.pipeline = pipeline
+        self.depth = depth
+
+    @classmethod
+    def load(cls, stack: Stack) -> Self:
+        """Shares SDXL with `IPAdapterRenderer`; the VAE is its own, as in the published scripts."""
+        parts = dict(stack.sdxl.pipeline.components)
+        rest, dtype = stack.placement.rest, stack.placement.dtype
+        controlnet = load_model(ControlNetModel, stack.folder("controlnet"), rest, dtype)
+        parts["vae"] = load_model(AutoencoderKL, stack.folder("sdxl_vae"), rest, dtype)
+        parts["vae"].enable_slicing()
+        with quietly():
+            pipeline = ControlNetPipeline(**parts, controlnet=controlnet, add_watermarker=False)
+        return cls(stack.sdxl, pipeline, DepthEstimator.load(stack))
+
+    def render(
+        self,
+        image_embeds: Tensor,
+        seeds: Sequence[int],
+        settings: RenderSettings,
+        progress: Progress | None = None,
+        depth_of: Sequence[Image.Image] | None = None,
+    ) -> list[Image.Image]:
+        """One picture for each embedding (N, D), its seed and the picture whose depth is kept."""
+        pictures = depth_of or []
+        return to_pictures(self.render_arrays(image_embeds, seeds, settings, progress, pictures))
+
+    def render_arrays(
+        self,
+        image_embeds: Tensor,
+        seeds: Sequence[int],
+        settings: RenderSettings,
+        progress: Progress | None,
+        depth_of: Sequence[Image.Image],
+    ) -> np.ndarray:
+        """The same as (N, size, size, 3) float32 in [0, 1]."""
+        if len(depth_of) != len(image_embeds):
+            raise ValueError(f"{len(depth_of)} pictures for {len(image_embeds)} embeddings")
+        maps = self.depth.maps(depth_of, settings.size)
+        pipeline = self.pipeline
+        with self.sdxl.placement.using(pipeline.unet, pipeline.controlnet, pipeline.vae):
+            return render_batches(
+                pipeline,
+                self.sdxl.plain,
+                image_embeds,
+                seeds,
+                settings,
+                progress,
+                control=maps,
+                controlnet_conditioning_scale=CONTROL_SCALE,
+            )

@@ -1,0 +1,59 @@
+"""SDXL with an IP-Adapter: another look at an embedding than the stack's own decoder gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from pops.render import Progress, RenderSettings
+from pops.render.batches import to_pictures
+from pops.render.sdxl import SDXL, SETTINGS, render_batches
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from pops.stacks import Stack
+
+__all__ = ["IPAdapterRenderer"]
+
+
+class IPAdapterRenderer:
+    """Renders with an empty prompt, conditioned on the embedding alone."""
+
+    takes_depth: ClassVar[bool] = False
+    settings = SETTINGS
+
+    def __init__(self, sdxl: SDXL) -> None:
+        self.sdxl = sdxl
+
+    @classmethod
+    def load(cls, stack: Stack) -> Self:
+        """UsageError or WeightsError where SDXL or its adapter is not whole or does not fit."""
+        return cls(stack.sdxl)
+
+    def render(
+        self,
+        image_embeds: Tensor,
+        seeds: Sequence[int],
+        settings: RenderSettings,
+        progress: Progress | None = None,
+        depth_of: Sequence[Image.Image] | None = None,
+    ) -> list[Image.Image]:
+        """One picture for each embedding (N, D) and its seed. It knows no depth."""
+        return to_pictures(self.render_arrays(image_embeds, seeds, settings, progress))
+
+    def render_arrays(
+        self,
+        image_embeds: Tensor,
+        seeds: Sequence[int],
+        settings: RenderSettings,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """The same as (N, size, size, 3) float32 in [0, 1]."""
+        pipeline = self.sdxl.pipeline
+        with self.sdxl.placement.using(pipeline.unet, pipeline.vae):
+            return render_batches(pipeline, self.sdxl.wary, image_embeds, seeds, settings, progress)
