@@ -1,4 +1,4 @@
-"""Figures of pictures with captions: strips that read as equations, and labelled grids.
+"""Figures of pictures with captions: strips that read as equations, labelled grids, and trees.
 
 White pages, hairline frames, one quiet typeface that comes with Pillow. A caption is never cut:
 it is wrapped to the width of its cell, in smaller type when it is long, and the row grows.
@@ -12,9 +12,9 @@ from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Cell", "grid", "strips", "wrap"]
+__all__ = ["Branch", "Cell", "grid", "strips", "tree", "wrap"]
 
-INK, QUIET, PALE = "#262626", "#8c8c8c", "#f6f6f6"
+INK, QUIET, FAINT, PALE = "#262626", "#8c8c8c", "#bdbdbd", "#f6f6f6"
 HAIRLINE = 0.13  # opacity of the black line around a picture: seen on white, lost on dark
 MARGIN, GAP, SIGN_GAP, ROW_GAP = 32, 16, 60, 32
 TEXT_GAP = 10  # between a picture and its caption
@@ -23,6 +23,9 @@ SMOOTH = 4  # shapes are drawn this many times larger, then reduced
 SIZES = (17, 15, 13)  # of captions
 NOTE_SIZE = 14
 MANY_LINES = 2  # a caption of more lines tries the next smaller size
+# Of trees: how much larger the last result is; the lengths of the curves into an operator's name
+# and of the arrow from it; the space before a curve, and between inputs.
+RESULT_SCALE, CURVE, ARROW, STUB, BRANCH_GAP = 1.5, 60, 48, 6, 26
 
 # Pillow's own typeface draws ASCII and little else; these have a near relative in it.
 _RELATIVES = str.maketrans("–—−×‘•→", "---x'*>")
@@ -95,6 +98,128 @@ def grid(
             _draw_picture(page, image, MARGIN + side + GAP + at * (size + GAP), top, size)
         top += height + GAP
     return page
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A cell, with what it was made of and the name of what made it."""
+
+    cell: Cell
+    made_by: str = ""
+    inputs: tuple["Branch", ...] = ()
+
+
+@dataclass
+class _Placed:
+    """A branch on the page, with its inputs left of it."""
+
+    branch: Branch
+    lines: list[_Line]
+    left: int
+    top: int
+    width: int
+    height: int  # of the picture, or of the words in place of one
+    inputs: list["_Placed"]
+
+    @property
+    def middle(self) -> int:
+        return self.top + self.height // 2
+
+    @property
+    def bottom(self) -> int:
+        return self.top + self.height + _text_height([self.lines])
+
+
+def tree(root: Branch, size: int = 168) -> Image.Image:
+    """How a result was made: inputs on the left, each result right of its own, the last larger.
+
+    Pictures are fitted into `size` x `size` pixels; words take only the height they need.
+    """
+    pill = 2 * GAP + round(max(map(_pill_text_width, _branches(root))))
+    gap, deep, large = CURVE + pill + ARROW, _depth(root), round(size * RESULT_SCALE)
+    floors = [MARGIN] * (deep + 1)
+    placed = _place(root, MARGIN + deep * (size + gap), large, (size, gap), floors)
+    page = _page(deep * (size + gap) + large, max(floors) - BRANCH_GAP - MARGIN)
+    _draw_branch(page, placed, pill)
+    return page
+
+
+def _branches(root: Branch) -> list[Branch]:
+    return [root, *(branch for made in root.inputs for branch in _branches(made))]
+
+
+def _depth(branch: Branch) -> int:
+    return max((1 + _depth(made) for made in branch.inputs), default=0)
+
+
+def _pill_text_width(branch: Branch) -> float:
+    return _font(SIZES[1]).getlength(_drawable(branch.made_by))
+
+
+def _place(
+    branch: Branch, left: int, width: int, column: tuple[int, int], floors: list[int], at: int = 0
+) -> _Placed:
+    """A branch at `left`, as high as its inputs and what is above it allow.
+
+    `column`: the width of its inputs, and the gap between them and it. `floors`: where the next
+    picture of each column may begin; `at` is the branch's own column, from the right.
+    """
+    size, gap = column
+    inputs = [
+        _place(made, left - size - gap, size, column, floors, at + 1) for made in branch.inputs
+    ]
+    image, lines = branch.cell.image, _text(branch.cell.caption, branch.cell.note, width)
+    height = width if isinstance(image, Image.Image) else _words_height(image, width)
+    own = _Placed(branch, lines, left, floors[at], width, height, inputs)
+    if inputs:
+        middle = (inputs[0].middle + inputs[-1].middle) // 2
+        own.top = max(floors[at], middle - height // 2)
+        _lower(inputs, own.middle - middle, floors, at + 1)
+    floors[at] = own.bottom + BRANCH_GAP
+    return own
+
+
+def _lower(placed: Sequence[_Placed], by: int, floors: list[int], at: int) -> None:
+    for one in placed:
+        one.top += by
+        floors[at] = max(floors[at], one.bottom + BRANCH_GAP)
+        _lower(one.inputs, by, floors, at + 1)
+
+
+def _draw_branch(page: Image.Image, placed: _Placed, pill: int) -> None:
+    branch, left, top = placed.branch, placed.left, placed.top
+    image = branch.cell.image
+    if isinstance(image, str):
+        _draw_words(page, image, left, top, placed.width, placed.height)
+    else:
+        _draw_picture(page, image, left, top, placed.width)
+    _draw_lines(page, placed.lines, left, top + placed.height + TEXT_GAP, placed.width)
+    if not placed.inputs:
+        return
+    start, middle = left - ARROW - pill, placed.middle
+    for made in placed.inputs:
+        _draw_branch(page, made, pill)
+        _draw_curve(page, made.left + made.width + STUB, made.middle, start, middle)
+    half = round(_line_height(_Line("", _font(SIZES[1]), INK)) / 2) + TEXT_GAP // 2
+    page.paste(PALE, (start, middle - half), _rounded(pill, 2 * half, radius=half))
+    page.paste("black", (start, middle - half), _rounded(pill, 2 * half, True, half))
+    name = _Line(_drawable(branch.made_by), _font(SIZES[1]), INK)
+    _draw_lines(page, [name], start, middle - half + TEXT_GAP // 2, pill)
+    _draw_sign(page, "arrow", left - ARROW // 2, middle)
+
+
+def _draw_curve(page: Image.Image, x0: int, y0: int, x1: int, y1: int) -> None:
+    """A line that leaves (x0, y0) and reaches (x1, y1) level, in a quiet grey."""
+    low, high = min(y0, y1) - 2, max(y0, y1) + 2
+    mask = Image.new("L", ((x1 - x0) * SMOOTH, (high - low) * SMOOTH))
+    steps = [i / 64 for i in range(65)]
+    ease = [t * t * (3 - 2 * t) for t in steps]
+    points = [
+        ((x1 - x0) * t * SMOOTH, (y0 + (y1 - y0) * e - low) * SMOOTH)
+        for t, e in zip(steps, ease, strict=True)
+    ]
+    ImageDraw.Draw(mask).line(points, 255, 2 * SMOOTH, joint="curve")
+    page.paste(FAINT, (x0, low), mask.resize((x1 - x0, high - low), Image.Resampling.BOX))
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
@@ -223,7 +348,7 @@ def _draw_picture(
 ) -> None:
     """`image` as large as fits, centred in its square, with rounded corners and a hairline."""
     if isinstance(image, str):
-        _draw_words(page, image, left, top, size)
+        _draw_words(page, image, left, top, size, size)
         return
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
@@ -233,21 +358,31 @@ def _draw_picture(
     page.paste("black", at, _rounded(width, height, outline=True))
 
 
-def _draw_words(page: Image.Image, words: str, left: int, top: int, size: int) -> None:
-    page.paste(PALE, (left, top), _rounded(size, size))
-    page.paste("black", (left, top), _rounded(size, size, outline=True))
-    lines = _text("", words, size - 2 * TEXT_GAP)
-    height = sum(_line_height(line) for line in lines)
-    _draw_lines(page, lines, left, top + (size - height) // 2, size)
+def _words(words: str, width: int) -> list[_Line]:
+    return _text("", words, width - 2 * TEXT_GAP)
+
+
+def _words_height(words: str, width: int) -> int:
+    return sum(map(_line_height, _words(words, width))) + 2 * TEXT_GAP
+
+
+def _draw_words(
+    page: Image.Image, words: str, left: int, top: int, width: int, height: int
+) -> None:
+    page.paste(PALE, (left, top), _rounded(width, height))
+    page.paste("black", (left, top), _rounded(width, height, outline=True))
+    lines = _words(words, width)
+    taken = sum(map(_line_height, lines))
+    _draw_lines(page, lines, left, top + (height - taken) // 2, width)
 
 
 @cache
-def _rounded(width: int, height: int, outline: bool = False) -> Image.Image:
+def _rounded(width: int, height: int, outline: bool = False, radius: int = RADIUS) -> Image.Image:
     mask = Image.new("L", (width * SMOOTH, height * SMOOTH))
     box = (0, 0, width * SMOOTH - 1, height * SMOOTH - 1)
     fill = None if outline else 255
     ink = round(255 * HAIRLINE) if outline else 255
-    ImageDraw.Draw(mask).rounded_rectangle(box, RADIUS * SMOOTH, fill, ink, SMOOTH)
+    ImageDraw.Draw(mask).rounded_rectangle(box, radius * SMOOTH, fill, ink, SMOOTH)
     return mask.resize((width, height), Image.Resampling.BOX)
 
 
