@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from pops.composition import Result, Settings, run_plan
 from pops.conditions import Conditions, condition_row, null_conditions, pack
 from pops.embeddings import EMBEDDING_SUFFIXES, Embeddings, load_embeddings
 from pops.errors import InputError, UsageError
+from pops.expression import Apply, Leaf, Mean, Node
 from pops.operators import Operator
 from pops.pictures import open_picture
+from pops.plan import Plan, make_plan
 from pops.prior import ConditionCache, Prior
 from pops.render import Progress, Renderer, RenderSettings, find_renderer
 from pops.sampling import Noise, OnStep, Sampler, find_sampler, guide, seeded_noise
@@ -95,27 +98,27 @@ class Engine:
             if progress is not None:
                 progress("encode", start + len(batch), len(todo))
         rows = [torch.zeros(0, self.dim), *(known[key][None] for key in keys)]  # type: ignore[index]
-        return Embeddings(torch.cat(rows), self.stack.name, tuple(map(_name, sources)))
+        return Embeddings(torch.cat(rows), self.stack.name, tuple(str(Leaf(s)) for s in sources))
 
     def apply(
         self,
         operator: str,
         inputs: Sequence[Request],
         *,
-        text: str | Sequence[str] | None = None,
-        seeds: Sequence[int] = PRIOR_SEEDS,
+        text: str | Sequence[str | None] | None = None,
+        seeds: Sequence[int] | Sequence[Sequence[int]] = PRIOR_SEEDS,
         guidance: float | None = None,
         steps: int = 25,
         sampler: str = "ancestral",
         weights: str | Path | None = None,
         progress: Progress | None = None,
     ) -> Embeddings:
-        """Every request with every seed: (len(inputs) * len(seeds), D), request-major.
+        """Every request with every seed of it: (requests * seeds, D), request-major.
 
         `operator`: a name, or an operator folder. `inputs`: requests, each one source per slot,
-        None for a dropped one. `text`: one for all requests, or one each. `guidance`: the
-        operator's own unless given. `weights`: an operator folder or weights file in place of the
-        stack's own.
+        None for a dropped one. `text`: one for all requests, or one each. `seeds`: those of all
+        requests, or a sequence each. `guidance`: the operator's own unless given. `weights`: an
+        operator folder or weights file in place of the stack's own.
 
         Raises:
             UsageError: unknown operator or sampler, or inputs that do not fit its slots.
@@ -130,7 +133,8 @@ class Engine:
         _, prior = self.operator(operator, weights)
         scale = row.guidance if guidance is None else guidance
         rows = self._condition_rows(prior, inputs, texts, progress)
-        jobs = [(request, seed) for request in range(len(rows)) for seed in seeds]
+        each = _seeds(seeds, len(rows))
+        jobs = [(request, seed) for request, own in enumerate(each) for seed in own]
         made = [torch.zeros(0, self.dim)]
         batches = [jobs[start : start + MOST_ROWS] for start in range(0, len(jobs), MOST_ROWS)]
         with self.stack.placement.using(prior):
@@ -143,7 +147,7 @@ class Engine:
                     _sample(prior, cache, noise, scale, self.stack.schedule, steps, sample, count)
                 )
         names = [
-            _expression(row.name, request, words)
+            str(Apply(row.name, tuple(s if s is None else Leaf(s) for s in request), words))
             for request, words in zip(inputs, texts, strict=True)
         ]
         return Embeddings(
@@ -165,8 +169,35 @@ class Engine:
         Normalisation is affine, so this is the mean in normalised space too.
         """
         flat = self.encode([source for pair in inputs for source in pair], progress).image_embeds
-        names = [f"mean({_name(a)}, {_name(b)}, {weight:g})" for a, b in inputs]
+        names = [str(Mean((Leaf(a), Leaf(b)), weight)) for a, b in inputs]
         return Embeddings(flat[0::2].lerp(flat[1::2], weight), self.stack.name, tuple(names))
+
+    def run(
+        self,
+        composition: Node | str | Plan,
+        *,
+        seeds: Sequence[int] = PRIOR_SEEDS,
+        guidance: float | None = None,
+        steps: int = 25,
+        sampler: str = "ancestral",
+        weights: Mapping[str, str | Path] | None = None,
+        progress: Progress | None = None,
+    ) -> Result:
+        """The embedding of every part of a composition, for every seed.
+
+        `composition`: built by calling operators, a text, or its plan; a folder in it spreads into
+        a grid. Each distinct source is encoded once and each distinct part sampled once, with the
+        run's own seed, so that it comes out as it does alone. `guidance`: that of every operator;
+        each one's own unless given. `weights`: for some operators, by name, what `apply` takes.
+
+        Raises:
+            UsageError: the text is no composition; unknown sampler.
+            InputError: an input is missing or cannot be read.
+            WeightsError: an operator's or the stack's weights are missing or do not fit.
+        """
+        plan = composition if isinstance(composition, Plan) else make_plan(composition)
+        settings = Settings(tuple(seeds), guidance, steps, sampler, weights or {})
+        return run_plan(self, plan, settings, progress)
 
     def render(
         self,
@@ -236,12 +267,11 @@ class Engine:
     def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
         """An operator's table row and prior, kept loaded while there is room for it."""
         key = (name, str(weights))
-        if key not in self._operators:
-            room = max(1, RESIDENT_BYTES // self.stack.prior_bytes)
-            while len(self._operators) >= room:  # before the next is loaded, not after
-                self._operators.popitem(last=False)
-            self._operators[key] = self.stack.operator(name, weights)
-        self._operators.move_to_end(key)
+        known = self._operators.pop(key, None)
+        room = max(1, RESIDENT_BYTES // self.stack.prior_bytes)
+        while len(self._operators) >= room:  # before the next is loaded, not after
+            self._operators.popitem(last=False)
+        self._operators[key] = known or self.stack.operator(name, weights)
         return self._operators[key]
 
     def _condition_rows(
@@ -348,7 +378,7 @@ def _step_counter(progress: Progress | None, what: str, before: int, total: int)
     return lambda done, _: progress(what, before + done, total)
 
 
-def _texts(text: str | Sequence[str] | None, requests: int) -> list[str | None]:
+def _texts(text: str | Sequence[str | None] | None, requests: int) -> list[str | None]:
     if text is None or isinstance(text, str):
         return [text] * requests
     if len(text) != requests:
@@ -356,24 +386,14 @@ def _texts(text: str | Sequence[str] | None, requests: int) -> list[str | None]:
     return list(text)
 
 
+def _seeds(seeds: Sequence[int] | Sequence[Sequence[int]], requests: int) -> list[Sequence[int]]:
+    own = [seed for seed in seeds if isinstance(seed, Sequence)]
+    if not own:
+        return [list(seeds)] * requests  # type: ignore[arg-type]
+    if len(own) != requests:
+        raise UsageError(f"seeds of {len(own)} requests for {requests}: give them to all, or each")
+    return own
+
+
 def _source_key(source: Source) -> object:
     return os.path.abspath(source) if isinstance(source, str | Path) else id(source)
-
-
-def _name(source: Source | None) -> str:
-    """A source as it stands in an expression."""
-    if source is None:
-        return "_"
-    if isinstance(source, Embeddings) and len(source.expressions) == 1:
-        return source.expressions[0]
-    if isinstance(source, Embeddings | Tensor):
-        return "embedding"
-    path = source if isinstance(source, str | Path) else getattr(source, "filename", "")
-    return repr(str(path)) if path else "picture"
-
-
-def _expression(operator: str, request: Request, text: str | None) -> str:
-    arguments = [_name(source) for source in request]
-    if text is not None:
-        arguments.append(repr(text))
-    return f"{operator}({', '.join(arguments)})"

@@ -62,7 +62,7 @@ class Leaf:
     place: Place | None = field(default=None, compare=False)
     key: object = field(init=False)
 
-    inputs: ClassVar[tuple[()]] = ()
+    inputs: ClassVar[tuple[Node | None, ...]] = ()
     depth: ClassVar[int] = 0
     parts: ClassVar[int] = 1
 
@@ -75,7 +75,7 @@ class Leaf:
         object.__setattr__(self, "key", key)
 
     def __str__(self) -> str:
-        made_by = getattr(self.source, "expressions", ())
+        made_by: Sequence[str] = getattr(self.source, "expressions", ())
         if len(made_by) == 1:
             return str(made_by[0])
         path = self.source if isinstance(self.source, Path) else None

@@ -16,13 +16,14 @@ from pathlib import Path
 from PIL import Image
 
 from pops.errors import InputError, UsageError
-from pops.expression import Apply, Leaf, Mean, Node, parse
+from pops.expression import Apply, Leaf, Node, parse
 from pops.files import EMBEDDING_SUFFIXES
 from pops.pictures import open_picture, picture_suffixes
 
-__all__ = ["Plan", "Step", "make_plan"]
+__all__ = ["Plan", "Step", "leaf_name", "make_plan", "open_leaf"]
 
 MOST_RESULTS = 100_000  # of a grid
+SHOWN_SIZE = (512, 512)  # pixels within which a figure's pictures are kept
 Accept = Callable[[Leaf], bool]
 
 
@@ -82,6 +83,35 @@ def make_plan(composition: Node | str, accept: Accept = lambda leaf: True) -> Pl
     return Plan(node, axes, tuple(_fill(node, iter(pick)) for pick in picks))
 
 
+def open_leaf(leaf: Leaf) -> Image.Image | None:
+    """The picture of a leaf, small, as figures show it; None for an embedding.
+
+    Raises:
+        InputError: it cannot be opened; shows the place.
+    """
+    source = leaf.source
+    if isinstance(source, Path) and source.suffix.lower() in EMBEDDING_SUFFIXES:
+        return None
+    if not isinstance(source, Path | Image.Image):
+        return None
+    picture = _picture(leaf)
+    picture.thumbnail(SHOWN_SIZE)
+    return picture
+
+
+def _picture(leaf: Leaf) -> Image.Image:
+    assert isinstance(leaf.source, Path | Image.Image)
+    try:
+        return open_picture(leaf.source)
+    except InputError as error:
+        raise error.at(leaf.place) from None
+
+
+def leaf_name(leaf: Leaf) -> str:
+    """What a leaf is called under its picture: the name of its file, without the ending."""
+    return leaf.source.stem if isinstance(leaf.source, Path) else str(leaf)
+
+
 def _walk_leaves(node: Node) -> Iterator[Leaf]:
     """The leaves in the order they are written in. InputError for a file that is not there."""
     if isinstance(node, Leaf):
@@ -100,16 +130,7 @@ def _check_there(leaf: Leaf) -> None:
         except OSError:
             there = False
         if not there:
-            _open(leaf)
-
-
-def _open(leaf: Leaf) -> Image.Image:
-    """The picture; InputError, with its place, if it cannot be opened."""
-    assert isinstance(leaf.source, str | Path | Image.Image)
-    try:
-        return open_picture(leaf.source)
-    except InputError as error:
-        raise error.at(leaf.place) from None
+            _picture(leaf)
 
 
 def _is_folder(leaf: Leaf) -> bool:
@@ -137,7 +158,7 @@ def _fill(node: Node, pick: Iterator[Leaf]) -> Node:
     if isinstance(node, Leaf):
         return next(pick) if _is_folder(node) else node
     inputs = tuple(None if made is None else _fill(made, pick) for made in node.inputs)
-    return replace(node, inputs=inputs)  # type: ignore[type-var, return-value]
+    return replace(node, inputs=inputs)  # type: ignore[arg-type]
 
 
 def _collect(node: Node, found: dict[Node, None]) -> None:
@@ -189,7 +210,7 @@ def _waits(
 def _choose(
     ready: Sequence[str | None], waits: dict[str | None, set[str | None]], last: str | None
 ) -> str | None:
-    """Means first, which cost nothing; then an operator that waits for none; the loaded one first."""
+    """Means, which cost nothing; then an operator that waits for none, the loaded one first."""
     if None in ready:
         return None
     return min(ready, key=lambda kind: (bool(waits[kind]), kind != last, -ready.count(kind)))
