@@ -6,6 +6,10 @@
     made = engine.apply("texturing", [("mug.png", "wood.png")])
     engine.render(made)[0].show()
 
+    from pops import scene, texturing                        # operators of operators
+
+    made = engine.run(scene(texturing("mug.png", "wood.png"), "beach.png")).embeddings
+
 Public names are looked up when first used, so that `import pops` costs nothing.
 """
 
@@ -13,9 +17,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pops.composition import Result, draw_tree
     from pops.embeddings import Embeddings
     from pops.engine import Engine
     from pops.errors import InputError, OutputError, PopsError, UsageError, WeightsError
+    from pops.expression import clothes, instruct, mean, scene, texturing, union
     from pops.pictures import open_picture, save_picture
 
 __all__ = [
@@ -24,11 +30,19 @@ __all__ = [
     "InputError",
     "OutputError",
     "PopsError",
+    "Result",
     "UsageError",
     "WeightsError",
     "__version__",
+    "clothes",
+    "draw_tree",
+    "instruct",
+    "mean",
     "open_picture",
     "save_picture",
+    "scene",
+    "texturing",
+    "union",
 ]
 
 __version__ = "0.1.0"
@@ -39,10 +53,18 @@ _HOMES = {
     "InputError": "pops.errors",
     "OutputError": "pops.errors",
     "PopsError": "pops.errors",
+    "Result": "pops.composition",
     "UsageError": "pops.errors",
     "WeightsError": "pops.errors",
+    "clothes": "pops.expression",
+    "draw_tree": "pops.composition",
+    "instruct": "pops.expression",
+    "mean": "pops.expression",
     "open_picture": "pops.pictures",
     "save_picture": "pops.pictures",
+    "scene": "pops.expression",
+    "texturing": "pops.expression",
+    "union": "pops.expression",
 }
 
 

@@ -5,7 +5,13 @@ from importlib import import_module
 from typing import Any
 
 from pops import __version__
-from pops.config import ApplyConfig, DemoConfig, EvalPocketConfig, PocketSheetConfig
+from pops.config import (
+    ApplyConfig,
+    DemoConfig,
+    EvalPocketConfig,
+    PocketSheetConfig,
+    RunConfig,
+)
 from pops.errors import UsageError
 from pops.parsing import nearest, parse, run_command
 
@@ -14,6 +20,7 @@ __all__ = ["COMMANDS", "main"]
 # Each is the function of pops.commands of the same name, with _ for a space.
 COMMANDS: dict[str, type] = {
     "apply": ApplyConfig,
+    "run": RunConfig,
     "demo": DemoConfig,
     "pocket sheet": PocketSheetConfig,
     "eval pocket": EvalPocketConfig,

@@ -21,6 +21,7 @@ from pops.config import (
     DemoConfig,
     EvalPocketConfig,
     PocketSheetConfig,
+    RunConfig,
     SamplingConfig,
     StackConfig,
 )
@@ -29,12 +30,14 @@ from pops.figures import Cell, strips
 from pops.files import EMBEDDING_SUFFIXES, make_folder, staged_folder
 from pops.operators import Operator, find_operator
 from pops.pictures import open_picture, save_picture
+from pops.plan import make_plan
+from pops.run_outputs import Previews, RunFiles
 
 if TYPE_CHECKING:
     from pops.embeddings import Embeddings
     from pops.engine import Engine
 
-__all__ = ["apply", "demo", "eval_pocket", "pocket_sheet"]
+__all__ = ["apply", "demo", "eval_pocket", "pocket_sheet", "run"]
 
 LEFT_OUT = "_"
 EMBEDDING = "embedding"
@@ -105,6 +108,42 @@ def apply(config: ApplyConfig) -> int:
         save_picture(strips([row]), stage / f"{name}.jpg")
     print(f"{config.out / name}.jpg  (the pictures and embeddings are beside it)")
     return 0
+
+
+def run(config: RunConfig) -> int:
+    """`pops run`: the embedding of every part, pictures of the results, and how they were made."""
+    previews = Previews()
+    plan = make_plan(config.composition, previews.usable)
+    for leaf in plan.leaves:
+        previews.open(leaf)
+    once = replace(config, render_seeds=config.render_seeds[:1])
+    with staged_folder(config.out) as stage:
+        engine = _load(config)
+        with _progress() as progress:
+            result = engine.run(
+                plan,
+                seeds=config.seeds,
+                guidance=config.guidance,
+                steps=config.steps,
+                sampler=config.sampler,
+                progress=progress,
+            )
+            pictures = _render(engine, result.embeddings, config, progress)
+            shown = dict(zip(result.keys, pictures[:: len(config.render_seeds)], strict=True))
+            files = RunFiles(result, _file_name)
+            figures = files.figures(
+                previews.pictures | shown,
+                lambda made: _render(engine, made, once, progress),
+                config.trees,
+            )
+        files.save_embeddings(stage)
+        files.save_pictures(stage, pictures, config.render_seeds)
+        for name, figure in figures.items():
+            save_picture(figure, stage / name)
+    for said in previews.skipped:
+        print(f"skipped: {said}", file=sys.stderr)
+    print(f"{config.out / next(iter(figures), '')}  (the pictures and embeddings are beside it)")
+    return 1 if previews.skipped else 0
 
 
 def demo(config: DemoConfig) -> int:
@@ -194,6 +233,7 @@ def _render(
         seeds=config.render_seeds,
         steps=config.render_steps,
         guidance=config.render_guidance,
+        size=config.render_size,
         renderer=renderer,
         depth_of=depth_of,
         progress=progress,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pops.engine import Engine
     from pops.render import Progress
 
-__all__ = ["Result", "Settings", "draw_grids", "draw_tree", "run_plan"]
+__all__ = ["Pictures", "Result", "Settings", "draw_grids", "draw_tree", "run_plan"]
 
 LARGEST_SIDE = 20_000  # pixels of a figure: well under what picture files hold
 LARGEST_AREA = 100_000_000
@@ -60,7 +60,18 @@ class Result:
     @property
     def embeddings(self) -> Embeddings:
         """The results: for each combination of the plan's axes, the last fastest, each seed."""
-        return self.rows([(node, row) for node in self.plan.results for row in self.of(node)])
+        found = [self.parts[node][row] for node, row in self.keys]
+        return replace(
+            found[0],
+            image_embeds=torch.cat([one.image_embeds for one in found]),
+            expressions=tuple(one.expressions[0] for one in found),
+            seeds=tuple(seed for one in found for seed in one.seeds),
+        )
+
+    @property
+    def keys(self) -> list[tuple[Node, int]]:
+        """The part and the row of it that each of `embeddings` is."""
+        return [(node, row) for node in self.plan.results for row in self.of(node)]
 
     def __getitem__(self, part: Node | str) -> Embeddings:
         """The embeddings of a part, given as a node or as text. KeyError if it is none."""
@@ -69,16 +80,6 @@ class Result:
     def of(self, node: Node) -> range:
         """The rows of a part: as many as there are seeds, or one."""
         return range(len(self.parts[node]))
-
-    def rows(self, wanted: Sequence[tuple[Node, int]]) -> Embeddings:
-        """Single rows of parts as one; all of them have seeds, or none has."""
-        found = [self.parts[node][row] for node, row in wanted]
-        return replace(
-            found[0],
-            image_embeds=torch.cat([one.image_embeds for one in found]),
-            expressions=tuple(one.expressions[0] for one in found),
-            seeds=tuple(seed for one in found for seed in one.seeds),
-        )
 
 
 def run_plan(
@@ -203,12 +204,15 @@ def _branch(result: Result, node: Node | None, row: int, note: str, shown: Pictu
     if isinstance(node, Leaf):
         return Branch(Cell(shown[node, row], leaf_name(node), note))
     if isinstance(node, Mean):
-        made_by, notes = "mean", [f"{1 - node.weight:.0%}", f"{node.weight:.0%}"]
+        made_by, optional = "mean", False
+        notes: Sequence[str] = (f"{1 - node.weight:.0%}", f"{node.weight:.0%}")
     else:
-        made_by, notes = node.operator, list(OPERATORS[node.operator].inputs)
+        operator = OPERATORS[node.operator]
+        made_by, optional, notes = operator.name, operator.min_inputs is not None, operator.inputs
     inputs = [
         _branch(result, made, row, slot, shown)
         for made, slot in zip(node.inputs, notes, strict=False)
+        if made is not None or not optional  # of many slots, those left out are not shown
     ]
     if isinstance(node, Apply) and node.text is not None:
         inputs.append(Branch(Cell(f"“{node.text}”", note="text")))
@@ -225,17 +229,16 @@ def _tips(node: Node | None) -> int:
     return sum(map(_tips, inputs)) + (getattr(node, "text", None) is not None) if inputs else 1
 
 
-def draw_grids(
-    result: Result, pictures: Sequence[Image.Image], shown: Pictures
-) -> dict[int | None, Image.Image]:
+def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]:
     """The results of folders, as tables by seed; one with a column a seed for a single folder.
 
-    `pictures`: one for each row of `result.embeddings`. `shown`: the pictures of the leaves.
+    `shown`: the pictures of the leaves, where they have one, and of every one of `result.keys`.
 
     Raises:
         UsageError: a table is too large for a picture file.
     """
     *outer, last = result.plan.axes
+    pictures = [shown[key] for key in result.keys]
     seeds = [f"seed {seed}" for seed in result.seeds] if result.embeddings.seeds else [""]
     per_seed = [list(pictures[row :: len(seeds)]) for row in range(len(seeds))]
     heads = [_head(leaves, shown) for leaves in itertools.product(*outer)]

@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 from pops.errors import UsageError
 
-__all__ = ["ApplyConfig", "DemoConfig", "EvalPocketConfig", "PocketSheetConfig", "whole_numbers"]
+__all__ = [
+    "ApplyConfig",
+    "DemoConfig",
+    "EvalPocketConfig",
+    "PocketSheetConfig",
+    "RunConfig",
+    "whole_numbers",
+]
 
 MOST_STEPS = 1000  # the schedule's training steps
 LARGEST_SEED = 2**63 - 1
@@ -53,8 +60,11 @@ class SamplingConfig(StackConfig):
     guidance: float | None = setting(None, "guidance of the operator; null: its own")
     steps: int = setting(25, "sampling steps of the operator")
     sampler: str = setting("ancestral", "ancestral or ddim")
-    render_guidance: float | None = setting(None, "guidance of the renderer; null: the stack's")
-    render_steps: int | None = setting(None, "steps of the renderer; null: the stack's")
+    render_guidance: float | None = setting(None, "guidance of the renderer; null: its own")
+    render_steps: int | None = setting(None, "steps of the renderer; null: its own")
+    render_size: int | None = setting(
+        None, "pixels of a side of a picture; null: the renderer's own"
+    )
 
     def __post_init__(self) -> None:
         check_seeds("seeds", self.seeds)
@@ -91,6 +101,29 @@ class ApplyConfig(SamplingConfig):
         "pops apply texturing assets/objects/mug.png assets/textures/wood.png",
         "pops apply texturing mug.jpg wood.jpg --seeds 1,2,3,4 --guidance 4 --out out/mugs",
         "pops apply texturing _ wood.jpg            # the first input left out",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(SamplingConfig):
+    """Run a composition: operators applied to what operators made.
+
+    It is made of operators, quoted files and texts, mean(a, b, 0.3), where 0.3 is the weight of
+    b, and _ for an input left out; a folder in place of a file makes a grid. Writes the embedding
+    of every part, pictures of the results, and for each seed a tree that shows how it was made,
+    or the grid.
+    """
+
+    composition: str = argument("the composition, in quotes")
+    trees: Literal["auto", "all", "none"] = setting(
+        "auto", "trees to draw, one for a result and seed; auto: all but those of a grid"
+    )
+    out: Path = setting(Path("out/run"), "folder to write into")
+
+    examples = (
+        "pops run \"scene(texturing('mug.jpg', 'wood.jpg'), 'beach.jpg')\" --seeds 18,42",
+        "pops run \"instruct(union('mug.jpg', 'hat.jpg'), 'shiny')\"",
+        "pops run \"texturing('assets/objects', 'assets/textures')\"      # a grid",
     )
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from PIL import Image
 
@@ -229,16 +229,18 @@ def _node(value: object) -> Node | None:
     )
 
 
-FUNCTIONS: dict[str, Callable[..., Node]] = {
-    **{name: _function(row) for name, row in OPERATORS.items()},
-    "mean": mean,
-}
+_APPLIED = {name: _function(row) for name, row in OPERATORS.items()}
+FUNCTIONS: dict[str, Callable[..., Node]] = {**_APPLIED, "mean": mean}
 
 
-def __getattr__(name: str) -> Callable[..., Node]:
-    if name not in FUNCTIONS:
+class _Function(Protocol):
+    def __call__(self, *inputs: object, **named: object) -> Apply: ...
+
+
+def __getattr__(name: str) -> _Function:
+    if name not in _APPLIED:
         raise AttributeError(f"module 'pops.expression' has no attribute {name!r}")
-    return FUNCTIONS[name]
+    return _APPLIED[name]
 
 
 # Reading.

@@ -169,7 +169,7 @@ def _place(
         _place(made, left - size - gap, size, column, floors, at + 1) for made in branch.inputs
     ]
     image, lines = branch.cell.image, _text(branch.cell.caption, branch.cell.note, width)
-    height = width if isinstance(image, Image.Image) else _words_height(image, width)
+    height = _words_height(image, width) if isinstance(image, str) else _fitted(image, width)[1]
     own = _Placed(branch, lines, left, floors[at], width, height, inputs)
     if inputs:
         middle = (inputs[0].middle + inputs[-1].middle) // 2
@@ -192,7 +192,7 @@ def _draw_branch(page: Image.Image, placed: _Placed, pill: int) -> None:
     if isinstance(image, str):
         _draw_words(page, image, left, top, placed.width, placed.height)
     else:
-        _draw_picture(page, image, left, top, placed.width)
+        _draw_picture(page, image, left, top - (placed.width - placed.height) // 2, placed.width)
     _draw_lines(page, placed.lines, left, top + placed.height + TEXT_GAP, placed.width)
     if not placed.inputs:
         return
@@ -350,12 +350,18 @@ def _draw_picture(
     if isinstance(image, str):
         _draw_words(page, image, left, top, size, size)
         return
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
+    width, height = _fitted(image, size)
     fitted = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     at = (left + (size - width) // 2, top + (size - height) // 2)
     page.paste(fitted, at, _rounded(width, height))
     page.paste("black", at, _rounded(width, height, outline=True))
+
+
+def _fitted(image: Image.Image, size: int) -> tuple[int, int]:
+    """Width and height of `image` made as large as goes into a square."""
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return width, height
 
 
 def _words(words: str, width: int) -> list[_Line]:
