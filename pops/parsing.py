@@ -151,8 +151,8 @@ def _add(parser: "ArgumentParser", field: "dataclasses.Field[Any]", kind: Any) -
 
 
 def _switch(value: str | bool) -> bool:
-    if isinstance(value, str):
-        return {"true": True, "false": False}[value.lower()]
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
     if not isinstance(value, bool):
         raise ValueError(f"{value!r} is neither true nor false")
     return value

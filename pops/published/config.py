@@ -77,12 +77,14 @@ class PublishedConfig:
         """
         if self.prior_path is None or (self.stack and self.prior_repo == OPERATORS_REPO):
             return None
-        if self.prior_repo is None:
-            return self.prior_path
-        folder = Path(self.prior_repo)
-        if folder.is_dir():
-            return str(folder / self.prior_path)
+        if self.is_local:
+            return str(Path(self.prior_repo or "") / self.prior_path)
         return f"{self.prior_repo}:{self.prior_path}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether prior_path is in this file system, in prior_repo where that is a folder."""
+        return self.prior_repo is None or Path(self.prior_repo).is_dir()
 
     def fits(self, operator: Operator) -> bool:
         """Whether the command can run it."""

@@ -47,6 +47,7 @@ class Grid:
 
     def make(self, jobs: Sequence[Job]) -> int:
         """Make the jobs whose inputs can be used; how many those are."""
+        self.engine.operator(self.operator.name, self.config.weights)  # first, since it may not fit
         requests = distinct_requests(jobs, self.config.use_depth)
         self._encode(list(dict.fromkeys(chain.from_iterable(each.paths for each in requests))))
         usable = [each for each in requests if self.faults.keys().isdisjoint(each.paths)]

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pops.errors import UsageError
+from pops.errors import UsageError, WeightsError
 from pops.files import make_folder
 from pops.operators import OPERATORS, Operator, find_operator, read_operator_card
 from pops.published.config import DECODER_REPO, PRIOR_REPO, PublishedConfig
@@ -56,6 +56,10 @@ def run(config: PublishedConfig) -> int:
 def _operator(config: PublishedConfig) -> Operator:
     """The row of the operator that is named, or that the weights are of."""
     weights = config.weights
+    if config.is_local and weights is not None and not Path(weights).exists():
+        raise WeightsError(
+            f"{weights} is missing: check --prior_path, or name its repository by --prior_repo"
+        )
     if weights is not None and (Path(weights) / "operator.json").is_file():
         operator = read_operator_card(weights).operator
     else:
