@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from pops.embeddings import Embeddings
@@ -260,10 +260,18 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
 
 
 def _head(leaves: Sequence[Leaf], shown: Pictures) -> str | Cell:
-    """The label of a row or column: a picture if it is of one leaf, else the names."""
-    if len(leaves) == 1 and (leaves[0], 0) in shown:
-        return Cell(shown[leaves[0], 0], leaf_name(leaves[0]))
-    return " · ".join(map(leaf_name, leaves))
+    """The label of a row or column: the names, under the pictures where all have one."""
+    names = " · ".join(map(leaf_name, leaves))
+    pictures = [shown[leaf, 0] for leaf in leaves if (leaf, 0) in shown]
+    if len(pictures) < len(leaves):
+        return names
+    if len(pictures) == 1:
+        return Cell(pictures[0], names)
+    side = min(min(picture.size) for picture in pictures)
+    row = Image.new("RGB", (side * len(pictures), side))
+    for at, picture in enumerate(pictures):
+        row.paste(ImageOps.fit(picture, (side, side)), (at * side, 0))
+    return Cell(row, names)
 
 
 def _largest(sizes: Sequence[int], sides: Callable[[int], Sequence[int]]) -> int:

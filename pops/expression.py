@@ -81,7 +81,7 @@ class Leaf:
         path = self.source if isinstance(self.source, Path) else None
         path = path or getattr(self.source, "filename", None)
         if path:
-            return repr(str(path))
+            return repr(f"./{path}" if str(path).startswith("~") else str(path))
         return "picture" if isinstance(self.source, Image.Image) else "embedding"
 
     __repr__ = __str__

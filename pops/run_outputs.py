@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
-from pops.errors import InputError
+from pops.errors import InputError, UsageError
 from pops.expression import Apply, Leaf, Mean, Node
 from pops.files import EMBEDDING_SUFFIXES
 from pops.pictures import save_picture
@@ -54,6 +55,7 @@ class RunFiles:
     def __init__(self, result: Result, file_name: Callable[[Sequence[str]], str]) -> None:
         self.result = result
         self.names = _part_names(result.plan, file_name)
+        self.left_out: list[str] = []
 
     def name(self, node: Node, row: int) -> str:
         """The name, without ending, of what belongs to one row of a part."""
@@ -80,20 +82,31 @@ class RunFiles:
         """The grid of folders and the trees that are asked for, by file name.
 
         `shown`: the pictures of leaves and results; `render` makes the others that trees show.
+        Why a figure could not be drawn goes to `left_out`: the results are worth more.
         """
         from pops.composition import draw_grids, draw_tree
 
-        result, figures = self.result, {}
+        result = self.result
+        figures: dict[str, Image.Image] = {}
+        name = self.names[result.plan.composition]
         if result.plan.axes:
-            name = self.names[result.plan.composition]
-            for seed, figure in draw_grids(result, shown).items():
-                figures[f"{name}{'' if seed is None else f'_s{seed}'}.jpg"] = figure
+            with self._leaving_out(f"{name}.jpg"):
+                for seed, figure in draw_grids(result, shown).items():
+                    figures[f"{name}{'' if seed is None else f'_s{seed}'}.jpg"] = figure
         if trees == "all" or (trees == "auto" and not result.plan.axes):
             for at, node in enumerate(result.plan.results):
                 for row in result.of(node):
-                    figure = draw_tree(result, render, shown, at=at, row=row)
-                    figures[f"{self.name(node, row)}_tree.jpg"] = figure
+                    name = f"{self.name(node, row)}_tree.jpg"
+                    with self._leaving_out(name):
+                        figures[name] = draw_tree(result, render, shown, at=at, row=row)
         return figures
+
+    @contextmanager
+    def _leaving_out(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except UsageError as error:
+            self.left_out.append(f"{name}: {error}")
 
 
 def _part_names(plan: Plan, file_name: Callable[[Sequence[str]], str]) -> dict[Node, str]:
