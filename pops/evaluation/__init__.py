@@ -1,0 +1,1 @@
+"""Measures of what operators do, on data whose truth is known."""

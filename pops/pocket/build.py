@@ -1,0 +1,171 @@
+"""Rebuild the pocket stack from nothing: `python -m pops.pocket.build`.
+
+Stages, in order; each resumes where it stopped, so that slices of any length add up:
+
+    render       training pictures of the pocket world
+    clip         image and text encoders
+    autoencoder  pictures to latents and back
+    judge        a separate classifier that marks the others' work
+    embeds       all pictures as embeddings and latents
+    prior        the base prior, text to embedding
+    operators    texturing, tuned from the base prior
+    decoder      embedding to latents
+    pack         half-precision weights, curves and report into the package
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel, VQModel
+
+from pops.pocket.stages import (
+    autoencoder,
+    clip,
+    decoder,
+    embeds,
+    judge,
+    latents,
+    package,
+    pictures,
+    priors,
+)
+from pops.prior import Prior
+from pops.training.fit import Fit
+
+__all__ = ["STAGES", "Build", "main"]
+
+
+@dataclass(frozen=True)
+class Build:
+    """Where the build keeps its work and how its stages find each other's results."""
+
+    runs: Path
+    out: Path
+    shards: int
+
+    @property
+    def data(self) -> pictures.Pictures:
+        return pictures.load_pictures(self.runs / "pictures")
+
+    @property
+    def clip(self) -> clip.Clip:
+        model = clip.clip_fit(self.runs / "clip", ()).smooth
+        assert isinstance(model, clip.Clip)
+        return model
+
+    @property
+    def autoencoder(self) -> VQModel:
+        model = autoencoder.autoencoder_fit(self.runs / "autoencoder").smooth
+        assert isinstance(model, VQModel)
+        return model
+
+    @property
+    def embeds(self) -> embeds.Embeds:
+        return embeds.load_embeds(self.runs / "embeds.npz")
+
+    @property
+    def base(self) -> Prior:
+        model = priors.prior_fit(self.runs / "prior", self.embeds).smooth
+        assert isinstance(model, Prior)
+        return model
+
+    @property
+    def unet(self) -> UNet2DConditionModel:
+        model = decoder.decoder_fit(self.runs / "decoder").smooth
+        assert isinstance(model, UNet2DConditionModel)
+        return model
+
+    def fits(self) -> dict[str, Fit]:
+        """Every stage that trains, as it stands."""
+        return {
+            "clip": clip.clip_fit(self.runs / "clip", ()),
+            "autoencoder": autoencoder.autoencoder_fit(self.runs / "autoencoder"),
+            "judge": judge.judge_fit(self.runs / "judge"),
+            "prior": priors.prior_fit(self.runs / "prior", self.embeds),
+            "texturing": priors.prior_fit(self.runs / "texturing", self.embeds),
+            "decoder": decoder.decoder_fit(self.runs / "decoder"),
+        }
+
+
+def _render(build: Build, seconds: float) -> None:
+    pictures.build_pictures(build.runs / "pictures", build.shards, seconds)
+
+
+def _clip(build: Build, seconds: float) -> None:
+    clip.train_clip(build.runs / "clip", build.data, seconds)
+
+
+def _autoencoder(build: Build, seconds: float) -> None:
+    autoencoder.train_autoencoder(build.runs / "autoencoder", build.data, seconds)
+
+
+def _judge(build: Build, seconds: float) -> None:
+    judge.train_judge(build.runs / "judge", build.data, seconds)
+
+
+def _embeds(build: Build, seconds: float) -> None:
+    data = build.data
+    embeds.build_embeds(build.runs / "embeds.npz", build.clip, data)
+    basis = autoencoder.patch_basis(build.runs / "autoencoder", data)
+    latents.build_latents(build.runs / "decoder", basis, data, build.embeds)
+
+
+def _prior(build: Build, seconds: float) -> None:
+    priors.train_base_prior(build.runs / "prior", build.clip, build.data, build.embeds, seconds)
+
+
+def _operators(build: Build, seconds: float) -> None:
+    priors.train_texturing(build.runs / "texturing", build.base, build.data, build.embeds, seconds)
+
+
+def _decoder(build: Build, seconds: float) -> None:
+    decoder.train_decoder(build.runs / "decoder", seconds)
+
+
+def _pack(build: Build, seconds: float) -> None:
+    package.pack(build, build.out)
+
+
+# stage -> what it does, and the seconds it gets when none are asked for (2 cores)
+STAGES: dict[str, tuple[Callable[[Build, float], None], float]] = {
+    "render": (_render, 900),
+    "clip": (_clip, 1800),
+    "autoencoder": (_autoencoder, 1800),
+    "judge": (_judge, 240),
+    "embeds": (_embeds, 300),
+    "prior": (_prior, 300),
+    "operators": (_operators, 600),
+    "decoder": (_decoder, 4500),
+    "pack": (_pack, 60),
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m pops.pocket.build",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m pops.pocket.build --stages clip decoder --minutes 30",
+    )
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument(
+        "--minutes", type=float, help="time for each stage of this call (default: its own)"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads of this process")
+    parser.add_argument("--runs", type=Path, default=Path("runs/pocket"), help="work folder")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "weights")
+    parser.add_argument("--shards", type=int, default=48, help="shards of training pictures")
+    args = parser.parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    build = Build(args.runs, args.out, args.shards)
+    for name in args.stages:
+        stage, seconds = STAGES[name]
+        stage(build, 60 * args.minutes if args.minutes else seconds)
+
+
+if __name__ == "__main__":
+    main()

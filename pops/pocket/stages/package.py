@@ -1,0 +1,152 @@
+"""Stage `pack`: the trained parts as a stack folder in half precision, and what the build saw."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import UnCLIPScheduler
+from safetensors.torch import save_file
+from torch import nn
+from transformers import CLIPImageProcessorPil
+
+from pops.files import atomic_path
+from pops.operators import OperatorCard, find_operator, save_operator
+from pops.pocket.stages.clip import MEAN, STD
+from pops.pocket.stages.decoder import decoder_scheduler
+from pops.pocket.stages.pictures import SIZE
+from pops.pocket.stages.priors import CLIP_RANGE
+from pops.pocket.world.split import SPLIT_NAME
+from pops.prior import Prior
+from pops.training.fit import Fit
+
+if TYPE_CHECKING:
+    from pops.pocket.build import Build
+
+__all__ = ["pack", "pack_decoder", "pack_prior"]
+
+RENDER = {"steps": 40, "guidance": 2.0, "size": SIZE}
+
+
+def _half(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {
+        k: (v.half() if v.is_floating_point() else v).contiguous()
+        for k, v in module.state_dict().items()
+    }
+
+
+def _save_prior(prior: Prior, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / "diffusion_pytorch_model.safetensors") as path:
+        save_file(_half(prior), path)
+    (folder / "config.json").write_text(json.dumps(prior.config.to_dict(), indent=2) + "\n")
+
+
+def pack_prior(build: "Build", out: Path) -> None:
+    """Encoders, tokenizer, image processor, base prior and its scheduler."""
+    clip = build.clip
+    clip.vision.half().save_pretrained(out / "image_encoder")
+    clip.text.half().save_pretrained(out / "text_encoder")
+    clip.tokenizer.save_pretrained(out / "tokenizer")
+    CLIPImageProcessorPil(
+        size={"shortest_edge": SIZE},
+        crop_size={"height": SIZE, "width": SIZE},
+        image_mean=list(MEAN),
+        image_std=list(STD),
+    ).save_pretrained(out / "image_processor")
+    _save_prior(build.base, out / "prior")
+    UnCLIPScheduler(
+        variance_type="fixed_small_log",
+        clip_sample=True,
+        clip_sample_range=CLIP_RANGE,
+        prediction_type="sample",
+    ).save_pretrained(out / "scheduler")
+    index = {
+        "_class_name": "KandinskyV22PriorPipeline",
+        "image_encoder": ["transformers", "CLIPVisionModelWithProjection"],
+        "image_processor": ["transformers", "CLIPImageProcessor"],
+        "prior": ["diffusers", "PriorTransformer"],
+        "scheduler": ["diffusers", "UnCLIPScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+    }
+    (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def pack_decoder(build: "Build", out: Path) -> None:
+    """The diffusion model, MoVQ, their scheduler, and how the pipeline is best used."""
+    build.unet.to(memory_format=torch.contiguous_format).half().save_pretrained(out / "unet")
+    movq = build.autoencoder.to(memory_format=torch.contiguous_format)
+    movq.half().save_pretrained(out / "movq")
+    decoder_scheduler().save_pretrained(out / "scheduler")
+    (out / "render.json").write_text(json.dumps(RENDER) + "\n")
+    index = {
+        "_class_name": "KandinskyV22Pipeline",
+        "movq": ["diffusers", "VQModel"],
+        "scheduler": ["diffusers", "DDPMScheduler"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+    }
+    (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _pack_operator(name: str, fit: Fit, out: Path) -> None:
+    prior = fit.smooth
+    assert isinstance(prior, Prior)
+    constant = ("clip_mean", "clip_std")  # of the stack; absent from an operator
+    training = {"steps": fit.step, "seconds": round(fit.seconds), "split": SPLIT_NAME}
+    card = OperatorCard(operator=find_operator(name), stack="pocket", training=training)
+    state = {k: v for k, v in _half(prior).items() if k not in constant}
+    save_operator(out / name, card, state)
+
+
+def _curves(fits: dict[str, Fit], out: Path) -> None:
+    """One picture of every stage's losses over its seconds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 3, figsize=(12, 6.5), constrained_layout=True)
+    for axis, (name, fit) in zip(axes.flat, fits.items(), strict=False):
+        for key in (k for k in fit.curve[0] if k not in ("step", "seconds")) if fit.curve else ():
+            axis.plot(
+                [p["seconds"] / 60 for p in fit.curve], [p[key] for p in fit.curve], label=key, lw=1
+            )
+        axis.set(title=name, xlabel="minutes", yscale="log")
+        axis.legend(fontsize=8, frameon=False)
+        axis.spines[["top", "right"]].set_visible(False)
+    with atomic_path(out / "curves.png") as path:
+        figure.savefig(path, dpi=90)
+    pyplot.close(figure)
+
+
+def _sizes(out: Path) -> Iterator[tuple[str, int]]:
+    for path in sorted(out.rglob("*.safetensors")):
+        yield str(path.relative_to(out)), path.stat().st_size
+
+
+def pack(build: "Build", out: Path) -> None:
+    """Write the whole stack folder; the numbers of its evaluation in the report are kept."""
+    out.mkdir(parents=True, exist_ok=True)
+    fits = build.fits()
+    pack_prior(build, out / "prior")
+    pack_decoder(build, out / "decoder")
+    _pack_operator("texturing", fits["texturing"], out / "operators")
+    (out / "judge").mkdir(exist_ok=True)
+    with atomic_path(out / "judge" / "model.safetensors") as path:
+        save_file(_half(fits["judge"].smooth), path)
+    _curves(fits, out)
+    report: dict[str, Any] = {}
+    if (out / "report.json").exists():
+        report = json.loads((out / "report.json").read_text())
+    report["build"] = {
+        "split": SPLIT_NAME,
+        "stages": {
+            name: {"steps": f.step, "seconds": round(f.seconds), "last": f.curve[-1:]}
+            for name, f in fits.items()
+        },
+        "bytes": dict(_sizes(out)),
+    }
+    with atomic_path(out / "report.json") as path:
+        path.write_text(json.dumps(report, indent=2) + "\n")

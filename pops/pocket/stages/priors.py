@@ -1,0 +1,154 @@
+"""Stages `prior` and `operators`: the base prior from text, and the operators tuned from it."""
+
+import random
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pops.conditions import Conditions, condition_row, drop_conditions, pack
+from pops.operators import find_operator
+from pops.pocket.stages.clip import DIM, Clip
+from pops.pocket.stages.embeds import Embeds
+from pops.pocket.stages.pictures import Pictures
+from pops.prior import Prior, PriorConfig
+from pops.schedule import Schedule
+from pops.training.fit import Fit, device
+from pops.training.loss import prior_loss
+
+__all__ = ["CLIP_RANGE", "prior_fit", "train_base_prior", "train_texturing"]
+
+BATCH = 256
+CLIP_RANGE = 5.0
+
+
+def make_prior(embeds: Embeds) -> Prior:
+    prior = Prior(
+        PriorConfig(num_attention_heads=4, attention_head_dim=32, num_layers=4, embedding_dim=DIM)
+    )
+    torch.nn.init.normal_(prior.positional_embedding, std=0.02)
+    torch.nn.init.normal_(prior.prd_embedding, std=0.02)
+    with torch.no_grad():
+        prior.clip_mean.copy_(embeds.pictures.mean(0))
+        prior.clip_std.copy_(embeds.pictures.std(0))
+    return prior
+
+
+def prior_fit(folder: Path, embeds: Embeds, start: Prior | None = None) -> Fit:
+    """A prior in training; a new one starts from the weights of another where given."""
+    prior = make_prior(embeds)
+    if start is not None:
+        prior.load_state_dict(start.state_dict())
+    return Fit(folder, prior, lr=1e-3, weight_decay=0.01)
+
+
+def _timesteps(n: int) -> Tensor:
+    """Uniform timesteps, spread evenly over the batch."""
+    return (((torch.arange(n) + torch.rand(n)) / n) * 1000).long().to(device())
+
+
+def _run(fit: Fit, seconds: float, batch: "Batch") -> None:
+    schedule = Schedule(clip_range=CLIP_RANGE)
+    torch.manual_seed(fit.step)
+
+    def step(number: int) -> dict[str, Tensor]:
+        target, conditions = batch(number)
+        where = device()
+        moved = Conditions(conditions.tokens.to(where), conditions.mask.to(where))
+        prior = fit.module
+        assert isinstance(prior, Prior)
+        return {
+            "mse": prior_loss(prior, schedule, target.to(where), moved, _timesteps(len(target)))
+        }
+
+    fit.run(seconds, step)
+
+
+class Batch:
+    """Training examples of one step, a pure function of the step's number."""
+
+    def __call__(self, step: int) -> tuple[Tensor, Conditions]:
+        raise NotImplementedError
+
+
+class CaptionBatch(Batch):
+    """Base prior: the text hidden states of a caption -> its picture."""
+
+    def __init__(self, clip: Clip, data: Pictures, normalised: Tensor) -> None:
+        self.clip, self.data, self.normalised = clip, data, normalised
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> tuple[Tensor, Conditions]:
+        rng = random.Random(f"prior/{step}")
+        rows = rng.sample(range(len(self.data.records)), BATCH // 2)
+        captions = [self.data.records[i]["caption"] for i in rows]
+        ids = self.clip.tokenizer(captions, padding=True, return_tensors="pt").to(device())
+        hidden = self.clip.text(ids.input_ids, attention_mask=ids.attention_mask).last_hidden_state
+        mask = ids.attention_mask.bool()
+        keep = torch.rand(len(rows), 1, 1, device=hidden.device) >= 0.1
+        return self.normalised[rows], Conditions(hidden * mask[..., None] * keep, mask)
+
+
+class TexturingBatch(Batch):
+    """(an object in a place, a texture) -> the same picture with the object made of the texture.
+
+    The published recipe: the object's picture differs from the target in its material, or is the
+    target itself 0.2 of the time; the exemplar is a patch of the target or a flat swatch; each
+    input is dropped alone with the operator's chance.
+    """
+
+    SELF = 0.2
+
+    def __init__(self, data: Pictures, embeds: Embeds, prior: Prior) -> None:
+        self.pictures = prior.normalise(embeds.pictures).detach()
+        self.patches = prior.normalise(embeds.patches).detach()
+        self.swatches: dict[str, list[int]] = {}
+        groups: dict[tuple[str, str], list[int]] = {}
+        for i, record in enumerate(data.records):
+            if record["kind"] == "swatch":
+                self.swatches.setdefault(record["things"][0][1], []).append(i)
+            if record["kind"] == "single":
+                groups.setdefault((record["group"], record["background"]), []).append(i)
+        self.groups = [tuple(g) for g in groups.values() if len(g) > 1]
+        self.records = data.records
+
+    def _example(self, rng: random.Random) -> tuple[int, int, Tensor]:
+        """Rows of target and object, and the exemplar (D,)."""
+        target, other = rng.sample(rng.choice(self.groups), 2)
+        record = self.records[target]
+        if record["patch"] and rng.random() < 0.5:
+            texture = self.patches[target]
+        else:
+            texture = self.pictures[rng.choice(self.swatches[record["things"][0][1]])]
+        return target, target if rng.random() < self.SELF else other, texture
+
+    def __call__(self, step: int) -> tuple[Tensor, Conditions]:
+        rng = random.Random(f"texturing/{step}")
+        examples = [self._example(rng) for _ in range(BATCH)]
+        rows = [condition_row([self.pictures[o], t], DIM) for _, o, t in examples]
+        packed = pack(rows)
+        drawn = torch.Generator().manual_seed(step)
+        tokens = drop_conditions(
+            packed.tokens, each=find_operator("texturing").drop_each, generator=drawn
+        )
+        return self.pictures[[t for t, _, _ in examples]], Conditions(tokens, packed.mask)
+
+
+def train_base_prior(
+    folder: Path, clip: Clip, data: Pictures, embeds: Embeds, seconds: float
+) -> None:
+    torch.manual_seed(0)
+    fit = prior_fit(folder, embeds)
+    prior = fit.module
+    assert isinstance(prior, Prior)
+    _run(fit, seconds, CaptionBatch(clip, data, prior.normalise(embeds.pictures).detach()))
+
+
+def train_texturing(
+    folder: Path, base: Prior, data: Pictures, embeds: Embeds, seconds: float
+) -> None:
+    torch.manual_seed(0)
+    fit = prior_fit(folder, embeds, base)
+    prior = fit.module
+    assert isinstance(prior, Prior)
+    _run(fit, seconds, TexturingBatch(data, embeds, prior))

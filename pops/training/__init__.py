@@ -1,0 +1,1 @@
+"""Training of operators: the loss and the loop."""
