@@ -7,6 +7,7 @@ distinct part is sampled once, and an operator does all that it can in one batch
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -123,18 +124,13 @@ def _walk_leaves(node: Node) -> Iterator[Leaf]:
 
 
 def _check_there(leaf: Leaf) -> None:
-    # os.stat refuses some names, which the picture's own check then says.
-    if isinstance(leaf.source, Path) and not leaf.source.is_dir():
-        try:
-            there = leaf.source.exists()
-        except OSError:
-            there = False
-        if not there:
-            _picture(leaf)
+    # os.path, since Path raises an error for names that no file can have.
+    if isinstance(leaf.source, Path) and not os.path.exists(leaf.source):
+        _picture(leaf)  # says what is wrong, and which file is near
 
 
 def _is_folder(leaf: Leaf) -> bool:
-    return isinstance(leaf.source, Path) and leaf.source.is_dir()
+    return isinstance(leaf.source, Path) and os.path.isdir(leaf.source)
 
 
 def _files(leaf: Leaf, accept: Accept) -> tuple[Leaf, ...]:

@@ -137,8 +137,7 @@ def test_a_function_of_another_name_is_an_attribute_error() -> None:
 
 def test_building_a_composition_imports_no_torch() -> None:
     code = (
-        "import sys, pops; pops.scene(pops.texturing('a', 'b'), None);"
-        "print('torch' in sys.modules)"
+        "import sys, pops; pops.scene(pops.texturing('a', 'b'), None);print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
