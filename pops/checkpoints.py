@@ -68,17 +68,20 @@ def can_load_cheaply() -> bool:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without the bars and the advice that transformers and diffusers print on every load."""
+    """Without the bars and the advice that transformers and diffusers print when they load."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging
 
-    shown, level = logging.is_progress_bar_enabled(), diffusers_logging.get_verbosity()
+    shown = logging.is_progress_bar_enabled()
+    levels = [(kind, kind.get_verbosity()) for kind in (logging, diffusers_logging)]
     logging.disable_progress_bar()
-    diffusers_logging.set_verbosity_error()
+    for kind, _ in levels:
+        kind.set_verbosity_error()
     try:
         yield
     finally:
-        diffusers_logging.set_verbosity(level)
+        for kind, level in levels:
+            kind.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
 

@@ -81,6 +81,9 @@ def find_renderer(name: str) -> type[Renderer]:
         raise UsageError(
             f"unknown renderer {name!r}: {hint}the renderers are {', '.join(RENDERERS)}"
         )
+    from pops.checkpoints import quietly
+
     module, kind = RENDERERS[name].split(":")
-    found: type[Renderer] = getattr(import_module(module), kind)
+    with quietly():
+        found: type[Renderer] = getattr(import_module(module), kind)
     return found

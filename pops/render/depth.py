@@ -54,7 +54,8 @@ class DepthEstimator:
         with self.placement.using(self.model):
             distinct = {id(picture): picture for picture in pictures}
             known = {key: self._map(picture, size) for key, picture in distinct.items()}
-        return torch.stack([known[id(picture)] for picture in pictures])
+        none = torch.zeros(0, 3, size, size)
+        return torch.cat([none, *(known[id(picture)][None] for picture in pictures)])
 
     @torch.inference_mode()
     def _map(self, picture: Image.Image, size: int) -> Tensor:
@@ -88,6 +89,7 @@ class DepthRenderer:
         parts["vae"].enable_slicing()
         with quietly():
             pipeline = ControlNetPipeline(**parts, controlnet=controlnet, add_watermarker=False)
+        pipeline.set_progress_bar_config(disable=True)
         return cls(stack.sdxl, pipeline, DepthEstimator.load(stack))
 
     def render(

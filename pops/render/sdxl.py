@@ -126,10 +126,11 @@ def load_sdxl(stack: Stack) -> SDXL:
             feature_extractor=CLIPImageProcessorPil(),  # never used; the loader makes one otherwise
             add_watermarker=False,
         )
+    pipeline.set_progress_bar_config(disable=True)
     _load_adapter(pipeline, adapter)
     (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
     _check_dim(projection.image_embeds.in_features, stack)
-    pipeline.unet.requires_grad_(False).eval().to(rest, dtype)
+    pipeline.unet.requires_grad_(False).eval()
     pipeline.vae.enable_slicing()  # decoding at 1024 pixels is what takes most memory
     with stack.placement.using(pipeline.text_encoder, pipeline.text_encoder_2):
         plain, wary = (_encode(pipeline, words, stack.placement) for words in ("", UNWANTED))
