@@ -7,6 +7,7 @@ from typing import Any
 from pops import __version__
 from pops.config import (
     ApplyConfig,
+    ConvertConfig,
     DemoConfig,
     EvalPocketConfig,
     PocketSheetConfig,
@@ -21,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: dict[str, type] = {
     "apply": ApplyConfig,
     "run": RunConfig,
+    "convert": ConvertConfig,
     "demo": DemoConfig,
     "pocket sheet": PocketSheetConfig,
     "eval pocket": EvalPocketConfig,

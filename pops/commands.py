@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from pops.config import (
     ApplyConfig,
+    ConvertConfig,
     DemoConfig,
     EvalPocketConfig,
     PocketSheetConfig,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from pops.embeddings import Embeddings
     from pops.engine import Engine
 
-__all__ = ["apply", "demo", "eval_pocket", "pocket_sheet", "run"]
+__all__ = ["apply", "convert", "demo", "eval_pocket", "pocket_sheet", "run"]
 
 LEFT_OUT = "_"
 EMBEDDING = "embedding"
@@ -165,6 +166,16 @@ def demo(config: DemoConfig) -> int:
         ]
         save_picture(strips(rows), stage / "texturing.jpg")
     print(f"Look at {config.out / 'texturing.jpg'}, then bring your own: pops apply --help")
+    return 0
+
+
+def convert(config: ConvertConfig) -> int:
+    """`pops convert`: an operator in its other form."""
+    if config.operator is not None:
+        find_operator(config.operator)
+    from pops.convert import convert as convert_operator
+
+    print(convert_operator(config.source, config.out, config.operator, config.stack))
     return 0
 
 

@@ -10,6 +10,7 @@ from pops.errors import UsageError
 
 __all__ = [
     "ApplyConfig",
+    "ConvertConfig",
     "DemoConfig",
     "EvalPocketConfig",
     "PocketSheetConfig",
@@ -124,6 +125,30 @@ class RunConfig(SamplingConfig):
         "pops run \"scene(texturing('mug.jpg', 'wood.jpg'), 'beach.jpg')\" --seeds 18,42",
         "pops run \"instruct(union('mug.jpg', 'hat.jpg'), 'shiny')\"",
         "pops run \"texturing('assets/objects', 'assets/textures')\"      # a grid",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """Convert an operator between the published weights file and an operator folder.
+
+    A weights file becomes a folder of safetensors with a model card, an operator folder becomes a
+    .pth file. Keys and shapes are checked against the stack first.
+    """
+
+    source: str = argument("weights file, REPOSITORY:FILE on the hub, or operator folder")
+    out: str = argument("the folder to write, or a file that ends in .pth")
+    operator: str | None = setting(
+        None, "which operator a weights file holds; null: as its path says"
+    )
+    stack: str | None = setting(
+        None, "the stack it is of, by name or folder; null: as its card says, or kandinsky-2.2"
+    )
+
+    examples = (
+        "pops convert pOpsPaper/operators:models/scene/learned_prior.pth operators/scene",
+        "pops convert runs/texturing/learned_prior.pth operators/texturing",
+        "pops convert operators/texturing texturing.pth",
     )
 
 

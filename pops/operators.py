@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -170,7 +171,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state: Any = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            mapped = zipfile.is_zipfile(path)  # 4 GB are then read as they are used
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: refused, since it holds more than tensors or is no weights file"
@@ -209,12 +211,19 @@ def _without_stats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if key not in ("clip_mean", "clip_std")}
 
 
+BASE_MODELS = {"kandinsky-2.2": "kandinsky-community/kandinsky-2-2-prior"}
+
+
 def _model_card(card: OperatorCard) -> str:
     operator = card.operator
     slots: Sequence[str] = [*operator.inputs, *(["text"] if operator.takes_text else [])]
+    base = BASE_MODELS.get(card.stack)
+    request = ", ".join(repr(f"{name}.png") for name in operator.inputs)
+    text = ', text="shiny"' if operator.takes_text else ""
     lines = [
         "---",
         "library_name: pops",
+        *([f"base_model: {base}"] if base else []),
         "tags: [image-embeddings, diffusion-prior, pops]",
         "---",
         f"# {operator.name}",
@@ -233,6 +242,8 @@ def _model_card(card: OperatorCard) -> str:
         "from pops import Engine",
         "",
         f'engine = Engine.load("{card.stack}")',
+        f'made = engine.apply("path/of/this/folder", [({request},)]{text})',
+        'engine.render(made)[0].save("result.png")',
         "```",
         "",
     ]

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from pops.render.sdxl import SDXL
 
-__all__ = ["STACKS", "Stack", "StackSpec", "open_stack"]
+__all__ = ["STACKS", "Stack", "StackSpec", "local_path", "open_stack"]
 
 WEIGHTS = Path(__file__).parent / "pocket" / "weights"
 PRIOR_WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -244,7 +244,7 @@ class Stack:
         """The row of an operator, as `operator_row` finds it, and its tuned prior."""
         row = self.operator_row(name, weights)
         place = weights if weights is not None else _operator_folder(name)
-        path = self._operator_weights(row.name) if place is None else _local(place)
+        path = self._operator_weights(row.name) if place is None else local_path(place)
         if path.is_dir():
             path = path / "prior.safetensors"
         return row, self.prior(read_state_dict(path), str(path))
@@ -308,7 +308,7 @@ class Stack:
         return load_model(kind, folder, self.placement.rest, self.placement.dtype)
 
 
-def _local(place: str | Path) -> Path:
+def local_path(place: str | Path) -> Path:
     """A path, or the local copy of what is spelled REPOSITORY:FILE."""
     repository, colon, file = str(place).partition(":")
     if colon and is_repository(repository):
