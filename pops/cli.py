@@ -10,6 +10,7 @@ from pops.config import (
     ConvertConfig,
     DemoConfig,
     EvalPocketConfig,
+    PocketAssetsConfig,
     PocketSheetConfig,
     RunConfig,
 )
@@ -25,6 +26,7 @@ COMMANDS: dict[str, type] = {
     "convert": ConvertConfig,
     "demo": DemoConfig,
     "pocket sheet": PocketSheetConfig,
+    "pocket assets": PocketAssetsConfig,
     "eval pocket": EvalPocketConfig,
 }
 

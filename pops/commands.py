@@ -21,6 +21,7 @@ from pops.config import (
     ConvertConfig,
     DemoConfig,
     EvalPocketConfig,
+    PocketAssetsConfig,
     PocketSheetConfig,
     RunConfig,
     SamplingConfig,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from pops.embeddings import Embeddings
     from pops.engine import Engine
 
-__all__ = ["apply", "convert", "demo", "eval_pocket", "pocket_sheet", "run"]
+__all__ = ["apply", "convert", "demo", "eval_pocket", "pocket_assets", "pocket_sheet", "run"]
 
 LEFT_OUT = "_"
 EMBEDDING = "embedding"
@@ -183,8 +184,19 @@ def pocket_sheet(config: PocketSheetConfig) -> int:
     """`pops pocket sheet`: contact sheets of the pocket world."""
     from pops.pocket.world import sheet
 
-    for path in sheet.draw(make_folder(config.out), config.seed):
-        print(path)
+    with _progress() as progress:
+        for path in sheet.draw(make_folder(config.out), config.seed, progress):
+            print(path)
+    return 0
+
+
+def pocket_assets(config: PocketAssetsConfig) -> int:
+    """`pops pocket assets`: the default input pictures."""
+    from pops.pocket.world import sheet
+
+    with _progress() as progress:
+        sheet.draw_assets(make_folder(config.out), progress)
+    print(f"{config.out}  (objects, textures, backgrounds)")
     return 0
 
 
@@ -193,14 +205,15 @@ def eval_pocket(config: EvalPocketConfig) -> int:
     find_operator(config.operator)
     from pops.evaluation import pocket
 
-    report = pocket.evaluate(config.operator)
+    with _progress() as progress:
+        report = pocket.evaluate(config.operator, progress=progress)
     if config.json:
         print(json.dumps(report))
         return 0
     for subject, numbers in report.items():
         print(subject)
         for name, value in numbers.items():
-            print(f"  {name:<24}{value:>10.4g}")
+            print(f"  {name.replace('_', ' '):<32}{value:>10.4g}")
     return 0
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "ConvertConfig",
     "DemoConfig",
     "EvalPocketConfig",
+    "PocketAssetsConfig",
     "PocketSheetConfig",
     "RunConfig",
     "whole_numbers",
@@ -176,6 +177,15 @@ class PocketSheetConfig:
 
     def __post_init__(self) -> None:
         check_seeds("seed", (self.seed,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PocketAssetsConfig:
+    """Render the default input pictures: every object, material and background."""
+
+    out: Path = setting(Path("out/assets"), "folder to write into")
+
+    examples = ("pops pocket assets", "pops pocket assets --out assets")
 
 
 @dataclass(frozen=True, kw_only=True)

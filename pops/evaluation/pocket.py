@@ -1,7 +1,8 @@
 """The pocket benchmark: an operator on combinations that no training has seen.
 
 For every held-out (object, material, background) the operator is given a picture of the object
-in that place in another material, and a swatch of the material. Its output embedding should be
+in that place in another material, and an exemplar of the material: a flat swatch, or a patch cut
+out of another object. Its output embedding should be
 nearest, of one picture of each of all combinations, to the one of the true combination; all
 pictures have cameras, lights and cuts of their own. Beside it stand chance, the mean of the two
 input embeddings, and the ceiling: another picture of the true combination.
@@ -12,10 +13,9 @@ After rendering, a classifier that shares nothing with the encoders says what it
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from os import cpu_count
-from typing import Any
 
 import torch
 from PIL import Image
@@ -26,6 +26,7 @@ from pops.embeddings import Embeddings
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.pocket.judge import QUESTIONS, Judge, load_judge
+from pops.pocket.stages.pictures import crop_patch, find_patch
 from pops.pocket.world.render import render, render_swatches
 from pops.pocket.world.scene import Scene, Swatch, single
 from pops.pocket.world.split import Combination, combinations, held_out, is_held_out
@@ -38,6 +39,7 @@ SIZE = 64
 GEOMETRIES = 10  # of every object in the gallery
 SEED = 18
 OPERATORS = ("texturing",)
+_SOLID = ("ball", "cube", "mug", "vase", "hat")  # large enough to cut a patch out of
 
 Progress = Callable[[str, int, int], None]
 Report = dict[str, dict[str, float]]
@@ -84,16 +86,33 @@ def _gallery_scenes() -> list[Scene]:
     return scenes
 
 
-def _inputs(targets: Sequence[Combination]) -> tuple[list[Scene], list[Swatch], list[Scene]]:
-    """Object pictures, swatches and other pictures of the targets, each with its own randomness."""
+def _inputs(targets: Sequence[Combination]) -> tuple[list[Scene], list[Scene]]:
+    """Object pictures, and other pictures of the targets, each with its own randomness."""
     rng = random.Random("inputs")
-    objects, swatches, twins = [], [], []
+    objects, twins = [], []
     for shape, material, background in targets:
         others = [m for m in MATERIALS if m != material and not is_held_out(shape, m, background)]
         objects.append(single(shape, rng.choice(others), background, rng))
-        swatches.append(Swatch(material, rng.uniform(0, 20), rng.uniform(1.0, 2.0)))
         twins.append(single(shape, material, background, rng))
-    return objects, swatches, twins
+    return objects, twins
+
+
+def _exemplars(targets: Sequence[Combination]) -> list[Image.Image]:
+    """By turns a flat swatch of the material, and a patch cut out of another object made of it."""
+    rng = random.Random("exemplars")
+    pictures = []
+    for i, (shape, material, _) in enumerate(targets):
+        if i % 2 == 0:
+            swatch = Swatch(material, rng.uniform(0, 20), rng.uniform(1.0, 2.0))
+            pictures.append(render_swatches([swatch], SIZE)[0])
+            continue
+        other = rng.choice([s for s in _SOLID if s != shape])
+        rendering = render([single(other, material, "studio", rng)], SIZE)
+        patch = find_patch(rendering.mask(0, 0).numpy(), rng)
+        whole = rendering.pictures[0].permute(2, 0, 1).float() / 255
+        cut = whole if patch is None else crop_patch(whole, patch)
+        pictures.append((cut.permute(1, 2, 0) * 255).round().byte())
+    return [Image.fromarray(p.numpy()) for p in pictures]
 
 
 def _draw(scenes: Sequence[Scene]) -> Tensor:
@@ -156,14 +175,13 @@ def evaluate(
     targets = list(held_out())[:limit]
     index = {c: i for i, c in enumerate(combinations())}
     rows = [index[t] for t in targets]
-    objects, swatches, twins = _inputs(targets)
+    objects, twins = _inputs(targets)
     drawn = _pictures([*_gallery_scenes(), *objects, *twins], progress)
     count = len(index)
-    textures = [Image.fromarray(p.numpy()) for p in render_swatches(swatches, SIZE)]
     gallery = engine.encode(drawn[:count], progress).image_embeds
     first = drawn[count : count + len(targets)]
     true = engine.encode(drawn[count + len(targets) :], progress)
-    pairs = list(zip(first, textures, strict=True))
+    pairs = list(zip(first, _exemplars(targets), strict=True))
     made = engine.apply(operator, pairs, seeds=(SEED,), guidance=guidance, progress=progress)
     mean = engine.mean(pairs)
 
@@ -180,18 +198,10 @@ def evaluate(
         name: retrieve(engine.encode(shown).image_embeds, gallery, rows).object_and_material
         for name, shown in (("made", shown_made), ("true", shown_true))
     }
-    numbers: dict[str, Any] = {
-        "top1": found.top1,
-        "top5": found.top5,
-        "mean_rank": found.mean_rank,
-        "object_and_material": found.object_and_material,
-        "ceiling_top1": ceiling.top1,
-        "ceiling_top5": ceiling.top5,
-        "ceiling_mean_rank": ceiling.mean_rank,
-        "ceiling_object_and_material": ceiling.object_and_material,
-        "mean_top1": plain.top1,
-        "mean_top5": plain.top5,
-        "mean_mean_rank": plain.mean_rank,
+    numbers = {
+        **asdict(found),
+        **{f"ceiling_{k}": v for k, v in asdict(ceiling).items()},
+        **{f"mean_{k}": v for k, v in asdict(plain).items()},
         "chance": 1 / count,
         **judged_made,
         "rendered_recognised_by_clip": again["made"],

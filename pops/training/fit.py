@@ -131,7 +131,8 @@ class Fit:
         for rate in self._rates(seconds, average_gradients):
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            parts = losses(self.step)
+            with torch.autocast("cuda", torch.bfloat16, enabled=device().type == "cuda"):
+                parts = losses(self.step)
             loss = torch.stack(list(parts.values())).sum()
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -158,7 +159,8 @@ class Fit:
     def _follow(self) -> None:
         """Move the averaged weights towards the present ones."""
         keep = min(self.average, (1 + self.step) / (10 + self.step))
-        ours, theirs = list(self.smooth.parameters()), list(self.module.parameters())
+        ours: list[Tensor] = list(self.smooth.parameters())
+        theirs: list[Tensor] = list(self.module.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - keep)
         for own, other in zip(self.smooth.buffers(), self.module.buffers(), strict=True):
             own.copy_(other)

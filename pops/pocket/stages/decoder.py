@@ -120,4 +120,4 @@ def train_decoder(folder: Path, seconds: float) -> None:
     if world == 1:
         _work(0, 1, folder, seconds)
         return
-    torch.multiprocessing.spawn(_work, args=(world, folder, seconds), nprocs=world)  # type: ignore[no-untyped-call]
+    torch.multiprocessing.spawn(_work, args=(world, folder, seconds), nprocs=world)

@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,7 @@ def build_pictures(folder: Path, shards: int, seconds: float, seed: int = 0) -> 
     end = time.monotonic() + seconds
     workers = os.cpu_count() or 1
     with ProcessPoolExecutor(workers) as pool:
-        running = set()
+        running: set[Future[int]] = set()
         while missing or running:
             while missing and len(running) < workers and time.monotonic() < end:
                 running.add(pool.submit(_write_shard, folder, seed, missing.pop(0)))

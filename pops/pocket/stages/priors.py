@@ -42,6 +42,12 @@ def prior_fit(folder: Path, embeds: Embeds, start: Prior | None = None) -> Fit:
     return Fit(folder, prior, lr=1e-3, weight_decay=0.01)
 
 
+@torch.no_grad()
+def _normalise(prior: Prior, embeddings: Tensor) -> Tensor:
+    """On the CPU, from which examples are drawn."""
+    return prior.normalise(embeddings.to(device())).cpu()
+
+
 def _timesteps(n: int) -> Tensor:
     """Uniform timesteps, spread evenly over the batch."""
     return (((torch.arange(n) + torch.rand(n)) / n) * 1000).long().to(device())
@@ -100,8 +106,8 @@ class TexturingBatch(Batch):
     SELF = 0.2
 
     def __init__(self, data: Pictures, embeds: Embeds, prior: Prior) -> None:
-        self.pictures = prior.normalise(embeds.pictures).detach()
-        self.patches = prior.normalise(embeds.patches).detach()
+        self.pictures = _normalise(prior, embeds.pictures)
+        self.patches = _normalise(prior, embeds.patches)
         self.swatches: dict[str, list[int]] = {}
         groups: dict[tuple[str, str], list[int]] = {}
         for i, record in enumerate(data.records):
@@ -141,7 +147,7 @@ def train_base_prior(
     fit = prior_fit(folder, embeds)
     prior = fit.module
     assert isinstance(prior, Prior)
-    _run(fit, seconds, CaptionBatch(clip, data, prior.normalise(embeds.pictures).detach()))
+    _run(fit, seconds, CaptionBatch(clip, data, _normalise(prior, embeds.pictures)))
 
 
 def train_texturing(

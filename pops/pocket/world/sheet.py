@@ -1,7 +1,8 @@
 """Contact sheets of the pocket world, and the default input pictures rendered from it."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 from PIL import Image
@@ -13,6 +14,8 @@ from pops.pocket.world.scene import Item, Scene, Swatch, View, outfit, pair, sin
 from pops.pocket.world.vocabulary import ADJECTIVES, BACKGROUNDS, GARMENTS, MATERIALS, OBJECTS
 
 __all__ = ["draw", "draw_assets"]
+
+Progress = Callable[[str, int, int], None]
 
 _CELL = 96
 _ASSET = 512
@@ -105,35 +108,43 @@ def _together(rng: random.Random) -> Image.Image:
     return grid(rows, ("two things", "", "clothes", ""), BACKGROUNDS, _CELL)
 
 
-def draw(out: Path, seed: int = 0) -> list[Path]:
-    """Write the contact sheets into a folder; the same seed draws the same sheets."""
-    written = []
-    for name, sheet in {
-        "objects": _objects,
-        "materials": _materials,
-        "adjectives": _adjectives,
-        "together": _together,
-    }.items():
+_SHEETS: dict[str, Callable[[random.Random], Image.Image]] = {
+    "objects": _objects,
+    "materials": _materials,
+    "adjectives": _adjectives,
+    "together": _together,
+}
+
+
+def draw(out: Path, seed: int = 0, progress: Progress | None = None) -> Iterator[Path]:
+    """Write the contact sheets into a folder, one by one; the same seed draws the same sheets."""
+    for done, (name, sheet) in enumerate(_SHEETS.items()):
+        if progress:
+            progress("draw sheets", done, len(_SHEETS))
         path = out / f"{name}.jpg"
         save_picture(sheet(random.Random(f"{seed}/{name}")), path)
-        written.append(path)
-    return written
+        yield path
 
 
-def draw_assets(out: Path) -> None:
+def draw_assets(out: Path, progress: Progress | None = None) -> None:
     """Write `objects`, `textures` and `backgrounds`: the inputs that pops comes with."""
-    for folder in ("objects", "textures", "backgrounds"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
     view = View(look_y=0.7)
-    portraits = [
-        Scene((Item(shape, material, phase=3.0),), "studio", view)
+    portraits = {
+        shape: Scene((Item(shape, material, phase=3.0),), "studio", view)
         for shape, material in _PORTRAITS.items()
-    ]
-    for shape, portrait in zip(_PORTRAITS, portraits, strict=True):
-        save_picture(_pictures([portrait], _ASSET)[0], out / "objects" / f"{shape}.png")
-    swatches = render_swatches([Swatch(m, 5.0, 1.5) for m in MATERIALS], _ASSET)
-    for material, swatch in zip(MATERIALS, swatches, strict=True):
+    }
+    places = {place: Scene((), place, view, phase=2.0) for place in BACKGROUNDS}
+    total = len(portraits) + len(places) + len(MATERIALS)
+    drawn = count(1)
+    for folder, scenes in (("objects", portraits), ("backgrounds", places)):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        for name, scene in scenes.items():
+            save_picture(_pictures([scene], _ASSET)[0], out / folder / f"{name}.png")
+            if progress:
+                progress("draw pictures", next(drawn), total)
+    (out / "textures").mkdir(parents=True, exist_ok=True)
+    for material in MATERIALS:
+        (swatch,) = render_swatches([Swatch(material, 5.0, 1.5)], _ASSET)
         save_picture(Image.fromarray(swatch.numpy()), out / "textures" / f"{material}.png")
-    for place in BACKGROUNDS:
-        empty = Scene((), place, view, phase=2.0)
-        save_picture(_pictures([empty], _ASSET)[0], out / "backgrounds" / f"{place}.png")
+        if progress:
+            progress("draw pictures", next(drawn), total)
