@@ -241,10 +241,11 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
     pictures = [shown[key] for key in result.keys]
     seeds = [f"seed {seed}" for seed in result.seeds] if result.embeddings.seeds else [""]
     per_seed = [list(pictures[row :: len(seeds)]) for row in range(len(seeds))]
-    heads = [_head(leaves, shown) for leaves in itertools.product(*outer)]
     columns = [_head((leaf,), shown) for leaf in last]
-    if not outer:
-        heads, columns, per_seed = columns, list(seeds), [list(pictures)]
+    if outer:
+        heads = [_head(leaves, shown) for leaves in itertools.product(*outer)]
+    else:
+        heads, columns, per_seed = columns, list(seeds), [pictures]
     sides = len(columns), len(heads)
     size = _largest(GRID_SIZES, lambda size: tuple((n + 1) * (size + 70) for n in sides))
     tables = [
