@@ -238,3 +238,56 @@ def test_an_interrupted_download_is_taken_up_again(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", half_there)
     assert open_stack("kandinsky-2.2").movq.config.latent_channels == 4
     assert asked == [True, False]
+
+
+def test_parts_that_no_stack_has_are_refused(stack_parts: Parts):
+    with pytest.raises(TypeError, match="decodr"):
+        open_stack("pocket", decodr=stack_parts["decoder"])
+
+
+def test_a_folder_brings_the_models_of_other_renderers_where_it_has_them(folder: Path):
+    (folder / "sdxl").mkdir()
+    spec = open_stack(folder).spec
+    assert spec.sdxl == str(folder / "sdxl")
+    assert spec.controlnet == "diffusers/controlnet-depth-sdxl-1.0"
+
+
+def test_a_config_that_is_missing_is_one_line_and_no_report(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+):
+    (folder / "prior/image_encoder/config.json").unlink()
+    with pytest.raises(WeightsError, match=r"image_encoder/config\.json is missing"):
+        load(open_stack(folder), "image_encoder")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_five_operators_share_one_set_of_encoders_and_few_are_kept(
+    stack_parts: Parts, monkeypatch: pytest.MonkeyPatch
+):
+    from pops import stacks
+
+    loaded: list[str] = []
+
+    def counted(kind: type, *arguments: object) -> object:
+        loaded.append(kind.__name__)
+        return load_model(kind, *arguments)
+
+    load_model = stacks.load_model
+    monkeypatch.setattr(stacks, "load_model", counted)
+    engine = Engine.load("pocket", "cpu", **stack_parts)
+    monkeypatch.setattr("pops.engine.RESIDENT_BYTES", 2 * engine.stack.prior_bytes)
+    picture = Image.effect_noise((40, 30), 80).convert("RGB")
+    for name, row in OPERATORS.items():
+        text = "shiny" if row.takes_text else None
+        inputs = (picture,) * min(2, len(row.inputs))
+        engine.apply(name, [inputs], text=text, seeds=[0], steps=2)
+        assert len(engine._operators) <= 2
+    assert sorted(loaded) == ["CLIPTextModelWithProjection", "CLIPVisionModelWithProjection"]
+
+
+def test_a_prior_weighs_what_its_stack_says(stack_parts: Parts):
+    for dtype in ("float32", "bfloat16"):
+        stack = open_stack("pocket", **stack_parts, dtype=dtype, device="cpu")
+        _, prior = stack.operator("scene")
+        weights = sum(p.numel() * stack.placement.dtype.itemsize for p in prior.parameters())
+        assert stack.prior_bytes == weights

@@ -26,6 +26,7 @@ __all__ = ["KandinskyRenderer"]
 
 # Pixels in one batch: 8 pictures of 512 x 512 fit beside the full-size decoder.
 BATCH_PIXELS = 8 * 512 * 512
+DECODE_PIXELS = 2 * 512 * 512  # MoVQ works on whole pixels: more would take what the UNet leaves
 MOST_IN_A_BATCH = 64
 
 
@@ -148,11 +149,13 @@ class KandinskyRenderer:
 
     @torch.inference_mode()
     def _decode(self, latents: Tensor) -> np.ndarray:
-        latents = latents.to(self.movq.dtype)
-        image = self.movq.decode(latents, force_not_quantize=True).sample
-        array: np.ndarray = (
-            (image.float() * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
-        )
+        at_once = max(1, DECODE_PIXELS // (latents.shape[-1] * self._downsampling()) ** 2)
+        images = [
+            self.movq.decode(some, force_not_quantize=True).sample.float().cpu()
+            for some in latents.to(self.movq.dtype).split(at_once)
+        ]
+        image = (torch.cat(images) * 0.5 + 0.5).clamp(0, 1)
+        array: np.ndarray = image.permute(0, 2, 3, 1).numpy()
         return array
 
     def _learns_variance(self) -> bool:
