@@ -1,4 +1,6 @@
 import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -6,10 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+from pops import scene, texturing, union
+from pops.clip import ImageEncoder
 from pops.embeddings import Embeddings
 from pops.engine import Engine
 from pops.errors import InputError, UsageError
 from pops.pictures import open_picture
+from pops.sampling import seeded_noise
+from pops.stacks import Stack
 
 Cases = dict[str, list[dict[str, Any]]]
 Expected = dict[str, torch.Tensor]
@@ -98,6 +104,88 @@ def test_composition_from_pictures_comes_out(engine: Engine, golden: Path, expec
     placed = engine.apply("scene", [(textured, c)], seeds=[18])
     close(placed.image_embeds, expected["operator/scene_of_texturing_s18"])
     assert placed.expressions == (f"scene(texturing({str(a)!r}, {str(b)!r}), {str(c)!r})",)
+
+
+def test_a_composition_run_as_a_whole_comes_out(engine: Engine, golden: Path, expected: Expected):
+    a, b, c = (str(golden / f"inputs/input_{name}.png") for name in "abc")
+    text = f"scene(texturing({a!r}, {b!r}), {c!r})"
+    for program in (text, scene(texturing(a, b), c)):
+        made = engine.run(program, seeds=[18, 42])
+        close(made.embeddings[0].image_embeds, expected["operator/scene_of_texturing_s18"])
+        assert made.embeddings.expressions == (text, text) and made.embeddings.seeds == (18, 42)
+        for row, seed in enumerate((18, 42)):
+            inner = made[texturing(a, b)][row]
+            close(inner.image_embeds, expected[f"operator/texturing_s{seed}"])
+
+
+@dataclass
+class Work:
+    """What an engine was seen doing."""
+
+    encoded: int = 0
+    loaded: list[str] = field(default_factory=list)
+    sampled: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    seen = Work()
+    encode_pixels, load, noise = ImageEncoder.encode_pixels, Stack.operator, seeded_noise
+
+    def encoding(self: ImageEncoder, pixels: torch.Tensor) -> torch.Tensor:
+        seen.encoded += len(pixels)
+        return encode_pixels(self, pixels)
+
+    def loading(self: Stack, name: str, *rest: Any) -> Any:
+        seen.loaded.append(name)
+        return load(self, name, *rest)
+
+    def sampling(seeds: Sequence[int], *rest: Any) -> Any:
+        seen.sampled.append(len(seeds))
+        return noise(seeds, *rest)
+
+    monkeypatch.setattr(ImageEncoder, "encode_pixels", encoding)
+    monkeypatch.setattr(Stack, "operator", loading)
+    monkeypatch.setattr("pops.engine.seeded_noise", sampling)
+    return seen
+
+
+def test_each_file_is_encoded_part_sampled_and_operator_loaded_once(
+    stack_parts: Parts, golden: Path, work: Work, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pops.engine.RESIDENT_BYTES", 1)  # no room for two operators
+    a, b, c = (golden / f"inputs/input_{name}.png" for name in "abc")
+    wooden = texturing(a, b)
+    program = union(scene(wooden, c), texturing(scene(wooden, a), texturing(b, a)))
+    engine = Engine.load("pocket", "cpu", **stack_parts)
+    engine.run(program, seeds=[18, 42, 7], steps=2)
+    assert work.encoded == 3
+    assert work.sampled == [6, 6, 3, 3]  # two parts, two parts, one, one; for each of three seeds
+    assert work.loaded == ["texturing", "scene", "texturing", "union"]  # it feeds what feeds it
+    work.loaded.clear()
+    engine.run(union(texturing(a, b), texturing(scene(a, b), c)), seeds=[18], steps=2)
+    assert work.loaded == ["scene", "texturing", "union"]
+
+
+def test_a_grid_encodes_each_file_and_samples_each_part_once(
+    stack_parts: Parts, golden: Path, work: Work, tmp_path: Path
+):
+    for name in "abc":
+        (tmp_path / f"{name}.png").symlink_to(golden / f"inputs/input_{name}.png")
+    engine = Engine.load("pocket", "cpu", **stack_parts)
+    made = engine.run(scene(texturing(tmp_path, tmp_path / "a.png"), tmp_path), seeds=[1], steps=2)
+    assert len(made.embeddings) == 9
+    assert (work.encoded, work.sampled) == (3, [3, 9])
+
+
+def test_requests_can_have_seeds_of_their_own(engine: Engine):
+    requests = [tuple(torch.randn(2, 32)) for _ in range(2)]
+    made = engine.apply("scene", requests, seeds=[[1], [2, 3]], steps=3)
+    assert made.seeds == (1, 2, 3)
+    alone = engine.apply("scene", [requests[1]], seeds=[3], steps=3)
+    close(made[2].image_embeds, alone.image_embeds)
+    with pytest.raises(UsageError, match="seeds of 1 requests for 2"):
+        engine.apply("scene", requests, seeds=[[1]])
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])

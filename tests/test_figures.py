@@ -1,15 +1,18 @@
 """Figures hold every picture and every letter of every caption."""
 
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
-from pops.figures import Cell, grid, strips, wrap
+from pops.figures import Branch, Cell, grid, strips, tree, wrap
 
 RED = Image.new("RGB", (64, 64), (220, 20, 30))
 BLUE = Image.new("RGB", (64, 64), (20, 30, 220))
+GREEN = Image.new("RGB", (64, 64), (20, 160, 60))
 
 
 def ink(page: Image.Image) -> np.ndarray:
@@ -94,6 +97,66 @@ def test_a_grid_puts_every_picture_in_its_row_and_column() -> None:
     across, down = page.shape[1] * 2 // 3, page.shape[0] * 5 // 8
     assert blue[:down, across:].any() and blue[down:, :across].any()
     assert not blue[:down, :across].any() and not blue[down:, across:].any()
+
+
+def branch(image: Image.Image | str, *inputs: Branch, note: str = "") -> Branch:
+    return Branch(Cell(image, "", note), "made by" if inputs else "", inputs)
+
+
+def spots(page: Image.Image, colour: tuple[int, int, int]) -> np.ndarray:
+    """Across and down, where a page is of that colour: (2, N)."""
+    return np.array(np.nonzero((np.asarray(page) == colour).all(axis=2)))[::-1]
+
+
+def test_a_tree_has_its_inputs_left_of_what_they_made() -> None:
+    page = tree(branch(RED, branch(GREEN, branch(BLUE), branch(BLUE)), branch(BLUE)), size=64)
+    pictures = ((220, 20, 30), (20, 160, 60), (20, 30, 220))
+    red, green, blue = (spots(page, colour) for colour in pictures)
+    assert blue[0].min() < green[0].min() and green[0].max() < red[0].min()
+    assert blue[0].max() > green[0].min()  # the last input stands beside the first, below it
+    assert np.ptp(red[0]) > 1.3 * np.ptp(green[0])  # the last result is larger
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.recursive(st.none(), lambda inner: st.lists(inner, min_size=1, max_size=4)))
+def test_no_picture_of_a_tree_is_covered(shape: Any) -> None:
+    colours = (tuple((i // 9**k) % 9 * 20 + 40 for k in range(3)) for i in range(1, 700))
+    used = []
+
+    def grown(inner: Any) -> Branch:
+        used.append(next(colours))
+        picture = Image.new("RGB", (32, 32), used[-1])
+        return branch(picture, *map(grown, inner or []), note="two words")
+
+    page = tree(grown(shape), size=32)
+    assert margins_are_clear(page)
+    for colour in used:
+        assert spots(page, colour).shape[1] > 0.8 * 32 * 32
+
+
+@pytest.mark.parametrize("caption", ["W" * 120, "été 杯 — → ×", "a_b-c " * 40, ""])
+def test_the_captions_of_a_tree_stay_inside_the_page(caption: str) -> None:
+    leaf, words = Branch(Cell(RED, caption, caption)), Branch(Cell(caption, caption, caption))
+    for inputs in ((leaf,), (words,), (words, leaf), (leaf,) * 12):
+        page = tree(Branch(Cell(BLUE, caption, caption), "operator", inputs), size=64)
+        assert margins_are_clear(page)
+
+
+def test_a_tree_of_one_picture_is_that_picture() -> None:
+    page = tree(branch(RED), size=64)
+    assert page.size == (96 + 64, 96 + 64)
+
+
+def test_what_made_a_result_is_written_between() -> None:
+    long, short = (
+        tree(Branch(Cell(RED), name, (branch(BLUE),)), 64) for name in ("a longer name", "a")
+    )
+    assert long.width > short.width and long.height == short.height
+
+
+def test_words_take_less_room_in_a_tree_than_a_picture() -> None:
+    words, picture = (tree(branch(RED, *[branch(image)] * 4), size=64) for image in ("shiny", BLUE))
+    assert words.height < picture.height
 
 
 def test_a_figure_is_the_same_every_time() -> None:
