@@ -47,7 +47,7 @@ def argument(says: str, nargs: str | None = None) -> Any:
 class StackConfig:
     """Which models, and where and how they run."""
 
-    stack: str = setting("pocket", "pocket, or a folder or hub name in the Kandinsky 2.2 layout")
+    stack: str = setting("pocket", "pocket, kandinsky-2.2, or a folder in its layout")
     device: str = setting("auto", "auto, cpu, cuda or mps")
     dtype: Dtype = setting("auto", "number format of the models")
     offload: Offload = setting("none", "model: each is on the device only while it is used")

@@ -1,0 +1,148 @@
+"""What the models of kandinsky-2.2 and of the SDXL renderers weigh, and what fits where.
+
+    python -m benchmarks.sizes
+
+Every model is built from its published configuration without its content, so this needs neither
+the weights nor much memory.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from pops.checkpoints import quietly
+from pops.prior import Prior, PriorConfig
+
+with quietly():
+    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel, VQModel
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModelWithProjection,
+        CLIPVisionConfig,
+        CLIPVisionModelWithProjection,
+    )
+
+IMAGE_ENCODER = CLIPVisionConfig(  # CLIP ViT-bigG/14
+    hidden_size=1664,
+    intermediate_size=8192,
+    num_hidden_layers=48,
+    num_attention_heads=16,
+    patch_size=14,
+    projection_dim=1280,
+)
+TEXT_ENCODER = CLIPTextConfig(
+    hidden_size=1280,
+    intermediate_size=5120,
+    num_hidden_layers=32,
+    num_attention_heads=20,
+    projection_dim=1280,
+)
+KANDINSKY_UNET = {
+    "in_channels": 4,
+    "out_channels": 8,
+    "down_block_types": ("ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * 3),
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+    "up_block_types": (*["SimpleCrossAttnUpBlock2D"] * 3, "ResnetUpsampleBlock2D"),
+    "block_out_channels": (384, 768, 1152, 1536),
+    "layers_per_block": 3,
+    "attention_head_dim": 64,
+    "cross_attention_dim": 768,
+    "encoder_hid_dim": 1280,
+    "encoder_hid_dim_type": "image_proj",
+    "addition_embed_type": "image",
+    "resnet_time_scale_shift": "scale_shift",
+}
+MOVQ = {
+    "down_block_types": (*["DownEncoderBlock2D"] * 3, "AttnDownEncoderBlock2D"),
+    "up_block_types": ("AttnUpDecoderBlock2D", *["UpDecoderBlock2D"] * 3),
+    "block_out_channels": (128, 256, 256, 512),
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "vq_embed_dim": 4,
+    "num_vq_embeddings": 16384,
+    "norm_type": "spatial",
+}
+CONTROLNET = {
+    "in_channels": 4,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "block_out_channels": (320, 640, 1280),
+    "layers_per_block": 2,
+    "attention_head_dim": (5, 10, 20),
+    "transformer_layers_per_block": (1, 2, 10),
+    "use_linear_projection": True,
+    "cross_attention_dim": 2048,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+UP_BLOCKS = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
+SDXL_VAE = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+}
+ADAPTER_TOKENS = 4
+DPT_PARAMETERS = 122_400_000  # dpt-hybrid-midas, from the size of its float32 file
+
+# What is on the device at once. Two priors stay loaded, in float32 one.
+RESIDENT = {
+    "encode, sample, render": ("image_encoder", "text_encoder", "priors", "unet", "movq"),
+    "the same, and ip_adapter": (
+        *("image_encoder", "text_encoder", "priors", "unet", "movq"),
+        *("sdxl_unet", "ip_adapter", "sdxl_vae"),
+    ),
+    "offload: encode": ("image_encoder",),
+    "offload: sample": ("prior",),
+    "offload: render": ("unet",),
+    "offload: ip_adapter": ("sdxl_unet", "ip_adapter", "sdxl_vae"),
+    "offload: depth": ("sdxl_unet", "ip_adapter", "controlnet", "sdxl_vae"),
+}
+
+
+def parameters() -> dict[str, int]:
+    """The number of parameters of every model."""
+    with torch.device("meta"):
+        sdxl = UNet2DConditionModel(**CONTROLNET, out_channels=4, up_block_types=UP_BLOCKS)
+        models: dict[str, nn.Module] = {
+            "image_encoder": CLIPVisionModelWithProjection(IMAGE_ENCODER),
+            "text_encoder": CLIPTextModelWithProjection(TEXT_ENCODER),
+            "prior": Prior(PriorConfig()),
+            "unet": UNet2DConditionModel(**KANDINSKY_UNET),
+            "movq": VQModel(**MOVQ),
+            "sdxl_unet": sdxl,
+            "controlnet": ControlNetModel(**CONTROLNET),
+            "sdxl_vae": AutoencoderKL(**SDXL_VAE),
+        }
+    counts = {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()}
+    counts["ip_adapter"] = _adapter_parameters(sdxl)
+    counts["dpt"] = DPT_PARAMETERS
+    return counts
+
+
+def _adapter_parameters(unet: UNet2DConditionModel) -> int:
+    """A projection to a few tokens with its norm, and keys and values for each cross-attention."""
+    width = unet.config.cross_attention_dim
+    places = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
+    layers = [unet.get_submodule(name.removesuffix(".processor")) for name in places]
+    projection = (1280 + 1) * ADAPTER_TOKENS * width + 2 * width
+    return projection + sum(2 * width * layer.to_k.out_features for layer in layers)
+
+
+def main() -> None:
+    counts = parameters()
+    print(f"{'model':<28}{'parameters':>16}{'float32':>10}{'half':>10}   (GB)")
+    for name, count in counts.items():
+        print(f"{name:<28}{count:>16,}{count * 4e-9:>10.2f}{count * 2e-9:>10.2f}")
+    print()
+    for what, names in RESIDENT.items():
+        weights = []
+        for bytes_each, priors in ((4, 1), (2, 2)):
+            sizes = counts | {"priors": priors * counts["prior"]}
+            weights.append(bytes_each * sum(sizes[name] for name in names) / 1e9)
+        print(f"{what:<44}{weights[0]:>10.2f}{weights[1]:>10.2f}")
+
+
+if __name__ == "__main__":
+    main()
