@@ -93,7 +93,7 @@ def save_embeddings(embeddings: Embeddings, path: str | Path) -> None:
         stream = BytesIO()
         torch.save({"image_embeds": tensor, **metadata}, stream)
         content = stream.getvalue()
-    with atomic_path(path) as part:
+    with atomic_path(path, suffix=".part") as part:
         part.write_bytes(content)
 
 

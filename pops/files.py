@@ -15,8 +15,10 @@ EMBEDDING_SUFFIXES = (".safetensors", ".pth", ".pt")  # of files of embeddings
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffix, renamed to `path` when the block ends well.
+def atomic_path(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to `path` when the block ends well.
+
+    It has the suffix of `path` unless another is given, such as one that nobody looks for.
 
         with atomic_path("out/mug.safetensors") as part:
             save_file(tensors, part)
@@ -30,7 +32,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise OutputError(f"{path} is a folder: name a file to write")
     try:
         handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix
+            dir=path.parent,
+            prefix=f".{path.stem[:40]}-",
+            suffix=path.suffix if suffix is None else suffix,
         )
         os.close(handle)
     except OSError as error:

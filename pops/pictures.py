@@ -74,7 +74,7 @@ def save_picture(image: Image.Image, path: str | Path, comment: str = "") -> Non
     said = {"comment": comment.encode()} if comment and kind == "JPEG" else {}
     content = BytesIO()  # encoded first, so that the file appears in one go
     image.save(content, format=kind, **lossy.get(kind, {}), **said)
-    with atomic_path(path) as part:
+    with atomic_path(path, suffix=".part") as part:
         part.write_bytes(content.getbuffer())
 
 
