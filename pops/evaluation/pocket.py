@@ -156,6 +156,7 @@ def evaluate(
     operator: str = "texturing",
     *,
     engine: Engine | None = None,
+    judge: Judge | None = None,
     progress: Progress | None = None,
     guidance: float | None = None,
     limit: int | None = None,
@@ -171,7 +172,7 @@ def evaluate(
     if operator not in OPERATORS:
         raise UsageError(f"no pocket benchmark of {operator!r}; there is one of {OPERATORS}")
     engine = engine or Engine.load("pocket")
-    judge = load_judge(WEIGHTS / "judge" / "model.safetensors")
+    judge = judge or load_judge(WEIGHTS / "judge" / "model.safetensors")
     targets = list(held_out())[:limit]
     index = {c: i for i, c in enumerate(combinations())}
     rows = [index[t] for t in targets]

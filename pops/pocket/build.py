@@ -11,6 +11,7 @@ Stages, in order; each resumes where it stopped, so that slices of any length ad
     operators    texturing, tuned from the base prior
     decoder      embedding to latents
     pack         half-precision weights, curves and report into the package
+    benchmark    the pocket benchmark of what was packed, into the report
 """
 
 import argparse
@@ -129,6 +130,10 @@ def _pack(build: Build, seconds: float) -> None:
     package.pack(build, build.out)
 
 
+def _benchmark(build: Build, seconds: float) -> None:
+    package.benchmark(build.out)
+
+
 # stage -> what it does, and the seconds it gets when none are asked for (2 cores)
 STAGES: dict[str, tuple[Callable[[Build, float], None], float]] = {
     "render": (_render, 900),
@@ -140,6 +145,7 @@ STAGES: dict[str, tuple[Callable[[Build, float], None], float]] = {
     "operators": (_operators, 600),
     "decoder": (_decoder, 4500),
     "pack": (_pack, 60),
+    "benchmark": (_benchmark, 300),
 }
 
 
