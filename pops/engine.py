@@ -255,14 +255,15 @@ class Engine:
                 f"the renderer {renderer} keeps the depth of one input for each embedding: "
                 f"{given} given for {count}"
             )
-        pictures = []
-        for source in depth_of:
+        opened: dict[object, Image.Image] = {}
+        for key, source in {_source_key(source): source for source in depth_of}.items():
             known = self._given_embedding(source)
             if known is None:
-                pictures.append(open_picture(source))  # type: ignore[arg-type]
+                opened[key] = open_picture(source)  # type: ignore[arg-type]
             else:
-                pictures += self.render(Embeddings(known[None]), seeds=[0], progress=progress)
-        return pictures
+                made = Embeddings(known[None])
+                (opened[key],) = self.render(made, seeds=[0], progress=progress)
+        return [opened[_source_key(source)] for source in depth_of]
 
     def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
         """An operator's table row and prior, kept loaded while there is room for it."""

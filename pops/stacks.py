@@ -317,5 +317,5 @@ def local_path(place: str | Path) -> Path:
 
 
 def _operator_folder(place: str | Path | None) -> Path | None:
-    found = place is not None and (Path(place) / "operator.json").is_file()
-    return Path(place) if place is not None and found else None
+    folder = None if place is None else Path(place).expanduser()
+    return folder if folder and (folder / "operator.json").is_file() else None

@@ -9,6 +9,7 @@ import torch
 
 from pops import cli
 from pops.convert import convert
+from pops.embeddings import load_embeddings
 from pops.engine import Engine
 from pops.errors import UsageError, WeightsError
 from pops.operators import OPERATORS, OperatorCard, read_state_dict, save_operator
@@ -192,6 +193,22 @@ def test_the_command_says_where_it_wrote(
     assert capsys.readouterr() == (f"{out}\n", "")
     assert cli.main(["convert", str(published), str(out), "--operator=textur"]) == 2
     assert "did you mean texturing" in capsys.readouterr().err
+
+
+def test_apply_takes_a_converted_operator_and_a_weights_file_alike(
+    published: Path, stack: Path, tmp_path: Path, golden: Path
+):
+    folder = convert(published, tmp_path / "mine", stack=str(stack))
+    inputs = [str(golden / "inputs" / f"input_{name}.png") for name in "ab"]
+    flags = [f"--stack={stack}", "--device=cpu", "--seeds=18", "--render_steps=1"]
+    flags.append("--render_size=32")
+    written = []
+    for weights in (folder, published):
+        out = tmp_path / f"out-{len(written)}"
+        chosen = [f"--weights={weights}", f"--out={out}"]
+        assert cli.main(["apply", "texturing", *inputs, *flags, *chosen]) == 0
+        written.append(load_embeddings(out / "texturing_input_a_input_b_s18.safetensors"))
+    torch.testing.assert_close(written[0].image_embeds, written[1].image_embeds)
 
 
 def test_a_file_of_the_hub_is_fetched_and_named(
