@@ -171,6 +171,154 @@ def test_flags_after_a_settings_file_win(run: Run, tmp_path: Path) -> None:
     assert "seeds:\n- 1\n- 2\n" in said and "steps: 9\n" in said
 
 
+# Compositions
+
+
+QUICK = ["--steps", "2", "--render-steps", "1"]
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder the commands run in, with a mug, wood, a beach, and a folder of two objects."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "objects").mkdir()
+    places = ["mug.png", "wood.png", "beach.png", "objects/car.png", "objects/hat.png"]
+    for i, place in enumerate(places):
+        picture(tmp_path / place, (40 * i, 200 - 30 * i, 90))
+    return tmp_path
+
+
+def test_run_writes_every_part_the_results_and_a_tree_for_each_seed(
+    run: Run, tiny: Path, inputs: Path
+) -> None:
+    text = "scene(texturing('mug.png', 'wood.png'), 'beach.png')"
+    status, said, _ = run("run", text, "--stack", tiny, "--seeds", "18,42", *QUICK)
+    assert status == 0
+    name = "scene_texturing_mug_wood_beach"
+    assert said.startswith(f"out/run/{name}_s18_tree.jpg")
+    written = {file.name for file in (inputs / "out/run").iterdir()}
+    assert written == {
+        *(f"input_{name}.safetensors" for name in ("mug", "wood", "beach")),
+        *(f"texturing_mug_wood_s{seed}.safetensors" for seed in (18, 42)),
+        *(f"{name}_s{seed}.safetensors" for seed in (18, 42)),
+        *(f"{name}_s{seed}_r0.png" for seed in (18, 42)),
+        *(f"{name}_s{seed}_tree.jpg" for seed in (18, 42)),
+    }
+    made = Embeddings.load(inputs / f"out/run/{name}_s42.safetensors")
+    assert (made.expressions, made.seeds, made.stack) == ((text,), (42,), "tiny")
+    engine = Engine.load(tiny).run(text, seeds=[42], steps=2)
+    np.testing.assert_allclose(made.image_embeds, engine.embeddings.image_embeds, atol=1e-4)
+
+
+def test_what_run_wrote_is_an_input_of_the_next_and_is_not_written_again(
+    run: Run, tiny: Path, inputs: Path
+) -> None:
+    flags = ["--stack", tiny, "--seeds", "18", "--out", "o", *QUICK]
+    assert run("run", "scene(texturing('mug.png', 'wood.png'), 'beach.png')", *flags)[0] == 0
+    whole = Embeddings.load("o/scene_texturing_mug_wood_beach_s18.safetensors")
+    before = Path("o/texturing_mug_wood_s18.safetensors").read_bytes()
+    text = "scene('o/texturing_mug_wood_s18.safetensors', 'beach.png')"
+    assert run("run", text, *flags)[0] == 0
+    assert Path("o/texturing_mug_wood_s18.safetensors").read_bytes() == before
+    again = Embeddings.load("o/scene_texturing_mug_wood_s18_beach_s18.safetensors")
+    np.testing.assert_allclose(again.image_embeds, whole.image_embeds, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "text, figures",
+    [
+        ("scene('objects', _)", {"scene_objects_none"}),
+        ("scene('objects', 'objects')", {"scene_objects_objects_s1", "scene_objects_objects_s2"}),
+        ("mean('objects', 'mug.png', 0.3)", {"mean_objects_mug_0.3"}),
+    ],
+)
+def test_folders_make_grids(
+    run: Run, tiny: Path, inputs: Path, text: str, figures: set[str]
+) -> None:
+    flags = ["--stack", tiny, "--seeds", "1,2", "--render-seeds", "0,3", *QUICK]
+    assert run("run", text, *flags)[0] == 0
+    assert {file.stem for file in (inputs / "out/run").glob("*.jpg")} == figures
+
+
+@pytest.mark.parametrize("trees, count", [("all", 2), ("none", 0)])
+def test_trees_of_a_grid_are_drawn_when_asked_for(
+    run: Run, tiny: Path, inputs: Path, trees: str, count: int
+) -> None:
+    flags = ["--stack", tiny, "--seeds", "1", "--trees", trees, *QUICK]
+    assert run("run", "instruct('objects', 'shiny')", *flags)[0] == 0
+    assert len(list(inputs.glob("out/run/*_tree.jpg"))) == count
+
+
+def test_a_bad_file_of_a_folder_is_named_the_rest_is_done_and_the_status_is_1(
+    run: Run, tiny: Path, inputs: Path
+) -> None:
+    (inputs / "objects" / "bad.png").write_text("text")
+    (inputs / "objects" / "bad.pth").write_bytes(b"no embedding")
+    flags = ["--stack", tiny, "--seeds", "1", *QUICK]
+    status, said, err = run("run", "scene('objects', 'beach.png')", *flags)
+    assert status == 1 and said.startswith("out/run/scene_objects_beach.jpg")
+    skipped = [line for line in err.splitlines() if line.startswith("skipped: ")]
+    assert ["bad.png" in line or "bad.pth" in line for line in skipped] == [True, True]
+    made = {file.stem for file in inputs.glob("out/run/scene_*.safetensors")}
+    assert made == {"scene_car_beach_s1", "scene_hat_beach_s1"}
+
+
+def test_parts_of_the_same_name_have_files_of_their_own(run: Run, tiny: Path, inputs: Path) -> None:
+    picture(inputs / "objects" / "mug.png", (1, 2, 3))
+    text = "union(scene('mug.png', _), scene('objects/mug.png', _))"
+    assert run("run", text, "--stack", tiny, "--seeds", "1", *QUICK)[0] == 0
+    made = [Embeddings.load(file) for file in inputs.glob("out/run/*.safetensors")]
+    assert len({one.expressions for one in made}) == len(made) == 5
+
+
+def test_a_figure_too_large_to_draw_costs_no_results(
+    run: Run, tiny: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pops.composition.LARGEST_SIDE", 10)
+    text = "scene('mug.png', _)"
+    status, said, err = run("run", text, "--stack", tiny, "--seeds", "1", *QUICK)
+    assert status == 0 and "not drawn: scene_mug_none_s1_tree.jpg" in err
+    assert (inputs / "out/run/scene_mug_none_s1_r0.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "text, says, under, status",
+    [
+        ("scene(textring('mug.png', 'wood.png'), _)", "did you mean texturing?", "textring", 2),
+        ("scene(mug.png, _)", "file names are quoted, as in 'mug.png'", "mug.png", 2),
+        ("scene('mug.png', _", "'(' was never closed", "(", 2),
+        ("__import__('os').mkdir('made')", "is not allowed", "__import__", 2),
+        ("scene('mugg.png', _)", "did you mean mug.png?", "'mugg.png'", 1),
+        ("scene('bad.png', _)", "bad.png is empty", "'bad.png'", 1),
+        ("scene('empty', _)", "empty: it holds no picture", "'empty'", 1),
+    ],
+)
+def test_a_mistake_in_a_composition_is_shown_where_it_is_before_torch_is_imported(
+    inputs: Path, text: str, says: str, under: str, status: int
+) -> None:
+    (inputs / "bad.png").touch()
+    (inputs / "empty").mkdir()
+    before = sorted(inputs.rglob("*"))
+    code = (
+        "import sys; from pops.cli import main;"
+        "status = main(sys.argv[1:]); assert 'torch' not in sys.modules; sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, "run", text]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said, line, caret = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (status, "")
+    assert said.startswith("pops: error: ") and says in said
+    assert line == f"  {text}" and line[caret.index("^") :].startswith(under)
+    assert sorted(inputs.rglob("*")) == before
+
+
+def test_a_composition_can_stand_in_a_settings_file(run: Run, inputs: Path) -> None:
+    text = "instruct(mean('mug.png', 'wood.png', 0.3), 'shiny, dark: \"cold\"')"
+    said = run("run", text, "--seeds", "1", "--print_config")[1]
+    (inputs / "run.yaml").write_text(said)
+    assert run("run", "--config_path", "run.yaml", "--print_config")[1] == said
+
+
 # Help
 
 

@@ -117,8 +117,8 @@ def test_a_tree_has_its_inputs_left_of_what_they_made() -> None:
     assert np.ptp(red[0]) > 1.3 * np.ptp(green[0])  # the last result is larger
 
 
-@settings(deadline=None, max_examples=20)
-@given(st.recursive(st.none(), lambda inner: st.lists(inner, min_size=1, max_size=4)))
+@settings(deadline=None, max_examples=12)
+@given(st.recursive(st.none(), lambda inner: st.lists(inner, min_size=1, max_size=4), max_leaves=9))
 def test_no_picture_of_a_tree_is_covered(shape: Any) -> None:
     colours = (tuple((i // 9**k) % 9 * 20 + 40 for k in range(3)) for i in range(1, 700))
     used = []
