@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 import shutil
 import signal
 import subprocess
@@ -468,13 +469,12 @@ def test_a_dropped_input_need_not_be_readable_and_is_not_made_twice(
 def test_a_killed_run_leaves_whole_files_and_the_next_run_goes_on(
     tmp_path: Path, inputs: Path, out: Path, decoder: Path
 ) -> None:
-    slow = tmp_path / "slow-decoder"
-    shutil.copytree(decoder, slow)
-    (slow / "render.json").write_text(json.dumps({"steps": 20, "guidance": 4.0, "size": 32}))
-    for at in range(37):
-        Image.new("RGB", (20, 20), (at * 6, 90, 90)).save(inputs / f"x{at}.png")
+    for at in range(9):
+        Image.new("RGB", (20, 20), (at * 20, 90, 90)).save(inputs / f"x{at}.png")
     places = {"dir_a": inputs, "dir_b": inputs / "b.png"}
-    path = settings_file(tmp_path, slow, out, **places, prior_seeds=[18], unet_seeds=[0, 1, 2, 3])
+    path = settings_file(
+        tmp_path, decoder, out, **places, prior_seeds=[18], unet_seeds=list(range(8))
+    )
     command = [sys.executable, "-m", "scripts.infer_binary", f"--config_path={path}"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     while not list(out.glob("*.jpg")):
@@ -484,7 +484,7 @@ def test_a_killed_run_leaves_whole_files_and_the_next_run_goes_on(
     assert process.wait() == -signal.SIGKILL
     whole = {path: path.read_bytes() for path in out.iterdir() if path.name[0] != "."}
     strips = [path for path in whole if path.suffix == ".jpg"]
-    assert 0 < len(strips) < 40
+    assert 0 < len(strips) < 12
     for path in whole:
         if path.suffix == ".pth":
             assert load_embeddings(path).image_embeds.isfinite().all()
@@ -493,8 +493,8 @@ def test_a_killed_run_leaves_whole_files_and_the_next_run_goes_on(
                 strip.load()
     done = script("infer_binary", f"--config_path={tmp_path / 'settings.yaml'}")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{out}: {40 - len(strips)} made, {len(strips)} were complete\n"
-    assert len([name for name in names(out) if name[0] != "."]) == 80
+    assert done.stdout == f"{out}: {12 - len(strips)} made, {len(strips)} were complete\n"
+    assert len([name for name in names(out) if name[0] != "."]) == 24
     assert all(path.read_bytes() == whole[path] for path in strips)
     assert "[" in done.stderr and "<" in done.stderr  # the bar tells the time left
 
@@ -628,10 +628,12 @@ def test_a_stack_that_is_named_takes_the_place_of_the_published_models(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_instant_and_imports_no_torch(command: str) -> None:
     def seconds() -> float:
-        start = time.perf_counter()
+        """Of the processor, so that a busy machine does not count."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = script(command, "--help")
         assert done.returncode == 0 and "examples:" in done.stdout
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(seconds() for _ in range(3)) < 0.5
     code = (
