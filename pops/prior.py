@@ -6,7 +6,9 @@ and unused slots are masked, so
 
 - unused slots need not exist: condition tokens are packed, and keep their slots' positions;
 - conditions and pooled text never see time or noise: `condition` computes their keys and values
-  once, and `denoise` computes the three moving tokens against them at every step.
+  once, and `denoise` computes the three moving tokens against them at every step;
+- the time token never sees noise either: samples of one request share it, and so do all
+  unconditional ones.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pops.errors import WeightsError
+from pops.linear import Linear
 
 __all__ = ["ConditionCache", "Prior", "PriorConfig", "read_prior_config"]
 
@@ -88,31 +91,48 @@ class ConditionCache:
     """What the moving tokens attend to: computed once per request, used at every step.
 
     The last three places of `keys` and `values` are scratch, written by each `denoise`; a cache
-    belongs to one sampling loop at a time.
+    belongs to one sampling loop at a time. Its N rows are samples of R <= N distinct requests.
     """
 
     keys: Tensor  # (layers, N, heads, K + 4, head dim)
     values: Tensor  # the same
     bias: Tensor  # (N, 1, 3, K + 4): 0 where a moving token may look, else -inf
+    request: Tensor  # (N,): which of the R requests a row is of
+    example: Tensor  # (R,): a row of every request
 
     def rows(self, index: Tensor) -> ConditionCache:
-        """The cache of the requests `index` (M,), repeated and reordered at will."""
+        """The cache of the rows `index` (M,), repeated and reordered at will."""
         index = index.to(self.keys.device)
+        kept, request = torch.unique(self.request[index], return_inverse=True)
+        example = torch.empty_like(kept)
+        example[request] = torch.arange(len(index), device=index.device)
         return ConditionCache(
             self.keys.index_select(1, index),
             self.values.index_select(1, index),
             self.bias.index_select(0, index),
+            request,
+            example,
         )
+
+    def spread(self, tokens: Tensor) -> Tensor:
+        """Moving tokens (R + 2N, width), the time tokens first, as (N, 3, width)."""
+        time, others = tokens.tensor_split([len(self.example)])
+        others = others.view(len(self.request), MOVING - 1, -1)
+        return torch.cat([time[self.request, None], others], dim=1)
+
+    def gather(self, tokens: Tensor) -> Tensor:
+        """The inverse of `spread`: every shared time token once."""
+        return torch.cat([tokens[self.example, 0], tokens[:, 1:].flatten(0, 1)])
 
 
 class Attention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.to_q = nn.Linear(width, width)
-        self.to_k = nn.Linear(width, width)
-        self.to_v = nn.Linear(width, width)
-        self.to_out = nn.ModuleList([nn.Linear(width, width), nn.Dropout(dropout)])
+        self.to_q = Linear(width, width)
+        self.to_k = Linear(width, width)
+        self.to_v = Linear(width, width)
+        self.to_out = nn.ModuleList([Linear(width, width), nn.Dropout(dropout)])
 
     def split(self, x: Tensor) -> Tensor:
         n, length, width = x.shape
@@ -120,11 +140,13 @@ class Attention(nn.Module):
         return x.transpose(1, 2)  # (N, heads, S, head dim)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.split(self.to_q(x)), self.split(self.to_k(x)), self.split(self.to_v(x))
+        return self.to_q(x), self.to_k(x), self.to_v(x)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=bias is None)
-        x = x.transpose(1, 2).flatten(2)  # (N, S, width)
+        return x.transpose(1, 2).flatten(2)  # (N, S, width)
+
+    def out(self, x: Tensor) -> Tensor:
         for module in self.to_out:
             x = module(x)
         return x
@@ -133,7 +155,7 @@ class Attention(nn.Module):
 class Gelu(nn.Module):
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(width, inner)
+        self.proj = Linear(width, inner)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.gelu(self.proj(x))
@@ -143,7 +165,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         inner = 4 * width
-        self.net = nn.Sequential(Gelu(width, inner), nn.Dropout(dropout), nn.Linear(inner, width))
+        self.net = nn.Sequential(Gelu(width, inner), nn.Dropout(dropout), Linear(inner, width))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.net(x)
@@ -160,26 +182,38 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """One block over a whole sequence (N, S, width); also gives its keys and values."""
-        q, k, v = self.attn1.project(self.norm1(x))
-        x = x + self.attn1.attend(q, k, v, bias)
-        x = x + self.ff(self.norm3(x))
-        return x, k, v
+        attn = self.attn1
+        q, k, v = map(attn.split, attn.project(self.norm1(x)))
+        return self.mix(x, attn.attend(q, k, v, bias)), k, v
 
-    def advance(self, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """One block over the moving tokens (N, 3, width), given all keys that came before."""
-        q, k, v = self.attn1.project(self.norm1(x))
+    def advance(self, x: Tensor, keys: Tensor, values: Tensor, cache: ConditionCache) -> Tensor:
+        """One block over the moving tokens (R + 2N, width), given all keys that came before."""
+        attn = self.attn1
+        q, k, v = (attn.split(cache.spread(y)) for y in attn.project(self.norm1(x)))
         keys[:, :, -MOVING:] = k
         values[:, :, -MOVING:] = v
-        x = x + self.attn1.attend(q, keys, values, bias)
-        x = x + self.ff(self.norm3(x))
-        return x
+        return self.mix(x, cache.gather(attn.attend(q, keys, values, cache.bias)))
+
+    def finish(self, x: Tensor, keys: Tensor, values: Tensor, cache: ConditionCache) -> Tensor:
+        """`advance` for the output tokens alone: (N, width)."""
+        attn, normed = self.attn1, self.norm1(x)
+        keys[:, :, -MOVING:] = attn.split(cache.spread(attn.to_k(normed)))
+        values[:, :, -MOVING:] = attn.split(cache.spread(attn.to_v(normed)))
+        q = attn.split(attn.to_q(cache.spread(normed)[:, -1:]))
+        attended = attn.attend(q, keys, values, cache.bias[:, :, -1:])
+        return self.mix(cache.spread(x)[:, -1], attended[:, 0])
+
+    def mix(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The rest of the block, token by token."""
+        x = x + self.attn1.out(attended)
+        return x + self.ff(self.norm3(x))
 
 
 class TimeEmbedding(nn.Module):
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(width, inner)
-        self.linear_2 = nn.Linear(inner, width)
+        self.linear_1 = Linear(width, inner)
+        self.linear_2 = Linear(inner, width)
 
     def forward(self, t: Tensor) -> Tensor:
         """Cosines and sines of t (N,), through two layers: (N, width)."""
@@ -205,9 +239,9 @@ class Prior(nn.Module):
         width, dim = config.width, config.embedding_dim
         clip_dim = config.clip_embed_dim or dim
         self.time_embedding = TimeEmbedding(width, config.time_embed_dim or width)
-        self.proj_in = nn.Linear(dim, width)
-        self.embedding_proj = nn.Linear(config.embedding_proj_dim or dim, width)
-        self.encoder_hidden_states_proj = nn.Linear(dim, width)
+        self.proj_in = Linear(dim, width)
+        self.embedding_proj = Linear(config.embedding_proj_dim or dim, width)
+        self.encoder_hidden_states_proj = Linear(dim, width)
         positions = config.num_embeddings + 1 + MOVING
         self.positional_embedding = nn.Parameter(torch.zeros(1, positions, width))
         self.prd_embedding = nn.Parameter(torch.zeros(1, 1, width))
@@ -216,7 +250,7 @@ class Prior(nn.Module):
             for _ in range(config.num_layers)
         )
         self.norm_out = nn.LayerNorm(width)
-        self.proj_to_clip_embeddings = nn.Linear(width, clip_dim)
+        self.proj_to_clip_embeddings = Linear(width, clip_dim)
         # Constants of the embedding space. Parameters only because diffusers has them so.
         self.clip_mean = nn.Parameter(torch.zeros(1, clip_dim), requires_grad=False)
         self.clip_std = nn.Parameter(torch.ones(1, clip_dim), requires_grad=False)
@@ -246,16 +280,24 @@ class Prior(nn.Module):
             x, k, v = block(x, prefix_bias)
             keys[layer, :, :, :length] = k
             values[layer, :, :, :length] = v
-        return ConditionCache(keys, values, bias[:, :, length:].contiguous())
+        rows = torch.arange(n, device=x.device)
+        return ConditionCache(keys, values, bias[:, :, length:].contiguous(), rows, rows)
 
     @torch.no_grad()
     def denoise(self, x_t: Tensor, t: Tensor, cache: ConditionCache) -> Tensor:
-        """x0 (N, D) in the dtype of x_t: what `forward` gives, from three tokens a row."""
-        x = self._moving(x_t, t)  # (N, 3, width)
+        """x0 (N, D) in the dtype of x_t: what `forward` gives, from three tokens a row.
+
+        One timestep t () for all rows. Of the last block, only the output tokens are computed.
+        """
+        if t.numel() != 1:
+            raise ValueError(f"{t.numel()} timesteps, but denoise takes one for all rows")
+        x = cache.gather(self._moving(x_t, t))  # (R + 2N, width)
         keys, values = cache.keys.unbind(0), cache.values.unbind(0)
-        for block, k, v in zip(self.transformer_blocks, keys, values, strict=True):
-            x = block.advance(x, k, v, cache.bias)  # type: ignore[operator]
-        return self._predict(x[:, -1]).to(x_t.dtype)
+        *blocks, last = self.transformer_blocks
+        for layer, block in enumerate(blocks):
+            x = block.advance(x, keys[layer], values[layer], cache)  # type: ignore[operator]
+        x = last.finish(x, keys[-1], values[-1], cache)  # type: ignore[operator]
+        return self._predict(x).to(x_t.dtype)
 
     def normalise(self, embeddings: Tensor) -> Tensor:
         """(e - clip_mean) / clip_std, in float32."""

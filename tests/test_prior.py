@@ -151,6 +151,21 @@ def test_a_cache_s_rows_can_be_repeated_and_reordered():
     torch.testing.assert_close(picked, direct)
 
 
+def test_samples_of_one_request_share_its_time_token():
+    prior = random_prior()
+    _, _, tokens = inputs(2, 2)
+    cache = prior.condition(tokens).rows(torch.tensor([1, 0, 1, 1]))
+    assert len(cache.example) == 2
+    assert cache.rows(torch.tensor([0, 2, 3])).request.tolist() == [0, 0, 0]
+
+
+def test_many_timesteps_in_one_step_are_refused():
+    prior = random_prior()
+    x, t, tokens = inputs(2, 2)
+    with pytest.raises(ValueError, match="2 timesteps"):
+        prior.denoise(x, t, prior.condition(tokens))
+
+
 def test_a_cache_serves_every_step():
     prior = random_prior()
     x, _, tokens = inputs(1, 2)
