@@ -94,7 +94,6 @@ class Apply:
     operator: str
     inputs: tuple[Node | None, ...]
     text: str | None = None
-    place: Place | None = field(default=None, compare=False)
     depth: int = field(init=False, compare=False)
     parts: int = field(init=False, compare=False)
 
@@ -116,7 +115,6 @@ class Mean:
 
     inputs: tuple[Node, Node]
     weight: float = 0.5  # of the second
-    place: Place | None = field(default=None, compare=False)
     depth: int = field(init=False, compare=False)
     parts: int = field(init=False, compare=False)
 
@@ -317,9 +315,7 @@ class _Reader:
             named[keyword.arg] = self.argument(keyword.value)
         self.depth -= 1
         with self.at(tree):
-            made = _call(function, inputs, named)
-            object.__setattr__(made, "place", self.place(tree))
-            return made
+            return _call(function, inputs, named)
 
     def refusal(self, tree: ast.expr) -> str:
         said = " ".join((ast.get_source_segment("\n".join(self.lines), tree) or "").split())
