@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from pops.engine import Engine
 from pops.errors import UsageError
 from pops.placement import HOST, Placement, choose_placement
 
@@ -64,3 +67,26 @@ def test_words_are_chosen_or_refused():
 def test_a_device_that_is_not_here_is_refused():
     with pytest.raises(UsageError, match="not on this machine"):
         choose_placement("cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_offloading_changes_no_result_and_leaves_nothing_on_the_device(
+    stack_parts: dict[str, Path], golden: Path
+):
+    made = []
+    request = tuple(golden / "inputs" / f"input_{name}.png" for name in "ab")
+    for offload in ("none", "model"):
+        engine = Engine.load("pocket", "cuda", "float32", offload=offload, **stack_parts)
+        embeddings = engine.apply("texturing", [request], seeds=[18])
+        engine.render(embeddings, seeds=[0], steps=2, size=32)
+        made.append(embeddings.image_embeds)
+    torch.testing.assert_close(*made)
+    stack = engine.stack
+    for model in (
+        stack.image_encoder.model,
+        stack.unet,
+        stack.movq,
+        engine.operator("texturing")[1],
+    ):
+        assert next(model.parameters()).device.type == "cpu"
