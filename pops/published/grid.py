@@ -28,7 +28,7 @@ ENCODED = 32  # inputs encoded together
 SAMPLED = 256  # embeddings sampled together
 RENDERED = 8 * 512**2  # pixels rendered together
 MOST_RENDERED = 64  # pictures, however small
-BAR = "{desc}{percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}]"
+BAR = "{desc}{percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
 Item = TypeVar("Item")
 
 
