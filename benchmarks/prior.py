@@ -1,0 +1,320 @@
+"""The prior, ours beside the published way: a full-size random one, on the same weights.
+
+python -m benchmarks.prior --json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.machine import Laps, Limits, Stopwatch, cores, measure_limits, step_seconds
+from benchmarks.published import PublishedPrior
+from pops.config import Dtype, setting
+from pops.engine import Engine
+from pops.errors import UsageError
+from pops.operators import TEXTURING, Operator
+from pops.parsing import parse, run_command
+from pops.placement import choose_placement
+from pops.prior import Prior, PriorConfig
+from pops.schedule import Schedule
+from pops.stacks import Stack, StackSpec
+
+__all__ = ["PriorBenchmark", "Report", "compare", "main"]
+
+OPERATOR = TEXTURING  # two inputs, guidance 8
+REQUEST_STEPS = 25
+HEAD_DIM = 64
+SEED = 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorBenchmark:
+    """Compare the throughput of the prior with the published way's.
+
+    Both have the same random weights, inputs, seeds and guidance, and take turns in one run.
+    Steps are timed one by one; since every step of a request costs the same, a request of 25
+    steps is computed as what it does before its first step + 25 x the median step.
+    """
+
+    layers: int = setting(20, "transformer blocks of the prior")
+    heads: int = setting(32, "attention heads, of 64 numbers each")
+    dim: int = setting(1280, "length of an embedding")
+    batches: tuple[int, ...] = setting((1, 8), "requests that are sampled together")
+    steps: int = setting(4, "steps of every timed run, at least 2")
+    repeats: int = setting(5, "turns of each way")
+    full: bool = setting(False, "time whole requests of 25 steps, and compute nothing")
+    threads: int | None = setting(None, "CPU threads; null: one for each core")
+    device: str = setting("auto", "auto, cpu, cuda or mps")
+    dtype: Dtype = setting("auto", "number format of the weights")
+    matmul_size: int = setting(4096, "side of the square matrices that show the machine's peak")
+    mebibytes: int = setting(1024, "memory that is read to show the machine's bandwidth")
+    json: bool = setting(False, "print one JSON object as the last line")
+
+    examples = (
+        "python -m benchmarks.prior --json",
+        "python -m benchmarks.prior --layers 2 --heads 4 --dim 128   # a small try",
+    )
+
+    def __post_init__(self) -> None:
+        positive = {"layers": self.layers, "heads": self.heads, "dim": self.dim}
+        for name, value in {
+            **positive,
+            "repeats": self.repeats,
+            "batches": min(self.batches),
+        }.items():
+            if value < 1:
+                raise UsageError(f"--{name} must be at least 1, not {value}")
+        if not 2 <= self.steps <= REQUEST_STEPS:
+            raise UsageError(f"--steps must be between 2 and {REQUEST_STEPS}, not {self.steps}")
+
+
+@dataclass(frozen=True)
+class Way:
+    """What was measured of one way, in seconds, at one batch size."""
+
+    batch: int
+    before_steps: float  # all that is done once: encoding of conditions, keys and values
+    step: float
+    request: float  # 25 steps
+    flops: float  # multiplications and additions of one step
+
+    @property
+    def throughput(self) -> float:
+        """Requests a second."""
+        return self.batch / self.request
+
+
+@dataclass(frozen=True)
+class Report:
+    settings: PriorBenchmark
+    machine: str
+    parameters: int
+    bytes_a_step: int  # of weights that one step needs
+    limits: Limits
+    published: Way
+    ours: tuple[Way, ...]
+    max_abs_difference: float
+
+    def ratio(self, way: Way) -> float:
+        return way.throughput / self.published.throughput
+
+    def values(self) -> dict[str, float]:
+        """Everything by name, the ratios first."""
+        found = {f"throughput_ratio_batch{way.batch}": self.ratio(way) for way in self.ours}
+        found["max_abs_difference"] = self.max_abs_difference
+        for way in self.ours:
+            found[f"fraction_of_peak_batch{way.batch}"] = way.flops / way.step / self.limits.flops
+            found[f"fraction_of_bandwidth_batch{way.batch}"] = (
+                self.bytes_a_step / way.step / self.limits.bandwidth
+            )
+        found["matmul_peak_flops"] = self.limits.flops
+        found["bandwidth_bytes_per_second"] = self.limits.bandwidth
+        for name, way in [
+            ("published", self.published),
+            *((f"ours_batch{w.batch}", w) for w in self.ours),
+        ]:
+            found |= {
+                f"{name}_{key}": value for key, value in asdict(way).items() if key != "batch"
+            }
+        return found
+
+
+@dataclass(frozen=True)
+class RandomStack(Stack):
+    """A stack of nothing but a random prior: enough to apply an operator to embeddings."""
+
+    random_prior: Prior
+
+    @property
+    def prior_config(self) -> PriorConfig:
+        return self.random_prior.config
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule()
+
+    def operator_row(self, name: str, weights: object = None) -> Operator:
+        return OPERATOR
+
+    def operator(self, name: str, weights: object = None) -> tuple[Operator, Prior]:
+        return OPERATOR, self.random_prior
+
+
+def random_prior(config: PriorConfig, device: torch.device, dtype: torch.dtype) -> Prior:
+    """A prior whose activations stay in range, as those of a trained one do."""
+    with torch.device("meta"):
+        prior = Prior(config)
+    prior = prior.to(dtype).to_empty(device=device).requires_grad_(False).eval()
+    for name, tensor in prior.named_parameters():
+        is_norm = "norm" in name and name.endswith("weight")
+        if is_norm or name.startswith("clip_"):
+            tensor.fill_(float(name != "clip_mean"))
+        else:  # as torch initialises linear layers
+            tensor.uniform_(-1, 1).mul_(tensor.shape[-1] ** -0.5)
+    return prior
+
+
+def compare(settings: PriorBenchmark) -> Report:
+    """Run the benchmark."""
+    placement = choose_placement(settings.device, settings.dtype)
+    device, dtype = placement.device, placement.dtype
+    threads = settings.threads or cores()
+    torch.set_num_threads(threads)
+    torch.manual_seed(SEED)
+    limits = measure_limits(device, dtype, settings.matmul_size, settings.mebibytes)
+    config = PriorConfig(settings.heads, HEAD_DIM, settings.layers, settings.dim)
+    prior = random_prior(config, device, dtype)
+    published = PublishedPrior(prior)
+    stack = RandomStack(StackSpec("random", "", "", ""), placement, prior)
+    ways = _Ways(Engine(stack), published, torch.randn(max(settings.batches), 2, settings.dim))
+    runs, difference = _take_turns(ways, settings, Stopwatch(device))
+    limits |= measure_limits(device, dtype, settings.matmul_size, settings.mebibytes)
+    where = (
+        f"{threads} threads on the CPU" if device.type == "cpu" else torch.cuda.get_device_name()
+    )
+    return Report(
+        settings,
+        f"{where}, {str(dtype).removeprefix('torch.')}",
+        sum(p.numel() for p in prior.parameters()),
+        _bytes_a_step(prior),
+        limits,
+        _way(1, runs[0], ways.published_flops(), settings.full),
+        tuple(_way(n, runs[n], ways.ours_flops(n), settings.full) for n in settings.batches),
+        difference,
+    )
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """Both ways to sample the first N of some pairs of embeddings, each with a seed of its own."""
+
+    engine: Engine
+    prior: PublishedPrior
+    pairs: Tensor  # (N, 2, D); clip_mean is 0 and clip_std 1, so they are normalised too
+
+    def published(self, steps: int, lap: Callable[..., None] | None = None) -> Tensor:
+        """The first pair: (1, D)."""
+        return self.prior.sample(self.pairs[0], SEED, OPERATOR.guidance, steps, lap)
+
+    def ours(self, batch: int, steps: int, lap: Callable[..., None] | None = None) -> Tensor:
+        """The first `batch` pairs: (batch, D)."""
+        made = self.engine.apply(
+            OPERATOR.name,
+            [tuple(pair) for pair in self.pairs[:batch]],
+            seeds=[[SEED + i] for i in range(batch)],
+            steps=steps,
+            progress=lap,
+        )
+        return made.image_embeds
+
+    def published_flops(self) -> float:
+        return _count(lambda: self.published(2)) / 2
+
+    def ours_flops(self, batch: int) -> float:
+        return _count(lambda: self.ours(batch, 2)) - _count(lambda: self.ours(batch, 1))
+
+
+def _take_turns(
+    ways: _Ways, settings: PriorBenchmark, watch: Stopwatch
+) -> tuple[dict[int, list[Laps]], float]:
+    """The times of the published way (0) and of each batch of ours, and how far they differ."""
+    steps = REQUEST_STEPS if settings.full else settings.steps
+    runs: dict[int, list[Laps]] = {0: [], **{n: [] for n in settings.batches}}
+    differences: list[Tensor] = []
+    ways.published(2)  # both are warm when the first turn begins
+    for n in settings.batches:
+        ways.ours(n, 2)
+    for _ in range(settings.repeats):
+        wanted, laps = watch.time(lambda: ways.published(steps, watch.lap))
+        runs[0].append(laps)
+        for n in settings.batches:
+            made, laps = watch.time(lambda n=n: ways.ours(n, steps, watch.lap))  # type: ignore[misc]
+            runs[n].append(laps)
+            differences.append((made[:1] - wanted).abs().max())
+    return runs, float(torch.stack(differences).max())
+
+
+def _way(batch: int, runs: Sequence[Laps], flops: float, full: bool) -> Way:
+    step = step_seconds(runs)
+    before = max(0.0, median(run.first for run in runs) - step)
+    request = median(run.total for run in runs) if full else before + REQUEST_STEPS * step
+    return Way(batch, before, step, request, flops)
+
+
+def _count(run: Callable[[], object]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def _bytes_a_step(prior: Prior) -> int:
+    """The weights that a step of ours reads: all but those of the conditions and the space."""
+    once = ("encoder_hidden_states_proj", "embedding_proj", "positional", "clip_")
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for name, tensor in prior.named_parameters()
+        if not name.startswith(once)
+    )
+
+
+def show(report: Report) -> str:
+    """The report as text."""
+    settings, limits = report.settings, report.limits
+    lines = [
+        f"random prior: {settings.layers} layers, {settings.heads} x {HEAD_DIM}, "
+        f"embeddings of {settings.dim}, {report.parameters / 1e6:,.1f} million parameters",
+        f"machine: {report.machine}; {limits.flops / 1e9:,.0f} GFLOP/s in a matrix product, "
+        f"{limits.bandwidth / 1e9:,.1f} GB/s",
+        f"{'':22}{'before steps':>13}{'step':>10}{'25 steps':>10}{'a second':>10}{'ratio':>8}"
+        f"{'of peak':>9}{'of GB/s':>9}",
+    ]
+    for name, way in [("published, 1 pair", report.published)] + [
+        (f"ours, {way.batch} pair{'s' * (way.batch > 1)}", way) for way in report.ours
+    ]:
+        lines.append(
+            f"{name:22}{way.before_steps:11.3f} s{way.step:8.3f} s{way.request:8.2f} s"
+            f"{way.throughput:10.3f}{report.ratio(way):8.2f}"
+            f"{way.flops / way.step / limits.flops:9.0%}"
+            f"{report.bytes_a_step / way.step / limits.bandwidth:9.0%}"
+        )
+    how = (
+        "25 steps were timed whole: medians"
+        if settings.full
+        else "25 steps are computed: the median of what is done before the steps + 25 x the median "
+        "step"
+    )
+    runs = REQUEST_STEPS if settings.full else settings.steps
+    lines += [
+        f"{how}, of {settings.repeats} interleaved runs of {runs} steps each.",
+        f"guidance {OPERATOR.guidance:g}; largest difference between both ways after {runs} steps: "
+        f"{report.max_abs_difference:.1e}",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status."""
+
+    def run(given: list[str]) -> int:
+        settings = parse("python -m benchmarks.prior", PriorBenchmark, given)
+        if settings is None:
+            return 0
+        report = compare(settings)
+        print(show(report))
+        if settings.json:
+            print(json.dumps(report.values()))
+        return 0
+
+    return run_command("benchmarks.prior", arguments, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
