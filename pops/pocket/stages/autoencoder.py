@@ -25,7 +25,7 @@ __all__ = ["LATENTS", "PatchBasis", "autoencoder_fit", "patch_basis", "train_aut
 LATENTS = 24
 PATCH = 8
 WHOLE, CROPS, ENCODED = 6, 24, 8  # whole pictures, or quarters, drawn in a step; quarters encoded
-SHAKE = 0.05  # noise on the latents: a diffusion model will never draw exact ones
+SHAKE = 0.3  # most noise on the latents: a diffusion model never draws exact ones
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ def _edges(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def losses(model: VQModel, basis: PatchBasis, pictures: Tensor) -> dict[str, Tensor]:
     latents = basis.latents(pictures)
-    drawn = decode(model, latents + SHAKE * torch.randn_like(latents))
+    level = SHAKE * torch.rand(len(latents), 1, 1, 1, device=latents.device)
+    drawn = decode(model, latents + level * torch.randn_like(latents))
     across, down = (F.l1_loss(a, b) for a, b in zip(_edges(drawn), _edges(pictures), strict=True))
     # Brown for green costs little per pixel: colours are compared on a coarse grid as well.
     coarse = F.l1_loss(F.avg_pool2d(drawn, 4), F.avg_pool2d(pictures, 4))
