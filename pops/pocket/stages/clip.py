@@ -36,7 +36,7 @@ from pops.pocket.world.vocabulary import (
     MATERIAL_WORDS,
     OBJECTS,
 )
-from pops.training.fit import Fit, device
+from pops.training.fit import Fit
 
 __all__ = ["DIM", "MEAN", "STD", "Clip", "clip_fit", "train_clip"]
 
@@ -280,18 +280,3 @@ def train_clip(folder: Path, data: Pictures, seconds: float) -> None:
         fit.smooth.load_state_dict(clip.state_dict())
     batches = Batches(data)
     fit.run(seconds, lambda step: losses(clip, batches, random.Random(f"clip/{step}")))
-
-
-@torch.no_grad()
-def accuracy(clip: Clip, data: Pictures, index: Sequence[int]) -> dict[str, float]:
-    """Share of right answers about pictures, by the questions of the heads."""
-    right: dict[str, list[Tensor]] = {}
-    answers = labels([data.records[i] for i in index])
-    for start in range(0, len(index), 256):
-        rows = np.array(index[start : start + 256])
-        logits = clip.answers(clip.images(data.batch(rows).to(device())))
-        for name in ("object", "material", "background", "adjective"):
-            target = answers[name][start : start + 256]
-            keep = target != IGNORE
-            right.setdefault(name, []).append((logits[name].argmax(1).cpu() == target)[keep])
-    return {name: float(torch.cat(v).float().mean()) for name, v in right.items()}

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pops.files import atomic_path
 from pops.pocket.stages.clip import Clip
@@ -14,9 +13,6 @@ from pops.pocket.stages.pictures import SIZE, Pictures, crop_patch
 from pops.training.fit import device
 
 __all__ = ["Embeds", "build_embeds", "load_embeds"]
-
-# What an encoder sees of a picture from a file: it goes through 512 x 512 on its way.
-_THROUGH = 512
 
 
 @dataclass(frozen=True)
@@ -31,13 +27,6 @@ class Embeds:
 @torch.no_grad()
 def _encode(clip: Clip, pictures: Tensor) -> Tensor:
     return clip.images(pictures.to(device())).cpu()
-
-
-def _as_from_a_file(pictures: Tensor) -> Tensor:
-    """Enlarged and reduced again, as the encoding of a picture file does."""
-    large = F.interpolate(pictures, (_THROUGH, _THROUGH), mode="bicubic")
-    small = F.interpolate(large, (SIZE, SIZE), mode="bicubic", antialias=True)
-    return small.clamp(0, 1)
 
 
 @torch.no_grad()
