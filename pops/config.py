@@ -158,7 +158,7 @@ class DemoConfig(SamplingConfig):
     """Show the texturing operator on pictures that come with pops."""
 
     pairs: tuple[str, ...] = setting(
-        ("mug+wood", "teapot+zebra", "rabbit+gold", "chair+marble", "car+leopard", "vase+lava"),
+        ("mug+wood", "rabbit+gold", "chair+rainbow", "tree+knit", "car+leopard", "vase+lava"),
         "OBJECT+TEXTURE names of pictures in assets/objects and assets/textures",
     )
     out: Path = setting(Path("out/demo"), "folder to write into")
