@@ -358,14 +358,18 @@ def test_a_wrong_input_is_refused_before_torch_is_imported() -> None:
     assert done.stdout == "False\n"
 
 
-@pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_help_is_instant(name: str) -> None:
-    def seconds() -> float:
-        start = time.perf_counter()
-        assert pops_process(*name.split(), "--help").returncode == 0
-        return time.perf_counter() - start
+HEAVY = {"torch", "transformers", "diffusers", "matplotlib", "numpy"}
 
-    assert min(seconds() for _ in range(3)) < 0.5
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_loads_nothing_heavy(name: str) -> None:
+    code = (
+        f"import sys; from pops.cli import main; status = main({[*name.split(), '--help']!r});"
+        f"heavy = {HEAVY!r} & set(sys.modules); sys.exit(str(heavy) if heavy else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
 
 
 # The public names
@@ -647,10 +651,9 @@ def test_every_pair_of_the_demo_ships() -> None:
         assert all(path.is_file() for path in _shipped_pair(pair)), pair
 
 
-def test_the_first_picture_comes_within_ten_seconds(tmp_path: Path) -> None:
-    start = time.perf_counter()
+def test_apply_on_shipped_pictures_says_no_warning(tmp_path: Path) -> None:
     inputs = [ROOT / "assets/objects/mug.png", ROOT / "assets/textures/wood.png"]
     done = pops_process("apply", "texturing", *inputs, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr.lower()
-    assert time.perf_counter() - start < 10
+    assert Path(done.stdout.split("  (")[0]).is_file()
