@@ -611,7 +611,9 @@ def test_ctrl_c_ends_a_process_with_status_130_and_no_traceback(
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in err
+    # A library that is being loaded may let the signal itself end the process, of which a shell
+    # says 130 too.
+    assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in err
     assert sorted(tmp_path.iterdir()) == [mug, wood]
 
 
