@@ -2,9 +2,9 @@
 
 For every held-out (object, material, background) the operator is given a picture of the object
 in that place in another material, and an exemplar of the material: a flat swatch, or a patch cut
-out of another object. Its output embedding should be
-nearest, of one picture of each of all combinations, to the one of the true combination; all
-pictures have cameras, lights and cuts of their own. Beside it stand chance, the mean of the two
+out of another object. Its output embedding should be nearest, of one picture of each of all
+combinations, to the one of the true combination; all pictures have cameras, lights and cuts of
+their own. Beside it stand chance, the mean of the two
 input embeddings, and the ceiling: another picture of the true combination.
 
 After rendering, a classifier that shares nothing with the encoders says what it sees.

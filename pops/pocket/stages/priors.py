@@ -1,6 +1,7 @@
 """Stages `prior` and `operators`: the base prior from text, and the operators tuned from it."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,6 +18,9 @@ from pops.training.fit import Fit, device
 from pops.training.loss import prior_loss
 
 __all__ = ["CLIP_RANGE", "prior_fit", "train_base_prior", "train_texturing"]
+
+# The targets (N, D) and conditions of a step, a pure function of its number.
+Batch = Callable[[int], tuple[Tensor, Conditions]]
 
 BATCH = 256
 CLIP_RANGE = 5.0
@@ -53,7 +57,7 @@ def _timesteps(n: int) -> Tensor:
     return (((torch.arange(n) + torch.rand(n)) / n) * 1000).long().to(device())
 
 
-def _run(fit: Fit, seconds: float, batch: "Batch") -> None:
+def _run(fit: Fit, seconds: float, batch: Batch) -> None:
     schedule = Schedule(clip_range=CLIP_RANGE)
     torch.manual_seed(fit.step)
 
@@ -70,14 +74,7 @@ def _run(fit: Fit, seconds: float, batch: "Batch") -> None:
     fit.run(seconds, step)
 
 
-class Batch:
-    """Training examples of one step, a pure function of the step's number."""
-
-    def __call__(self, step: int) -> tuple[Tensor, Conditions]:
-        raise NotImplementedError
-
-
-class CaptionBatch(Batch):
+class CaptionBatch:
     """Base prior: the text hidden states of a caption -> its picture."""
 
     def __init__(self, clip: Clip, data: Pictures, normalised: Tensor) -> None:
@@ -95,7 +92,7 @@ class CaptionBatch(Batch):
         return self.normalised[rows], Conditions(hidden * mask[..., None] * keep, mask)
 
 
-class TexturingBatch(Batch):
+class TexturingBatch:
     """(an object in a place, a texture) -> the same picture with the object made of the texture.
 
     The published recipe: the object's picture differs from the target in its material, or is the

@@ -82,7 +82,6 @@ def _backdrop(scene: Scene, origin: Tensor, d: Tensor, shadow: Tensor) -> Tensor
     ray = d[ground]
     spot = origin - ray * (origin[1] / ray[:, 1:2])
     spot[:, 1] = 0.0
-    # Far ground is many features to a pixel: fade it into its own mean to avoid shimmer.
     colour = place.ground(spot, scene.phase)
     dim = 1 - place.shadow * (1 - shadow[ground])
     level = light_direction(scene.view)[1] * torch.tensor(place.key) + torch.tensor(place.ambient)
