@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Imports no torch, so that help is instant."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -17,17 +18,25 @@ from pops.config import (
 from pops.errors import UsageError
 from pops.parsing import nearest, parse, run_command
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "Command", "main"]
 
-# Each is the function of pops.commands of the same name, with _ for a space.
-COMMANDS: dict[str, type] = {
-    "apply": ApplyConfig,
-    "run": RunConfig,
-    "convert": ConvertConfig,
-    "demo": DemoConfig,
-    "pocket sheet": PocketSheetConfig,
-    "pocket assets": PocketAssetsConfig,
-    "eval pocket": EvalPocketConfig,
+
+@dataclass(frozen=True)
+class Command:
+    """The settings of a command, and the module whose function of the same name runs it."""
+
+    config: type
+    module: str = "pops.commands"
+
+
+COMMANDS = {
+    "apply": Command(ApplyConfig),
+    "run": Command(RunConfig),
+    "convert": Command(ConvertConfig),
+    "demo": Command(DemoConfig),
+    "pocket sheet": Command(PocketSheetConfig),
+    "pocket assets": Command(PocketAssetsConfig),
+    "eval pocket": Command(EvalPocketConfig),
 }
 
 
@@ -47,16 +56,17 @@ def _run(arguments: list[str]) -> int:
     if name is None:
         print(_overview(arguments[0]))
         return 0
-    config: Any = parse(f"pops {name}", COMMANDS[name], rest)
+    command = COMMANDS[name]
+    config: Any = parse(f"pops {name}", command.config, rest)
     if config is None:
         return 0
-    command = getattr(import_module("pops.commands"), name.replace(" ", "_"))
-    return int(command(config))
+    run = getattr(import_module(command.module), name.replace(" ", "_"))
+    return int(run(config))
 
 
 def _overview(group: str = "") -> str:
     names = [name for name in COMMANDS if name.startswith(group)]
-    rows = [f"  pops {name:<14}{_summary(COMMANDS[name])}" for name in names]
+    rows = [f"  pops {name:<14}{_summary(COMMANDS[name].config)}" for name in names]
     return "\n".join(
         ["usage: pops COMMAND ...", "", "Operators on CLIP image embeddings.", "", "commands:"]
         + rows
