@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["benchmark", "pack", "pack_decoder", "pack_prior"]
 
-RENDER = {"steps": 40, "guidance": 2.0, "size": SIZE}
+RENDER = {"steps": 30, "guidance": 2.0, "size": SIZE}
 # The published guidance of 8 drives these small priors past the pictures they know.
 GUIDANCE = {"texturing": 2.0}
 
