@@ -4,6 +4,7 @@
     ├── UsageError            the command or call itself is wrong (exit status 2)
     ├── InputError            a picture or embedding file cannot be used
     ├── WeightsError          a stack or operator is missing, cut short or does not fit
+    ├── DataError             training data is missing, stale, or too much of it is broken
     └── OutputError           a result cannot be written
 
 Every message is one line that names the file or setting, says what is wrong and what to do. Of a
@@ -12,7 +13,7 @@ text that the user wrote, two more lines show the place.
 
 from typing import Self
 
-__all__ = ["InputError", "OutputError", "PopsError", "UsageError", "WeightsError"]
+__all__ = ["DataError", "InputError", "OutputError", "PopsError", "UsageError", "WeightsError"]
 
 
 class PopsError(Exception):
@@ -43,6 +44,10 @@ class InputError(PopsError):
 
 class WeightsError(PopsError):
     """A stack or an operator is missing, incomplete, or does not belong together."""
+
+
+class DataError(PopsError):
+    """A dataset or its cache is missing or stale, or too many of its records are broken."""
 
 
 class OutputError(PopsError):
