@@ -15,6 +15,13 @@ from pops.config import (
     PocketSheetConfig,
     RunConfig,
 )
+from pops.datagen.config import (
+    ClothesConfig,
+    RandomConfig,
+    ScenesConfig,
+    TexturesConfig,
+    UnionsConfig,
+)
 from pops.errors import UsageError
 from pops.parsing import nearest, parse, run_command
 
@@ -37,6 +44,11 @@ COMMANDS = {
     "pocket sheet": Command(PocketSheetConfig),
     "pocket assets": Command(PocketAssetsConfig),
     "eval pocket": Command(EvalPocketConfig),
+    "generate textures": Command(TexturesConfig, "pops.datagen.commands"),
+    "generate scenes": Command(ScenesConfig, "pops.datagen.commands"),
+    "generate unions": Command(UnionsConfig, "pops.datagen.commands"),
+    "generate random": Command(RandomConfig, "pops.datagen.commands"),
+    "generate clothes": Command(ClothesConfig, "pops.datagen.commands"),
 }
 
 

@@ -1,0 +1,11 @@
+"""Make the data of an operator.
+
+python -m data_generation.generate_textures --output_dir=datasets/textures
+"""
+
+import sys
+
+from pops.datagen.published import generate_textures
+
+if __name__ == "__main__":
+    sys.exit(generate_textures())

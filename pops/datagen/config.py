@@ -1,0 +1,134 @@
+"""The settings of the commands that make data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pops.config import argument, check_range, check_seeds, setting
+
+__all__ = [
+    "ClothesConfig",
+    "GenerateConfig",
+    "InspectConfig",
+    "RandomConfig",
+    "ScenesConfig",
+    "TexturesConfig",
+    "UnionsConfig",
+]
+
+Preset = Literal["faithful", "permissive", "pocket"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig:
+    """What every command that makes data is told."""
+
+    kind: ClassVar[str]
+
+    output_dir: Path = setting(Path("datasets/data"), "folder to write into; the same resumes")
+    count: int = setting(50_000, "samples in all, over all shards")
+    seed: int = setting(0, "seed of the run: sample i is a function of it and of i")
+    preset: Preset = setting(
+        "faithful", "published models, models free for commercial use, or the pocket world"
+    )
+    batch_size: int = setting(16, "requests that a stage answers at once")
+    device: str = setting("auto", "auto, cpu, cuda or mps")
+    shard: str = setting("0/1", "i/n: of n machines, the i-th from 0")
+    size: int | None = setting(None, "pixels of a side of a picture; null: the preset's own")
+    dry_run: bool = setting(False, "say what would be made, with the first prompts; make nothing")
+
+    def __post_init__(self) -> None:
+        from pops.datagen.store import Shard
+
+        check_range("count", self.count, 1, 10**12)
+        check_range("batch_size", self.batch_size, 1, 4096)
+        check_range("size", self.size, 16, 4096)
+        check_seeds("seed", (self.seed,))
+        Shard.parse(self.shard)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordsConfig(GenerateConfig):
+    """A command whose prompts are made of words."""
+
+    objects_path: Path | None = setting(
+        None, "things, one a line, or a class list of Open Images; null: the list of pops"
+    )
+    placements_path: Path | None = setting(None, "places, one a line; null: the list of pops")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TexturesConfig(WordsConfig):
+    """Make data for texturing: a thing, and the same in five other materials."""
+
+    kind = "textures"
+    output_dir: Path = setting(Path("datasets/textures"), "folder to write into")
+    attributes_path: Path | None = setting(None, "what things are made from; null: pops' list")
+
+    examples = (
+        "pops generate textures --preset pocket --count 200",
+        "pops generate textures --output_dir D --count 50000 --shard 0/4    # of four machines",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenesConfig(WordsConfig):
+    """Make data for scene: a thing in a place, and the place without it."""
+
+    kind = "scenes"
+    output_dir: Path = setting(Path("datasets/scenes"), "folder to write into")
+
+    examples = ("pops generate scenes --preset pocket --count 200",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnionsConfig(WordsConfig):
+    """Make data for union: two things in one picture, and each cut out of it."""
+
+    kind = "unions"
+    output_dir: Path = setting(Path("datasets/unions"), "folder to write into")
+
+    examples = ("pops generate unions --preset pocket --count 200",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomConfig(WordsConfig):
+    """Make pictures of random things or places: for instruct, and to train beside others."""
+
+    kind = "random"
+    output_dir: Path = setting(Path("datasets/random_images"), "folder to write into")
+    type: Literal["objects", "scenes"] = setting("objects", "what is in the pictures")
+
+    examples = (
+        "pops generate random --preset pocket --count 500",
+        "pops generate random --type scenes --output_dir datasets/random_scenes",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClothesConfig(GenerateConfig):
+    """Cut pictures of people into garments by their human-parsing labels."""
+
+    kind = "clothes"
+    output_dir: Path = setting(Path("datasets/clothes"), "folder to write into")
+
+    examples = ("pops generate clothes --preset pocket --count 200",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig:
+    """Tell what is in a folder of generated data: counts, rejections, broken records.
+
+    Draws a contact sheet with boxes and masks.
+    """
+
+    folder: str = argument("the folder")
+    out: Path | None = setting(None, "the contact sheet; null: inspect.jpg beside the folder")
+    samples: int = setting(12, "samples on the contact sheet")
+
+    examples = ("pops generate inspect datasets/textures",)
+
+    def __post_init__(self) -> None:
+        check_range("samples", self.samples, 1, 200)

@@ -1,0 +1,253 @@
+"""One script per kind of record: from a prompt, through the stages, to its files.
+
+A script yields requests of one stage, is sent the answers, and returns its sample; it raises
+`Rejected` where what came back does not fit. All its randomness is from the `Random` it is given.
+Sizes in pixels are of pictures 512 wide, as the published ones are, and scale with the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pops.datagen.masks import box_iou, crop_on_white, dilate, pad_to_square
+from pops.datagen.sample import Content, Rejected, Sample, Script
+from pops.datagen.stages import (
+    Box,
+    Depth2Image,
+    Detect,
+    Inpaint,
+    LoadPerson,
+    Picture,
+    Segment,
+    Text2Image,
+)
+from pops.datagen.words import Words, file_word, with_article
+from pops.operators import GARMENTS
+
+__all__ = ["GENERATORS", "Draw", "Generator", "new_seed"]
+
+VARIANTS = 5
+DETECTION_OF_ONE = 0.1  # least score of a thing alone in its picture
+DETECTION_OF_TWO = 0.2
+LARGEST_IOU = 0.1  # of the boxes of two things
+LEAST_BOX = 5000.0  # px2
+LEAST_FOREGROUND = 0.1  # share of a box
+LEAST_MASK, LARGEST_MASK = 0.01, 0.8  # share of a picture
+DILATION = 31  # px, so that no edge of the thing is left
+LEAST_GARMENT_SIDE, LEAST_GARMENT_AREA = 60, 1800.0
+GARMENT_LABELS = (*range(1, 11), 16, 17)  # of ATR human parsing, in the order of `GARMENTS`
+PUBLISHED_SIDE = 512
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one attempt at a sample has to draw from."""
+
+    words: Words
+    rng: Random
+    index: int  # of the sample
+    number: int  # which picture of a set, for what is cut from one; another for each attempt
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A kind of record: its script, and the stages it asks."""
+
+    script: Callable[[Draw], Script]
+    stages: tuple[str, ...]
+
+
+def new_seed(rng: Random) -> int:
+    """A model's seed: enough numbers that no two samples of a run share one."""
+    return rng.getrandbits(48)
+
+
+def textures(draw: Draw) -> Script:
+    """A thing, five times in other materials: one folder."""
+    rng = draw.rng
+    thing, placement = rng.choice(draw.words.objects), rng.choice(draw.words.placements)
+    prompt, seed = f"A {thing} {placement}", new_seed(rng)
+    looks = draw.words.materials(rng, thing, placement, VARIANTS)
+    (base,) = yield [Text2Image(prompt, seed)]
+    (found,) = yield [Detect(base, thing, DETECTION_OF_ONE)]
+    if found is None:
+        raise Rejected("no detection")
+    (mask,) = yield [Segment(base)]
+    _check_mask(mask, found.box)
+    asked = [
+        Depth2Image(base, f"A {thing} made from {', '.join(look)} {placement}", new_seed(rng))
+        for look in looks
+    ]
+    variants = yield asked
+    name = f"{file_word(thing)}_{file_word(placement)}_{seed}"
+    files: dict[str, Content] = {
+        f"{name}/box.json": list(found.box),
+        f"{name}/mask.png": _black_and_white(mask),
+    }
+    made = []
+    for look, request, variant in zip(looks, asked, variants, strict=True):
+        file = f"{'-'.join(file_word(word) for word in look)[:120]}_{request.seed}.jpg"
+        files[f"{name}/{file}"] = variant.image
+        made.append(_about(variant, file=file, prompt=request.prompt, seed=request.seed, look=look))
+    files[f"{name}/base.jpg"] = base.image
+    facts = _about(base, prompt=prompt, seed=seed, object=thing, placement=placement)
+    return Sample(name, files, {**facts, "box": list(found.box), "variants": made})
+
+
+def scenes(draw: Draw) -> Script:
+    """A thing in a place, and the place without it."""
+    rng = draw.rng
+    thing, placement = rng.choice(draw.words.objects), rng.choice(draw.words.placements)
+    prompt, seed = f"A photo of {thing} {placement}", new_seed(rng)
+    behind, behind_seed = f"A photo {placement}", new_seed(rng)
+    (picture,) = yield [Text2Image(prompt, seed)]
+    (mask,) = yield [Segment(picture)]
+    _check_mask(mask)
+    hole = dilate(mask, max(3, round(DILATION * _scale(picture.image))))
+    (background,) = yield [Inpaint(picture, hole, behind, behind_seed)]
+    name = f"{file_word(thing)}_{file_word(placement)}_{seed}"
+    files: dict[str, Content] = {
+        f"{name}_inpainted.npy": mask.astype(np.uint8) * 255,
+        f"{name}_inpainted.jpg": background.image,
+        f"{name}.jpg": picture.image,
+    }
+    facts = _about(picture, prompt=prompt, seed=seed, object=thing, placement=placement)
+    inpainted = _about(background, prompt=behind, seed=behind_seed)
+    return Sample(name, files, {**facts, "inpainted": inpainted})
+
+
+def unions(draw: Draw) -> Script:
+    """Two things in one picture, and each cut out of it."""
+    rng = draw.rng
+    first, second = rng.sample(draw.words.objects, 2)
+    placement, seed = rng.choice(draw.words.placements), new_seed(rng)
+    prompt = f"A photo of {with_article(first)} and {with_article(second)} {placement}"
+    (picture,) = yield [Text2Image(prompt, seed)]
+    labels = (first, second)
+    found = yield [Detect(picture, label, DETECTION_OF_TWO) for label in labels]
+    if None in found:
+        raise Rejected("no detection")
+    boxes = [detection.box for detection in found]
+    _check_boxes(boxes, picture.image)
+    masks = yield [Segment(picture, box) for box in boxes]
+    for mask, box in zip(masks, boxes, strict=True):
+        _check_foreground(mask, box)
+    name = f"{file_word(first)}_{file_word(second)}_{file_word(placement)}_{seed}"
+    files: dict[str, Content] = {
+        f"{name}_OBJ_{i}.png": crop_on_white(picture.image, mask, box)
+        for i, (mask, box) in enumerate(zip(masks, boxes, strict=True))
+    }
+    plain_boxes = [list(box) for box in boxes]
+    files[f"{name}.json"] = {"boxes": plain_boxes, "labels": list(labels), "prompt": prompt}
+    files[f"{name}.jpg"] = picture.image
+    facts = _about(picture, prompt=prompt, seed=seed, objects=list(labels), placement=placement)
+    return Sample(name, files, {**facts, "boxes": plain_boxes})
+
+
+def random_objects(draw: Draw) -> Script:
+    """One picture of a thing somewhere."""
+    rng = draw.rng
+    thing, placement = rng.choice(draw.words.objects), rng.choice(draw.words.placements)
+    return (
+        yield from _random(thing, placement, f"A photo of {with_article(thing)} {placement}", rng)
+    )
+
+
+def random_scenes(draw: Draw) -> Script:
+    """One picture of a place with nothing in particular in it."""
+    placement = draw.rng.choice(draw.words.placements)
+    return (yield from _random("scene", placement, f"An empty place {placement}", draw.rng))
+
+
+def _random(thing: str, placement: str, prompt: str, rng: Random) -> Script:
+    seed = new_seed(rng)
+    (picture,) = yield [Text2Image(prompt, seed)]
+    name = f"{file_word(thing)}_{file_word(placement)}_{seed}"
+    facts = _about(picture, prompt=prompt, seed=seed, object=thing, placement=placement)
+    return Sample(name, {f"{name}.jpg": picture.image}, facts)
+
+
+def clothes(draw: Draw) -> Script:
+    """A dressed person, the labels of every pixel, and each garment cut out."""
+    seed = new_seed(draw.rng)
+    (person,) = yield [LoadPerson(draw.number, seed)]
+    image, labels = person.picture.image, person.labels
+    name = f"person_{draw.index}_{seed}"
+    files: dict[str, Content] = {}
+    for garment, label in zip(GARMENTS, GARMENT_LABELS, strict=True):
+        mask = labels == label
+        if (box := _garment_box(mask, _scale(image))) is not None:
+            files[f"garments/{garment}/{name}.png"] = crop_on_white(image, mask, box)
+    if not files:
+        raise Rejected("no garment large enough")
+    worn = [path.split("/")[1] for path in files]
+    files[f"{name}_mask.png"] = Image.fromarray(pad_to_square(labels, 0))
+    files[f"{name}.jpg"] = Image.fromarray(pad_to_square(np.asarray(image), 255))
+    return Sample(name, files, _about(person.picture, seed=seed, number=draw.number, garments=worn))
+
+
+GENERATORS = {
+    "textures": Generator(textures, ("text2image", "detect", "segment", "depth2image")),
+    "scenes": Generator(scenes, ("text2image", "segment", "inpaint")),
+    "unions": Generator(unions, ("text2image", "detect", "segment")),
+    "random objects": Generator(random_objects, ("text2image",)),
+    "random scenes": Generator(random_scenes, ("text2image",)),
+    "clothes": Generator(clothes, ("people",)),
+}
+
+
+# --- checks ---------------------------------------------------------------------------------
+
+
+def _scale(image: Image.Image) -> float:
+    return image.width / PUBLISHED_SIDE
+
+
+def _check_mask(mask: np.ndarray, box: Box | None = None) -> None:
+    share = float(mask.mean())
+    if share < LEAST_MASK:
+        raise Rejected("mask too small")
+    if share > LARGEST_MASK:
+        raise Rejected("mask too large")
+    if box is not None:
+        _check_foreground(mask, box)
+
+
+def _check_foreground(mask: np.ndarray, box: Box) -> None:
+    x1, y1, x2, y2 = box
+    inside = mask[y1:y2, x1:x2]
+    if not inside.size or inside.mean() < LEAST_FOREGROUND:
+        raise Rejected("little foreground in the box")
+
+
+def _check_boxes(boxes: list[Box], image: Image.Image) -> None:
+    least = LEAST_BOX * _scale(image) ** 2
+    if any((x2 - x1) * (y2 - y1) < least for x1, y1, x2, y2 in boxes):
+        raise Rejected("box too small")
+    if box_iou(boxes[0], boxes[1]) > LARGEST_IOU:
+        raise Rejected("boxes overlap")
+
+
+def _garment_box(mask: np.ndarray, scale: float) -> Box | None:
+    """The box round a garment; None where it is too small to be worth showing."""
+    ys, xs = np.nonzero(mask)
+    if len(ys) < max(1.0, LEAST_GARMENT_AREA * scale**2):
+        return None
+    box = int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
+    short = min(box[2] - box[0], box[3] - box[1])
+    return box if short >= LEAST_GARMENT_SIDE * scale else None
+
+
+def _black_and_white(mask: np.ndarray) -> Image.Image:
+    return Image.fromarray(mask.astype(np.uint8) * 255)
+
+
+def _about(picture: Picture, **facts: Any) -> dict[str, Any]:
+    """Facts of a picture, with what exactly is in it where that is known."""
+    return facts if picture.world is None else {**facts, "world": picture.world}

@@ -1,0 +1,50 @@
+"""The published commands that make data: the same settings, under their published names."""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from pops.datagen.config import (
+    ClothesConfig,
+    RandomConfig,
+    ScenesConfig,
+    TexturesConfig,
+    UnionsConfig,
+)
+from pops.parsing import parse, run_command
+
+__all__ = [
+    "generate_clothes",
+    "generate_random_images",
+    "generate_scenes",
+    "generate_textures",
+    "generate_unions",
+]
+
+
+def generate_textures(arguments: Sequence[str] | None = None) -> int:
+    return _run("generate_textures", "generate_textures", TexturesConfig, arguments)
+
+
+def generate_scenes(arguments: Sequence[str] | None = None) -> int:
+    return _run("generate_scenes", "generate_scenes", ScenesConfig, arguments)
+
+
+def generate_unions(arguments: Sequence[str] | None = None) -> int:
+    return _run("generate_unions", "generate_unions", UnionsConfig, arguments)
+
+
+def generate_clothes(arguments: Sequence[str] | None = None) -> int:
+    return _run("generate_clothes", "generate_clothes", ClothesConfig, arguments)
+
+
+def generate_random_images(arguments: Sequence[str] | None = None) -> int:
+    return _run("generate_random_images", "generate_random", RandomConfig, arguments)
+
+
+def _run(program: str, command: str, kind: type, arguments: Sequence[str] | None) -> int:
+    def run(given: list[str]) -> int:
+        config = parse(f"python -m data_generation.{program}", kind, given)
+        commands = import_module("pops.datagen.commands")
+        return 0 if config is None else int(getattr(commands, command)(config))
+
+    return run_command(program, arguments, run)

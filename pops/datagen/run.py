@@ -1,0 +1,146 @@
+"""A run: from its settings to a folder of samples."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from random import Random
+from typing import Any
+
+from tqdm import tqdm
+
+from pops.datagen.config import GenerateConfig
+from pops.datagen.generators import GENERATORS, Draw
+from pops.datagen.presets import Preset, load_preset
+from pops.datagen.sample import Script
+from pops.datagen.scheduler import Finished, Local, Runner, schedule
+from pops.datagen.stages import Model
+from pops.datagen.store import Shard, Store
+from pops.datagen.words import Words
+
+__all__ = ["Plan", "generate", "run_plan"]
+
+WRITERS = 2  # threads that encode and write while the stages work
+PROMPTS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which samples, of what, with which seed."""
+
+    kind: str  # a key of `GENERATORS`
+    words: Words
+    seed: int
+    count: int
+    shard: Shard = Shard()
+
+    @property
+    def indices(self) -> range:
+        return range(self.shard.number, self.count, self.shard.count)
+
+    def script(self, index: int, attempt: int) -> Script:
+        """Attempt `attempt` at sample `index`: a function of these and the seed alone."""
+        rng = Random(f"{self.kind}/{self.seed}/{index}/{attempt}")
+        draw = Draw(self.words, rng, index, index + attempt * self.count)
+        return GENERATORS[self.kind].script(draw)
+
+
+def generate(config: GenerateConfig, kind: str) -> int:
+    """Make what the settings say; the exit status."""
+    preset = load_preset(config)
+    plan = Plan(kind, preset.words, config.seed, config.count, Shard.parse(config.shard))
+    models = {stage: preset.stages.models[stage] for stage in GENERATORS[kind].stages}
+    if config.dry_run:
+        print("\n".join(_what(config, plan, models)))
+        return 0
+    store = Store(config.output_dir, plan.shard)
+    settings = _settings(config, kind, preset, models)
+    bar = tqdm(total=len(plan.indices), desc=kind, unit="", file=sys.stderr)
+    started = time.perf_counter()
+    with store.open(settings) as there, bar:
+        made = run_plan(plan, Local(preset.stages), store, there, config.batch_size, bar)
+    seconds = time.perf_counter() - started
+    print(
+        f"{len(plan.indices)} {kind} in {config.output_dir}: {made} made in {seconds:.1f} s, "
+        f"{len(plan.indices) - made} there before"
+    )
+    return 0
+
+
+def _settings(
+    config: GenerateConfig, kind: str, preset: Preset, models: dict[str, Model]
+) -> dict[str, Any]:
+    """What a sample depends on: a folder is resumed only with the same."""
+    return {
+        "kind": kind,
+        "preset": config.preset,
+        "seed": config.seed,
+        "size": preset.size,
+        "words": preset.words_digest,
+        "models": {stage: asdict(model) for stage, model in models.items()},
+    }
+
+
+def run_plan(
+    plan: Plan, run: Runner, store: Store, there: set[int], batch_size: int, bar: tqdm[Any]
+) -> int:
+    """Make the samples that are not there, writing while the next are made; how many."""
+    left = [index for index in plan.indices if index not in there]
+    bar.update(len(plan.indices) - len(left))
+    rejections: Counter[str] = Counter()
+
+    def rejected(reason: str) -> None:
+        rejections[reason] += 1
+        counted = ", ".join(f"{what} {n}" for what, n in rejections.most_common())
+        bar.set_postfix_str(f"rejected {rejections.total()}: {counted}")
+
+    finished = schedule(left, plan.script, run, batch_size, rejected)
+    for _ in _written(finished, store, plan, batch_size):
+        bar.update()
+    return len(left)
+
+
+def _written(
+    finished: Iterator[Finished], store: Store, plan: Plan, batch_size: int
+) -> Iterator[None]:
+    """Write samples in threads, a few at a time; one element for each that is written."""
+    waiting: set[Future[None]] = set()
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for one in finished:
+            waiting.add(writers.submit(store.add, one.sample, _line(one, plan)))
+            # An error of a writer ends the run when its turn comes.
+            enough = len(waiting) >= 2 * batch_size
+            done, waiting = wait(waiting, None if enough else 0, FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+        for future in waiting:
+            yield future.result()
+
+
+def _line(one: Finished, plan: Plan) -> dict[str, Any]:
+    """The manifest's line of a sample."""
+    return {
+        "id": f"{plan.seed}/{one.index}",
+        "index": one.index,
+        "name": one.sample.name,
+        "files": list(one.sample.files),
+        **one.sample.facts,
+        "attempt": one.attempt,
+        "rejections": list(one.rejections),
+        "seconds": one.seconds,
+    }
+
+
+def _what(config: GenerateConfig, plan: Plan, models: dict[str, Model]) -> list[str]:
+    """A run in words, without running it."""
+    first = [next(plan.script(index, 0))[0] for index in plan.indices[:PROMPTS_SHOWN]]
+    return [
+        f"{len(plan.indices)} of {plan.count} {plan.kind}, seed {plan.seed}, "
+        f"into {config.output_dir}",
+        *(f"  {stage}: {model}, {model.licence}" for stage, model in models.items()),
+        *(f"  {request}" for request in first),
+    ]
