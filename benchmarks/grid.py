@@ -5,7 +5,6 @@ python -m benchmarks.grid --json
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +18,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.command import run_benchmark
 from benchmarks.machine import Stopwatch, cores
 from benchmarks.published import PublishedPrior
 from pops.checkpoints import quietly
 from pops.config import Dtype, setting
 from pops.engine import Engine
 from pops.errors import UsageError
-from pops.parsing import parse, run_command
 from pops.render import RenderSettings
 from pops.stacks import WEIGHTS
 
@@ -244,18 +243,7 @@ def show(report: Report) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
-
-    def run(given: list[str]) -> int:
-        settings = parse("python -m benchmarks.grid", GridBenchmark, given)
-        if settings is None:
-            return 0
-        report = compare(settings)
-        print(show(report))
-        if settings.json:
-            print(json.dumps(report.values()))
-        return 0
-
-    return run_command("benchmarks.grid", arguments, run)
+    return run_benchmark("grid", GridBenchmark, compare, show, arguments)
 
 
 if __name__ == "__main__":

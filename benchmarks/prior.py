@@ -5,7 +5,6 @@ python -m benchmarks.prior --json
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,13 +14,14 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.command import run_benchmark
 from benchmarks.machine import Laps, Limits, Stopwatch, cores, measure_limits, step_seconds
 from benchmarks.published import PublishedPrior
+from benchmarks.weights import random_model
 from pops.config import Dtype, setting
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.operators import TEXTURING, Operator
-from pops.parsing import parse, run_command
 from pops.placement import choose_placement
 from pops.prior import Prior, PriorConfig
 from pops.schedule import Schedule
@@ -152,14 +152,7 @@ def random_prior(config: PriorConfig, device: torch.device, dtype: torch.dtype) 
     """A prior whose activations stay in range, as those of a trained one do."""
     with torch.device("meta"):
         prior = Prior(config)
-    prior = prior.to(dtype).to_empty(device=device).requires_grad_(False).eval()
-    for name, tensor in prior.named_parameters():
-        is_norm = "norm" in name and name.endswith("weight")
-        if is_norm or name.startswith("clip_"):
-            tensor.fill_(float(name != "clip_mean"))
-        else:  # as torch initialises linear layers
-            tensor.uniform_(-1, 1).mul_(tensor.shape[-1] ** -0.5)
-    return prior
+    return random_model(prior, device, dtype)
 
 
 def compare(settings: PriorBenchmark) -> Report:
@@ -302,18 +295,7 @@ def show(report: Report) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
-
-    def run(given: list[str]) -> int:
-        settings = parse("python -m benchmarks.prior", PriorBenchmark, given)
-        if settings is None:
-            return 0
-        report = compare(settings)
-        print(show(report))
-        if settings.json:
-            print(json.dumps(report.values()))
-        return 0
-
-    return run_command("benchmarks.prior", arguments, run)
+    return run_benchmark("prior", PriorBenchmark, compare, show, arguments)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import CLIPTextConfig, CLIPVisionConfig
 
-from benchmarks import grid, prior
+from benchmarks import full_size, grid, prior, sizes
 from benchmarks.machine import Limits, measure_limits
 from benchmarks.published import PublishedPrior
 from pops.errors import UsageError
@@ -95,3 +96,44 @@ def test_settings_that_cannot_be_measured_are_refused(
 def test_a_grid_without_pairs_is_refused(capsys: pytest.CaptureFixture[str]):
     assert grid.main(["--rows=0"]) == UsageError("").exit_status
     assert "--rows" in capsys.readouterr().err
+
+
+def test_a_random_stack_in_the_layout_of_the_hub_runs_from_pictures_to_pictures(tmp_path: Path):
+    small = full_size.Sizes(
+        image_encoder=CLIPVisionConfig(
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=32,
+            patch_size=16,
+            projection_dim=16,
+        ),
+        text_encoder=CLIPTextConfig(
+            vocab_size=600,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            projection_dim=16,
+        ),
+        prior=PriorConfig(2, 8, 1, 16),
+        unet={
+            **sizes.KANDINSKY_UNET,
+            "block_out_channels": (32,) * 4,
+            "layers_per_block": 1,
+            "attention_head_dim": 8,
+            "cross_attention_dim": 16,
+            "encoder_hid_dim": 16,
+        },
+        movq={**sizes.MOVQ, "block_out_channels": (32,) * 4, "layers_per_block": 1},
+    )
+    full_size.make_stack(tmp_path, small)
+    settings = full_size.FullSizeBenchmark(steps=2, render_steps=1, render_size=64, threads=1)
+    stages = full_size.run_stages(tmp_path, settings)
+    assert [stage.name for stage in stages] == ["encode", "texturing", "instruct", "render"]
+    peaks = [stage.peak_bytes for stage in stages]
+    assert peaks == sorted(peaks) and peaks[0] > 2**20
+    values = full_size.Report(settings, 1, stages).values()
+    assert values["peak_bytes"] == peaks[-1]
+    assert values["seconds"] == pytest.approx(sum(stage.seconds for stage in stages))

@@ -1,0 +1,46 @@
+"""What the benchmarks' command lines share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from pops.parsing import parse, run_command
+
+__all__ = ["run_benchmark"]
+
+
+class _Settings(Protocol):
+    @property
+    def json(self) -> bool: ...
+
+
+class _Report(Protocol):
+    def values(self) -> Mapping[str, float]: ...
+
+
+Settings = TypeVar("Settings", bound=_Settings)
+Report = TypeVar("Report", bound=_Report)
+
+
+def run_benchmark(
+    name: str,
+    kind: type[Settings],
+    measure: Callable[[Settings], Report],
+    show: Callable[[Report], str],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parse, measure, print the report and, with `--json`, its values last. The exit status."""
+
+    def run(given: list[str]) -> int:
+        settings = parse(f"python -m benchmarks.{name}", kind, given)
+        if settings is None:
+            return 0
+        report = measure(settings)
+        print(show(report))
+        if settings.json:
+            print(json.dumps(report.values()))
+        return 0
+
+    return run_command(f"benchmarks.{name}", arguments, run)
