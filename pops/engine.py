@@ -129,34 +129,56 @@ class Engine:
         texts = _texts(text, len(inputs))
         for request, words in zip(inputs, texts, strict=True):
             row.check_inputs(len(request), words)
-        sample = find_sampler(sampler)
+        find_sampler(sampler)  # a wrong name costs no loading
         _, prior = self.operator(operator, weights)
         scale = row.guidance if guidance is None else guidance
         rows = self._condition_rows(prior, inputs, texts, progress)
         each = _seeds(seeds, len(rows))
-        jobs = [(request, seed) for request, own in enumerate(each) for seed in own]
-        made = [torch.zeros(0, self.dim)]
-        batches = [jobs[start : start + MOST_ROWS] for start in range(0, len(jobs), MOST_ROWS)]
-        with self.stack.placement.using(prior):
-            for done, batch in enumerate(batches):
-                count = _step_counter(progress, row.name, done * steps, len(batches) * steps)
-                conditions, of_job = _pack_jobs(rows, [request for request, _ in batch])
-                cache = _prefixes(prior, conditions, of_job, guided=scale > 1)
-                noise = seeded_noise([seed for _, seed in batch], self.dim, self.stack.device)
-                made.append(
-                    _sample(prior, cache, noise, scale, self.stack.schedule, steps, sample, count)
-                )
+        made = self.sample(
+            prior, rows, each, scale, steps=steps, sampler=sampler, what=row.name, progress=progress
+        )
         names = [
             str(Apply(row.name, tuple(s if s is None else Leaf(s) for s in request), words))
             for request, words in zip(inputs, texts, strict=True)
         ]
         return Embeddings(
-            torch.cat(made),
+            made,
             self.stack.name,
-            tuple(names[request] for request, _ in jobs),
-            tuple(seed for _, seed in jobs),
+            tuple(name for name, own in zip(names, each, strict=True) for _ in own),
+            tuple(seed for own in each for seed in own),
             scale,
         )
+
+    def sample(
+        self,
+        prior: Prior,
+        rows: Sequence[Tensor],
+        seeds: Sequence[Sequence[int]],
+        guidance: float,
+        *,
+        steps: int = 25,
+        sampler: str = "ancestral",
+        what: str = "sample",
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Un-normalised embeddings (N, D): every request with each of its own seeds.
+
+        `rows`: of every request the condition tokens (k, D), normalised, on the CPU. `what`: the
+        word for it in progress.
+        """
+        sample = find_sampler(sampler)
+        jobs = [(request, seed) for request, own in enumerate(seeds) for seed in own]
+        made = [torch.zeros(0, self.dim)]
+        batches = [jobs[start : start + MOST_ROWS] for start in range(0, len(jobs), MOST_ROWS)]
+        with self.stack.placement.using(prior):
+            for done, batch in enumerate(batches):
+                count = _step_counter(progress, what, done * steps, len(batches) * steps)
+                conditions, of_job = _pack_jobs(rows, [request for request, _ in batch])
+                cache = _prefixes(prior, conditions, of_job, guided=guidance > 1)
+                noise = seeded_noise([seed for _, seed in batch], self.dim, self.stack.device)
+                schedule = self.stack.schedule
+                made.append(_sample(prior, cache, noise, guidance, schedule, steps, sample, count))
+        return torch.cat(made)
 
     def mean(
         self,

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pops.errors import WeightsError
 from pops.linear import Linear
@@ -186,6 +187,11 @@ class Block(nn.Module):
         q, k, v = map(attn.split, attn.project(self.norm1(x)))
         return self.mix(x, attn.attend(q, k, v, bias)), k, v
 
+    def transform(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """`forward` without its keys and values."""
+        out: Tensor = self(x, bias)[0]
+        return out
+
     def advance(self, x: Tensor, keys: Tensor, values: Tensor, cache: ConditionCache) -> Tensor:
         """One block over the moving tokens (R + 2N, width), given all keys that came before."""
         attn = self.attn1
@@ -254,13 +260,17 @@ class Prior(nn.Module):
         # Constants of the embedding space. Parameters only because diffusers has them so.
         self.clip_mean = nn.Parameter(torch.zeros(1, clip_dim), requires_grad=False)
         self.clip_std = nn.Parameter(torch.ones(1, clip_dim), requires_grad=False)
+        self.gradient_checkpointing = False  # in `forward`: less memory, more computing
 
     def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """x0 (N, D) for training: x_t (N, D), t (N,) or (), tokens (N, K, D), mask (N, K)."""
         x = torch.cat([self._prefix(tokens), self._moving(x_t, t)], dim=1)  # (N, K + 4, width)
         bias = None if mask is None else _attention_bias(mask, 1 + MOVING, x.dtype)
         for block in self.transformer_blocks:
-            x, _, _ = block(x, bias)
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block.transform, x, bias, use_reentrant=False)  # type: ignore[operator]
+            else:
+                x = block.transform(x, bias)  # type: ignore[operator]
         return self._predict(x[:, -1])
 
     @torch.no_grad()

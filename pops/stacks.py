@@ -4,7 +4,8 @@ A stack is two folders in the layout of Kandinsky 2.2 and, where there are any, 
 
     prior/      image_encoder  image_processor  text_encoder  tokenizer  prior  scheduler
     decoder/    unet  movq  scheduler  [render.json]
-    operators/  NAME/operator.json + prior.safetensors, or models/NAME/learned_prior.pth
+    operators/  NAME/operator.json + prior.safetensors, or an adapter's files in its place,
+                or models/NAME/learned_prior.pth
 
 The models of the other renderers may lie beside them: sdxl, sdxl_vae, ip_adapter, controlnet and
 dpt. Where they do not, they are those of the hub.
@@ -23,6 +24,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from pops.adapters import ADAPTER_CONFIG, Adapter
 from pops.checkpoints import load_model, reading
 from pops.clip import ImageEncoder, TextEncoder
 from pops.errors import UsageError, WeightsError
@@ -216,6 +218,11 @@ class Stack:
         with reading(path), safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key).float() for key in ("clip_mean", "clip_std")}
 
+    @cached_property
+    def base_prior(self) -> Prior:
+        """The base prior, on which adapters stand."""
+        return self.prior(self.base_prior_state(), str(self.prior_folder / "prior"))
+
     def base_prior_state(self) -> dict[str, Tensor]:
         """The base prior's tensors, where an operator's training can start."""
         return read_state_dict(self.prior_folder / "prior" / PRIOR_WEIGHTS)
@@ -244,10 +251,22 @@ class Stack:
         """The row of an operator, as `operator_row` finds it, and its tuned prior."""
         row = self.operator_row(name, weights)
         place = weights if weights is not None else _operator_folder(name)
-        path = self._operator_weights(row.name) if place is None else local_path(place)
-        if path.is_dir():
-            path = path / "prior.safetensors"
-        return row, self.prior(read_state_dict(path), str(path))
+        path = self.operator_path(row.name) if place is None else local_path(place)
+        return row, self.tuned_prior(path)
+
+    def tuned_prior(self, path: Path) -> Prior:
+        """The prior of an operator folder or weights file.
+
+        Those that are adapters share the tensors of one base prior: each adds only its own.
+        """
+        if not (path / ADAPTER_CONFIG).is_file():
+            path = path / "prior.safetensors" if path.is_dir() else path
+            return self.prior(read_state_dict(path), str(path))
+        with torch.device("meta"):
+            prior = Prior(self.prior_config)
+        prior.load_state_dict(self.base_prior.state_dict(), assign=True)
+        Adapter.read(path).put_into(prior.requires_grad_(False))
+        return prior.requires_grad_(False).eval()
 
     @cached_property
     def prior_shapes(self) -> dict[str, Tensor]:
@@ -280,7 +299,7 @@ class Stack:
         """What one loaded prior takes."""
         return sum(t.numel() for t in self.prior_shapes.values()) * self.placement.dtype.itemsize
 
-    def _operator_weights(self, name: str) -> Path:
+    def operator_path(self, name: str) -> Path:
         """The stack's own operator folder, or its file in the published layout."""
         published = f"models/{name}/learned_prior.pth"
         place = self.spec.operators

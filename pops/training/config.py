@@ -1,0 +1,143 @@
+"""The settings of training: the published names where there are any, and ours beside them."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pops.config import LARGEST_SEED, check_range, setting
+from pops.errors import UsageError
+
+__all__ = ["MODES", "TrainConfig"]
+
+MODES = {"texture": "texturing"}  # published names of operators that are named otherwise here
+MOST = 10**12  # of anything that is counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train an operator on pairs of pictures, or on what pops embed made of them.
+
+    Writes a run folder: the settings, checkpoints, curves, validation figures, and in the end the
+    operator, ready for pops apply. Give the same command again to go on where a run stopped.
+    """
+
+    mode: str = setting("texturing", "the operator: texturing, union, scene, instruct or clothes")
+    operator: Path | None = setting(
+        None, "Python file with an OPERATOR and a RECIPE of your own, in place of mode"
+    )
+    dataset_path: tuple[str, ...] = setting((), "folders of pictures; several weigh equally")
+    cache: tuple[str, ...] = setting(
+        (), "folders that pops embed wrote; training then needs no encoder"
+    )
+    online: bool = setting(False, "encode the pictures of dataset_path while training")
+    val_dataset_path: tuple[str, ...] = setting((), "folders of pictures to validate on")
+    textures_dir: Path | None = setting(None, "folder of texture pictures, for recipes that use it")
+    backgrounds_dir: Path | None = setting(None, "folder of backgrounds to paste objects on")
+    randoms_dir: Path | None = setting(None, "folder of any pictures, for targets without inputs")
+    output_dir: Path = setting(Path("results/my_pops_model"), "the run folder")
+
+    stack: str = setting("kandinsky-2.2", "kandinsky-2.2, pocket, or a folder in its layout")
+    pretrained_prior_path: str | None = setting(
+        None, "folder or repository of prior, encoders and scheduler, in place of the stack's"
+    )
+    init_from: str | None = setting(
+        None, "operator to start from: a name, a folder, a weights file or REPOSITORY:FILE"
+    )
+    training_mode: str = setting("full", "full, or N_layers: only the last N transformer blocks")
+    lora_rank: int | None = setting(None, "train a low-rank adapter of this rank instead")
+
+    train_batch_size: int = setting(32, "examples of one process at a time")
+    gradient_accumulation_steps: int = setting(1, "batches of each process in one step")
+    max_train_steps: int = setting(1_000_000, "steps in all")
+    lr: float = setting(1e-5, "learning rate")
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = setting(
+        "constant", "how the learning rate falls"
+    )
+    lr_warmup_steps: int = setting(0, "steps in which the learning rate rises")
+    adam_beta1: float = setting(0.9, "of AdamW")
+    adam_beta2: float = setting(0.999, "of AdamW")
+    adam_weight_decay: float = setting(0.0, "of AdamW")
+    adam_epsilon: float = setting(1e-8, "of AdamW")
+    use_8bit_adam: bool = setting(False, "AdamW with 8-bit state, of bitsandbytes")
+    max_grad_norm: float = setting(1.0, "gradients are scaled down to this norm")
+    use_clip_loss: bool = setting(True, "false: leave out the operator's text loss, if it has one")
+    clip_strength: float | None = setting(None, "weight of the text loss; null: the operator's own")
+    use_ema: bool = setting(False, "average the weights over the steps, and keep the average")
+    ema_decay: float = setting(0.9999, "share of the average that every step keeps, at most")
+    gradient_checkpointing: bool = setting(False, "less memory, more computing")
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = setting(
+        "auto", "auto: bf16 where the device is fast in it"
+    )
+    allow_tf32: bool = setting(False, "faster, less exact float32 products on an NVIDIA GPU")
+    device: str = setting("auto", "auto, cpu, cuda or cuda:N")
+    num_workers: int = setting(8, "processes that read pictures, with online")
+    seed: int = setting(0, "of the order, the recipes' choices, noise and timesteps")
+
+    log_every: int = setting(10, "steps between two lines of the log")
+    report_to: tuple[str, ...] = setting(
+        ("auto",), "tensorboard, wandb, trackio or none; auto: tensorboard where it is installed"
+    )
+    checkpointing_steps: int = setting(5000, "steps between two checkpoints")
+    keep_checkpoints: int = setting(2, "newest checkpoints to keep")
+    resume_from_path: Path | None = setting(
+        None, "checkpoint to start from, where output_dir has none"
+    )
+    log_validation: int = setting(5000, "steps between two validations; 0: only at the end")
+    log_image_frequency: int = setting(5000, "steps between two figures; 0: only at the end")
+    n_val_images: int = setting(10, "rows of a figure; 0: no figures")
+    n_val_records: int = setting(256, "records that are validated on, at most")
+    max_broken_share: float = setting(0.05, "the run stops where more of the records are broken")
+    save_dtype: Literal["auto", "float32", "float16", "bfloat16"] = setting(
+        "auto", "of the finished operator; auto: float16 for an adapter, else float32"
+    )
+    dry_run: bool = setting(False, "print the settings, what is trained and its memory, and stop")
+
+    examples = (
+        "pops train --config_path configs/training/pocket/texturing.yaml",
+        "python -m scripts.train --config_path=configs/training/texturing.yaml --dry-run",
+        "pops train --config_path configs/training/scene.yaml --init_from operators/texturing",
+        "accelerate launch --num_processes 2 -m scripts.train --config_path=...",
+    )
+
+    def __post_init__(self) -> None:
+        if not self.dataset_path and not self.cache:
+            raise UsageError("--dataset_path is not given: name folders of pictures, or --cache")
+        if self.online and not self.dataset_path:
+            raise UsageError("--online encodes the pictures of --dataset_path: name it too")
+        check_range("seed", self.seed, 0, LARGEST_SEED)
+        for name in (
+            *("train_batch_size", "gradient_accumulation_steps", "max_train_steps", "log_every"),
+            *("lora_rank", "checkpointing_steps", "keep_checkpoints", "n_val_records"),
+        ):
+            check_range(name, getattr(self, name), 1, MOST)
+        for name in ("lr_warmup_steps", "log_validation", "num_workers"):
+            check_range(name, getattr(self, name), 0, MOST)
+        for name in ("lr", "adam_epsilon", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"--{name} must be above 0, not {getattr(self, name)}")
+        for name in ("adam_beta1", "adam_beta2", "ema_decay", "max_broken_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"--{name} must be at least 0 and below 1")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise UsageError(f"--device is auto, cpu, cuda or cuda:N, not {self.device!r}")
+        if self.layers is not None and self.lora_rank is not None:
+            raise UsageError(
+                "--lora_rank trains an adapter of all layers: leave training_mode full"
+            )
+
+    @property
+    def layers(self) -> int | None:
+        """How many of the last transformer blocks are trained; None for everything."""
+        if self.training_mode == "full":
+            return None
+        match = re.fullmatch(r"([1-9]\d*)_layers", self.training_mode)
+        if match is None:
+            raise UsageError(
+                f"--training_mode is full or N_layers, as in 4_layers, not {self.training_mode!r}"
+            )
+        return int(match[1])
+
+    @property
+    def operator_name(self) -> str:
+        return MODES.get(self.mode, self.mode)
