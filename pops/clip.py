@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         CLIPVisionModelWithProjection,
     )
 
-__all__ = ["ImageEncoder", "TextEncoder", "TextEncoding"]
+__all__ = ["ImageEncoder", "TextEncoder", "TextEncoding", "picture_pixels"]
 
 BATCH = 32  # pictures in one call of the encoder
 REMEMBERED = 4096  # distinct inputs whose encoding is kept
@@ -54,9 +54,7 @@ class ImageEncoder:
 
     def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
         """What the encoder sees (N, 3, S, S): aspect ratio not kept, as the published code does."""
-        square = [picture.resize(PICTURE_SIZE) for picture in pictures]
-        values: Tensor = self.processor(square, return_tensors="pt")["pixel_values"]
-        return values
+        return picture_pixels(self.processor, pictures)
 
     @torch.inference_mode()
     def encode_pixels(self, pixels: Tensor) -> Tensor:
@@ -76,6 +74,13 @@ class ImageEncoder:
             self._known.move_to_end(key)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
+
+
+def picture_pixels(processor: CLIPImageProcessorPil, pictures: Sequence[Image.Image]) -> Tensor:
+    """`ImageEncoder.pixels` without the encoder: work for processes that do not have one."""
+    square = [picture.resize(PICTURE_SIZE) for picture in pictures]
+    values: Tensor = processor(square, return_tensors="pt")["pixel_values"]
+    return values
 
 
 @dataclass(frozen=True)
