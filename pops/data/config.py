@@ -1,0 +1,142 @@
+"""The settings of training data, shared by all that use it. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pops.config import StackConfig, check_range, check_seeds, setting
+from pops.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from pops.data.reader import RecipeSettings
+    from pops.data.recipes import Recipe
+    from pops.operators import Operator
+
+__all__ = ["DataConfig", "EmbedConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which examples there are, and how they are made of what is on disk."""
+
+    mode: str = setting("texturing", "the operator: texturing, scene, union, instruct or clothes")
+    operator: Path | None = setting(
+        None, "Python file that defines an OPERATOR and a RECIPE of your own, in place of mode"
+    )
+    dataset_path: tuple[str, ...] = setting(
+        (), "folders of samples, each weighing equally; for clothes also a dataset of the hub"
+    )
+    textures_dir: Path | None = setting(
+        None, "texturing: take textures from this folder, for validation"
+    )
+    backgrounds_dir: Path | None = setting(
+        None, "scene: paste half of the objects on a picture of this folder"
+    )
+    randoms_dir: Path | None = setting(
+        None, "folder of any pictures, for the share of examples without conditions"
+    )
+    adjectives: Path | None = setting(None, "instruct: file of adjectives; null: those of pops")
+    art_types: Path | None = setting(None, "instruct: file of kinds of art; null: those of pops")
+    garment_side: int = setting(60, "clothes: pixels of a garment's shorter side, at least")
+    garment_area: int = setting(1800, "clothes: pixels of a garment, at least")
+    max_broken_share: float = setting(0.05, "share of records that may be broken")
+    num_workers: int | None = setting(
+        None, "processes that open pictures; null: one a core, at most 8"
+    )
+
+    def __post_init__(self) -> None:
+        check_range("num_workers", self.num_workers, 0, 1024)
+        if not 0 <= self.max_broken_share <= 1:
+            raise UsageError(f"--max_broken_share must be from 0 to 1, not {self.max_broken_share}")
+
+    def found(self) -> tuple[Operator, Recipe]:
+        """The operator and its recipe; UsageError where there is none of that name."""
+        from pops.data.recipes import find_recipe
+
+        return find_recipe(self.mode, self.operator)
+
+    def datasets(self) -> tuple[str, ...]:
+        """The dataset paths, or the recipe's own; UsageError where there is neither."""
+        _, recipe = self.found()
+        if self.dataset_path:
+            return self.dataset_path
+        if recipe.default_dataset is None:
+            raise UsageError("--dataset_path is not given: name one or more folders of samples")
+        return (recipe.default_dataset,)
+
+    def recipe_settings(self) -> RecipeSettings:
+        """What the recipe is told; DataError for a folder without pictures or an empty list."""
+        from pops.data.reader import ADJECTIVES, ART_TYPES, RecipeSettings, read_words
+
+        adjectives = read_words(self.adjectives or ADJECTIVES)
+        if not adjectives:
+            raise DataError(f"{self.adjectives} lists no adjective: write one a line")
+        return RecipeSettings(
+            textures=_pictures(self.textures_dir),
+            backgrounds=_pictures(self.backgrounds_dir),
+            randoms=_pictures(self.randoms_dir),
+            adjectives=adjectives,
+            art_types=read_words(self.art_types or ART_TYPES),
+            garment_side=self.garment_side,
+            garment_area=self.garment_area,
+        )
+
+    @property
+    def workers(self) -> int:
+        """The number of processes beside this one."""
+        return min(8, os.cpu_count() or 1) if self.num_workers is None else self.num_workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig(StackConfig, DataConfig):
+    """Encode a dataset once, so that training needs no encoder.
+
+    Writes some variants of every record, their random choices frozen, into a folder that training
+    reads by --cache. Run it again to go on where it was stopped. Several machines share the work:
+    give each the same settings and folder, and its own --shard.
+    """
+
+    out: Path = setting(Path("caches/embeds"), "folder to write into")
+    variants: int = setting(8, "examples of each record, each with its own random choices")
+    seed: int = setting(0, "seed of the random choices")
+    shard: str = setting("1/1", "which part of the work to do: 2/4 is the second of four")
+    batch: int = setting(32, "pictures in one call of the encoder")
+    shard_records: int = setting(256, "records in one file; what a killed run loses at most")
+
+    examples = (
+        "pops embed --mode=texturing --dataset_path=data/texturing --out=caches/texturing",
+        "pops embed --mode=scene --dataset_path=data/one,data/two --backgrounds_dir=data/places "
+        "--variants=16 --out=caches/scene",
+        "pops embed --mode=clothes --stack=kandinsky-2.2 --shard=2/4 --out=/shared/clothes",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_seeds("seed", (self.seed,))
+        check_range("variants", self.variants, 1, 10_000)
+        check_range("batch", self.batch, 1, 100_000)
+        check_range("shard_records", self.shard_records, 1, 1_000_000)
+        _ = self.part
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """(which, of how many), counted from 0."""
+        found = re.fullmatch(r"(\d+)/(\d+)", self.shard)
+        if not found or not 1 <= int(found[1]) <= int(found[2]):
+            raise UsageError(f"--shard wants a part, from 1/4 to 4/4, not {self.shard!r}")
+        return int(found[1]) - 1, int(found[2])
+
+
+def _pictures(folder: Path | None) -> tuple[Path, ...]:
+    if folder is None:
+        return ()
+    from pops.data.records import find_pictures
+
+    found = tuple(find_pictures(folder.expanduser()))
+    if not found:
+        raise DataError(f"{folder} has no picture in it")
+    return found
