@@ -1,0 +1,12 @@
+"""Figures of pictures with captions: strips that read as equations, labelled grids, and trees.
+
+White pages, hairline frames, one quiet typeface that comes with Pillow. A caption is never cut:
+it is wrapped to the width of its cell, in smaller type when it is long, and the row grows.
+"""
+
+from pops.figures.drawing import Cell
+from pops.figures.tables import grid, strips
+from pops.figures.text import wrap
+from pops.figures.trees import Branch, tree
+
+__all__ = ["Branch", "Cell", "grid", "strips", "tree", "wrap"]
