@@ -14,8 +14,9 @@ from torch import Tensor
 
 from pops.embeddings import Embeddings
 from pops.errors import UsageError
-from pops.expression import Apply, Leaf, Mean, Node, parse
+from pops.expression import parse
 from pops.figures import Branch, Cell, grid, tree
+from pops.nodes import Apply, Leaf, Mean, Node
 from pops.operators import OPERATORS
 from pops.plan import Plan, Step, leaf_name, open_leaf
 from pops.sampling import find_sampler

@@ -15,7 +15,7 @@ from pops.composition import Result, Settings, run_plan
 from pops.conditions import Conditions, condition_row, null_conditions, pack
 from pops.embeddings import EMBEDDING_SUFFIXES, Embeddings, load_embeddings
 from pops.errors import InputError, UsageError
-from pops.expression import Apply, Leaf, Mean, Node
+from pops.nodes import Apply, Leaf, Mean, Node
 from pops.operators import Operator
 from pops.pictures import open_picture
 from pops.plan import Plan, make_plan

@@ -17,8 +17,9 @@ from pathlib import Path
 from PIL import Image
 
 from pops.errors import InputError, UsageError
-from pops.expression import Apply, Leaf, Node, parse
+from pops.expression import parse
 from pops.files import EMBEDDING_SUFFIXES
+from pops.nodes import Apply, Leaf, Node
 from pops.pictures import open_picture, picture_suffixes
 
 __all__ = ["Plan", "Step", "leaf_name", "make_plan", "open_leaf"]

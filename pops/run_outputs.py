@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from PIL import Image
 
 from pops.errors import InputError, UsageError
-from pops.expression import Apply, Leaf, Mean, Node
 from pops.files import EMBEDDING_SUFFIXES
+from pops.nodes import Apply, Leaf, Mean, Node
 from pops.pictures import save_picture
 from pops.plan import Plan, leaf_name, open_leaf
 

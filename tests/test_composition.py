@@ -14,7 +14,7 @@ from pops.composition import Result, draw_grids, draw_tree
 from pops.embeddings import Embeddings
 from pops.engine import Engine
 from pops.errors import InputError, UsageError
-from pops.expression import Leaf, Node
+from pops.nodes import Leaf, Node
 from pops.plan import make_plan
 
 RED, GREEN, BLUE = (Image.new("RGB", (16, 16), name) for name in ("red", "lime", "blue"))

@@ -14,7 +14,8 @@ from PIL import Image
 import pops
 from pops.embeddings import Embeddings
 from pops.errors import PopsError, UsageError
-from pops.expression import FUNCTIONS, MOST_DEPTH, Apply, Leaf, Mean, Node, mean, parse
+from pops.expression import FUNCTIONS, mean, parse
+from pops.nodes import MOST_DEPTH, Apply, Leaf, Mean, Node
 from pops.operators import OPERATORS
 
 A, B = Leaf("a.png"), Leaf("b.png")

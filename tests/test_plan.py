@@ -9,7 +9,8 @@ from PIL import Image
 
 from pops import clothes, instruct, mean, scene, texturing, union
 from pops.errors import InputError, UsageError
-from pops.expression import Leaf, Node, parse
+from pops.expression import parse
+from pops.nodes import Leaf, Node
 from pops.plan import Plan, make_plan, open_leaf
 
 A, B, C, D = (Image.new("RGB", (8, 8), name) for name in ("red", "green", "blue", "white"))
