@@ -15,6 +15,7 @@ from pops.config import (
     PocketSheetConfig,
     RunConfig,
 )
+from pops.data.config import EmbedConfig
 from pops.datagen.config import (
     ClothesConfig,
     RandomConfig,
@@ -44,6 +45,7 @@ COMMANDS = {
     "pocket sheet": Command(PocketSheetConfig),
     "pocket assets": Command(PocketAssetsConfig),
     "eval pocket": Command(EvalPocketConfig),
+    "embed": Command(EmbedConfig, "pops.data.embed"),
     "generate textures": Command(TexturesConfig, "pops.datagen.commands"),
     "generate scenes": Command(ScenesConfig, "pops.datagen.commands"),
     "generate unions": Command(UnionsConfig, "pops.datagen.commands"),

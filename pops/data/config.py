@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,7 +102,7 @@ class EmbedConfig(StackConfig, DataConfig):
     out: Path = setting(Path("caches/embeds"), "folder to write into")
     variants: int = setting(8, "examples of each record, each with its own random choices")
     seed: int = setting(0, "seed of the random choices")
-    shard: str = setting("1/1", "which part of the work to do: 2/4 is the second of four")
+    shard: str = setting("0/1", "i/n: of n machines, the i-th from 0")
     batch: int = setting(32, "pictures in one call of the encoder")
     shard_records: int = setting(256, "records in one file; what a killed run loses at most")
 
@@ -111,7 +110,7 @@ class EmbedConfig(StackConfig, DataConfig):
         "pops embed --mode=texturing --dataset_path=data/texturing --out=caches/texturing",
         "pops embed --mode=scene --dataset_path=data/one,data/two --backgrounds_dir=data/places "
         "--variants=16 --out=caches/scene",
-        "pops embed --mode=clothes --stack=kandinsky-2.2 --shard=2/4 --out=/shared/clothes",
+        "pops embed --mode=clothes --stack=kandinsky-2.2 --shard=0/4 --out=/shared/clothes",
     )
 
     def __post_init__(self) -> None:
@@ -124,11 +123,11 @@ class EmbedConfig(StackConfig, DataConfig):
 
     @property
     def part(self) -> tuple[int, int]:
-        """(which, of how many), counted from 0."""
-        found = re.fullmatch(r"(\d+)/(\d+)", self.shard)
-        if not found or not 1 <= int(found[1]) <= int(found[2]):
-            raise UsageError(f"--shard wants a part, from 1/4 to 4/4, not {self.shard!r}")
-        return int(found[1]) - 1, int(found[2])
+        """Which part of how many, counted from 0; UsageError where the flag names none."""
+        from pops.datagen.store import Shard
+
+        shard = Shard.parse(self.shard)
+        return shard.number, shard.count
 
 
 def _pictures(folder: Path | None) -> tuple[Path, ...]:

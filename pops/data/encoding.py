@@ -20,12 +20,21 @@ from pops.clip import TextEncoding, picture_pixels
 from pops.conditions import Conditions, pack
 from pops.data.recipes import Example
 from pops.data.source import Batch
+from pops.errors import DataError
 from pops.stacks import Stack
 
 if TYPE_CHECKING:
     from transformers import CLIPImageProcessorPil
 
-__all__ = ["Prepared", "encode_pixels", "encode_texts", "make_batch", "normalise", "prepare"]
+__all__ = [
+    "Prepared",
+    "Words",
+    "encode_pixels",
+    "encode_texts",
+    "make_batch",
+    "normalise",
+    "prepare",
+]
 
 DROPPED = -1  # in place of the row of an embedding: a null input
 
@@ -50,7 +59,7 @@ class Prepared:
     keys: tuple[bytes, ...]  # (M,) of the content of each picture
     pixels: np.ndarray  # (M, 3, S, S) float32
     rows: np.ndarray  # (N, 1 + slots) of pixels; the target first; -1 where an input is dropped
-    words: tuple[Words | None, ...]  # (N,); None where the operator takes no text
+    words: tuple[Words, ...] | None  # (N,); None where the operator takes no text
 
 
 def prepare(processor: CLIPImageProcessorPil, examples: Sequence[Example]) -> Prepared:
@@ -73,14 +82,15 @@ def prepare(processor: CLIPImageProcessorPil, examples: Sequence[Example]) -> Pr
         tuple(distinct),
         np.stack(list(distinct.values())),
         np.array(rows, dtype=np.int32),
-        tuple(_words(example) for example in examples),
+        _words(examples),
     )
 
 
-def _words(example: Example) -> Words | None:
-    if example.text is None:
-        return None
-    return Words(example.text, example.text_dropped, example.drawn_to)
+def _words(examples: Sequence[Example]) -> tuple[Words, ...] | None:
+    found = tuple(Words(e.text, e.text_dropped, e.drawn_to) for e in examples if e.text is not None)
+    if len(found) not in (0, len(examples)):
+        raise DataError("the recipe gives some of its examples a text, and others none")
+    return found or None
 
 
 def encode_pixels(stack: Stack, pixels: np.ndarray, most: int) -> Tensor:

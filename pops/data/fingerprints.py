@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pops.data.dataset import ExampleDataset, Part
+from pops.data.dataset import Part
 from pops.data.reader import RecipeSettings
 from pops.operators import Operator
 from pops.stacks import Stack
@@ -68,12 +68,9 @@ def operator_traits(operator: Operator) -> dict[str, Any]:
     }
 
 
-def dataset_traits(dataset: ExampleDataset) -> list[dict[str, Any]]:
-    """Where each dataset is, how many records it has, and the digest of its listing."""
-    return [
-        {"place": part.place, "records": len(part.records), "listing": listing_digest(part)}
-        for part in dataset.listed
-    ]
+def part_traits(part: Part) -> dict[str, Any]:
+    """Where a dataset is, how many records it has, and the digest of its listing."""
+    return {"place": part.place, "records": len(part.records), "listing": listing_digest(part)}
 
 
 def _folder_digest(folder: Path) -> str:
