@@ -75,6 +75,48 @@ REPOSITORIES = {
             "about 0.5 GB",
             "Apache-2.0",
         ),
+        Repository(
+            "stabilityai/sdxl-turbo",
+            "71153311d3dbb46851df1931d3ca6e939de83304",
+            "about 6.9 GB",
+            "Stability AI Non-Commercial Research",
+        ),
+        Repository(
+            "sd2-community/stable-diffusion-2-depth",
+            size="about 5 GB",
+            licence="CreativeML Open RAIL++-M",
+        ),
+        Repository(
+            "google/owlv2-base-patch16-ensemble",
+            "cfd3195ba4ea9592eec887ded089f4c08eff231d",
+            "about 0.6 GB",
+            "Apache-2.0",
+        ),
+        Repository("briaai/RMBG-1.4", size="about 0.2 GB", licence="BRIA RMBG-1.4, non-commercial"),
+        Repository(
+            "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+            "115134f363124c53c7d878647567d04daf26e41e",
+            "about 6.9 GB",
+            "CreativeML Open RAIL++-M",
+        ),
+        Repository(
+            "Tongyi-MAI/Z-Image-Turbo",
+            "f332072aa78be7aecdf3ee76d5c247082da564a6",
+            "about 33 GB",
+            "Apache-2.0",
+        ),
+        Repository("xinsir/controlnet-union-sdxl-1.0", size="about 2.5 GB", licence="Apache-2.0"),
+        Repository(
+            "depth-anything/Depth-Anything-V2-Small-hf",
+            size="about 0.1 GB",
+            licence="Apache-2.0",
+        ),
+        Repository(
+            "onnx-community/BiRefNet_lite-ONNX",
+            "de15b22ba131738a16dff04aab8bdf8dc32e3ac1",
+            "about 0.2 GB",
+            "MIT",
+        ),
     )
 }
 
@@ -119,6 +161,33 @@ PART_FILES = {
     "ip_adapter": ("sdxl_models/ip-adapter_sdxl.bin",),
     "controlnet": ("config.json", "diffusion_pytorch_model.fp16.safetensors"),
     "dpt": ("config.json", "preprocessor_config.json", "pytorch_model.bin"),
+    "sd2_depth": (
+        "unet/*.safetensors",
+        "vae/*.safetensors",
+        "text_encoder/*.safetensors",
+        "depth_estimator/*.safetensors",
+        "tokenizer/*",
+        "feature_extractor/preprocessor_config.json",
+        "scheduler/scheduler_config.json",
+    ),
+    "z_image": (
+        "transformer/*.safetensors",
+        "vae/*.safetensors",
+        "text_encoder/*.safetensors",
+        "tokenizer/*",
+        "scheduler/scheduler_config.json",
+    ),
+    "owlv2": (
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+        "vocab.json",
+        "*.txt",
+    ),
+    "onnx": ("onnx/model.onnx",),
+    "rmbg": ("config.json", "*.py", "model.safetensors"),
+    "controlnet_union": ("config.json", "diffusion_pytorch_model.safetensors"),
+    "depth_anything": ("config.json", "preprocessor_config.json", "model.safetensors"),
 }
 
 
@@ -132,10 +201,11 @@ def fetch_file(repository: str, file: str) -> Path:
     return fetch(repository, (file,)) / file
 
 
-def fetch(repository: str, files: Sequence[str]) -> Path:
+def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket") -> Path:
     """The local snapshot of a repository, with at least one file for each pattern of `files`.
 
-    Before a download, one line on stderr says its size, its licence and where it goes.
+    Before a download, one line on stderr says its size, its licence and where it goes. `instead`:
+    what needs no download, for the error.
 
     Raises:
         WeightsError: it is not here and no hub can be reached, or the hub does not have it.
@@ -158,7 +228,7 @@ def fetch(repository: str, files: Sequence[str]) -> Path:
             )
         )
     except (OSError, ValueError) as error:  # every error of the hub's client is an OSError
-        raise WeightsError(_refusal(source, error, place)) from error
+        raise WeightsError(_refusal(source, error, place, instead)) from error
     if absent := _absent(folder, files):
         raise WeightsError(f"{repository} has no {absent[0]} at revision {source.revision}")
     return folder
@@ -169,7 +239,7 @@ def _absent(folder: Path, files: Sequence[str]) -> list[str]:
     return [pattern for pattern in files if not fnmatch.filter(here, pattern)]
 
 
-def _refusal(source: Repository, error: Exception, place: str) -> str:
+def _refusal(source: Repository, error: Exception, place: str, instead: str) -> str:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     wanted = f"{source.name} ({source.size}) cannot be downloaded"
@@ -181,6 +251,6 @@ def _refusal(source: Repository, error: Exception, place: str) -> str:
         return f"{wanted}: the hub has no such repository, or it is private; check the name"
     return (
         f"{wanted}: no hub is reachable; where one is, run `hf download {source.name} "
-        f"--revision {source.revision}` and copy {place} here, or use --stack pocket, which "
-        "needs no download"
+        f"--revision {source.revision}` and copy {place} here, or use {instead}, which needs no "
+        "download"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pops.config import argument, check_range, check_seeds, setting
 
@@ -25,8 +25,6 @@ Preset = Literal["faithful", "permissive", "pocket"]
 class GenerateConfig:
     """What every command that makes data is told."""
 
-    kind: ClassVar[str]
-
     output_dir: Path = setting(Path("datasets/data"), "folder to write into; the same resumes")
     count: int = setting(50_000, "samples in all, over all shards")
     seed: int = setting(0, "seed of the run: sample i is a function of it and of i")
@@ -36,7 +34,15 @@ class GenerateConfig:
     batch_size: int = setting(16, "requests that a stage answers at once")
     device: str = setting("auto", "auto, cpu, cuda or mps")
     shard: str = setting("0/1", "i/n: of n machines, the i-th from 0")
-    size: int | None = setting(None, "pixels of a side of a picture; null: the preset's own")
+    size: int | None = setting(None, "pixels of a side of a pocket picture; null: 64")
+    trust_remote_code: bool = setting(
+        False, "run RMBG-1.4 by the code of its repository, in place of its ONNX graph"
+    )
+    models: tuple[str, ...] = setting(
+        (),
+        "STAGE=REPOSITORY or STAGE=FOLDER, in place of the preset's: text2image, depth2image, "
+        "detect, segment, inpaint or people",
+    )
     dry_run: bool = setting(False, "say what would be made, with the first prompts; make nothing")
 
     def __post_init__(self) -> None:
@@ -63,7 +69,6 @@ class WordsConfig(GenerateConfig):
 class TexturesConfig(WordsConfig):
     """Make data for texturing: a thing, and the same in five other materials."""
 
-    kind = "textures"
     output_dir: Path = setting(Path("datasets/textures"), "folder to write into")
     attributes_path: Path | None = setting(None, "what things are made from; null: pops' list")
 
@@ -77,7 +82,6 @@ class TexturesConfig(WordsConfig):
 class ScenesConfig(WordsConfig):
     """Make data for scene: a thing in a place, and the place without it."""
 
-    kind = "scenes"
     output_dir: Path = setting(Path("datasets/scenes"), "folder to write into")
 
     examples = ("pops generate scenes --preset pocket --count 200",)
@@ -87,7 +91,6 @@ class ScenesConfig(WordsConfig):
 class UnionsConfig(WordsConfig):
     """Make data for union: two things in one picture, and each cut out of it."""
 
-    kind = "unions"
     output_dir: Path = setting(Path("datasets/unions"), "folder to write into")
 
     examples = ("pops generate unions --preset pocket --count 200",)
@@ -97,7 +100,6 @@ class UnionsConfig(WordsConfig):
 class RandomConfig(WordsConfig):
     """Make pictures of random things or places: for instruct, and to train beside others."""
 
-    kind = "random"
     output_dir: Path = setting(Path("datasets/random_images"), "folder to write into")
     type: Literal["objects", "scenes"] = setting("objects", "what is in the pictures")
 
@@ -109,9 +111,12 @@ class RandomConfig(WordsConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ClothesConfig(GenerateConfig):
-    """Cut pictures of people into garments by their human-parsing labels."""
+    """Cut pictures of people into garments by their human-parsing labels.
 
-    kind = "clothes"
+    The people are those of ATR; of a folder of NAME.jpg and NAME_mask.png with
+    --models people=FOLDER.
+    """
+
     output_dir: Path = setting(Path("datasets/clothes"), "folder to write into")
 
     examples = ("pops generate clothes --preset pocket --count 200",)

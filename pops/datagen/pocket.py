@@ -33,7 +33,12 @@ from pops.datagen.words import Words
 from pops.errors import UsageError
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import Item, Scene, outfit, pair, random_view, single
-from pops.pocket.world.split import SPLIT_NAME, is_held_out
+from pops.pocket.world.split import (
+    SPLIT_NAME,
+    is_held_out,
+    is_held_out_outfit,
+    is_held_out_pair,
+)
 from pops.pocket.world.vocabulary import (
     BACKGROUND_WORDS,
     BACKGROUNDS,
@@ -45,6 +50,7 @@ from pops.pocket.world.vocabulary import (
 
 __all__ = ["POCKET_WORDS", "Drawing", "pocket_stages"]
 
+_MOST_DRAWS = 100
 _MATERIAL_OF = {word: name for name, said in MATERIAL_WORDS.items() for word in (name, said)}
 # garment -> ATR label; shoes are told apart by their side
 _LABELS = {"hat": 1, "top": 4, "skirt": 5, "trousers": 6, "bag": 16, "scarf": 17}
@@ -124,9 +130,8 @@ def _place(text: str) -> str:
     for name, words in BACKGROUND_WORDS.items():
         if text.endswith(words):
             return name
-    raise UsageError(
-        f"the pocket world knows no place in {text!r}; it has {', '.join(BACKGROUND_WORDS.values())}"
-    )
+    known = ", ".join(BACKGROUND_WORDS.values())
+    raise UsageError(f"the pocket world knows no place in {text!r}; it has {known}")
 
 
 def _seen_materials(shape: str, background: str) -> list[str]:
@@ -134,27 +139,44 @@ def _seen_materials(shape: str, background: str) -> list[str]:
     return [m for m in MATERIALS if not is_held_out(shape, m, background)]
 
 
-def _named(prompt: str, background: str, rng: Random) -> list[tuple[str, str]]:
-    """(object, material) of the things in a prompt; a material unsaid is drawn."""
+def _named(prompt: str) -> list[tuple[str, str | None]]:
+    """(object, material or None where none is said) of the things in a prompt."""
     said = None
     things = []
     for word in re.findall(r"[a-z]+", prompt.lower()):
         said = _MATERIAL_OF.get(word, said)
         if word in OBJECTS:
-            seen = _seen_materials(word, background)
-            if said is not None and said not in seen:
-                raise UsageError(f"{said} {word} {background} is held out, for evaluation alone")
-            things.append((word, said or rng.choice(seen)))
+            things.append((word, said))
             said = None
     return things
+
+
+def _made(
+    things: Sequence[tuple[str, str | None]], background: str, rng: Random
+) -> list[tuple[str, str]]:
+    """The things with a material each, drawn where none is said; none of it held out.
+
+    Raises:
+        UsageError: what is said is held out.
+    """
+    for _ in range(_MOST_DRAWS):
+        made = [
+            (shape, said or rng.choice(_seen_materials(shape, background)))
+            for shape, said in things
+        ]
+        alone = any(is_held_out(shape, material, background) for shape, material in made)
+        if not alone and (len(made) != 2 or not is_held_out_pair(made[0], made[1])):
+            return made
+    raise UsageError(f"{things} in {background} is held out, for evaluation alone")
 
 
 def _imagine(request: Text2Image) -> Scene:
     rng = Random(request.seed)
     background = _place(request.prompt)
-    things = _named(request.prompt.removesuffix(BACKGROUND_WORDS[background]), background, rng)
-    if len(things) > 2:
-        raise UsageError(f"the pocket world puts at most two things in a picture, not {things}")
+    named = _named(request.prompt.removesuffix(BACKGROUND_WORDS[background]))
+    if len(named) > 2:
+        raise UsageError(f"the pocket world puts at most two things in a picture, not {named}")
+    things = _made(named, background, rng)
     if len(things) == 2:
         return pair(things[0], things[1], background, rng)
     if things:
@@ -215,11 +237,13 @@ def _segment(request: Segment) -> np.ndarray:
 
 def _dress(request: LoadPerson) -> Scene:
     rng = Random(request.seed)
-    background = rng.choice(BACKGROUNDS)
-    worn = rng.sample(GARMENTS, rng.randint(2, 5))
-    worn = [g for g in worn if not (g == "skirt" and "trousers" in worn)]
-    chosen = [(g, rng.choice(_seen_materials(f"worn {g}", background))) for g in worn]
-    return outfit(chosen, background, rng)
+    while True:
+        background = rng.choice(BACKGROUNDS)
+        worn = rng.sample(GARMENTS, rng.randint(2, 5))
+        worn = [g for g in worn if not (g == "skirt" and "trousers" in worn)]
+        chosen = [(g, rng.choice(_seen_materials(f"worn {g}", background))) for g in worn]
+        if not is_held_out_outfit(chosen):
+            return outfit(chosen, background, rng)
 
 
 def _labels(drawing: Drawing) -> np.ndarray:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pops.datagen.config import GenerateConfig
-from pops.datagen.stages import Stages
-from pops.datagen.words import Words
+from pops.datagen.rows import FAITHFUL, PERMISSIVE, PICTURE_SIDE, RMBG_BY_ITS_OWN_CODE, ModelRow
+from pops.datagen.stages import Model, Stages
+from pops.datagen.words import Words, read_words, shipped_words
 from pops.errors import UsageError
+from pops.hub import REPOSITORIES, Repository
 
 __all__ = ["PRESETS", "Preset", "load_preset"]
 
@@ -58,4 +61,43 @@ def _pocket(config: GenerateConfig) -> Preset:
     return Preset(POCKET_WORDS, pocket_stages(size), size)
 
 
-PRESETS: dict[str, Callable[[GenerateConfig], Preset]] = {"pocket": _pocket}
+def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:
+    """Stages answered by models, by the preset's rows and the settings' own."""
+    own = _own_models(config, rows)
+    lists = {name: shipped_words(name) for name in WORD_LISTS}
+    lists |= {name: read_words(path) for name, path in _word_paths(config).items()}
+    if config.size is not None:
+        raise UsageError("--size is for the pocket preset: models make pictures of their own size")
+    if config.trust_remote_code and "segment" not in own:
+        rows = rows | {"segment": RMBG_BY_ITS_OWN_CODE}
+    loaders, models = {}, {}
+    for stage, row in rows.items():
+        place = own.get(stage, row.place)
+        models[stage] = _model(place)
+        loaders[stage] = partial(row.load, place, config.device)
+    return Preset(Words(**lists), Stages(loaders, models), PICTURE_SIDE)
+
+
+def _own_models(config: GenerateConfig, rows: Mapping[str, object]) -> dict[str, str]:
+    own = {}
+    for text in config.models:
+        stage, equals, place = text.partition("=")
+        if not equals or not place or stage not in rows:
+            raise UsageError(
+                f"--models wants STAGE=REPOSITORY or STAGE=FOLDER, not {text!r}; "
+                f"the stages are {', '.join(rows)}"
+            )
+        own[stage] = place
+    return own
+
+
+def _model(place: str) -> Model:
+    known = REPOSITORIES.get(place, Repository(place))
+    return Model(place, known.revision, known.licence)
+
+
+PRESETS: dict[str, Callable[[GenerateConfig], Preset]] = {
+    "pocket": _pocket,
+    "faithful": lambda config: _of_models(config, FAITHFUL),
+    "permissive": lambda config: _of_models(config, PERMISSIVE),
+}

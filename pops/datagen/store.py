@@ -58,13 +58,26 @@ def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: another line is broken.
     """
-    for path in sorted(folder.glob(f"{MANIFEST}*.jsonl")):
+    for path in _manifests(folder):
         lines = path.read_bytes().split(b"\n")
         for number, line in enumerate(lines[:-1], 1):
             try:
                 yield json.loads(line)
             except ValueError as error:
                 raise InputError(f"{path}, line {number}: not JSON; remove the line") from error
+
+
+def _manifests(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{MANIFEST}*.jsonl"))
+
+
+def _check_same(folder: Path, there: dict[str, Any], settings: dict[str, Any]) -> None:
+    for key in sorted(there | settings):
+        if there.get(key) != settings.get(key):
+            raise UsageError(
+                f"{folder} was made with {key} {there.get(key)!r}, not {settings.get(key)!r}: "
+                "name another folder, or the same settings to resume"
+            )
 
 
 class Store:
@@ -102,16 +115,11 @@ class Store:
                 raise UsageError(
                     f"{self.folder} holds other files: name a new folder, or one of the same run"
                 )
-            with atomic_path(path, suffix=".part") as part:
-                part.write_text(json.dumps(settings, indent=1))
+        elif any(manifest.stat().st_size for manifest in _manifests(self.folder)):
+            _check_same(self.folder, json.loads(path.read_text()), settings)
             return
-        there = json.loads(path.read_text())
-        for key in sorted(there | settings):
-            if there.get(key) != settings.get(key):
-                raise UsageError(
-                    f"{self.folder} was made with {key} {there.get(key)!r}, not "
-                    f"{settings.get(key)!r}: name another folder, or the same settings to resume"
-                )
+        with atomic_path(path, suffix=".part") as part:
+            part.write_text(json.dumps(settings, indent=1))
 
     def _take_alone(self) -> None:
         try:

@@ -1,0 +1,37 @@
+"""Dressed people from a human-parsing set: a folder, or a dataset of the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pops.data.persons import Person as PersonRecord
+from pops.data.persons import read_persons
+from pops.datagen.stages import LoadPerson, Person, Picture
+from pops.errors import DataError
+
+__all__ = ["People"]
+
+
+class People:
+    """The pictures of a set, by their number."""
+
+    def __init__(self, place: str, records: Sequence[PersonRecord]) -> None:
+        self.place = place
+        self.records = records
+
+    @classmethod
+    def load(cls, place: str) -> People:
+        """Raises DataError where there is no such set."""
+        return cls(place, read_persons(place))
+
+    def __call__(self, asked: Sequence[LoadPerson]) -> list[Person]:
+        return [self._person(request.number) for request in asked]
+
+    def _person(self, number: int) -> Person:
+        if number >= len(self.records):
+            raise DataError(
+                f"{self.place} has {len(self.records)} people, and some show no garment large "
+                f"enough: ask for fewer with --count"
+            )
+        image, labels = self.records[number].open()
+        return Person(Picture(image), labels)
