@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,28 +12,27 @@ from PIL import Image
 from torch import Tensor
 
 from pops.composition import Result, Settings, run_plan
-from pops.conditions import Conditions, condition_row, null_conditions, pack
-from pops.embeddings import EMBEDDING_SUFFIXES, Embeddings, load_embeddings
+from pops.conditions import condition_row
+from pops.embeddings import Embeddings
 from pops.errors import InputError, UsageError
+from pops.jobs import sample_requests, seeds_of_each
 from pops.nodes import Apply, Leaf, Mean, Node
 from pops.operators import Operator
 from pops.pictures import open_picture
 from pops.plan import Plan, make_plan
-from pops.prior import ConditionCache, Prior
+from pops.prior import Prior
 from pops.render import Progress, Renderer, RenderSettings, find_renderer
-from pops.sampling import Noise, OnStep, Sampler, find_sampler, guide, seeded_noise
-from pops.schedule import Schedule
+from pops.sampling import find_sampler
+from pops.sources import Source, given_embedding, source_key
 from pops.stacks import Stack, open_stack
 
 __all__ = ["DECODER_SEEDS", "PRIOR_SEEDS", "Engine", "Request", "Source"]
 
-Source = str | Path | Image.Image | Tensor | Embeddings  # one picture or one embedding
 Request = Sequence[Source | None]  # one source per slot; None drops the slot
 
 PRIOR_SEEDS = (18, 42)
 DECODER_SEEDS = (0, 1)
 OPENED = 32  # pictures held open at a time
-MOST_ROWS = 256  # samples in one batch of the prior
 RESIDENT_BYTES = 5 * 2**30  # operators kept loaded: one full-size one in float32, two in half
 
 
@@ -85,7 +84,7 @@ class Engine:
         Raises:
             InputError: a source is missing, damaged, or an embedding of another stack.
         """
-        keys = [_source_key(source) for source in sources]
+        keys = [source_key(source) for source in sources]
         distinct = dict(zip(keys, sources, strict=True))
         known = {key: self._given_embedding(source) for key, source in distinct.items()}
         todo = [key for key, embedding in known.items() if embedding is None]
@@ -133,7 +132,7 @@ class Engine:
         _, prior = self.operator(operator, weights)
         scale = row.guidance if guidance is None else guidance
         rows = self._condition_rows(prior, inputs, texts, progress)
-        each = _seeds(seeds, len(rows))
+        each = seeds_of_each(seeds, len(rows))
         made = self.sample(
             prior, rows, each, scale, steps=steps, sampler=sampler, what=row.name, progress=progress
         )
@@ -166,19 +165,18 @@ class Engine:
         `rows`: of every request the condition tokens (k, D), normalised, on the CPU. `what`: the
         word for it in progress.
         """
-        sample = find_sampler(sampler)
-        jobs = [(request, seed) for request, own in enumerate(seeds) for seed in own]
-        made = [torch.zeros(0, self.dim)]
-        batches = [jobs[start : start + MOST_ROWS] for start in range(0, len(jobs), MOST_ROWS)]
+        chosen = find_sampler(sampler)
         with self.stack.placement.using(prior):
-            for done, batch in enumerate(batches):
-                count = _step_counter(progress, what, done * steps, len(batches) * steps)
-                conditions, of_job = _pack_jobs(rows, [request for request, _ in batch])
-                cache = _prefixes(prior, conditions, of_job, guided=guidance > 1)
-                noise = seeded_noise([seed for _, seed in batch], self.dim, self.stack.device)
-                schedule = self.stack.schedule
-                made.append(_sample(prior, cache, noise, guidance, schedule, steps, sample, count))
-        return torch.cat(made)
+            return sample_requests(
+                prior,
+                rows,
+                seeds,
+                guidance,
+                self.stack.schedule,
+                steps,
+                chosen,
+                None if progress is None else partial(progress, what),
+            )
 
     def mean(
         self,
@@ -278,14 +276,14 @@ class Engine:
                 f"{given} given for {count}"
             )
         opened: dict[object, Image.Image] = {}
-        for key, source in {_source_key(source): source for source in depth_of}.items():
+        for key, source in {source_key(source): source for source in depth_of}.items():
             known = self._given_embedding(source)
             if known is None:
                 opened[key] = open_picture(source)  # type: ignore[arg-type]
             else:
                 made = Embeddings(known[None])
                 (opened[key],) = self.render(made, seeds=[0], progress=progress)
-        return [opened[_source_key(source)] for source in depth_of]
+        return [opened[source_key(source)] for source in depth_of]
 
     def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
         """An operator's table row and prior, kept loaded while there is room for it."""
@@ -323,21 +321,13 @@ class Engine:
         return {word: one.hidden_states for word, one in zip(words, encoded, strict=True)}
 
     def _given_embedding(self, source: Source) -> Tensor | None:
-        """The embedding (D,) that a source is or holds; None for a picture."""
-        if isinstance(source, Image.Image):
+        """The embedding (D,) that a source is or holds, of this stack; None for a picture."""
+        given = given_embedding(source)
+        if given is None:
             return None
-        if isinstance(source, str | Path):
-            if Path(source).suffix.lower() not in EMBEDDING_SUFFIXES:
-                return None
-            named, source = str(source), load_embeddings(source)
-        else:
-            named = "input"
-        if isinstance(source, Tensor):
-            source = Embeddings(source.detach().float().cpu().reshape(-1, source.shape[-1]))
-        if len(source) != 1:
-            raise InputError(f"{named} holds {len(source)} embeddings where one is wanted")
-        self._check_stack(source.image_embeds, source.stack, named)
-        return source.image_embeds[0]
+        named = str(source) if isinstance(source, str | Path) else "input"
+        self._check_stack(given.image_embeds, given.stack, named)
+        return given.image_embeds[0]
 
     def _check_stack(self, embeds: Tensor, stack: str | None, named: str) -> None:
         if stack not in (None, self.stack.name) or embeds.shape[-1] != self.dim:
@@ -347,76 +337,9 @@ class Engine:
             )
 
 
-def _pack_jobs(rows: Sequence[Tensor], requests: Sequence[int]) -> tuple[Conditions, Tensor]:
-    """The distinct requests of a batch, packed, and for every job which of them is its own."""
-    distinct = list(dict.fromkeys(requests))
-    return pack([rows[i] for i in distinct]), torch.tensor([distinct.index(i) for i in requests])
-
-
-def _prefixes(
-    prior: Prior, conditions: Conditions, of_job: Tensor, *, guided: bool
-) -> ConditionCache:
-    """What every job's moving tokens attend to; with guidance, the unconditional jobs first.
-
-    Each distinct request is computed once, and so is each distinct unconditional one: all
-    requests with as many condition tokens share it.
-    """
-    index = of_job
-    if guided:
-        masks, kind = torch.unique(conditions.mask, dim=0, return_inverse=True)
-        example = torch.zeros(len(masks), dtype=torch.long)
-        example[kind] = torch.arange(len(conditions))
-        null = null_conditions(conditions.rows(example))
-        conditions = Conditions(
-            torch.cat([null.tokens, conditions.tokens]), torch.cat([null.mask, conditions.mask])
-        )
-        index = torch.cat([kind[of_job], len(masks) + of_job])
-    device = prior.clip_mean.device
-    return prior.condition(conditions.tokens.to(device), conditions.mask.to(device)).rows(index)
-
-
-@torch.inference_mode()
-def _sample(
-    prior: Prior,
-    cache: ConditionCache,
-    noise: Noise,
-    scale: float,
-    schedule: Schedule,
-    steps: int,
-    sample: Sampler,
-    on_step: OnStep | None,
-) -> Tensor:
-    """Un-normalised embeddings (N, D) float32 on the CPU."""
-
-    def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-        return prior.denoise(x_t, t, cache)
-
-    x0 = sample(guide(denoise, scale), noise, schedule, steps, on_step)
-    return prior.denormalise(x0).cpu()
-
-
-def _step_counter(progress: Progress | None, what: str, before: int, total: int) -> OnStep | None:
-    if progress is None:
-        return None
-    return lambda done, _: progress(what, before + done, total)
-
-
 def _texts(text: str | Sequence[str | None] | None, requests: int) -> list[str | None]:
     if text is None or isinstance(text, str):
         return [text] * requests
     if len(text) != requests:
         raise UsageError(f"{len(text)} texts for {requests} requests: give one, or one each")
     return list(text)
-
-
-def _seeds(seeds: Sequence[int] | Sequence[Sequence[int]], requests: int) -> list[Sequence[int]]:
-    own = [seed for seed in seeds if isinstance(seed, Sequence)]
-    if not own:
-        return [list(seeds)] * requests  # type: ignore[arg-type]
-    if len(own) != requests:
-        raise UsageError(f"seeds of {len(own)} requests for {requests}: give them to all, or each")
-    return own
-
-
-def _source_key(source: Source) -> object:
-    return os.path.abspath(source) if isinstance(source, str | Path) else id(source)

@@ -17,7 +17,7 @@ from PIL import Image
 from pops.errors import UsageError
 
 if TYPE_CHECKING:
-    from pops.engine import Source
+    from pops.sources import Source
 
 __all__ = ["LEFT_OUT", "MOST_DEPTH", "Apply", "Leaf", "Mean", "Node", "Place", "too_deep"]
 

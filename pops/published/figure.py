@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from pops.embeddings import EMBEDDING_SUFFIXES, Embeddings
-from pops.engine import Engine, Source
+from pops.engine import Engine
 from pops.errors import UsageError
 from pops.figures import Cell, strips
 from pops.pictures import open_picture
 from pops.published.config import BinaryConfig, PublishedConfig
 from pops.published.plan import Input, Job, Request
 from pops.render import Progress
+from pops.sources import Source
 
 __all__ = ["Answer", "Figure"]
 
