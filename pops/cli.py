@@ -25,6 +25,7 @@ from pops.datagen.config import (
 )
 from pops.errors import UsageError
 from pops.parsing import nearest, parse, run_command
+from pops.training.config import TrainConfig
 
 __all__ = ["COMMANDS", "Command", "main"]
 
@@ -45,6 +46,7 @@ COMMANDS = {
     "pocket sheet": Command(PocketSheetConfig),
     "pocket assets": Command(PocketAssetsConfig),
     "eval pocket": Command(EvalPocketConfig),
+    "train": Command(TrainConfig, "pops.training.run"),
     "embed": Command(EmbedConfig, "pops.data.embed"),
     "generate textures": Command(TexturesConfig, "pops.datagen.commands"),
     "generate scenes": Command(ScenesConfig, "pops.datagen.commands"),

@@ -30,7 +30,7 @@ from pops.config import (
 from pops.errors import InputError, UsageError
 from pops.figures import Cell, strips
 from pops.files import EMBEDDING_SUFFIXES, make_folder, staged_folder
-from pops.operators import Operator, find_operator
+from pops.operators import Operator, find_operator, read_operator_card
 from pops.pictures import open_picture, save_picture
 from pops.plan import make_plan
 from pops.run_outputs import Previews, RunFiles
@@ -81,7 +81,9 @@ def _progress() -> Iterator[Progress]:
 
 def apply(config: ApplyConfig) -> int:
     """`pops apply`: one request; for each seed an embedding file and pictures, and one strip."""
-    operator = find_operator(config.operator)
+    folder = Path(config.operator).expanduser()
+    own = (folder / "operator.json").is_file()
+    operator = read_operator_card(folder).operator if own else find_operator(config.operator)
     operator.check_inputs(len(config.inputs), config.text)
     request = tuple(None if name == LEFT_OUT else Path(name) for name in config.inputs)
     first = _depth_source(request, config)
@@ -92,7 +94,7 @@ def apply(config: ApplyConfig) -> int:
         engine = _load(config)
         with _progress() as progress:
             made = _sample(
-                engine, operator, [request], config, progress, config.text, config.weights
+                engine, config.operator, [request], config, progress, config.text, config.weights
             )
             depth_of = None if first is None else [first] * len(made)
             pictures = _render(engine, made, config, progress, config.renderer, depth_of)
@@ -158,7 +160,7 @@ def demo(config: DemoConfig) -> int:
     with staged_folder(config.out) as stage:
         engine = _load(config)
         with _progress() as progress:
-            made = _sample(engine, operator, requests, config, progress)
+            made = _sample(engine, operator.name, requests, config, progress)
             pictures = iter(_render(engine, made, config, progress))
         each = len(config.seeds) * len(config.render_seeds)
         rows = [
@@ -226,7 +228,7 @@ def _load(config: StackConfig) -> "Engine":
 
 def _sample(
     engine: "Engine",
-    operator: Operator,
+    operator: str,
     requests: Sequence[tuple[Path | None, ...]],
     config: SamplingConfig,
     progress: Progress,
@@ -234,7 +236,7 @@ def _sample(
     weights: str | None = None,
 ) -> "Embeddings":
     return engine.apply(
-        operator.name,
+        operator,
         requests,
         text=text,
         seeds=config.seeds,

@@ -35,6 +35,7 @@ __all__ = [
     "load_operator",
     "read_operator_card",
     "read_state_dict",
+    "save_card",
     "save_operator",
 ]
 
@@ -112,23 +113,37 @@ class OperatorCard:
     training: dict[str, Any] = field(default_factory=dict)
 
 
-def save_operator(folder: str | Path, card: OperatorCard, state: Mapping[str, Tensor]) -> Path:
+def save_operator(
+    folder: str | Path,
+    card: OperatorCard,
+    state: Mapping[str, Tensor],
+    pictures: Sequence[str] = (),
+) -> Path:
     """Write an operator folder: operator.json, prior.safetensors and README.md, a model card.
 
     `state`: the prior's state dict; `clip_mean` and `clip_std` belong to the stack and are left
-    out. Each file appears whole or not at all, the weights last.
+    out. Each file appears whole or not at all, the weights last. `pictures`: as of `save_card`.
     """
     from safetensors.torch import save_file
 
+    folder = save_card(folder, card, pictures)
+    own = {key: value.detach().contiguous().cpu() for key, value in _without_stats(state).items()}
+    with atomic_path(folder / "prior.safetensors") as part:
+        save_file(own, part, metadata={"format": "pt", "operator": card.operator.name})
+    return folder
+
+
+def save_card(folder: str | Path, card: OperatorCard, pictures: Sequence[str] = ()) -> Path:
+    """Write an operator folder without its weights: operator.json and README.md, a model card.
+
+    `pictures`: files of the folder that the model card shows.
+    """
     folder = make_folder(folder)
     row = {"operator": asdict(card.operator), "stack": card.stack, "training": card.training}
     with atomic_path(folder / "operator.json") as part:
         part.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
     with atomic_path(folder / "README.md") as part:
-        part.write_text(_model_card(card), encoding="utf-8")
-    own = {key: value.detach().contiguous().cpu() for key, value in _without_stats(state).items()}
-    with atomic_path(folder / "prior.safetensors") as part:
-        save_file(own, part, metadata={"format": "pt", "operator": card.operator.name})
+        part.write_text(_model_card(card, pictures), encoding="utf-8")
     return folder
 
 
@@ -214,7 +229,7 @@ def _without_stats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 BASE_MODELS = {"kandinsky-2.2": "kandinsky-community/kandinsky-2-2-prior"}
 
 
-def _model_card(card: OperatorCard) -> str:
+def _model_card(card: OperatorCard, pictures: Sequence[str]) -> str:
     operator = card.operator
     slots: Sequence[str] = [*operator.inputs, *(["text"] if operator.takes_text else [])]
     base = BASE_MODELS.get(card.stack)
@@ -246,5 +261,6 @@ def _model_card(card: OperatorCard) -> str:
         'engine.render(made)[0].save("result.png")',
         "```",
         "",
+        *(f"![{Path(picture).stem}]({picture})\n" for picture in pictures),
     ]
     return "\n".join(lines)

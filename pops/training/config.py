@@ -6,35 +6,27 @@ from pathlib import Path
 from typing import Literal
 
 from pops.config import LARGEST_SEED, check_range, setting
+from pops.data.config import DataConfig
 from pops.errors import UsageError
 
-__all__ = ["MODES", "TrainConfig"]
+__all__ = ["TrainConfig"]
 
-MODES = {"texture": "texturing"}  # published names of operators that are named otherwise here
 MOST = 10**12  # of anything that is counted
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(DataConfig):
     """Train an operator on pairs of pictures, or on what pops embed made of them.
 
     Writes a run folder: the settings, checkpoints, curves, validation figures, and in the end the
     operator, ready for pops apply. Give the same command again to go on where a run stopped.
     """
 
-    mode: str = setting("texturing", "the operator: texturing, union, scene, instruct or clothes")
-    operator: Path | None = setting(
-        None, "Python file with an OPERATOR and a RECIPE of your own, in place of mode"
-    )
-    dataset_path: tuple[str, ...] = setting((), "folders of pictures; several weigh equally")
     cache: tuple[str, ...] = setting(
         (), "folders that pops embed wrote; training then needs no encoder"
     )
     online: bool = setting(False, "encode the pictures of dataset_path while training")
     val_dataset_path: tuple[str, ...] = setting((), "folders of pictures to validate on")
-    textures_dir: Path | None = setting(None, "folder of texture pictures, for recipes that use it")
-    backgrounds_dir: Path | None = setting(None, "folder of backgrounds to paste objects on")
-    randoms_dir: Path | None = setting(None, "folder of any pictures, for targets without inputs")
     output_dir: Path = setting(Path("results/my_pops_model"), "the run folder")
 
     stack: str = setting("kandinsky-2.2", "kandinsky-2.2, pocket, or a folder in its layout")
@@ -71,7 +63,6 @@ class TrainConfig:
     )
     allow_tf32: bool = setting(False, "faster, less exact float32 products on an NVIDIA GPU")
     device: str = setting("auto", "auto, cpu, cuda or cuda:N")
-    num_workers: int = setting(8, "processes that read pictures, with online")
     seed: int = setting(0, "of the order, the recipes' choices, noise and timesteps")
 
     log_every: int = setting(10, "steps between two lines of the log")
@@ -87,7 +78,6 @@ class TrainConfig:
     log_image_frequency: int = setting(5000, "steps between two figures; 0: only at the end")
     n_val_images: int = setting(10, "rows of a figure; 0: no figures")
     n_val_records: int = setting(256, "records that are validated on, at most")
-    max_broken_share: float = setting(0.05, "the run stops where more of the records are broken")
     save_dtype: Literal["auto", "float32", "float16", "bfloat16"] = setting(
         "auto", "of the finished operator; auto: float16 for an adapter, else float32"
     )
@@ -97,26 +87,25 @@ class TrainConfig:
         "pops train --config_path configs/training/pocket/texturing.yaml",
         "python -m scripts.train --config_path=configs/training/texturing.yaml --dry-run",
         "pops train --config_path configs/training/scene.yaml --init_from operators/texturing",
-        "accelerate launch --num_processes 2 -m scripts.train --config_path=...",
+        "accelerate launch --multi_gpu --num_processes 2 -m scripts.train --config_path=...",
     )
 
     def __post_init__(self) -> None:
-        if not self.dataset_path and not self.cache:
-            raise UsageError("--dataset_path is not given: name folders of pictures, or --cache")
-        if self.online and not self.dataset_path:
-            raise UsageError("--online encodes the pictures of --dataset_path: name it too")
+        super().__post_init__()
+        if self.online and self.cache:
+            raise UsageError("--online encodes while training, --cache has been encoded: give one")
         check_range("seed", self.seed, 0, LARGEST_SEED)
         for name in (
             *("train_batch_size", "gradient_accumulation_steps", "max_train_steps", "log_every"),
             *("lora_rank", "checkpointing_steps", "keep_checkpoints", "n_val_records"),
         ):
             check_range(name, getattr(self, name), 1, MOST)
-        for name in ("lr_warmup_steps", "log_validation", "num_workers"):
+        for name in ("lr_warmup_steps", "log_validation"):
             check_range(name, getattr(self, name), 0, MOST)
         for name in ("lr", "adam_epsilon", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"--{name} must be above 0, not {getattr(self, name)}")
-        for name in ("adam_beta1", "adam_beta2", "ema_decay", "max_broken_share"):
+        for name in ("adam_beta1", "adam_beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 0 and below 1")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
@@ -137,7 +126,3 @@ class TrainConfig:
                 f"--training_mode is full or N_layers, as in 4_layers, not {self.training_mode!r}"
             )
         return int(match[1])
-
-    @property
-    def operator_name(self) -> str:
-        return MODES.get(self.mode, self.mode)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,6 @@ from pops.schedule import Schedule
 from pops.training.config import TrainConfig
 from pops.training.deal import Deal, Draws, seed_dropout
 from pops.training.interrupt import Interrupt
-from pops.training.journal import Journal
 from pops.training.loss import operator_losses
 from pops.training.state import State, save_checkpoint
 
@@ -54,11 +53,11 @@ class Loop:
     schedule: Schedule
     source: Source
     state: State
-    journal: Journal
     text_weight: float
     checkpoints: Path
     card: dict[str, Any]  # what every checkpoint tells of the run
-    validate: Callable[[int], None]
+    tell: Callable[[int, Mapping[str, float]], None]  # a step and its numbers, for the journal
+    validate: Callable[[int], object]
 
     @property
     def deal(self) -> Deal:
@@ -161,12 +160,12 @@ class Loop:
         loss = sum(values[name] for name in names)
         if not math.isfinite(loss):
             raise PopsError(
-                f"the loss is {loss} at step {self.state.step}: lower --lr, or use --mixed_precision "
-                "no; the last checkpoint is from before"
+                f"the loss is {loss} at step {self.state.step}: lower --lr, or use "
+                "--mixed_precision no; the last checkpoint is from before"
             )
         rate = learning_rate(self.config, self.state.step - 1)
         told = {"loss": loss, **values, "lr": rate, "samples_per_s": meter.speed()}
-        self.journal.write(self.state.step, told)
+        self.tell(self.state.step, told)
         self.accelerator.print(
             f"step {self.state.step}/{self.config.max_train_steps}  loss {loss:.5f}  "
             f"lr {rate:.2e}  gradient {values['grad_norm']:.3f}  "

@@ -43,7 +43,7 @@ class State:
         scaler: Any = None,
         ema_decay: float | None = None,
     ) -> None:
-        """`parameters`: those that are trained. `scaler`: of fp16. `ema_decay`: None, no average."""
+        """`parameters`: those that are trained. `scaler`: of fp16. `ema_decay`: None for none."""
         self.parameters = dict(parameters)
         self.optimiser = optimiser
         self.scaler = scaler

@@ -1,0 +1,88 @@
+"""The data of a run: its training source, and what it is validated on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pops.data.dataset import ExampleDataset
+from pops.data.online import OnlineSource
+from pops.data.open_source import open_source
+from pops.data.recipes import Example, Recipe
+from pops.data.source import Batch, Source
+from pops.errors import UsageError
+from pops.operators import Operator
+from pops.stacks import Stack
+from pops.training.config import TrainConfig
+
+__all__ = ["HeldOut", "open_held_out", "open_training"]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Records encoded once, nothing dropped; and those of the figure, with their pictures."""
+
+    records: Batch
+    examples: Sequence[Example]
+    shown: Batch | None  # the examples, encoded
+
+
+def open_training(config: TrainConfig, operator: Operator, recipe: Recipe, stack: Stack) -> Source:
+    """The caches that are named, or else the pictures, encoded by `stack` as training goes on.
+
+    Raises:
+        UsageError: neither caches nor --online.
+        DataError: a dataset or cache is missing, empty, or was made of something else.
+    """
+    if not config.cache and not config.online:
+        raise UsageError(
+            "name what pops embed made with --cache, or encode pictures while training: --online"
+        )
+    return open_source(
+        operator,
+        recipe,
+        stack,
+        datasets=() if config.cache else config.datasets(),
+        caches=config.cache,
+        settings=None if config.cache else config.recipe_settings(),
+        seed=config.seed,
+        workers=config.workers,
+        max_broken_share=config.max_broken_share,
+    )
+
+
+def open_held_out(
+    config: TrainConfig, operator: Operator, recipe: Recipe, stack: Stack
+) -> HeldOut | None:
+    """The first records of val_dataset_path; None without it.
+
+    The figure takes its textures from textures_dir, where that is given, as the published one does.
+    """
+    if not config.val_dataset_path:
+        return None
+    plain = replace(config, randoms_dir=None, textures_dir=None)
+    dataset = _nothing_dropped(plain, operator, recipe)
+    shown = _nothing_dropped(replace(config, randoms_dir=None), operator, recipe)
+    pictures = range(min(config.n_val_images, len(shown)))
+    return HeldOut(
+        _encoded(dataset, stack, min(config.n_val_records, len(dataset))),
+        [shown.example(0, index) for index in pictures],
+        _encoded(shown, stack, len(pictures)) if pictures else None,
+    )
+
+
+def _nothing_dropped(config: TrainConfig, operator: Operator, recipe: Recipe) -> ExampleDataset:
+    return ExampleDataset(
+        replace(operator, drop_each=0.0, drop_all=0.0),
+        recipe,
+        config.val_dataset_path,
+        config.recipe_settings(),
+        seed=config.seed,
+        max_broken_share=config.max_broken_share,
+    )
+
+
+def _encoded(dataset: ExampleDataset, stack: Stack, count: int) -> Batch:
+    """The first records in one batch."""
+    rows = [[(0, index) for index in range(count)]]
+    return next(OnlineSource(dataset, stack).batches(rows))

@@ -1,0 +1,52 @@
+"""`pops train` in a process of its own, on a few examples made of random numbers.
+
+Run with the command's own flags. Every step is written to stdout as it is done.
+"""
+
+import sys
+from collections.abc import Iterator
+
+import torch
+
+from pops.conditions import Conditions
+from pops.data.source import Batch, Plan
+from pops.parsing import parse, run_command
+from pops.training import run as training
+from pops.training.config import TrainConfig
+
+DIM = 32
+RECORDS = 12
+torch.set_num_threads(1)
+
+
+class MemorySource:
+    """Examples of a made-up operator: the target is the mean of two inputs of random numbers."""
+
+    def __init__(self, dim: int = DIM, records: int = RECORDS, text: bool = False) -> None:
+        self.dim, self.records, self.text = dim, records, text
+
+    def __len__(self) -> int:
+        return self.records
+
+    def batches(self, plan: Plan) -> Iterator[Batch]:
+        for rows in plan:
+            tokens = torch.stack([self.tokens(*row) for row in rows])
+            target = tokens.mean(1)
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
+            texts = target.flip(1) if self.text else None
+            yield Batch(target, Conditions(tokens, mask), texts)
+
+    def tokens(self, epoch: int, index: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(1000 * epoch + index)
+        return torch.randn(2, self.dim, generator=generator)
+
+
+def main(arguments: list[str]) -> int:
+    training.open_training = lambda *_: MemorySource()  # type: ignore[assignment]
+    training.open_held_out = lambda *_: None  # type: ignore[assignment]
+    config = parse("train", TrainConfig, arguments)
+    return 0 if config is None else training.train(config)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("train", None, main))
