@@ -1,15 +1,45 @@
-"""What renderers share: batches of bounded size, step counting, arrays to pictures."""
+"""What renderers share: arrays to pictures, batches of bounded size, step counting."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
-from pops.render import Progress
+from pops.render import Progress, RenderSettings
 
-__all__ = ["Counter", "batches", "to_pictures"]
+__all__ = ["Counter", "PlainRenderer", "batches", "to_pictures"]
+
+
+class PlainRenderer(ABC):
+    """A renderer of embeddings alone: it knows no depth."""
+
+    takes_depth: ClassVar[bool] = False
+
+    def render(
+        self,
+        image_embeds: Tensor,
+        seeds: Sequence[int],
+        settings: RenderSettings,
+        progress: Progress | None = None,
+        depth_of: Sequence[Image.Image] | None = None,
+    ) -> list[Image.Image]:
+        """One picture for each embedding (N, D) and its seed."""
+        return to_pictures(self.render_arrays(image_embeds, seeds, settings, progress))
+
+    @abstractmethod
+    def render_arrays(
+        self,
+        image_embeds: Tensor,
+        seeds: Sequence[int],
+        settings: RenderSettings,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """The same as (N, size, size, 3) float32 in [0, 1]."""
 
 
 def batches(

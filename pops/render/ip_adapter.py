@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from pops.render import Progress, RenderSettings
-from pops.render.batches import to_pictures
+from pops.render.batches import PlainRenderer
 from pops.render.sdxl import SDXL, SETTINGS, render_batches
 
 if TYPE_CHECKING:
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["IPAdapterRenderer"]
 
 
-class IPAdapterRenderer:
+class IPAdapterRenderer(PlainRenderer):
     """Renders with an empty prompt, conditioned on the embedding alone."""
 
-    takes_depth: ClassVar[bool] = False
     settings = SETTINGS
 
     def __init__(self, sdxl: SDXL) -> None:
@@ -34,17 +32,6 @@ class IPAdapterRenderer:
     def load(cls, stack: Stack) -> Self:
         """UsageError or WeightsError where SDXL or its adapter is not whole or does not fit."""
         return cls(stack.sdxl)
-
-    def render(
-        self,
-        image_embeds: Tensor,
-        seeds: Sequence[int],
-        settings: RenderSettings,
-        progress: Progress | None = None,
-        depth_of: Sequence[Image.Image] | None = None,
-    ) -> list[Image.Image]:
-        """One picture for each embedding (N, D) and its seed. It knows no depth."""
-        return to_pictures(self.render_arrays(image_embeds, seeds, settings, progress))
 
     def render_arrays(
         self,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from pops.errors import UsageError
 from pops.placement import HOST, Placement
 from pops.render import PUBLISHED, Progress, RenderSettings
-from pops.render.batches import Counter, batches, to_pictures
+from pops.render.batches import Counter, PlainRenderer, batches
 
 if TYPE_CHECKING:
     from typing import Self
@@ -30,13 +29,11 @@ DECODE_PIXELS = 2 * 512 * 512  # MoVQ works on whole pixels: more would take wha
 MOST_IN_A_BATCH = 64
 
 
-class KandinskyRenderer:
+class KandinskyRenderer(PlainRenderer):
     """Renders as diffusers' KandinskyV22Pipeline does, with one generator for each picture.
 
     `negative`: the embedding (1, D) that guidance leads away from.
     """
-
-    takes_depth: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -68,17 +65,6 @@ class KandinskyRenderer:
             stack.render_settings,
             stack.placement,
         )
-
-    def render(
-        self,
-        image_embeds: Tensor,
-        seeds: Sequence[int],
-        settings: RenderSettings,
-        progress: Progress | None = None,
-        depth_of: Sequence[Image.Image] | None = None,
-    ) -> list[Image.Image]:
-        """One picture for each embedding (N, D) and its seed. It knows no depth."""
-        return to_pictures(self.render_arrays(image_embeds, seeds, settings, progress))
 
     def render_arrays(
         self,
