@@ -24,7 +24,15 @@ import numpy as np
 from pops.errors import DataError
 from pops.files import atomic_path
 
-__all__ = ["CacheIndex", "Shard", "read_index", "read_shard", "shard_file", "write_shard"]
+__all__ = [
+    "CacheIndex",
+    "Shard",
+    "read_index",
+    "read_shard",
+    "shard_file",
+    "write_index",
+    "write_shard",
+]
 
 FORMAT = 1
 
@@ -175,7 +183,7 @@ def read_shard(folder: Path, number: int) -> Shard:
     try:
         lists = json.loads(path.read_text(encoding="utf-8"))
         kinds = ARRAYS if lists["texts"] else ("embeds", "rows")
-        arrays = {kind: _mapped(shard_file(folder, kind, number)) for kind in kinds}
+        arrays: dict[str, Any] = {kind: _mapped(shard_file(folder, kind, number)) for kind in kinds}
         shard = Shard(**lists, **arrays)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(

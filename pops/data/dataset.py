@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -15,7 +15,7 @@ from pops.data.records import Record
 from pops.errors import DataError, InputError
 from pops.operators import Operator
 
-__all__ = ["Broken", "BrokenRecords", "Drawn", "ExampleDataset", "Part"]
+__all__ = ["BrokenRecords", "Drawn", "ExampleDataset", "Part"]
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,11 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A record that cannot be used, and why."""
-
-    part: int
-    record: int
-    reason: str
-
-
-@dataclass(frozen=True)
 class Drawn:
-    """The example of a row, and the broken records that were passed over to find it."""
+    """The example of a row, and why broken records were passed over to find it."""
 
     example: Example | None  # None where too many were broken to look further
-    broken: tuple[Broken, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 class ExampleDataset(Dataset[Drawn]):
@@ -69,7 +60,6 @@ class ExampleDataset(Dataset[Drawn]):
         self.max_broken_share = max_broken_share
         self.listed = [Part(str(place), recipe.read(str(place))) for place in places]
         self.parts = Parts(tuple(len(part.records) for part in self.listed))
-        self._broken: dict[tuple[int, int], Broken] = {}  # found by this process
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -80,19 +70,17 @@ class ExampleDataset(Dataset[Drawn]):
         return sum(self.parts.lengths)
 
     def __getitem__(self, key: tuple[int, int]) -> Drawn:
+        # What was found broken before is not remembered: a row must not depend on other rows.
         part, record, turn = map(int, self.parts.locate(*key))
-        broken: list[Broken] = []
-        while len(broken) <= self.max_broken_share * self.records:
-            known = self._broken.get((part, record))
-            if known is None:
-                try:
-                    return Drawn(self.draw(part, record, turn), tuple(broken))
-                except InputError as error:
-                    known = Broken(part, record, str(error))
-                    self._broken[part, record] = known
-            if known in broken:  # once around
-                break
-            broken.append(known)
+        broken: list[str] = []
+        most = min(self.max_broken_share * self.records, self.parts.lengths[part] - 1)
+        while len(broken) <= most:
+            reader = Reader(self.settings)
+            try:
+                example = self.draw(part, record, turn, reader)
+                return Drawn(example, (*broken, *reader.broken))
+            except InputError as error:
+                broken.append(str(error))
             record = (record + 1) % self.parts.lengths[part]
         return Drawn(None, tuple(broken))
 
@@ -116,31 +104,31 @@ class ExampleDataset(Dataset[Drawn]):
         """The example of a row, its pictures still pictures; DataError where all are broken."""
         drawn = self[epoch, index]
         if drawn.example is None:
-            raise DataError(f"broken: {drawn.broken[-1].reason}")
+            raise DataError(f"no record is whole around here; the last: {drawn.broken[-1]}")
         return drawn.example
 
 
 class BrokenRecords:
-    """The broken records of a dataset as they are found: each is told of once.
+    """Why records of a dataset are broken, each reason once; every one names its file.
 
     DataError when they are more than a share of all records.
     """
 
     def __init__(self, dataset: ExampleDataset) -> None:
         self.dataset = dataset
-        self.found: dict[tuple[int, int], str] = {}
+        self.reasons: list[str] = []
 
-    def add(self, broken: Sequence[Broken]) -> list[str]:
-        """The reasons of those that were not known before."""
-        new = []
-        for each in broken:
-            if (each.part, each.record) not in self.found:
-                self.found[each.part, each.record] = each.reason
-                new.append(each.reason)
+    def __len__(self) -> int:
+        return len(self.reasons)
+
+    def add(self, reasons: Iterable[str]) -> list[str]:
+        """Those of the reasons that were not known before."""
+        new = [reason for reason in dict.fromkeys(reasons) if reason not in self.reasons]
+        self.reasons += new
         share, records = self.dataset.max_broken_share, self.dataset.records
-        if len(self.found) > share * records:
+        if len(self.reasons) > share * records:
             raise DataError(
-                f"{len(self.found)} of {records} records are broken, more than the share of "
-                f"{share:g} that --max_broken_share allows; the last: {broken[-1].reason}"
+                f"{len(self.reasons)} of {records} records are broken, more than the share of "
+                f"{share:g} that --max_broken_share allows; the last: {self.reasons[-1]}"
             )
         return new

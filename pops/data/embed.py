@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +18,13 @@ from pops.commands import Progress
 from pops.data.cache import (
     CacheIndex,
     Shard,
+    read_shard,
     shard_file,
     write_index,
     write_shard,
 )
 from pops.data.config import EmbedConfig
-from pops.data.dataset import Broken, BrokenRecords, ExampleDataset
+from pops.data.dataset import BrokenRecords, ExampleDataset
 from pops.data.encoding import Prepared, encode_pixels, encode_texts, normalise, prepare
 from pops.data.fingerprints import (
     encoder_digests,
@@ -95,40 +98,39 @@ def embed_dataset(
     batch: int = 32,
     workers: int = 0,
     progress: Progress | None = None,
-) -> dict[tuple[int, int], str]:
-    """Make the shards that are missing of one part of the work; the broken records found.
+) -> BrokenRecords:
+    """Make the shards that are missing of one part of the work; all broken records found so far.
 
     A shard is a pure function of its number, so that parts made anywhere belong together.
 
     Raises:
         DataError: more records are broken than may be.
     """
-    which, of = part
-    missing = [
-        number
-        for number in range(which, index.shards, of)
-        if not shard_file(folder, "shard", number).exists()
-    ]
     broken = BrokenRecords(dataset)
+    made = [n for n in range(index.shards) if shard_file(folder, "shard", n).exists()]
+    for number in made:
+        broken.add(read_shard(folder, number).broken.values())
+    which, of = part
+    missing = [number for number in range(which, index.shards, of) if number not in made]
     total = sum(len(index.ordinals(number)) for number in missing)
     done = 0
     for number, results in groupby(
         _prepared(index, dataset, stack, missing, workers),
-        key=lambda result: result[0] // index.shard_records,
+        key=lambda result: result.ordinal // index.shard_records,
     ):
         builder = ShardBuilder(stack, index, batch)
-        for ordinal, result in results:
-            if isinstance(result, Broken):
-                for reason in broken.add([result]):
-                    print(f"skipped: {reason}", file=sys.stderr)
-                builder.broken[str(ordinal)] = result.reason
+        for result in results:
+            for reason in broken.add(result.broken):
+                print(f"skipped: {reason}", file=sys.stderr)
+            if result.prepared is None:
+                builder.broken[str(result.ordinal)] = result.broken[-1]
             else:
-                builder.add(ordinal, result)
+                builder.add(result.ordinal, result.prepared)
             done += 1
             if progress is not None:
                 progress("embed", done, total)
         write_shard(folder, number, builder.finish())
-    return broken.found
+    return broken
 
 
 class ShardBuilder:
@@ -209,14 +211,23 @@ class ShardBuilder:
         self._embeds.append(half.numpy())
 
 
-class Variants(Dataset[tuple[int, "Prepared | Broken"]]):
-    """All variants of a record, prepared for the encoder; by its ordinal."""
+@dataclass(frozen=True)
+class Result:
+    """A record by its ordinal, prepared for the encoder; None where it is broken, and why."""
+
+    ordinal: int
+    prepared: Prepared | None
+    broken: tuple[str, ...] = ()
+
+
+class Variants(Dataset[Result]):
+    """All variants of a record, by its ordinal."""
 
     def __init__(self, index: CacheIndex, dataset: ExampleDataset, stack: Stack) -> None:
         self.index, self.dataset = index, dataset
         self.processor = stack.image_encoder.processor
 
-    def __getitem__(self, ordinal: int) -> tuple[int, Prepared | Broken]:
+    def __getitem__(self, ordinal: int) -> Result:
         part, record = self.index.part_of(ordinal)
         reader = Reader(self.dataset.settings)
         try:
@@ -224,8 +235,8 @@ class Variants(Dataset[tuple[int, "Prepared | Broken"]]):
                 self.dataset.draw(part, record, turn, reader) for turn in range(self.index.variants)
             ]
         except InputError as error:
-            return ordinal, Broken(part, record, str(error))
-        return ordinal, prepare(self.processor, examples)
+            return Result(ordinal, None, (*reader.broken, str(error)))
+        return Result(ordinal, prepare(self.processor, examples), tuple(reader.broken))
 
 
 def _prepared(
@@ -234,7 +245,7 @@ def _prepared(
     stack: Stack,
     shards: Sequence[int],
     workers: int,
-) -> Iterator[tuple[int, Prepared | Broken]]:
+) -> Iterator[Result]:
     """The records of some shards, in order."""
     ordinals = [ordinal for number in shards for ordinal in index.ordinals(number)]
     return iter(
@@ -248,7 +259,7 @@ def _prepared(
     )
 
 
-def _as_it_is(result: tuple[int, Prepared | Broken]) -> tuple[int, Prepared | Broken]:
+def _as_it_is(result: Any) -> Any:
     return result
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from pops.clip import TextEncoding, picture_pixels
-from pops.conditions import Conditions, pack
+from pops.conditions import Conditions
 from pops.data.recipes import Example
 from pops.data.source import Batch
 from pops.errors import DataError
@@ -120,16 +120,15 @@ def normalise(embeds: Tensor, stats: dict[str, Tensor]) -> Tensor:
 
 
 def make_batch(
-    gathered: Tensor,
-    hidden: Sequence[Tensor] | None = None,
-    text_embeds: Tensor | None = None,
+    gathered: Tensor, text: Conditions | None = None, text_embeds: Tensor | None = None
 ) -> Batch:
     """A batch from the embeddings of its rows (N, 1 + slots, D): the target, then the inputs.
 
-    `hidden`: the text tokens (length, D) of each row, zero where dropped.
+    `text`: the text tokens (N, L, D) of each row, zero where dropped, and which of them are used.
     """
     target, slots = gathered[:, 0], gathered[:, 1:]
-    if hidden is None:
-        return Batch(target, Conditions(slots, torch.ones(slots.shape[:2], dtype=torch.bool)), None)
-    rows = [torch.cat([own, text]) for own, text in zip(slots, hidden, strict=True)]
-    return Batch(target, pack(rows), text_embeds)
+    used = torch.ones(slots.shape[:2], dtype=torch.bool)
+    if text is None:
+        return Batch(target, Conditions(slots, used), None)
+    tokens = torch.cat([slots, text.tokens], dim=1)
+    return Batch(target, Conditions(tokens, torch.cat([used, text.mask], dim=1)), text_embeds)

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pops.clip import TextEncoding
-from pops.data.dataset import Broken, BrokenRecords, Drawn, ExampleDataset
+from pops.conditions import pack
+from pops.data.dataset import BrokenRecords, Drawn, ExampleDataset
 from pops.data.encoding import (
     Prepared,
     encode_pixels,
@@ -40,7 +41,7 @@ class Collate:
 
     processor: CLIPImageProcessorPil
 
-    def __call__(self, drawn: Sequence[Drawn]) -> tuple[Prepared | None, tuple[Broken, ...]]:
+    def __call__(self, drawn: Sequence[Drawn]) -> tuple[Prepared | None, tuple[str, ...]]:
         broken = tuple(each for one in drawn for each in one.broken)
         examples = [one.example for one in drawn if one.example is not None]
         if len(examples) < len(drawn):
@@ -80,7 +81,7 @@ class OnlineSource:
             for reason in self.broken.add(broken):
                 log.warning("skipped: %s", reason)
             if prepared is None:
-                raise DataError(f"no record is whole around here; the last: {broken[-1].reason}")
+                raise DataError(f"no record is whole around here; the last: {broken[-1]}")
             yield self._encode(prepared)
 
     def _encode(self, prepared: Prepared) -> Batch:
@@ -95,7 +96,7 @@ class OnlineSource:
         known = encode_texts(self.stack, [*texts, *drawn], ENCODED)
         hidden = [_tokens(known[words.text], words.dropped) for words in prepared.words]
         embedded = torch.stack([known[text].text_embeds for text in drawn]) if drawn else None
-        return make_batch(gathered, hidden, embedded)
+        return make_batch(gathered, pack(hidden), embedded)
 
 
 def _tokens(encoding: TextEncoding, dropped: bool) -> Tensor:

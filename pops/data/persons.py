@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -30,16 +30,19 @@ ATR = "mattmdjaga/human_parsing_dataset"
 MASK = "_mask"
 
 
-class Person:
+class Person(Protocol):
     """A record that opens as a picture and a map of labels."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others."""
 
     def open(self) -> tuple[Image.Image, np.ndarray]:
         """The person as RGB and the labels (H, W) uint8; InputError where they cannot be read."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class FolderPerson(Person):
+class FolderPerson:
     """A picture and, beside it, a picture of labels."""
 
     picture: Path
@@ -64,7 +67,7 @@ class FolderPerson(Person):
 
 
 @dataclass(frozen=True)
-class HubPerson(Person):
+class HubPerson:
     """A row of a dataset of the hub."""
 
     dataset: Dataset

@@ -1,7 +1,7 @@
 """What a recipe works with: its settings, and a reader that opens each file once."""
 
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -55,6 +55,7 @@ class Reader:
 
     def __init__(self, settings: RecipeSettings) -> None:
         self.settings = settings
+        self.broken: list[str] = []  # why pictures of the settings' folders were passed over
         self._known: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -68,9 +69,15 @@ class Reader:
         """A picture as RGB; it is shared, and not to be changed."""
         return self.once(path, lambda: open_picture(path))
 
-    def random_picture(self, paths: tuple[Path, ...], rng: Random) -> Image.Image:
-        """One of the pictures, each equally likely."""
-        return self.picture(paths[rng.randrange(len(paths))])
+    def random_picture(self, paths: Sequence[Path], rng: Random) -> Image.Image:
+        """One of the pictures, each equally likely; the one after it where it cannot be read."""
+        start = rng.randrange(len(paths))
+        for path in (*paths[start:], *paths[:start]):
+            try:
+                return self.picture(path)
+            except InputError as error:
+                self.broken.append(str(error))
+        raise InputError(f"none of the pictures in {paths[0].parent} can be read")
 
     def mask_picture(self, path: Path, size: tuple[int, int]) -> np.ndarray:
         """A mask (H, W) of booleans from a picture, white where true, resized to (W, H)."""

@@ -201,20 +201,22 @@ def make_instruct(record: PictureRecord, rng: Random, reader: Reader) -> Example
 
 def make_clothes(record: Person, rng: Random, reader: Reader) -> Example:
     """Target: a person. Inputs: what it wears, each on white in its own slot; None for the rest."""
-    picture, labels = reader.once((record, "open"), record.open)
-    inputs: list[Image.Image | None] = []
-    for label in GARMENT_LABELS:
-        piece = reader.once(
-            (record, label), lambda at=label: _garment(picture, labels == at, reader)
-        )
-        inputs.append(piece and paste_at_random(piece, max(picture.size), rng))
-    if not any(inputs):
-        raise InputError(f"{getattr(record, 'name', '')}: no garment is large enough")
-    return Example(reader.once((record, "square"), lambda: square(picture)), tuple(inputs))
+    picture, pieces = reader.once("garments", lambda: _garments(record, reader))
+    side = max(picture.size)
+    worn = tuple(piece and paste_at_random(piece, side, rng) for piece in pieces)
+    return Example(reader.once("square", lambda: square(picture)), worn)
+
+
+def _garments(record: Person, reader: Reader) -> tuple[Image.Image, list[Image.Image | None]]:
+    """A person, and each of its garments cut out on white; None for one too small to be seen."""
+    picture, labels = record.open()
+    pieces = [_garment(picture, labels == label, reader) for label in GARMENT_LABELS]
+    if not any(pieces):
+        raise InputError(f"{record.name}: no garment is large enough")
+    return picture, pieces
 
 
 def _garment(picture: Image.Image, mask: np.ndarray, reader: Reader) -> Image.Image | None:
-    """A garment cut out on white; None where it is too small to be seen."""
     if np.count_nonzero(mask) < max(1, reader.settings.garment_area):
         return None
     piece = cut_out(picture, mask)
