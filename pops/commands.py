@@ -198,13 +198,14 @@ def pocket_assets(config: PocketAssetsConfig) -> int:
 
     with _progress() as progress:
         sheet.draw_assets(make_folder(config.out), progress)
-    print(f"{config.out}  (objects, textures, backgrounds)")
+    print(f"{config.out}  (objects, textures, backgrounds, garments)")
     return 0
 
 
 def eval_pocket(config: EvalPocketConfig) -> int:
     """`pops eval pocket`: the numbers of the pocket benchmark, as a table or as JSON."""
-    find_operator(config.operator)
+    if config.operator != "all":
+        find_operator(config.operator)
     from pops.evaluation import pocket
 
     with _progress() as progress:

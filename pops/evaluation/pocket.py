@@ -1,19 +1,17 @@
-"""The pocket benchmark: an operator on combinations that no training has seen.
+"""The pocket benchmark: operators on combinations that no training has seen.
 
-For every held-out (object, material, background) the operator is given a picture of the object
-in that place in another material, and an exemplar of the material: a flat swatch, or a patch cut
-out of another object. Its output embedding should be nearest, of one picture of each of all
-combinations, to the one of the true combination; all pictures have cameras, lights and cuts of
-their own. Beside it stand chance, the mean of the two
-input embeddings, and the ceiling: another picture of the true combination.
+For every request of a task (`pocket_tasks`) the operator's output embedding should be nearest, of
+a gallery of pictures of all that could have been meant, to one of what was asked for. Beside it
+stand chance, the mean of the inputs' embeddings, and the ceiling: another picture of what was
+asked for. Of what is nearest, it also says how often single parts of it are right, and for
+several things together how often one has another's material or is lost.
 
 After rendering, a classifier that shares nothing with the encoders says what it sees.
 """
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from os import cpu_count
 
@@ -25,21 +23,16 @@ from torch.nn import functional as F
 from pops.embeddings import Embeddings
 from pops.engine import Engine
 from pops.errors import UsageError
+from pops.evaluation.pocket_tasks import SIZE, TASKS, Shown, Task
 from pops.pocket.judge import QUESTIONS, Judge, load_judge
-from pops.pocket.stages.pictures import crop_patch, find_patch
-from pops.pocket.world.render import render, render_swatches
-from pops.pocket.world.scene import Scene, Swatch, single
-from pops.pocket.world.split import Combination, combinations, held_out, is_held_out
-from pops.pocket.world.vocabulary import MATERIALS, OBJECTS
+from pops.pocket.world.render import render
+from pops.pocket.world.scene import Scene
 from pops.stacks import WEIGHTS
 
 __all__ = ["Retrieval", "evaluate", "retrieve"]
 
-SIZE = 64
-GEOMETRIES = 10  # of every object in the gallery
 SEED = 18
-OPERATORS = ("texturing",)
-_SOLID = ("ball", "cube", "mug", "vase", "hat")  # large enough to cut a patch out of
+CHUNK = 160  # scenes drawn at once
 
 Progress = Callable[[str, int, int], None]
 Report = dict[str, dict[str, float]]
@@ -47,72 +40,35 @@ Report = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Retrieval:
-    """How well queries find their own combination in the gallery."""
+    """How well queries find what they want in the gallery."""
 
     top1: float
     top5: float
     mean_rank: float  # 1 is best
-    object_and_material: float  # of the nearest picture, whatever its background
 
 
-def retrieve(queries: Tensor, gallery: Tensor, targets: Sequence[int]) -> Retrieval:
-    """Ranks by cosine of queries (Q, D) among gallery (G, D), row g of combination g."""
+def retrieve(
+    queries: Tensor, gallery: Tensor, right: Sequence[Sequence[int]]
+) -> tuple[Retrieval, list[int]]:
+    """Ranks by cosine of queries (Q, D) among gallery (G, D), and which row is nearest to each.
+
+    `right`: the rows that are right for each query; the best of them counts.
+    """
     likeness = F.normalize(queries, dim=1) @ F.normalize(gallery, dim=1).T
-    right = torch.tensor(targets)
-    own = likeness.gather(1, right[:, None])
-    rank = (likeness > own).sum(1) + 1
-    names = [c[:2] for c in combinations()]
-    nearest = likeness.argmax(1).tolist()
-    alike = [names[n] == names[t] for n, t in zip(nearest, targets, strict=True)]
-    return Retrieval(
+    allowed = torch.zeros_like(likeness, dtype=torch.bool)
+    for query, rows in enumerate(right):
+        allowed[query, list(rows)] = True
+    best = likeness.masked_fill(~allowed, -torch.inf).amax(1, keepdim=True)
+    rank = ((likeness > best) & ~allowed).sum(1) + 1
+    found = Retrieval(
         top1=float((rank == 1).float().mean()),
         top5=float((rank <= 5).float().mean()),
         mean_rank=float(rank.float().mean()),
-        object_and_material=sum(alike) / len(alike),
     )
+    return found, likeness.argmax(1).tolist()
 
 
-def _gallery_scenes() -> list[Scene]:
-    """One scene of every combination; objects share a few geometries, never a cut or a place."""
-    rng = random.Random("gallery")
-    poses = {
-        shape: [single(shape, "red", "studio", rng) for _ in range(GEOMETRIES)] for shape in OBJECTS
-    }
-    scenes = []
-    for i, (shape, material, background) in enumerate(combinations()):
-        pose = poses[shape][i % GEOMETRIES]
-        item = replace(pose.items[0], material=material, phase=rng.uniform(0, 20))
-        scenes.append(replace(pose, items=(item,), background=background, phase=rng.uniform(0, 20)))
-    return scenes
-
-
-def _inputs(targets: Sequence[Combination]) -> tuple[list[Scene], list[Scene]]:
-    """Object pictures, and other pictures of the targets, each with its own randomness."""
-    rng = random.Random("inputs")
-    objects, twins = [], []
-    for shape, material, background in targets:
-        others = [m for m in MATERIALS if m != material and not is_held_out(shape, m, background)]
-        objects.append(single(shape, rng.choice(others), background, rng))
-        twins.append(single(shape, material, background, rng))
-    return objects, twins
-
-
-def _exemplars(targets: Sequence[Combination]) -> list[Image.Image]:
-    """By turns a flat swatch of the material, and a patch cut out of another object made of it."""
-    rng = random.Random("exemplars")
-    pictures = []
-    for i, (shape, material, _) in enumerate(targets):
-        if i % 2 == 0:
-            swatch = Swatch(material, rng.uniform(0, 20), rng.uniform(1.0, 2.0))
-            pictures.append(render_swatches([swatch], SIZE)[0])
-            continue
-        other = rng.choice([s for s in _SOLID if s != shape])
-        rendering = render([single(other, material, "studio", rng)], SIZE)
-        patch = find_patch(rendering.mask(0, 0).numpy(), rng)
-        whole = rendering.pictures[0].permute(2, 0, 1).float() / 255
-        cut = whole if patch is None else crop_patch(whole, patch)
-        pictures.append((cut.permute(1, 2, 0) * 255).round().byte())
-    return [Image.fromarray(p.numpy()) for p in pictures]
+# --- pictures -------------------------------------------------------------------------------
 
 
 def _draw(scenes: Sequence[Scene]) -> Tensor:
@@ -120,40 +76,144 @@ def _draw(scenes: Sequence[Scene]) -> Tensor:
     return render(scenes, SIZE).pictures
 
 
-def _pictures(scenes: Sequence[Scene], progress: Progress | None) -> list[Image.Image]:
-    """Scenes as pictures, drawn by one process per core."""
-    workers = cpu_count() or 1
-    each = 160
-    chunks = [scenes[i : i + each] for i in range(0, len(scenes), each)]
-    drawn: list[Tensor] = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+def _geometry(scene: Scene) -> str:
+    return repr((scene.view, [(i.shape, i.x) for i in scene.items]))
+
+
+def _pictures(scenes: Iterable[Scene], progress: Progress | None) -> dict[Scene, Image.Image]:
+    """The picture of every scene, drawn by one process per core.
+
+    Neighbours share geometry, which is traced once in each chunk.
+    """
+    ordered = sorted(dict.fromkeys(scenes), key=_geometry)
+    chunks = [ordered[i : i + CHUNK] for i in range(0, len(ordered), CHUNK)]
+    drawn: list[Image.Image] = []
+    with ProcessPoolExecutor(cpu_count() or 1, mp_context=get_context("spawn")) as pool:
         for chunk in pool.map(_draw, chunks):
-            drawn.append(chunk)
+            drawn += [Image.fromarray(p.numpy()) for p in chunk]
             if progress:
-                progress("render pictures", sum(map(len, drawn)), len(scenes))
-    return [Image.fromarray(p.numpy()) for p in torch.cat(drawn)]
+                progress("render pictures", len(drawn), len(ordered))
+    return dict(zip(ordered, drawn, strict=True))
+
+
+def _scenes(task: Task) -> list[Scene]:
+    given = [source for request in task.inputs for source in request if isinstance(source, Scene)]
+    return [*given, *task.twins, *(scene for _, scene in task.gallery)]
+
+
+# --- one operator ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A task with its pictures and the gallery's embeddings."""
+
+    task: Task
+    inputs: list[tuple[Image.Image | None, ...]]
+    twins: list[Image.Image]
+    gallery: Tensor
+    right: list[list[int]]
+
+    def numbers(self, queries: Tensor) -> dict[str, float]:
+        found, nearest = retrieve(queries, self.gallery, self.right)
+        names = [self.task.gallery[row][0] for row in nearest]
+        shares = {
+            share: sum(map(says, names, self.task.wanted)) / len(names)
+            for share, says in self.task.shares.items()
+        }
+        return {**asdict(found), **shares}
+
+
+def _case(task: Task, drawn: Mapping[Scene, Image.Image], engine: Engine) -> _Case:
+    def picture(source: Scene | Image.Image | None) -> Image.Image | None:
+        return drawn[source] if isinstance(source, Scene) else source
+
+    places: dict[Shown, list[int]] = {}
+    for row, (name, _) in enumerate(task.gallery):
+        places.setdefault(name, []).append(row)
+    return _Case(
+        task=task,
+        inputs=[tuple(map(picture, request)) for request in task.inputs],
+        twins=[drawn[scene] for scene in task.twins],
+        gallery=engine.encode([drawn[scene] for _, scene in task.gallery]).image_embeds,
+        right=[places[name] for name in task.wanted],
+    )
+
+
+def _mean(case: _Case, engine: Engine) -> Tensor:
+    """The mean embedding (Q, D) of what each request gives, a text included."""
+    flat = [p for request in case.inputs for p in request if p is not None]
+    embeds = iter(engine.encode(flat).image_embeds)
+    given = [[next(embeds) for p in request if p is not None] for request in case.inputs]
+    if case.task.texts is not None:
+        words = engine.stack.text_encoder.encode(case.task.texts)
+        given = [[*own, word.text_embeds] for own, word in zip(given, words, strict=True)]
+    return torch.stack([torch.stack(own).mean(0) for own in given])
 
 
 def _judged(
-    judge: Judge, pictures: Sequence[Image.Image], targets: Sequence[Combination]
+    judge: Judge, pictures: Sequence[Image.Image], wanted: Sequence[Shown]
 ) -> dict[str, float]:
     """Share of pictures in which the judge sees the true object, material and background."""
     stacked = torch.stack(
         [torch.frombuffer(bytearray(p.tobytes()), dtype=torch.uint8) for p in pictures]
     )
     pixels = stacked.reshape(-1, SIZE, SIZE, 3).permute(0, 3, 1, 2).float() / 255
-    said = judge.answer(pixels)
+    truth = [(*next(iter(name.things)), name.background) for name in wanted]
     return {
         f"rendered_{question}": sum(
-            QUESTIONS[question][int(a)] == t[at] for a, t in zip(answers, targets, strict=True)
+            QUESTIONS[question][int(a)] == t[at] for a, t in zip(answers, truth, strict=True)
         )
-        / len(targets)
-        for at, (question, answers) in enumerate(said.items())
+        / len(truth)
+        for at, (question, answers) in enumerate(judge.answer(pixels).items())
+    }
+
+
+def _measure(
+    operator: str,
+    case: _Case,
+    engine: Engine,
+    judge: Judge,
+    guidance: float | None,
+    progress: Progress | None,
+) -> Report:
+    """The operator's numbers; where the judge can tell, the decoder's and the judge's own too."""
+    task = case.task
+    made = engine.apply(
+        operator,
+        case.inputs,
+        text=task.texts,
+        seeds=(SEED,),
+        guidance=guidance,
+        progress=progress,
+    )
+    true = engine.encode(case.twins)
+
+    def seen(embeddings: Embeddings) -> dict[str, float]:
+        shown = engine.render(embeddings, seeds=(0,), progress=progress)
+        again = case.numbers(engine.encode(shown).image_embeds)["object_and_material"]
+        judged = _judged(judge, shown, task.wanted) if task.judged else {}
+        return {**judged, "rendered_recognised_by_clip": again}
+
+    numbers = {
+        **case.numbers(made.image_embeds),
+        **{f"ceiling_{k}": v for k, v in case.numbers(true.image_embeds).items()},
+        **{f"mean_{k}": v for k, v in case.numbers(_mean(case, engine)).items()},
+        "chance": sum(map(len, case.right)) / len(case.right) / len(task.gallery),
+        **seen(made),
+    }
+    if not task.judged:
+        return {operator: numbers}
+    own = _judged(judge, case.twins, task.wanted)
+    return {
+        operator: numbers,
+        "decoder": seen(true),
+        "judge": {k.replace("rendered_", "true_"): v for k, v in own.items()},
     }
 
 
 def evaluate(
-    operator: str = "texturing",
+    operator: str = "all",
     *,
     engine: Engine | None = None,
     judge: Judge | None = None,
@@ -161,55 +221,26 @@ def evaluate(
     guidance: float | None = None,
     limit: int | None = None,
 ) -> Report:
-    """Measure an operator of the pocket stack, and its decoder, on held-out combinations.
+    """Measure an operator of the pocket stack, or all, on combinations new to them.
 
-    Returns `{operator: {...}, "decoder": {...}}`; every figure is a share of the held-out
-    combinations but `mean_rank`, a place among all of them. `limit` takes that many.
+    Returns `{operator: {...}, ..., "decoder": {...}, "judge": {...}}`; the last two where an
+    operator of single objects is measured. Every figure is a share of the requests but
+    `mean_rank`, a place in the gallery. `limit` takes that many requests of each.
 
     Raises:
         UsageError: an operator that this benchmark does not know.
     """
-    if operator not in OPERATORS:
-        raise UsageError(f"no pocket benchmark of {operator!r}; there is one of {OPERATORS}")
+    if operator != "all" and operator not in TASKS:
+        raise UsageError(
+            f"no pocket benchmark of {operator!r}: there is one of {', '.join(TASKS)}, and all"
+        )
     engine = engine or Engine.load("pocket")
     judge = judge or load_judge(WEIGHTS / "judge" / "model.safetensors")
-    targets = list(held_out())[:limit]
-    index = {c: i for i, c in enumerate(combinations())}
-    rows = [index[t] for t in targets]
-    objects, twins = _inputs(targets)
-    drawn = _pictures([*_gallery_scenes(), *objects, *twins], progress)
-    count = len(index)
-    gallery = engine.encode(drawn[:count], progress).image_embeds
-    first = drawn[count : count + len(targets)]
-    true = engine.encode(drawn[count + len(targets) :], progress)
-    pairs = list(zip(first, _exemplars(targets), strict=True))
-    made = engine.apply(operator, pairs, seeds=(SEED,), guidance=guidance, progress=progress)
-    mean = engine.mean(pairs)
-
-    def seen(embeddings: Embeddings) -> tuple[dict[str, float], list[Image.Image]]:
-        shown = engine.render(embeddings, seeds=(0,), progress=progress)
-        return _judged(judge, shown, targets), shown
-
-    ceiling = retrieve(true.image_embeds, gallery, rows)
-    found = retrieve(made.image_embeds, gallery, rows)
-    plain = retrieve(mean.image_embeds, gallery, rows)
-    judged_made, shown_made = seen(made)
-    judged_true, shown_true = seen(true)
-    again = {
-        name: retrieve(engine.encode(shown).image_embeds, gallery, rows).object_and_material
-        for name, shown in (("made", shown_made), ("true", shown_true))
-    }
-    numbers = {
-        **asdict(found),
-        **{f"ceiling_{k}": v for k, v in asdict(ceiling).items()},
-        **{f"mean_{k}": v for k, v in asdict(plain).items()},
-        "chance": 1 / count,
-        **judged_made,
-        "rendered_recognised_by_clip": again["made"],
-    }
-    judged_pictures = _judged(judge, drawn[count + len(targets) :], targets)
-    return {
-        operator: numbers,
-        "decoder": {**judged_true, "rendered_recognised_by_clip": again["true"]},
-        "judge": {k.replace("rendered_", "true_"): v for k, v in judged_pictures.items()},
-    }
+    tasks = {name: TASKS[name](limit) for name in ([operator] if operator in TASKS else TASKS)}
+    drawn = _pictures((s for task in tasks.values() for s in _scenes(task)), progress)
+    report: Report = {}
+    for name, task in tasks.items():
+        measured = _measure(name, _case(task, drawn, engine), engine, judge, guidance, progress)
+        report |= {k: v for k, v in measured.items() if k not in report}
+    others = [k for k in report if k not in tasks]
+    return {k: report[k] for k in [*tasks, *others]}

@@ -3,12 +3,14 @@
 Stages, in order; each resumes where it stopped, so that slices of any length add up:
 
     render       training pictures of the pocket world
+    examples     more of them for the operators
     clip         image and text encoders
     autoencoder  pictures to latents and back
     judge        a separate classifier that marks the others' work
     embeds       all pictures as embeddings and latents
+    cutouts      what the operators are given, as embeddings
     prior        the base prior, text to embedding
-    operators    texturing, tuned from the base prior
+    operators    texturing, tuned from the base prior, and from it the others, in turn
     decoder      embedding to latents
     pack         half-precision weights, curves and report into the package
     benchmark    the pocket benchmark of what was packed, into the report
@@ -22,16 +24,20 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel, VQModel
 
+from pops.operators import OPERATORS
 from pops.pocket.stages import (
     autoencoder,
     clip,
+    cutouts,
     decoder,
     embeds,
+    examples,
     judge,
     latents,
     package,
     pictures,
     priors,
+    recipes,
 )
 from pops.prior import Prior
 from pops.training.fit import Fit
@@ -46,6 +52,7 @@ class Build:
     runs: Path
     out: Path
     shards: int
+    operators: tuple[str, ...] = tuple(OPERATORS)
 
     @property
     def data(self) -> pictures.Pictures:
@@ -68,10 +75,21 @@ class Build:
         return embeds.load_embeds(self.runs / "embeds.npz")
 
     @property
+    def pool(self) -> recipes.Pool:
+        """All that the operators learn from."""
+        sources = [
+            (
+                pictures.load_records(self.runs / name),
+                embeds.load_embeds(self.runs / path),
+                cutouts.load_cutouts(self.runs / "cutouts" / f"{name}.npz"),
+            )
+            for name, path in (("pictures", "embeds.npz"), ("examples", "examples.npz"))
+        ]
+        return recipes.join(sources, cutouts.load_cutouts(self.runs / "cutouts" / "garments.npz"))
+
+    @property
     def base(self) -> Prior:
-        model = priors.prior_fit(self.runs / "prior", self.embeds).smooth
-        assert isinstance(model, Prior)
-        return model
+        return priors.smooth(priors.prior_fit(self.runs / "prior", self.embeds))
 
     @property
     def unet(self) -> UNet2DConditionModel:
@@ -86,13 +104,18 @@ class Build:
             "autoencoder": autoencoder.autoencoder_fit(self.runs / "autoencoder"),
             "judge": judge.judge_fit(self.runs / "judge"),
             "prior": priors.prior_fit(self.runs / "prior", self.embeds),
-            "texturing": priors.prior_fit(self.runs / "texturing", self.embeds),
+            **{name: priors.prior_fit(self.runs / name, self.embeds) for name in OPERATORS},
             "decoder": decoder.decoder_fit(self.runs / "decoder"),
         }
 
 
 def _render(build: Build, seconds: float) -> None:
     pictures.build_pictures(build.runs / "pictures", build.shards, seconds)
+
+
+def _examples(build: Build, seconds: float) -> None:
+    # Half as many shards as there are of the others; these are smaller, too.
+    examples.build_examples(build.runs / "examples", (build.shards + 1) // 2, seconds)
 
 
 def _clip(build: Build, seconds: float) -> None:
@@ -118,8 +141,37 @@ def _prior(build: Build, seconds: float) -> None:
     priors.train_base_prior(build.runs / "prior", build.clip, build.data, build.embeds, seconds)
 
 
+def _cutouts(build: Build, seconds: float) -> None:
+    clip, folder = build.clip, build.runs / "cutouts"
+    folder.mkdir(exist_ok=True)
+    data = pictures.load_pictures(build.runs / "examples")
+    embeds.build_embeds(build.runs / "examples.npz", clip, data)
+    cutouts.build_cutouts(folder / "examples.npz", clip, data)
+    cutouts.build_cutouts(folder / "pictures.npz", clip, build.data)
+    cutouts.build_garments(folder / "garments.npz", clip)
+
+
+# operator -> what it learns from; the first starts at the base prior, the others where it came
+_RECIPES: dict[str, Callable[[Build], Callable[[Prior], priors.Batch]]] = {
+    "texturing": lambda build: (
+        lambda prior: priors.TexturingBatch(
+            pictures.load_records(build.runs / "pictures"), build.embeds, prior
+        )
+    ),
+    "union": lambda build: lambda prior: recipes.UnionBatch(build.pool, prior),
+    "scene": lambda build: lambda prior: recipes.SceneBatch(build.pool, prior),
+    "instruct": lambda build: lambda prior: recipes.InstructBatch(build.pool, prior, build.clip),
+    "clothes": lambda build: lambda prior: recipes.ClothesBatch(build.pool, prior),
+}
+
+
 def _operators(build: Build, seconds: float) -> None:
-    priors.train_texturing(build.runs / "texturing", build.base, build.data, build.embeds, seconds)
+    for name in build.operators:
+        start = build.base
+        if name != "texturing":
+            start = priors.smooth(priors.prior_fit(build.runs / "texturing", build.embeds, start))
+        recipe = _RECIPES[name](build)
+        priors.train_operator(build.runs / name, start, build.embeds, recipe, seconds)
 
 
 def _decoder(build: Build, seconds: float) -> None:
@@ -137,10 +189,12 @@ def _benchmark(build: Build, seconds: float) -> None:
 # stage -> what it does, and the seconds it gets when none are asked for (2 cores)
 STAGES: dict[str, tuple[Callable[[Build, float], None], float]] = {
     "render": (_render, 900),
+    "examples": (_examples, 600),
     "clip": (_clip, 1800),
     "autoencoder": (_autoencoder, 1800),
     "judge": (_judge, 240),
     "embeds": (_embeds, 300),
+    "cutouts": (_cutouts, 300),
     "prior": (_prior, 300),
     "operators": (_operators, 600),
     "decoder": (_decoder, 4500),
@@ -160,6 +214,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--minutes", type=float, help="time for each stage of this call (default: its own)"
     )
+    parser.add_argument(
+        "--operators", nargs="+", choices=OPERATORS, default=list(OPERATORS), help="which to train"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads of this process")
     parser.add_argument("--runs", type=Path, default=Path("runs/pocket"), help="work folder")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "weights")
@@ -167,7 +224,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    build = Build(args.runs, args.out, args.shards)
+    build = Build(args.runs, args.out, args.shards, tuple(args.operators))
     for name in args.stages:
         stage, seconds = STAGES[name]
         stage(build, 60 * args.minutes if args.minutes else seconds)

@@ -26,11 +26,18 @@ from pops.training.fit import Fit
 if TYPE_CHECKING:
     from pops.pocket.build import Build
 
-__all__ = ["benchmark", "pack", "pack_decoder", "pack_prior"]
+__all__ = [
+    "benchmark",
+    "pack",
+    "pack_decoder",
+    "pack_operators",
+    "pack_prior",
+    "write_report",
+]
 
 RENDER = {"steps": 30, "guidance": 2.0, "size": SIZE}
 # The published guidance of 8 drives these small priors past the pictures they know.
-GUIDANCE = {"texturing": 2.0}
+GUIDANCE = {"texturing": 2.0, "union": 2.0, "scene": 2.0, "instruct": 2.0, "clothes": 2.0}
 
 
 def _half(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -105,6 +112,13 @@ def _pack_operator(name: str, fit: Fit, out: Path) -> None:
     save_operator(out / name, card, state)
 
 
+def pack_operators(build: "Build", out: Path) -> None:
+    """The operators that the build is to train."""
+    fits = build.fits()
+    for name in build.operators:
+        _pack_operator(name, fits[name], out)
+
+
 def _curves(fits: dict[str, Fit], out: Path) -> None:
     """One picture of every stage's losses over its seconds."""
     import matplotlib
@@ -112,7 +126,10 @@ def _curves(fits: dict[str, Fit], out: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 3, figsize=(12, 6.5), constrained_layout=True)
+    rows = -(-len(fits) // 4)
+    figure, axes = pyplot.subplots(rows, 4, figsize=(14, 3 * rows), constrained_layout=True)
+    for axis in axes.flat[len(fits) :]:
+        axis.axis("off")
     for axis, (name, fit) in zip(axes.flat, fits.items(), strict=False):
         for key in (k for k in fit.curve[0] if k not in ("step", "seconds")) if fit.curve else ():
             axis.plot(
@@ -132,14 +149,14 @@ def _sizes(out: Path) -> Iterator[tuple[str, int]]:
 
 
 def benchmark(out: Path) -> None:
-    """Add what the pocket benchmark says of the packed stack to its report."""
+    """Add what the pocket benchmark says of the packed operators to the report."""
     from pops.engine import Engine
     from pops.evaluation.pocket import evaluate
 
     path = out / "report.json"
     report = json.loads(path.read_text())
     judge = load_judge(out / "judge" / "model.safetensors")
-    report["benchmark"] = evaluate("texturing", engine=Engine.load(out), judge=judge)
+    report["benchmark"] = evaluate(engine=Engine.load(out), judge=judge)
     with atomic_path(path) as part:
         part.write_text(json.dumps(report, indent=2) + "\n")
 
@@ -150,10 +167,16 @@ def pack(build: "Build", out: Path) -> None:
     fits = build.fits()
     pack_prior(build, out / "prior")
     pack_decoder(build, out / "decoder")
-    _pack_operator("texturing", fits["texturing"], out / "operators")
+    pack_operators(build, out / "operators")
     (out / "judge").mkdir(exist_ok=True)
     with atomic_path(out / "judge" / "model.safetensors") as path:
         save_file(_half(fits["judge"].smooth), path)
+    write_report(build, out)
+
+
+def write_report(build: "Build", out: Path) -> None:
+    """Curves, and what the build saw, beside the weights."""
+    fits = build.fits()
     _curves(fits, out)
     report: dict[str, Any] = {}
     if (out / "report.json").exists():

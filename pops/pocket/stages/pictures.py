@@ -1,15 +1,16 @@
 """Stage `render`: the training pictures of the pocket stack, in shards.
 
-A shard is a pure function of (seed, shard number), so any number of processes makes the same
-pictures. Each shard is three files, written beside and renamed: `pictures-NNNN.npy`
-(N, 64, 64, 3), `things-NNNN.npy` (N, 64, 64) and `records-NNNN.json`.
+What is in a shard is a `Contents`, so that other stages render shards of their own. A shard is a
+pure function of (seed, shard number), so any number of processes makes the same pictures. Each
+shard is three files, written beside and renamed: `pictures-NNNN.npy` (N, 64, 64, 3),
+`things-NNNN.npy` (N, 64, 64) and `records-NNNN.json`.
 """
 
 import json
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +22,26 @@ from torch import Tensor
 
 from pops.files import atomic_path
 from pops.pocket.world.render import render, render_swatches
-from pops.pocket.world.scene import Scene, Swatch, outfit, pair, single, with_adjective
-from pops.pocket.world.split import is_held_out
+from pops.pocket.world.scene import Item, Scene, Swatch, outfit, pair, single, with_adjective
+from pops.pocket.world.split import is_held_out, is_held_out_pair
 from pops.pocket.world.vocabulary import ADJECTIVES, BACKGROUNDS, GARMENTS, MATERIALS, OBJECTS
 
-__all__ = ["SIZE", "Pictures", "build_pictures", "crop_patch", "find_patch", "load_pictures"]
+__all__ = [
+    "SIZE",
+    "Contents",
+    "Pictures",
+    "build_pictures",
+    "crop_patch",
+    "dressed",
+    "find_patch",
+    "load_pictures",
+    "load_records",
+]
 
 SIZE = 64
+
+# (randomness, shard number) -> the shard's scenes, those of one geometry together
+Contents = Callable[[random.Random, int], Iterator[list[Scene]]]
 
 
 # --- what is in a shard ---------------------------------------------------------------------
@@ -38,10 +52,23 @@ def _seen_material(rng: random.Random, shape: str, background: str) -> str:
     return rng.choice([m for m in MATERIALS if not is_held_out(shape, m, background)])
 
 
-def _dressed(
-    scene: Scene, rng: random.Random, backgrounds: Sequence[str], each: int
+def _may_be_seen(things: Sequence[Item]) -> bool:
+    """Whether neither pair of things that stand beside each other is held out."""
+    named = [(i.shape, i.material) for i in things]
+    return len(named) != 2 or not is_held_out_pair(named[0], named[1])
+
+
+def dressed(
+    scene: Scene,
+    rng: random.Random,
+    backgrounds: Sequence[str],
+    each: int,
+    material: Callable[[random.Random, str, str], str] = _seen_material,
 ) -> list[Scene]:
-    """The same geometry in other backgrounds, `each` times in other materials."""
+    """The same geometry in other backgrounds, `each` times in other materials.
+
+    `material` draws one for a shape in a background.
+    """
     out = []
     for background in backgrounds:
         phase = rng.uniform(0.0, 20.0)
@@ -50,7 +77,7 @@ def _dressed(
             materials: dict[str, str] = {}
             for item in scene.items:
                 free = item.shape == "mannequin"
-                drawn = "clay" if free else _seen_material(rng, item.shape, background)
+                drawn = "clay" if free else material(rng, item.shape, background)
                 # Copies of one thing are of one material.
                 materials.setdefault(item.shape, drawn)
             key = tuple(materials.values())
@@ -61,39 +88,38 @@ def _dressed(
                 replace(i, material=materials[i.shape], phase=rng.uniform(0.0, 20.0))
                 for i in scene.items
             )
+            if not _may_be_seen(items):
+                continue
             out.append(replace(scene, items=items, background=background, phase=phase))
     return out
 
 
-def _groups(rng: random.Random, shard: int) -> Iterator[tuple[str, list[Scene]]]:
-    """(kind, scenes of one geometry) until the shard is full."""
+def _contents(rng: random.Random, shard: int) -> Iterator[list[Scene]]:
+    """Mostly single objects; some with adjectives, in pairs, worn; empty places."""
 
     def places(n: int) -> list[str]:
         return rng.sample(BACKGROUNDS, n)
 
     for i in range(48):
         shape = OBJECTS[(shard * 48 + i) % len(OBJECTS)]
-        yield "single", _dressed(single(shape, "red", "studio", rng), rng, places(3), 4)
+        yield dressed(single(shape, "red", "studio", rng), rng, places(3), 4)
     for i in range(14):
         base = single(rng.choice(OBJECTS), "red", "studio", rng)
         adjective = ADJECTIVES[(shard * 14 + i) % len(ADJECTIVES)]
-        yield "adjective", _dressed(with_adjective(base, adjective, rng), rng, places(4), 2)
+        yield dressed(with_adjective(base, adjective, rng), rng, places(4), 2)
     for _ in range(8):
         left, right = rng.sample(OBJECTS, 2)
         base = pair((left, "red"), (right, "red"), "studio", rng)
-        yield "pair", _dressed(base, rng, places(4), 2)
+        yield dressed(base, rng, places(4), 2)
     for _ in range(8):
         worn = rng.sample(GARMENTS, rng.randint(2, 5))
         worn = [g for g in worn if not (g == "skirt" and "trousers" in worn)]
         base = outfit([(g, "red") for g in worn], "studio", rng)
-        yield "outfit", _dressed(base, rng, places(3), 2)
-    yield (
-        "empty",
-        [
-            Scene((), b, single("ball", "red", b, rng).view, phase=rng.uniform(0, 20))
-            for b in BACKGROUNDS
-        ],
-    )
+        yield dressed(base, rng, places(3), 2)
+    yield [
+        Scene((), b, single("ball", "red", b, rng).view, phase=rng.uniform(0, 20))
+        for b in BACKGROUNDS
+    ]
 
 
 def _swatches(rng: random.Random) -> list[Swatch]:
@@ -132,29 +158,41 @@ def crop_patch(picture: Tensor, patch: Sequence[int]) -> Tensor:
     return torch.nn.functional.interpolate(piece, size, mode="bicubic").clamp(0, 1)[0]
 
 
-def _shard(seed: int, shard: int) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
+def _shard(
+    seed: str, shard: int, contents: Contents, swatches: bool
+) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
     rng = random.Random(f"{seed}/{shard}")
     scenes: list[Scene] = []
     records: list[dict[str, Any]] = []
-    for group, (kind, made) in enumerate(_groups(rng, shard)):
+    for group, made in enumerate(contents(rng, shard)):
         scenes += made
-        records += [_record(kind, scene, f"{shard}/{group}") for scene in made]
+        records += [_record(scene, f"{shard}/{group}") for scene in made]
     rendering = render(scenes, SIZE)
     for i, record in enumerate(records):
         if record["kind"] == "single":
             record["patch"] = find_patch(rendering.mask(i, 0).numpy(), rng)
-    swatches = _swatches(rng)
-    records += [
-        {"kind": "swatch", "caption": s.caption, "things": [["", s.material]]} for s in swatches
-    ]
-    pictures = torch.cat([rendering.pictures, render_swatches(swatches, SIZE)])
-    things = torch.cat([rendering.things, torch.ones(len(swatches), SIZE, SIZE).byte()])
+    pictures, things = rendering.pictures, rendering.things
+    if swatches:
+        flat = _swatches(rng)
+        records += [
+            {"kind": "swatch", "caption": s.caption, "things": [["", s.material]]} for s in flat
+        ]
+        pictures = torch.cat([pictures, render_swatches(flat, SIZE)])
+        things = torch.cat([things, torch.ones(len(flat), SIZE, SIZE).byte()])
     return pictures.numpy(), things.numpy(), records
 
 
-def _record(kind: str, scene: Scene, group: str) -> dict[str, Any]:
+def _kind(scene: Scene) -> str:
+    if any(i.shape == "mannequin" for i in scene.items):
+        return "outfit"
+    if scene.adjective:
+        return "adjective"
+    return ("empty", "single", "pair")[len(scene.items)]
+
+
+def _record(scene: Scene, group: str) -> dict[str, Any]:
     return {
-        "kind": kind,
+        "kind": _kind(scene),
         "caption": scene.caption,
         "things": [[t.shape, t.material] for t in scene.things],
         "background": scene.background,
@@ -163,9 +201,9 @@ def _record(kind: str, scene: Scene, group: str) -> dict[str, Any]:
     }
 
 
-def _write_shard(folder: Path, seed: int, shard: int) -> int:
+def _write_shard(folder: Path, seed: str, shard: int, contents: Contents, swatches: bool) -> int:
     torch.set_num_threads(1)
-    pictures, things, records = _shard(seed, shard)
+    pictures, things, records = _shard(seed, shard, contents, swatches)
     for name, array in (("things", things), ("pictures", pictures)):
         with atomic_path(folder / f"{name}-{shard:04d}.npy") as path, path.open("wb") as file:
             np.save(file, array)
@@ -175,8 +213,19 @@ def _write_shard(folder: Path, seed: int, shard: int) -> int:
     return shard
 
 
-def build_pictures(folder: Path, shards: int, seconds: float, seed: int = 0) -> bool:
-    """Render what is missing of the shards within the time; True when all are there."""
+def build_pictures(
+    folder: Path,
+    shards: int,
+    seconds: float,
+    seed: str = "0",
+    contents: Contents = _contents,
+    *,
+    swatches: bool = True,
+) -> bool:
+    """Render what is missing of the shards within the time; True when all are there.
+
+    `contents` is given to other processes: a function of a module.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [s for s in range(shards) if not (folder / f"records-{s:04d}.json").exists()]
     end = time.monotonic() + seconds
@@ -185,12 +234,13 @@ def build_pictures(folder: Path, shards: int, seconds: float, seed: int = 0) -> 
         running: set[Future[int]] = set()
         while missing or running:
             while missing and len(running) < workers and time.monotonic() < end:
-                running.add(pool.submit(_write_shard, folder, seed, missing.pop(0)))
+                work = (folder, seed, missing.pop(0), contents, swatches)
+                running.add(pool.submit(_write_shard, *work))
             if not running:
                 return False
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                print(f"render: shard {future.result() + 1} of {shards}", flush=True)
+                print(f"{folder.name}: shard {future.result() + 1} of {shards}", flush=True)
     return True
 
 
@@ -210,10 +260,16 @@ class Pictures:
         return torch.from_numpy(self.pictures[index]).permute(0, 3, 1, 2).float() / 255.0
 
 
+def load_records(folder: Path) -> list[dict[str, Any]]:
+    """The records of every finished shard of a folder."""
+    paths = sorted(folder.glob("records-*.json"))
+    return [record for path in paths for record in json.loads(path.read_text())]
+
+
 def load_pictures(folder: Path) -> Pictures:
     """Every finished shard of a folder."""
     shards = sorted(p.stem.split("-")[1] for p in folder.glob("records-*.json"))
-    records = [r for s in shards for r in json.loads((folder / f"records-{s}.json").read_text())]
+    records = load_records(folder)
     pictures = np.concatenate([np.load(folder / f"pictures-{s}.npy") for s in shards])
     things = np.concatenate([np.load(folder / f"things-{s}.npy") for s in shards])
     return Pictures(pictures, things, records)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,14 @@ from pops.schedule import Schedule
 from pops.training.fit import Fit, device
 from pops.training.loss import prior_loss
 
-__all__ = ["CLIP_RANGE", "prior_fit", "train_base_prior", "train_texturing"]
+__all__ = [
+    "CLIP_RANGE",
+    "TexturingBatch",
+    "prior_fit",
+    "smooth",
+    "train_base_prior",
+    "train_operator",
+]
 
 # The targets (N, D) and conditions of a step, a pure function of its number.
 Batch = Callable[[int], tuple[Tensor, Conditions]]
@@ -44,6 +52,13 @@ def prior_fit(folder: Path, embeds: Embeds, start: Prior | None = None) -> Fit:
     if start is not None:
         prior.load_state_dict(start.state_dict())
     return Fit(folder, prior, lr=1e-3, weight_decay=0.01)
+
+
+def smooth(fit: Fit) -> Prior:
+    """The averaged weights of a prior in training."""
+    prior = fit.smooth
+    assert isinstance(prior, Prior)
+    return prior
 
 
 @torch.no_grad()
@@ -102,18 +117,18 @@ class TexturingBatch:
 
     SELF = 0.2
 
-    def __init__(self, data: Pictures, embeds: Embeds, prior: Prior) -> None:
+    def __init__(self, records: list[dict[str, Any]], embeds: Embeds, prior: Prior) -> None:
         self.pictures = _normalise(prior, embeds.pictures)
         self.patches = _normalise(prior, embeds.patches)
         self.swatches: dict[str, list[int]] = {}
         groups: dict[tuple[str, str], list[int]] = {}
-        for i, record in enumerate(data.records):
+        for i, record in enumerate(records):
             if record["kind"] == "swatch":
                 self.swatches.setdefault(record["things"][0][1], []).append(i)
             if record["kind"] == "single":
                 groups.setdefault((record["group"], record["background"]), []).append(i)
         self.groups = [tuple(g) for g in groups.values() if len(g) > 1]
-        self.records = data.records
+        self.records = records
 
     def _example(self, rng: random.Random) -> tuple[int, int, Tensor]:
         """Rows of target and object, and the exemplar (D,)."""
@@ -147,11 +162,12 @@ def train_base_prior(
     _run(fit, seconds, CaptionBatch(clip, data, _normalise(prior, embeds.pictures)))
 
 
-def train_texturing(
-    folder: Path, base: Prior, data: Pictures, embeds: Embeds, seconds: float
+def train_operator(
+    folder: Path, start: Prior, embeds: Embeds, recipe: Callable[[Prior], Batch], seconds: float
 ) -> None:
+    """Tune a prior on a recipe, which is given the prior for its normalised space."""
     torch.manual_seed(0)
-    fit = prior_fit(folder, embeds, base)
+    fit = prior_fit(folder, embeds, start)
     prior = fit.module
     assert isinstance(prior, Prior)
-    _run(fit, seconds, TexturingBatch(data, embeds, prior))
+    _run(fit, seconds, recipe(prior))

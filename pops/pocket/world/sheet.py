@@ -9,6 +9,7 @@ from PIL import Image
 
 from pops.figures import grid
 from pops.pictures import save_picture
+from pops.pocket.world.cutout import garment_cutouts, garment_scene, pixels_picture
 from pops.pocket.world.render import render, render_swatches
 from pops.pocket.world.scene import Item, Scene, Swatch, View, outfit, pair, single, with_adjective
 from pops.pocket.world.vocabulary import ADJECTIVES, BACKGROUNDS, GARMENTS, MATERIALS, OBJECTS
@@ -42,6 +43,16 @@ _PORTRAITS = {
     "rocket": "silver",
     "snowman": "ice",
     "boat": "wood",
+}
+
+# What the default person wears.
+_OUTFIT = {
+    "hat": "purple",
+    "top": "stripes",
+    "trousers": "blue",
+    "shoes": "gold",
+    "bag": "leopard",
+    "scarf": "knit",
 }
 
 
@@ -127,14 +138,17 @@ def draw(out: Path, seed: int = 0, progress: Progress | None = None) -> Iterator
 
 
 def draw_assets(out: Path, progress: Progress | None = None) -> None:
-    """Write `objects`, `textures` and `backgrounds`: the inputs that pops comes with."""
+    """Write `objects`, `textures`, `backgrounds` and `garments`: the inputs pops comes with.
+
+    Garments are named after the slots of the clothes operator that they go into.
+    """
     view = View(look_y=0.7)
     portraits = {
         shape: Scene((Item(shape, material, phase=3.0),), "studio", view)
         for shape, material in _PORTRAITS.items()
     }
     places = {place: Scene((), place, view, phase=2.0) for place in BACKGROUNDS}
-    total = len(portraits) + len(places) + len(MATERIALS)
+    total = len(portraits) + len(places) + len(MATERIALS) + len(_OUTFIT)
     drawn = count(1)
     for folder, scenes in (("objects", portraits), ("backgrounds", places)):
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -146,5 +160,13 @@ def draw_assets(out: Path, progress: Progress | None = None) -> None:
     for material in MATERIALS:
         (swatch,) = render_swatches([Swatch(material, 5.0, 1.5)], _ASSET)
         save_picture(Image.fromarray(swatch.numpy()), out / "textures" / f"{material}.png")
+        if progress:
+            progress("draw pictures", next(drawn), total)
+    (out / "garments").mkdir(parents=True, exist_ok=True)
+    for garment, material in _OUTFIT.items():
+        scene = garment_scene(garment, material, random.Random(garment))
+        (cuts,) = garment_cutouts([scene], _ASSET)
+        for slot, cut in cuts.items():
+            save_picture(pixels_picture(cut), out / "garments" / f"{slot}.png")
         if progress:
             progress("draw pictures", next(drawn), total)
