@@ -181,7 +181,7 @@ class PocketSheetConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PocketAssetsConfig:
-    """Render the default input pictures: every object, material and background."""
+    """Render the default input pictures: objects, materials, backgrounds and garments."""
 
     out: Path = setting(Path("out/assets"), "folder to write into")
 
@@ -190,9 +190,9 @@ class PocketAssetsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalPocketConfig:
-    """Measure an operator of the pocket stack on combinations it has never seen."""
+    """Measure the operators of the pocket stack on combinations they have never seen."""
 
-    operator: str = setting("texturing", "the operator to measure")
+    operator: str = setting("all", "the operator to measure, or all")
     json: bool = setting(False, "print the numbers as one JSON object, on the last line")
 
     examples = ("pops eval pocket", "pops eval pocket --operator texturing --json")
