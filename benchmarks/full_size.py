@@ -45,7 +45,16 @@ with quietly():
         CLIPVisionModelWithProjection,
     )
 
-__all__ = ["FullSizeBenchmark", "Report", "Sizes", "main", "make_stack", "measure", "run_stages"]
+__all__ = [
+    "FullSizeBenchmark",
+    "Report",
+    "Sizes",
+    "main",
+    "make_stack",
+    "measure",
+    "run_stages",
+    "stack_folder",
+]
 
 ASSETS = Path(__file__).parents[1] / "assets"
 SEED = 18
@@ -136,7 +145,7 @@ class Report:
 
 def measure(settings: FullSizeBenchmark) -> Report:
     """Make the stack and run it, each in a process of its own: the peak is that of the run."""
-    with _stack_folder(settings.folder) as folder:
+    with stack_folder(settings.folder) as folder:
         if not (folder / "operators").is_dir():
             print(f"making 14 GB of random weights in {folder}", file=sys.stderr)
             _apart(make_stack, folder)
@@ -145,7 +154,8 @@ def measure(settings: FullSizeBenchmark) -> Report:
 
 
 @contextmanager
-def _stack_folder(kept: Path | None) -> Iterator[Path]:
+def stack_folder(kept: Path | None) -> Iterator[Path]:
+    """The folder that is kept, or a temporary one."""
     if kept is not None:
         yield kept
         return

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import CLIPTextConfig, CLIPVisionConfig
 
-from benchmarks import full_size, grid, prior, sizes
+from benchmarks import full_size, grid, prior, samplers, sizes
 from benchmarks.machine import Limits, measure_limits
 from benchmarks.published import PublishedPrior
 from pops.errors import UsageError
@@ -137,3 +137,18 @@ def test_a_random_stack_in_the_layout_of_the_hub_runs_from_pictures_to_pictures(
     values = full_size.Report(settings, 1, stages).values()
     assert values["peak_bytes"] == peaks[-1]
     assert values["seconds"] == pytest.approx(sum(stage.seconds for stage in stages))
+
+
+def test_samplers_are_compared_with_the_published_way(capsys: pytest.CaptureFixture[str]):
+    assert samplers.main(["--steps=2,25", "--limit=3", "--json"]) == 0
+    values = last_line(capsys.readouterr().out)
+    assert values["ancestral_25_same"] == pytest.approx(1, abs=1e-5)
+    assert -1 <= values["ddim_2_same"] < values["ancestral_25_same"]
+    assert 0 <= values["ddim_2_top1"] <= 1
+    assert values["ceiling_right"] > 0.5
+
+
+def test_a_stack_without_a_folder_of_its_own_is_removed_in_the_end():
+    with full_size.stack_folder(None) as folder:
+        (folder / "prior").mkdir()
+    assert not folder.exists()
