@@ -18,6 +18,7 @@ from pops.config import (
 from pops.data.config import EmbedConfig
 from pops.datagen.config import (
     ClothesConfig,
+    InspectConfig,
     RandomConfig,
     ScenesConfig,
     TexturesConfig,
@@ -25,6 +26,7 @@ from pops.datagen.config import (
 )
 from pops.errors import UsageError
 from pops.parsing import nearest, parse, run_command
+from pops.studio.config import StudioConfig
 from pops.training.config import TrainConfig
 
 __all__ = ["COMMANDS", "Command", "main"]
@@ -41,6 +43,7 @@ class Command:
 COMMANDS = {
     "apply": Command(ApplyConfig),
     "run": Command(RunConfig),
+    "studio": Command(StudioConfig, "pops.studio.app"),
     "convert": Command(ConvertConfig),
     "demo": Command(DemoConfig),
     "pocket sheet": Command(PocketSheetConfig),
@@ -53,6 +56,7 @@ COMMANDS = {
     "generate unions": Command(UnionsConfig, "pops.datagen.commands"),
     "generate random": Command(RandomConfig, "pops.datagen.commands"),
     "generate clothes": Command(ClothesConfig, "pops.datagen.commands"),
+    "generate inspect": Command(InspectConfig, "pops.datagen.inspection"),
 }
 
 

@@ -22,7 +22,7 @@ from pops.datagen.sample import Sample, encode
 from pops.errors import InputError, OutputError, UsageError
 from pops.files import atomic_path, make_folder
 
-__all__ = ["MANIFEST", "Shard", "Store", "read_manifest"]
+__all__ = ["MANIFEST", "SETTINGS", "Shard", "Store", "read_manifest"]
 
 MANIFEST = "manifest"
 SETTINGS = ".generation.json"  # hidden: readers of records look at every other .json
