@@ -1,0 +1,1 @@
+"""The studio: operators in the browser. A page, and the HTTP interface that it uses."""

@@ -1,0 +1,209 @@
+"""What the page has to know of the stack, and what it tells of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pops import __version__
+from pops.hub import REPOSITORIES, is_repository
+from pops.operators import OPERATORS, Operator
+from pops.pictures import open_picture
+from pops.render import RENDERERS
+from pops.studio.shelf import Item
+
+if TYPE_CHECKING:
+    from pops.engine import Engine
+    from pops.stacks import Stack
+    from pops.studio.shelf import Shelf
+
+__all__ = ["add_examples", "describe", "offered_operators", "offered_renderers"]
+
+PACKAGE = Path(__file__).parent.parent
+PUBLISHED = ("texturing", "union", "scene", "instruct")  # the operators in the hub's repository
+ADAPTER_DIM = 1280  # of the embeddings that the SDXL renderers take
+SAYS = {
+    "texturing": "Give an object the look of a texture.",
+    "union": "Put two things into one picture.",
+    "scene": "Place an object in front of a background.",
+    "instruct": "Change an object by a word: shiny, broken, a painting.",
+    "clothes": "Dress a person from single garments.",
+}
+RENDERER_SAYS = {
+    "kandinsky": "the stack's own",
+    "ip_adapter": "SDXL, IP-Adapter",
+    "depth": "SDXL, keeping the first input's shape",
+}
+
+
+def offered_operators(stack: Stack) -> list[Operator]:
+    """The operators that the stack has weights for."""
+    place = Path(stack.spec.operators).expanduser()
+    if not place.is_dir():
+        named = PUBLISHED if is_repository(stack.spec.operators) else ()
+        return [OPERATORS[name] for name in named]
+    published = "models/{}/learned_prior.pth"
+    return [
+        stack.operator_row(name)
+        for name in OPERATORS
+        if (place / name / "operator.json").is_file() or (place / published.format(name)).is_file()
+    ]
+
+
+def offered_renderers(stack: Stack) -> list[str]:
+    """The renderers that can be used with embeddings of this length."""
+    fits = stack.prior_config.embedding_dim == ADAPTER_DIM
+    return [name for name in RENDERERS if name == "kandinsky" or fits]
+
+
+def add_examples(shelf: Shelf) -> None:
+    """The shipped pictures, under names such as objects/mug."""
+    places = (PACKAGE / "assets", PACKAGE.parent / "assets")
+    root = next((place for place in places if place.is_dir()), None)
+    for path in sorted(root.glob("*/*.png")) if root else ():
+        item = Item.of_picture(path.name, open_picture(path), "example")
+        shelf.add_example(f"{path.parent.name}/{path.stem}", item)
+
+
+def describe(engine: Engine, shelf: Shelf, limits: dict[str, int]) -> dict[str, Any]:
+    """Everything the page is made from: operators with their slots and examples, and the stack."""
+    stack = engine.stack
+    folders = sorted({name.split("/")[0] for name in shelf.examples}, key=_objects_first)
+    return {
+        "version": __version__,
+        "operators": [_operator(row, folders) for row in offered_operators(stack)],
+        "renderers": [{"name": n, "says": RENDERER_SAYS[n]} for n in offered_renderers(stack)],
+        "examples": {
+            folder: [
+                {**item.told, "kind": "example"}
+                for name, item in shelf.examples.items()
+                if name.startswith(f"{folder}/")
+            ]
+            for folder in folders
+        },
+        "limits": limits,
+        "about": {
+            "facts": _facts(engine),
+            "parts": _parts(stack),
+            "quality": _quality(stack),
+        },
+    }
+
+
+def _objects_first(folder: str) -> tuple[bool, str]:
+    return folder != "objects", folder
+
+
+def _operator(row: Operator, folders: list[str]) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "says": SAYS.get(row.name, ""),
+        "slots": [{"name": s, "examples": _examples(s, folders)} for s in row.inputs],
+        "takes_text": row.takes_text,
+        "optional": row.min_inputs is not None,
+        "guidance": row.guidance,
+    }
+
+
+def _examples(slot: str, folders: list[str]) -> str:
+    """The folder of pictures that suit a slot: that of its own name, or objects."""
+    return next((f for f in folders if f in (slot, f"{slot}s", f"{slot}es")), "objects")
+
+
+def _facts(engine: Engine) -> dict[str, str]:
+    stack = engine.stack
+    facts = {
+        "stack": stack.name,
+        "device": str(stack.device),
+        "number format": str(stack.placement.dtype).removeprefix("torch."),
+        "embedding": f"{engine.dim} numbers",
+        "pictures": f"{stack.render_settings.size} pixels, {stack.render_settings.steps} steps",
+        "memory in use": _memory(stack),
+        "pops": __version__,
+    }
+    return {name: said for name, said in facts.items() if said}
+
+
+def _memory(stack: Stack) -> str:
+    """Of this process now and, on a GPU, of the device."""
+    import torch
+
+    used = _resident_bytes()
+    said = [f"{used / 2**20:,.0f} MB of memory"] if used else []
+    if stack.device.type == "cuda":
+        free, whole = torch.cuda.mem_get_info(stack.device)
+        said.append(f"{(whole - free) / 2**30:.1f} of {whole / 2**30:.0f} GB of the GPU")
+    return ", ".join(said)
+
+
+def _resident_bytes() -> int:
+    """What this process holds now, where the system tells; else the most it ever held."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        import resource
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+
+
+def _parts(stack: Stack) -> list[dict[str, str]]:
+    """Each part of the stack: where it is from, its size and its licence."""
+    told = []
+    for part in ("prior", "decoder", "operators"):
+        place = getattr(stack.spec, part)
+        if is_repository(place) and not Path(place).is_dir():
+            known = REPOSITORIES.get(place)
+            size, licence = (known.size, known.licence) if known else ("", "see the hub")
+            told.append({"part": part, "from": place, "size": size, "licence": licence})
+        else:
+            folder = Path(place).expanduser()
+            inside = folder.is_relative_to(PACKAGE)
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            told.append(
+                {
+                    "part": part,
+                    "from": "in the package" if inside else folder.name,
+                    "size": f"{size / 2**20:.1f} MB",
+                    "licence": "Apache-2.0" if inside else "as its owner says",
+                }
+            )
+    return told
+
+
+# The rows of the table: what it says, and the number of ours, of the truth, and of the mean.
+ROWS = (
+    ("nearest to the right one of 3,200 pictures", "top1", "ceiling_top1", "mean_top1"),
+    ("right one among the nearest five", "top5", "ceiling_top5", "mean_top5"),
+    (
+        "right object and material by embedding",
+        "object_and_material",
+        "ceiling_object_and_material",
+        "mean_object_and_material",
+    ),
+    ("object recognised in the picture", "rendered_object", None, None),
+    ("material recognised in the picture", "rendered_material", None, None),
+)
+
+
+def _quality(stack: Stack) -> list[dict[str, Any]]:
+    """The measured table of a stack that has a report beside its weights."""
+    path = Path(stack.spec.prior).parent / "report.json"
+    if not path.is_file():
+        return []
+    report = json.loads(path.read_text(encoding="utf-8")).get("benchmark", {})
+    tables = []
+    for name in OPERATORS:
+        found = report.get(name, {})
+        known = [row for row in ROWS if row[1] in found]
+        used = {key for row in known for key in row[1:]}
+        rows = [[says, *(found.get(key or "") for key in keys)] for says, *keys in known]
+        shares = [key for key in found if key not in used and not known and found[key] <= 1]
+        rows += [[key.replace("_", " "), found[key], None, None] for key in shares]
+        if rows:
+            tables.append({"operator": name, "rows": rows})
+    return tables

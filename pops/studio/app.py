@@ -1,0 +1,148 @@
+"""`pops studio`: the studio over HTTP, with jobs as calls of Gradio's API."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import webbrowser
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from pops.errors import PopsError, UsageError
+from pops.studio.config import StudioConfig
+from pops.studio.gate import LOCAL, Gate
+from pops.studio.studio import Studio
+
+if TYPE_CHECKING:
+    from gradio import Server
+
+    from pops.studio.desk import Job
+
+__all__ = ["build", "start", "studio"]
+
+QUIET = {  # read by Gradio when it is imported: it then calls nobody, and keeps little of the past
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "100",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+SESSIONS = 64  # whose last request Gradio remembers
+THREADS = 256  # more jobs than can wait, so that each is told of its place in the queue
+
+
+def studio(config: StudioConfig) -> int:
+    """`pops studio`: serve the page until Ctrl-C."""
+    print(f"loading {config.stack}", file=sys.stderr)
+    server, url, made = start(config)
+    print(f"the studio is at {url}  (Ctrl-C ends it)")
+    if config.browser:
+        _show(url)
+    try:
+        threading.Event().wait()
+    finally:
+        made.desk.close()
+        server.get_blocks().close(verbose=False)
+    return 0
+
+
+def start(config: StudioConfig) -> tuple[Server, str, Studio]:
+    """A running server, where it is, and the studio behind it; the models load meanwhile.
+
+    Raises:
+        UsageError: Gradio is not installed, or the port is taken.
+    """
+    os.environ.update(QUIET)
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise UsageError("the studio needs Gradio: pip install 'pops[studio]'") from error
+    from pops.engine import Engine
+
+    engine = Engine.load(config.stack, config.device, config.dtype, offload=config.offload)
+    made = Studio(engine, config.waiting, config.upload_mb * 2**20)
+    server = build(made, config.host)
+    made.warm_up()
+    try:
+        _, url, _ = server.launch(
+            server_name=config.host,
+            server_port=config.port,
+            prevent_thread_lock=True,
+            quiet=True,
+            inline=False,
+            share=False,
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            mcp_server=False,
+            max_threads=THREADS,
+            state_session_capacity=SESSIONS,
+        )
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {config.host}:{config.port}: is another studio open? "
+            "Choose another --port"
+        ) from error
+    return server, url, made
+
+
+def build(made: Studio, host: str = LOCAL[1]) -> Server:
+    """The server of a studio, not yet listening."""
+    from gradio import Server
+
+    from pops.studio.routes import add_routes
+
+    server = Server(title="pops studio", docs_url=None, redoc_url=None, openapi_url=None)
+    hosts = LOCAL if host in LOCAL else ()
+    server.add_middleware(Gate, most_bytes=made.upload_bytes, hosts=hosts)
+    add_routes(server, made)
+    _add_jobs(server, made)
+    return server
+
+
+def _add_jobs(server: Server, made: Studio) -> None:
+    """What takes long: a call is a stream of what its job tells; the last piece is the result."""
+
+    async def apply(
+        operator: str, inputs: list, text: str = "", settings: dict | None = None
+    ) -> AsyncIterator[dict]:
+        """Apply an operator to inputs, ids in the order of its slots, null for one left empty."""
+        async for event in _stream(lambda: made.apply(operator, inputs, text, settings)):
+            yield event
+
+    async def compose(
+        expression: str, inputs: dict | None = None, settings: dict | None = None
+    ) -> AsyncIterator[dict]:
+        """Run a composition; `inputs` are ids by the names that the expression uses."""
+        async for event in _stream(lambda: made.compose(expression, inputs or {}, settings)):
+            yield event
+
+    async def grid(
+        operator: str, rows: list, columns: list, mean: bool = False, settings: dict | None = None
+    ) -> AsyncIterator[dict]:
+        """Every row with every column; columns are texts for an operator that takes one."""
+        async for event in _stream(lambda: made.grid(operator, rows, columns, mean, settings)):
+            yield event
+
+    for job in (apply, compose, grid):
+        server.api(job, name=job.__name__, concurrency_limit=None)
+
+
+async def _stream(submit: Any) -> AsyncIterator[dict[str, Any]]:
+    """The events of a job, or its refusal in the words that the studio has for it."""
+    from gradio import Error
+
+    try:
+        job: Job = submit()
+        async for event in job.follow():
+            yield event
+    except PopsError as error:
+        raise Error(str(error.at(None)), print_exception=False) from error
+
+
+def _show(url: str) -> None:
+    """Open the page where there is a browser to open it in."""
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return
+    webbrowser.open(url)

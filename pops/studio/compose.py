@@ -1,0 +1,242 @@
+"""Compositions: checked as they are written, run with what is known already, kept in one file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from pops import Result, draw_tree
+from pops.embeddings import Embeddings
+from pops.errors import PopsError, UsageError
+from pops.expression import parse
+from pops.nodes import Leaf, Mean, Node, Place
+from pops.operators import OPERATORS
+from pops.plan import Plan
+from pops.studio.bounded import Bounded
+from pops.studio.desk import Job
+from pops.studio.jobs import Workshop
+from pops.studio.options import Options
+from pops.studio.shelf import Item, encode_picture
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["MOST_PARTS", "Composer", "check", "names_in", "read", "spelled"]
+
+MOST_PARTS = 64  # of a composition
+KNOWN_BYTES = 128 * 2**20
+Inputs = Mapping[str, Item]  # by what the expression calls them
+
+
+def read(text: str, inputs: Inputs) -> Node:
+    """The composition that `text` says, every leaf of it one of `inputs`.
+
+    Raises:
+        UsageError: it is no composition, too long, or names what is not there; with the place.
+    """
+    if not isinstance(text, str):
+        raise UsageError("the composition is a text")
+    node = parse(text)
+    if node.parts > MOST_PARTS:
+        raise UsageError(f"the composition has more than {MOST_PARTS} parts: use fewer here")
+    for leaf in _leaves(node):
+        name = str(leaf.source)
+        if name not in inputs:
+            near = difflib.get_close_matches(name, inputs, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}?" if near else "add a picture of that name"
+            raise UsageError(f"there is no picture {name!r}: {hint}").at(leaf.place)
+    return node
+
+
+def names_in(node: Node) -> list[str]:
+    """The names of the leaves, each once, in order."""
+    return list(dict.fromkeys(str(leaf.source) for leaf in _leaves(node)))
+
+
+def check(text: str, inputs: Inputs, options: Options) -> dict[str, Any]:
+    """The tree of a composition and its other spellings, or what is wrong and where."""
+    try:
+        node = read(text, inputs)
+    except PopsError as error:
+        place = error.place if isinstance(error.place, Place) else None
+        said = str(error.at(None))
+        line = {"line": place.line, "column": place.column} if place else {}
+        return {"ok": False, "error": said, **line}
+    return {"ok": True, "expression": str(node), "tree": _tree(node), **spelled(node, options)}
+
+
+def spelled(node: Node, options: Options) -> dict[str, str]:
+    """A composition as lines of Python and as a command."""
+    seeds = ",".join(map(str, options.seeds))
+    python = (
+        "from pops import Engine\n\n"
+        "engine = Engine.load()\n"
+        f"result = engine.run({str(node)!r}, seeds=[{seeds}])\n"
+        f"pictures = engine.render(result.embeddings, seeds={list(options.render_seeds)})\n"
+    )
+    quoted = str(node).replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return {"python": python, "command": f'pops run "{quoted}" --seeds {seeds}'}
+
+
+def _tree(node: Node | None) -> dict[str, Any]:
+    if node is None:
+        return {"kind": "empty"}
+    if isinstance(node, Leaf):
+        return {"kind": "leaf", "name": str(node.source), "expression": str(node)}
+    if isinstance(node, Mean):
+        made_by: dict[str, Any] = {"operator": "mean", "weight": node.weight, "text": None}
+        slots: tuple[str, ...] = ("first", "second")
+    else:
+        made_by = {"operator": node.operator, "text": node.text}
+        slots = OPERATORS[node.operator].inputs
+    inputs = [{"slot": s, **_tree(n)} for s, n in zip(slots, node.inputs, strict=False)]
+    return {"kind": "made", "expression": str(node), **made_by, "inputs": inputs}
+
+
+def _leaves(node: Node) -> list[Leaf]:
+    if isinstance(node, Leaf):
+        return [node]
+    return [leaf for made in node.inputs if made is not None for leaf in _leaves(made)]
+
+
+class Composer:
+    """Runs compositions; parts that were made before, with equal inputs, are not made again."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self.workshop = workshop
+        self._embeddings: Bounded[bytes, Embeddings] = Bounded(KNOWN_BYTES // 4)
+        self._pictures: Bounded[bytes, bytes] = Bounded(KNOWN_BYTES)
+
+    def run(self, job: Job, node: Node, inputs: Inputs, options: Options) -> None:
+        """Every part of a composition, rendered and told as it is there, inputs first."""
+        keys: dict[Node, bytes] = {}
+        _keys(node, inputs, options, keys)
+        job.progress("loading", 0, 1)
+        made, sampled = self._sample(job, node, keys, inputs, options)
+        shown: dict[tuple[Node, int], Image.Image] = {}
+        drawn: list[Item] = []
+        for part, embedding in made.items():
+            picture = self._picture(job, part, keys, embedding, inputs, options)
+            shown[part, 0] = picture
+            item = inputs[str(part.source)] if isinstance(part, Leaf) else None
+            if item is None or not item.shown:
+                name = item.name if item else getattr(part, "operator", "mean")
+                item = self.workshop.keep(embedding, picture, name, options.render_seeds[0])
+            drawn.append(item)
+            told = {"state": "part", "expression": str(part), "item": item.told}
+            job.tell({**told, "new": part in sampled, "made": len(drawn), "of": len(made)})
+        result = Result(Plan(node, (), (node,)), options.seeds[:1], made)
+        figure = self.workshop.keep_figure("composition", draw_tree(result, _never, shown))
+        job.tell(
+            {
+                "state": "done",
+                "result": drawn[-1].told,
+                "sampled": [str(part) for part in made if part in sampled],
+                "figure": figure.told,
+            }
+        )
+
+    def _sample(
+        self,
+        job: Job,
+        node: Node,
+        keys: Mapping[Node, bytes],
+        inputs: Inputs,
+        options: Options,
+    ) -> tuple[dict[Node, Embeddings], set[Node]]:
+        """The embedding of every part, inputs before what is made of them; and which are new.
+
+        What is known goes into the engine's composition as a leaf.
+        """
+        made: dict[Node, Embeddings] = {}
+        bound: dict[Node, Node] = {}
+        for part, key in keys.items():
+            known = self._embeddings.get(key)
+            if known is not None:
+                made[part] = replace(known, expressions=(str(part),))
+                bound[part] = Leaf(known)
+            elif isinstance(part, Leaf):
+                bound[part] = Leaf(inputs[str(part.source)].source)
+            else:
+                within = tuple(None if one is None else bound[one] for one in part.inputs)
+                bound[part] = replace(part, inputs=within)  # type: ignore[arg-type]
+        sampled = {part for part in keys if part not in made}
+        for part in reversed(keys):  # the whole first, which brings all that is in it
+            if part in made:
+                continue
+            result = self.workshop.engine.run(
+                bound[part],
+                seeds=options.seeds[:1],
+                guidance=options.guidance,
+                steps=options.steps,
+                sampler=options.sampler,
+                progress=job.progress,
+            )
+            for one in sampled:
+                if one not in made and bound[one] in result.parts:
+                    made[one] = replace(result.parts[bound[one]], expressions=(str(one),))
+                    size = made[one].image_embeds.numel() * 4 + 512
+                    self._embeddings.put(keys[one], made[one], size)
+        return {part: made[part] for part in keys}, sampled
+
+    def _picture(
+        self,
+        job: Job,
+        part: Node,
+        keys: Mapping[Node, bytes],
+        embedding: Embeddings,
+        inputs: Inputs,
+        options: Options,
+    ) -> Image.Image:
+        """A part as it is shown: an input's own picture where it has one, else rendered."""
+        from io import BytesIO
+
+        if isinstance(part, Leaf) and inputs[str(part.source)].shown:
+            content = inputs[str(part.source)].shown
+            return Image.open(BytesIO(content), formats=["PNG", "JPEG"])
+        settings = (options.renderer, options.render_steps, options.render_guidance)
+        key = _digest(keys[part], repr((*settings, options.render_seeds[0])).encode())
+        known = self._pictures.get(key)
+        if known is None:
+            plain = (
+                replace(options, renderer="kandinsky") if options.renderer == "depth" else options
+            )
+            made = self.workshop.render(job, embedding, options.render_seeds[0], plain)
+            ((_, picture),) = made
+            known = encode_picture(picture)
+            self._pictures.put(key, known, len(known))
+        return Image.open(BytesIO(known), formats=["PNG"])
+
+
+def _never(_: Embeddings) -> list[Image.Image]:
+    raise AssertionError("every part of the tree has been rendered")
+
+
+def _keys(node: Node, inputs: Inputs, options: Options, keys: dict[Node, bytes]) -> None:
+    """A name for what each part gives, equal where it must come out equal; inputs first."""
+    if node in keys:
+        return
+    for made in node.inputs:
+        if made is not None:
+            _keys(made, inputs, options, keys)
+    within = [b"-" if made is None else keys[made] for made in node.inputs]
+    if isinstance(node, Leaf):
+        keys[node] = _digest(b"leaf", inputs[str(node.source)].digest)
+    elif isinstance(node, Mean):
+        keys[node] = _digest(b"mean", repr(node.weight).encode(), *within)
+    else:
+        how = (node.operator, node.text, options.seeds[0], options.guidance)
+        said = repr((*how, options.steps, options.sampler)).encode()
+        keys[node] = _digest(b"apply", said, *within)
+
+
+def _digest(*parts: bytes) -> bytes:
+    whole = blake2b(digest_size=16)
+    for part in parts:
+        whole.update(len(part).to_bytes(4, "little") + part)
+    return whole.digest()

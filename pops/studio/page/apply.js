@@ -1,0 +1,94 @@
+// Apply: an operator, its slots, and what it makes of them.
+
+import { chooseSlot, download, resultCard } from "./results.js";
+import { h, icon, radios } from "./dom.js";
+import { newSeed, settingsForm } from "./settings.js";
+import { progressStrip } from "./progress.js";
+import { slot } from "./slot.js";
+
+const STARTS = { object: ["mug", "rabbit"], texture: ["wood"], background: ["beach"], first: ["mug"], second: ["hat"] };
+
+/** The tab. `compose` opens an expression in the other tab. */
+export async function applyTab(stack, compose) {
+  let operator;
+  let slots = [];
+  const says = h("p.hint");
+  const row = h("div.slots");
+  const text = h("textarea", { rows: 3, maxLength: 500, placeholder: "shiny, made of glass, a painting\u2026" });
+  const words = h("div.slot.words", {}, h("header", {}, h("h3", {}, "text")), text);
+  const settings = settingsForm(stack);
+  const progress = progressStrip();
+  const make = h("button.primary", { type: "submit" }, "Make");
+  const results = h("div.results");
+  const figure = h("div.figure");
+  const nothing = h("p.hint.nothing", {}, "What you make appears here.");
+
+  async function pick(name, filled = true) {
+    operator = stack.operators.find((one) => one.name === name);
+    says.textContent = operator.says;
+    settings.own(operator.guidance);
+    slots = await Promise.all(operator.slots.map((one) => slot(one)));
+    if (filled) await fill();
+    row.classList.toggle("many", slots.length > 3);
+    const joined = slots.flatMap((one, at) => [at ? h("span.sign", {}, icon("plus")) : null, one.element]);
+    const last = operator.takes_text ? [h("span.sign", {}, icon("plus")), words] : [];
+    row.replaceChildren(...[...joined, ...last].filter(Boolean));
+  }
+
+  /** Something in every slot, so that the first click shows what an operator does. */
+  async function fill() {
+    const wanted = operator.optional ? slots.slice(0, 1) : slots;
+    for (const one of wanted) {
+      const shipped = stack.examples[operator.slots.find(({ name }) => name === one.name).examples];
+      const start = STARTS[one.name]?.map((name) => shipped.find((item) => item.id.endsWith(`/${name}`)));
+      one.set(start?.find(Boolean) ?? shipped[0] ?? null);
+    }
+  }
+
+  const request = (changed = {}) => [
+    operator.name,
+    trimmed(slots.map((one) => one.value?.id ?? null)),
+    operator.takes_text ? text.value : "",
+    { ...settings.read(), ...changed },
+  ];
+
+  /** An operator of many optional inputs is given no more of them than it needs. */
+  function trimmed(ids) {
+    const used = ids.reduce((last, id, at) => (id === null ? last : at + 1), 1);
+    return operator.optional ? ids.slice(0, used) : ids;
+  }
+
+  async function start(data, fresh) {
+    nothing.hidden = true;
+    if (fresh) {
+      results.replaceChildren();
+      figure.replaceChildren();
+    }
+    const [name] = data;
+    const last = await progress.doJob("apply", data, ({ result }) => {
+      const vary = () => start([...data.slice(0, 3), { ...data[3], seeds: [newSeed()] }], false);
+      results.append(resultCard(result, { use, vary, compose }));
+    });
+    nothing.hidden = results.childElementCount > 0;
+    if (last && fresh) figure.replaceChildren(download(last.figure.picture, `${name}.jpg`, "All in one figure"));
+  }
+
+  async function use(item) {
+    const to = await chooseSlot(stack);
+    if (!to) return;
+    await pick(to.operator);
+    operators.pick(to.operator, false, true);
+    const found = slots.find((one) => one.name === to.slot);
+    found.set(item);
+    found.element.scrollIntoView({ block: "center" });
+    found.element.querySelector(".zone").focus();
+  }
+
+  const names = stack.operators.map((one) => one.name);
+  await pick(names[0]);
+  const operators = radios("Operator", names, names[0], (name) => name !== operator.name && pick(name));
+  return h("form.columns", { onsubmit: (event) => (event.preventDefault(), start(request(), true)) },
+    h("section.inputs", { "aria-label": "Inputs" }, operators, says, row, settings.element, h("div.go", {}, make)),
+    h("section.outputs", { "aria-label": "Results" }, progress.element, nothing, results, figure),
+  );
+}

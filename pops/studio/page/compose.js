@@ -1,0 +1,170 @@
+// Compose: an expression, checked as it is written, and the tree that says the same.
+
+import { addFile, examples, onShelf, ownItems, ownNames, put } from "./shelf.js";
+import { check, openComposition, saveComposition } from "./api.js";
+import { choosePart, drawTree, spell, wrap } from "./tree.js";
+import { copy, h, icon, save, say } from "./dom.js";
+import { download, fileName } from "./results.js";
+import { progressStrip } from "./progress.js";
+import { settingsForm } from "./settings.js";
+import { thumb } from "./slot.js";
+
+const PATIENCE = 250; // milliseconds without a key before the expression is checked
+
+/** The tab, with `open(expression)` to show one in it. */
+export async function composeTab(stack) {
+  const items = new Map(); // what was made, by expression
+  const shipped = Object.values(await examples()).flat();
+  let told = { ok: false };
+  let timer;
+  let checks = 0;
+
+  const box = h("textarea.code", { rows: 3, spellcheck: false, autocapitalize: "off", id: "expression", "aria-describedby": "fault" });
+  const fault = h("div.fault", { id: "fault", role: "status" });
+  const settings = settingsForm(stack, { several: false });
+  const progress = progressStrip();
+  const make = h("button.primary", { type: "submit" }, "Make");
+  const shelf = h("div.strip.wrapped", { role: "group", "aria-label": "Pictures to write into the expression" });
+  const tree = h("div.scroll.forest", { tabIndex: 0, role: "region", "aria-label": "The tree of the composition" });
+  const known = h("p.hint");
+  const downloads = h("p.downloads");
+  const file = h("input.unseen", { type: "file", accept: ".json", tabIndex: -1, "aria-hidden": "true" });
+  const files = h("input.unseen", { type: "file", accept: "image/*,.safetensors", multiple: true, tabIndex: -1, "aria-hidden": "true" });
+
+  const find = (name) => ownItems().find((item) => item.name === name) ?? shipped.find((item) => item.name === name);
+
+  async function look() {
+    const mine = (checks += 1);
+    const found = await attempt(() => check(box.value, ownNames(), settings.read()));
+    if (mine !== checks || !found) return;
+    told = found;
+    box.setAttribute("aria-invalid", !told.ok);
+    fault.replaceChildren(...(told.ok ? [] : explain(told)));
+    make.disabled = !told.ok;
+    if (told.tree) draw();
+  }
+
+  const draw = () => tree.replaceChildren(drawTree(stack, told.tree, items, find, write));
+
+  function write(text) {
+    box.value = text;
+    fit();
+    return look();
+  }
+
+  /** Run something; its error is told beside the expression. */
+  async function attempt(work) {
+    try {
+      return await work();
+    } catch (problem) {
+      fault.replaceChildren(h("p.error", {}, problem.message));
+      return undefined;
+    }
+  }
+
+  const fit = () => (box.rows = Math.min(10, Math.max(3, box.value.split("\n").length, Math.ceil(box.value.length / 48))));
+
+  function insert(item) {
+    box.setRangeText(`'${item.name}'`, box.selectionStart, box.selectionEnd, "end");
+    box.focus();
+    box.oninput();
+  }
+
+  function showShelf() {
+    shelf.replaceChildren(...[...ownItems(), ...shipped].map((item) => thumb(item, () => insert(item))));
+  }
+
+  async function start() {
+    clearTimeout(timer);
+    await look();
+    if (!told.ok) return box.focus();
+    items.clear();
+    draw();
+    known.textContent = "";
+    downloads.replaceChildren();
+    const { expression } = told;
+    let parts = 0;
+    const last = await progress.doJob("compose", [box.value, ownNames(), settings.read()], (event) => {
+      parts = event.of;
+      items.set(event.expression, event.item);
+      draw();
+    });
+    if (!last) return;
+    known.textContent = `${last.sampled.length} of ${parts} parts were made now; the others were known.`;
+    const name = fileName({ ...last.result, expression });
+    downloads.replaceChildren(...[
+      download(last.result.picture, `${name}.png`, "Picture"),
+      download(last.result.embedding, `${name}.safetensors`, "Embedding"),
+      download(last.figure.picture, `${name}_tree.jpg`, "Tree"),
+    ].filter(Boolean));
+  }
+
+  box.oninput = () => {
+    fit();
+    clearTimeout(timer);
+    timer = setTimeout(look, PATIENCE);
+  };
+  settings.element.onchange = () => look();
+  files.onchange = async () => {
+    for (const one of files.files) await attempt(() => addFile(one));
+    files.value = "";
+    look();
+  };
+  file.onchange = () => attempt(async () => {
+    const opened = await openComposition(file.files[0]);
+    file.value = "";
+    for (const [name, item] of Object.entries(opened.inputs)) put({ ...item, name });
+    settings.write(opened.settings);
+    await write(opened.expression);
+    say("The composition is open");
+  });
+  const keep = () => attempt(async () => {
+    const content = await saveComposition(box.value, ownNames(), settings.read());
+    save(JSON.stringify(content), "composition.pops.json");
+  });
+  const copier = (label, what) => h("button.small", { type: "button", onclick: (event) => told.ok && copy(what(), event.target) }, label);
+  const begin = async () => {
+    const node = await choosePart(stack);
+    if (node) write(spell(node));
+  };
+
+  onShelf(showShelf);
+  showShelf();
+  await write(startExpression(stack));
+  const element = h("form.columns.compose", { onsubmit: (event) => (event.preventDefault(), start()) },
+    h("section.inputs", { "aria-label": "The composition" },
+      h("label.heading", { htmlFor: "expression" }, "Expression"),
+      h("p.hint", {}, "Operators within operators. Pictures are named in quotes, _ leaves an input empty, mean(a, b, 0.3) mixes two."),
+      box, fault,
+      h("div.actions", {},
+        copier("Copy expression", () => told.expression),
+        copier("Copy as Python", () => told.python),
+        copier("Copy as command", () => told.command),
+        h("button.small", { type: "button", onclick: keep }, "Save"),
+        h("button.small", { type: "button", onclick: () => file.click() }, "Open"),
+        h("button.small", { type: "button", onclick: begin }, "Start over"),
+      ),
+      h("div.actions", {}, h("span.heading", {}, "Pictures"), h("button.small", { type: "button", onclick: () => files.click() }, icon("plus"), "Add files")),
+      shelf, file, files, settings.element, h("div.go", {}, make),
+    ),
+    h("section.outputs", { "aria-label": "The tree" }, progress.element, tree, known, downloads),
+  );
+  return { element, open: write };
+}
+
+/** A composition that shows what compositions are, of operators that this stack has. */
+function startExpression(stack) {
+  const has = (name) => stack.operators.some((one) => one.name === name);
+  if (has("scene") && has("texturing")) return "scene(texturing('mug.png', 'wood.png'), 'beach.png')";
+  if (has("texturing")) return "texturing(texturing('mug.png', 'wood.png'), 'zebra.png')";
+  return spell(wrap(stack, stack.operators[0].name));
+}
+
+/** What is wrong, under the place where it is. */
+function explain({ error, line, column }) {
+  const said = h("p.error", {}, error);
+  if (line === undefined) return [said];
+  const start = Math.max(0, column - 40);
+  const shown = line.slice(start, column + 40);
+  return [h("pre", { "aria-hidden": "true" }, `${shown}\n${" ".repeat(column - start)}^`), said];
+}

@@ -1,0 +1,85 @@
+// How operators are sampled and results are drawn: a form with the rare things folded away.
+
+import { h } from "./dom.js";
+
+/** `several`: whether there can be more than one seed. `read()` gives what the studio takes. */
+export function settingsForm(stack, { several = true } = {}) {
+  const seeds = h("input", { type: "text", value: several ? "18, 42" : "18", inputMode: "numeric", autocomplete: "off" });
+  const count = h("input", { type: "number", value: 2, min: 1, max: stack.limits.results });
+  count.onchange = () => (seeds.value = resized(numbers(seeds.value), +count.value, stack.limits.results).join(", "));
+  seeds.onchange = () => (count.value = numbers(seeds.value).length);
+  const guidance = number("own", 0, 100, "any");
+  const steps = number("25", 1, 250);
+  const drawSteps = number("own", 1, 250);
+  const drawGuidance = number("own", 0, 100, "any");
+  const drawSeed = h("input", { type: "number", value: 0, min: 0 });
+  const sampler = h("select", {}, ["ancestral", "ddim"].map((name) => h("option", { value: name }, name)));
+  const renderer = h("select", {},
+    stack.renderers.map(({ name, says }) => h("option", { value: name }, `${name} (${says})`)),
+  );
+  const element = h("div.settings", {},
+    h("div.fields", {},
+      several ? field("Results", count, "How many") : null,
+      field(several ? "Seeds" : "Seed", seeds, "The same seed gives the same result"),
+      field("Guidance", guidance, "How strongly the inputs are followed"),
+    ),
+    h("details", {},
+      h("summary", {}, "More settings"),
+      h("div.fields", {},
+        field("Renderer", renderer, "What draws the picture"),
+        field("Steps", steps, "Of the operator"),
+        field("Sampler", sampler, "Of the operator"),
+        field("Drawing steps", drawSteps, "Of the renderer"),
+        field("Drawing guidance", drawGuidance, "Of the renderer"),
+        field("Drawing seed", drawSeed, "Another drawing of the same result"),
+      ),
+    ),
+  );
+  const read = () => ({
+    seeds: numbers(seeds.value).slice(0, several ? undefined : 1),
+    guidance: optional(guidance),
+    steps: optional(steps) ?? 25,
+    sampler: sampler.value,
+    renderer: renderer.value,
+    render_steps: optional(drawSteps),
+    render_guidance: optional(drawGuidance),
+    render_seeds: [Math.max(0, Math.trunc(+drawSeed.value || 0))],
+  });
+  const write = (settings) => {
+    seeds.value = settings.seeds.join(", ");
+    count.value = settings.seeds.length;
+    guidance.value = settings.guidance ?? "";
+    steps.value = settings.steps;
+    sampler.value = settings.sampler;
+    drawSteps.value = settings.render_steps ?? "";
+    drawGuidance.value = settings.render_guidance ?? "";
+    drawSeed.value = settings.render_seeds[0];
+    if (stack.renderers.some(({ name }) => name === settings.renderer)) renderer.value = settings.renderer;
+  };
+  /** Show what `guidance` is when it is not given. */
+  const own = (value) => (guidance.placeholder = `${value}`);
+  return { element, read, write, own };
+}
+
+/** A new seed, unlike those people type. */
+export const newSeed = () => 1000 + Math.floor(Math.random() * 1e6);
+
+/** The whole numbers in a text; 18 if there are none. */
+function numbers(text) {
+  const found = (text.match(/\d{1,15}/g) ?? []).map(Number);
+  return found.length ? found : [18];
+}
+
+/** `seeds` made `count` long: cut, or gone on from the last. */
+function resized(seeds, count, most) {
+  const length = Math.min(Math.max(Math.trunc(count) || 1, 1), most);
+  const longer = [...seeds];
+  while (longer.length < length) longer.push(Math.max(...longer) + 1);
+  return longer.slice(0, length);
+}
+
+const optional = (input) => (input.value === "" ? null : +input.value);
+
+const number = (placeholder, min, max, step = 1) => h("input", { type: "number", placeholder, min, max, step });
+
+const field = (name, input, says) => h("label.field", { title: says }, h("span", {}, name), input);

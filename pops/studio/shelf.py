@@ -1,0 +1,152 @@
+"""The shelf: what people have put in and what was made of it, each under a secret name.
+
+Everything is in memory and bounded; what has not been used for longest goes first. Whoever knows
+the name of an item can use it, and names are never told to anybody else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from PIL import Image
+
+from pops.errors import InputError
+from pops.studio.bounded import Bounded
+
+if TYPE_CHECKING:
+    from pops.embeddings import Embeddings
+    from pops.engine import Source
+
+__all__ = ["Item", "Shelf", "encode_picture", "plain_name"]
+
+SHOWN_SIDE = 512  # pixels within which a picture is shown
+SEEN_SIZE = (512, 512)  # what every picture is resized to before it is encoded
+LONGEST_NAME = 60
+Kind = Literal["example", "picture", "embedding", "result", "figure"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture, an embedding, or a result, which is both.
+
+    `shown`: the encoded picture that the page shows; empty if there is none. `seen`: of a picture
+    that can be an input, the pixels that matter to the encoder, as PNG.
+    """
+
+    kind: Kind
+    name: str
+    shown: bytes = b""
+    seen: bytes = b""
+    embedding: Embeddings | None = None
+    expression: str = ""
+    seed: int | None = None
+    render_seed: int | None = None
+    id: str = ""
+
+    @classmethod
+    def of_picture(cls, name: str, picture: Image.Image, kind: Kind = "picture") -> Item:
+        """A picture to be used as input. `picture`: RGB."""
+        large = max(picture.size) > SHOWN_SIDE
+        seen = picture.resize(SEEN_SIZE) if large else picture  # as the encoder does it
+        shown = picture.copy()
+        shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+        kinds = ("JPEG" if large else "PNG"), "PNG"
+        return cls(
+            kind,
+            name,
+            encode_picture(shown, kinds[0]),
+            encode_picture(seen, kinds[1]),
+            expression=repr(name),
+        )
+
+    @property
+    def source(self) -> Source:
+        """What the engine takes for this item: the embedding where there is one."""
+        if self.embedding is not None:
+            return self.embedding
+        if not self.seen:
+            raise InputError(f"{self.name} cannot be an input")
+        picture = Image.open(BytesIO(self.seen), formats=["PNG"])
+        picture.load()
+        picture.filename = self.name  # type: ignore[attr-defined]  # what expressions call it
+        return picture
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Equal for items that are the same to every operator."""
+        if self.embedding is not None:
+            return blake2b(self.embedding.image_embeds.numpy().tobytes(), digest_size=16).digest()
+        return blake2b(self.seen, digest_size=16).digest()
+
+    @property
+    def size(self) -> int:
+        embeds = self.embedding.image_embeds if self.embedding is not None else None
+        numbers = 0 if embeds is None else embeds.numel() * embeds.itemsize
+        return len(self.shown) + len(self.seen) + numbers + 1024
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The item as the page and other clients are told of it."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "name": self.name,
+            "picture": f"/pictures/{self.id}" if self.shown else None,
+            "embedding": f"/embeddings/{self.id}" if self.embedding is not None else None,
+            "expression": self.expression,
+            "seed": self.seed,
+            "render_seed": self.render_seed,
+        }
+
+
+class Shelf:
+    """Items by their names. Examples stay; the others are forgotten when there are too many."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.examples: dict[str, Item] = {}
+        self._items: Bounded[str, Item] = Bounded(most_bytes)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def bytes(self) -> int:
+        return self._items.bytes
+
+    def add(self, item: Item) -> Item:
+        """The item under a name that nobody can guess."""
+        named = replace(item, id=secrets.token_urlsafe(16))
+        self._items.put(named.id, named, named.size)
+        return named
+
+    def add_example(self, name: str, item: Item) -> None:
+        self.examples[name] = replace(item, id=name)
+
+    def get(self, name: str) -> Item:
+        """InputError if there is no such item, or no more."""
+        item = self.examples.get(name) or self._items.get(name)
+        if item is None:
+            raise InputError("an input is no longer here: add it again")
+        return item
+
+
+def encode_picture(picture: Image.Image, kind: str = "PNG") -> bytes:
+    content = BytesIO()
+    settings = {"quality": 90} if kind == "JPEG" else {"compress_level": 3}
+    picture.save(content, format=kind, **settings)
+    return content.getvalue()
+
+
+def plain_name(name: str) -> str:
+    """A file's name without its folders, and with nothing that an expression could trip over."""
+    plain = Path(name.replace("\\", "/")).name
+    kept = "".join(letter for letter in plain if letter.isprintable() and letter not in "'\"`<>~")
+    stem, dot, suffix = kept.strip(". ").rpartition(".")
+    suffix = f"{dot}{suffix[:12]}" if stem else ""
+    return (stem or kept.strip(". ") or "picture")[: LONGEST_NAME - len(suffix)].strip() + suffix

@@ -1,0 +1,176 @@
+"""The studio without HTTP: requests checked, turned into jobs, and put on the desk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pops.errors import UsageError
+from pops.nodes import Node
+from pops.operators import Operator
+from pops.studio import about
+from pops.studio.compose import Composer, check, read
+from pops.studio.desk import Desk, Job
+from pops.studio.jobs import MOST_CELLS, Workshop
+from pops.studio.options import MOST_RESULTS, Options
+from pops.studio.saved import open_composition, save_composition
+from pops.studio.shelf import Item, Shelf
+from pops.studio.uploads import read_upload
+
+if TYPE_CHECKING:
+    from pops.engine import Engine
+
+__all__ = ["Studio"]
+
+SHELF_BYTES = 256 * 2**20
+MOST_NAMES = 256  # pictures that an expression can choose from
+LONGEST_TEXT = 500  # letters of an instruction
+
+
+class Studio:
+    """An engine with a shelf and a desk before it.
+
+    `waiting`: how many jobs may wait. `upload_bytes`: of the largest file that is taken.
+    """
+
+    def __init__(self, engine: Engine, waiting: int, upload_bytes: int) -> None:
+        self.engine = engine
+        self.shelf = Shelf(SHELF_BYTES)
+        about.add_examples(self.shelf)
+        self.desk = Desk(waiting)
+        self.workshop = Workshop(engine, self.shelf)
+        self.composer = Composer(self.workshop)
+        self.upload_bytes = upload_bytes
+        self.operators = {row.name: row for row in about.offered_operators(engine.stack)}
+
+    def warm_up(self) -> Job:
+        """Load every model, so that the first user need not wait for it."""
+        return self.desk.submit(self._load)
+
+    def _load(self, job: Job) -> None:
+        examples = [item.source for item in list(self.shelf.examples.values())[:1]]
+        self.engine.encode(examples)
+        for row in self.operators.values():
+            nothing = [None] * len(row.inputs)
+            text = "a" if row.takes_text else None
+            made = self.engine.apply(row.name, [nothing], text=text, seeds=[0], steps=1)
+            self.engine.render(made, seeds=[0], steps=1)
+
+    def describe(self) -> dict[str, Any]:
+        limits = {
+            "upload_bytes": self.upload_bytes,
+            "results": MOST_RESULTS,
+            "cells": MOST_CELLS,
+        }
+        return about.describe(self.engine, self.shelf, limits)
+
+    def add(self, content: bytes, name: str) -> Item:
+        """An upload, checked, on the shelf. InputError if it cannot be used."""
+        found = read_upload(content, name, self.engine.stack.name, self.engine.dim)
+        return self.shelf.add(found)
+
+    def apply(
+        self, operator: str, inputs: Sequence[str | None], text: str | None, settings: Any
+    ) -> Job:
+        """UsageError or InputError for what does not fit; Busy if too many wait."""
+        row, options = self._operator(operator), Options.read(settings)
+        items = [None if name is None else self._item(name) for name in _list("inputs", inputs)]
+        words = _text(text) if row.takes_text else None
+        row.check_inputs(len(items), words)
+        return self.desk.submit(lambda job: self.workshop.apply(job, row, items, words, options))
+
+    def compose(self, expression: str, inputs: Mapping[str, str], settings: Any) -> Job:
+        items, options = self._named(inputs), Options.read(settings)
+        if options.renderer == "depth":
+            raise UsageError("a composition has no single shape to keep: use another renderer")
+        node = read(expression, items)
+        self._check_operators(node)
+        return self.desk.submit(lambda job: self.composer.run(job, node, items, options))
+
+    def grid(
+        self,
+        operator: str,
+        rows: Sequence[str],
+        columns: Sequence[str],
+        mean: bool,
+        settings: Any,
+    ) -> Job:
+        row, options = self._operator(operator), Options.read(settings)
+        lefts = [self._item(name) for name in _list("rows", rows)]
+        tops: list[Item | str] = [
+            _text(name) if row.takes_text else self._item(name)
+            for name in _list("columns", columns)
+        ]
+        if not lefts or not tops or len(lefts) * len(tops) > MOST_CELLS:
+            raise UsageError(f"a grid has 1 to {MOST_CELLS} cells, not {len(lefts)} x {len(tops)}")
+        if len(options.seeds) * len(options.render_seeds) > 1:
+            raise UsageError("a grid has one seed and one render seed")
+        if mean and row.takes_text:
+            raise UsageError(f"there is no mean of a picture and a text: {row.name} has none")
+        return self.desk.submit(
+            lambda job: self.workshop.grid(job, row, lefts, tops, mean, options)
+        )
+
+    def check(self, expression: str, inputs: Mapping[str, str], settings: Any) -> dict[str, Any]:
+        """What `pops.studio.compose.check` says, and whether this stack can run it."""
+        items, options = self._named(inputs), Options.read(settings)
+        told = check(expression, items, options)
+        if told["ok"]:
+            try:
+                self._check_operators(read(expression, items))
+            except UsageError as error:
+                return {**told, "ok": False, "error": str(error)}
+        return told
+
+    def save(self, expression: str, inputs: Mapping[str, str], settings: Any) -> dict[str, Any]:
+        items = self._named(inputs)
+        read(expression, items)
+        options = Options.read(settings)
+        return save_composition(expression, items, options, self.engine.stack.name)
+
+    def open(self, content: bytes) -> dict[str, Any]:
+        """A saved composition, with its inputs on the shelf."""
+        stack, dim = self.engine.stack.name, self.engine.dim
+        text, settings, items = open_composition(content, stack, dim)
+        told = {name: self.shelf.add(item).told for name, item in items.items()}
+        return {"expression": text, "settings": settings, "inputs": told}
+
+    def _operator(self, name: str) -> Operator:
+        if name not in self.operators:
+            offered = ", ".join(self.operators)
+            raise UsageError(f"this stack has no operator {str(name)!r}: it has {offered}")
+        return self.operators[name]
+
+    def _check_operators(self, node: Node) -> None:
+        if hasattr(node, "operator"):
+            self._operator(node.operator)
+        for made in node.inputs:
+            if made is not None:
+                self._check_operators(made)
+
+    def _item(self, name: object) -> Item:
+        if not isinstance(name, str):
+            raise UsageError("inputs are named by the id that /inputs gave them, or by an example")
+        return self.shelf.get(name)
+
+    def _named(self, inputs: Mapping[str, str] | None) -> dict[str, Item]:
+        """The inputs that an expression can name: the examples, and those given."""
+        if not isinstance(inputs or {}, Mapping) or len(inputs or {}) > MOST_NAMES:
+            raise UsageError(f"inputs are an object of at most {MOST_NAMES} names and ids")
+        examples = {item.name: item for item in self.shelf.examples.values()}
+        return examples | {str(name): self._item(of) for name, of in (inputs or {}).items()}
+
+
+def _list(name: str, value: object) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise UsageError(f"{name} is a list")
+    return list(value)
+
+
+def _text(text: object) -> str:
+    words = " ".join(text.split()) if isinstance(text, str) else ""
+    if not words:
+        raise UsageError("write a word or two of instruction")
+    if len(words) > LONGEST_TEXT:
+        raise UsageError(f"an instruction has at most {LONGEST_TEXT} letters")
+    return words

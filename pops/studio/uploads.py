@@ -1,0 +1,54 @@
+"""What people put in: pictures and embeddings, checked before anything else sees them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from threading import BoundedSemaphore
+
+from pops.embeddings import Embeddings, load_embeddings
+from pops.errors import InputError
+from pops.pictures import open_picture
+from pops.studio.shelf import Item, plain_name
+
+__all__ = ["read_upload"]
+
+AT_ONCE = BoundedSemaphore(2)  # a picture of the largest size takes 300 MB while it is open
+EMBEDDING = ".safetensors"
+PICKLES = (".pth", ".pt", ".pkl", ".pickle", ".bin", ".ckpt", ".npy")
+
+
+def read_upload(content: bytes, name: str, stack: str, dim: int) -> Item:
+    """An uploaded file as an item. `stack`, `dim`: of the embeddings that can be used.
+
+    The file is in a folder of its own while it is read, and gone after that.
+
+    Raises:
+        InputError: it is neither a picture nor one embedding of that stack, or too large.
+    """
+    name = plain_name(name)
+    suffix = Path(name).suffix.lower()
+    if suffix in PICKLES:
+        raise InputError(f"{name}: embeddings are taken as {EMBEDDING} files only")
+    with AT_ONCE, tempfile.TemporaryDirectory(prefix="pops-studio-") as folder:
+        path = Path(folder) / f"upload{EMBEDDING if suffix == EMBEDDING else ''}"
+        path.write_bytes(content)
+        try:
+            if suffix == EMBEDDING:
+                return _embedding(load_embeddings(path), name, stack, dim)
+            return Item.of_picture(name, open_picture(path))
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), name)) from error
+
+
+def _embedding(made: Embeddings, name: str, stack: str, dim: int) -> Item:
+    if len(made) != 1:
+        raise InputError(f"{name} holds {len(made)} embeddings: give them one by one")
+    found = made.image_embeds.shape[-1]
+    if found != dim or made.stack not in (None, stack):
+        raise InputError(
+            f"{name}: {found} numbers, of the stack {made.stack or 'unknown'}, but {stack} has "
+            f"embeddings of {dim}"
+        )
+    known = Embeddings(made.image_embeds, made.stack, (repr(name),), made.seeds, made.guidance)
+    return Item("embedding", name, embedding=known, expression=repr(name))
