@@ -4,8 +4,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from pops.data.dataset import ExampleDataset
+from pops.data.reader import RecipeSettings, read_words
+from pops.data.recipes import find_recipe
+from pops.data.source import Batch, Plan, Source
+
+WORDS = Path(__file__).parent.parent / "pops/data/words/pocket_adjectives.txt"
+TOLD = RecipeSettings(garment_side=6, garment_area=20, adjectives=read_words(WORDS))
 SIZE = 48
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 70, 230), (230, 210, 40), (160, 40, 200))
 
@@ -97,3 +105,25 @@ WRITERS = {
     "instruct": write_pictures,
     "clothes": write_persons,
 }
+
+
+def dataset(mode: str, *places: Path, seed: int = 0, share: float = 0.5) -> ExampleDataset:
+    operator, recipe = find_recipe(mode)
+    named = [str(place) for place in places]
+    return ExampleDataset(operator, recipe, named, TOLD, seed=seed, max_broken_share=share)
+
+
+def only(source: Source, plan: Plan) -> Batch:
+    (batch,) = source.batches(plan)
+    return batch
+
+
+def assert_same(a: Batch, b: Batch, tolerance: float = 1e-5) -> None:
+    torch.testing.assert_close(a.target, b.target, atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(
+        a.conditions.tokens, b.conditions.tokens, atol=tolerance, rtol=tolerance
+    )
+    assert torch.equal(a.conditions.mask, b.conditions.mask)
+    assert (a.text_embeds is None) == (b.text_embeds is None)
+    if a.text_embeds is not None and b.text_embeds is not None:
+        torch.testing.assert_close(a.text_embeds, b.text_embeds, atol=tolerance, rtol=tolerance)
