@@ -23,9 +23,9 @@ class TrainConfig(DataConfig):
     """
 
     cache: tuple[str, ...] = setting(
-        (), "folders that pops embed wrote; training then needs no encoder"
+        (), "folders that pops embed wrote: training needs no encoder, and is many times faster"
     )
-    online: bool = setting(False, "encode the pictures of dataset_path while training")
+    online: bool = setting(False, "encode pictures while training, even where a cache is named")
     val_dataset_path: tuple[str, ...] = setting((), "folders of pictures to validate on")
     output_dir: Path = setting(Path("results/my_pops_model"), "the run folder")
 
@@ -92,8 +92,6 @@ class TrainConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.online and self.cache:
-            raise UsageError("--online encodes while training, --cache has been encoded: give one")
         check_range("seed", self.seed, 0, LARGEST_SEED)
         for name in (
             *("train_batch_size", "gradient_accumulation_steps", "max_train_steps", "log_every"),

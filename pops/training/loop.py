@@ -72,7 +72,7 @@ class Loop:
     def run(self) -> int:
         """Train to the last step: 0, or the exit status of the signal that stopped it."""
         with Interrupt() as interrupt:
-            steps = self._steps()
+            steps = self.steps()
             meter = Meter(self.deal.total)
             for losses in steps:
                 meter.add(losses)
@@ -90,7 +90,7 @@ class Loop:
                     return interrupt.exit_status
         return 0
 
-    def _steps(self) -> Iterator[dict[str, Tensor]]:
+    def steps(self) -> Iterator[dict[str, Tensor]]:
         """Take all steps that are left; of each, the losses and the gradients' norm."""
         config, deal = self.config, self.deal
         order = partial(row, config.seed, length=len(self.source))

@@ -10,7 +10,6 @@ from pops.data.online import OnlineSource
 from pops.data.open_source import open_source
 from pops.data.recipes import Example, Recipe
 from pops.data.source import Batch, Source
-from pops.errors import UsageError
 from pops.operators import Operator
 from pops.stacks import Stack
 from pops.training.config import TrainConfig
@@ -31,20 +30,17 @@ def open_training(config: TrainConfig, operator: Operator, recipe: Recipe, stack
     """The caches that are named, or else the pictures, encoded by `stack` as training goes on.
 
     Raises:
-        UsageError: neither caches nor --online.
+        UsageError: neither caches nor datasets.
         DataError: a dataset or cache is missing, empty, or was made of something else.
     """
-    if not config.cache and not config.online:
-        raise UsageError(
-            "name what pops embed made with --cache, or encode pictures while training: --online"
-        )
+    caches = () if config.online else config.cache
     return open_source(
         operator,
         recipe,
         stack,
-        datasets=() if config.cache else config.datasets(),
-        caches=config.cache,
-        settings=None if config.cache else config.recipe_settings(),
+        datasets=() if caches else config.datasets(),
+        caches=caches,
+        settings=None if caches else config.recipe_settings(),
         seed=config.seed,
         workers=config.workers,
         max_broken_share=config.max_broken_share,
