@@ -6,7 +6,8 @@ and its noise is drawn on the CPU, so that a seed means the same in any batch an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,11 @@ def _load(kind: Any, folder: Path, placement: Placement, **parts: Any) -> Any:
         WeightsError: a part is missing or damaged.
     """
     half = any(folder.glob("*/*.fp16.safetensors"))
-    with reading(folder), quietly():
+    with reading(folder), quietly(), _without_bars():
         pipeline = kind.from_pretrained(
             folder,
             **parts,
-            torch_dtype=placement.dtype,
+            dtype=placement.dtype,
             variant="fp16" if half else None,
             use_safetensors=True,
             local_files_only=True,
@@ -53,6 +54,20 @@ def _load(kind: Any, folder: Path, placement: Placement, **parts: Any) -> Any:
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(placement.device)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Without diffusers' bar over the parts of a pipeline."""
+    from diffusers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _seeded(asked: Sequence[Any]) -> list[torch.Generator]:
@@ -103,29 +118,64 @@ class DepthDiffusion:
 
     @classmethod
     def load(cls, folder: Path, placement: Placement, sampling: Sampling) -> DepthDiffusion:
-        from diffusers import StableDiffusionDepth2ImgPipeline
-        from transformers import DPTImageProcessorPil
-
-        # The folder names a class that transformers no longer has.
-        with reading(folder), quietly():
-            extractor = DPTImageProcessorPil.from_pretrained(folder / "feature_extractor")
-        pipeline = _load(
-            StableDiffusionDepth2ImgPipeline, folder, placement, feature_extractor=extractor
+        """Part by part: the folder's index names a class that transformers no longer has."""
+        from diffusers import (
+            AutoencoderKL,
+            PNDMScheduler,
+            StableDiffusionDepth2ImgPipeline,
+            UNet2DConditionModel,
         )
+        from transformers import (
+            CLIPTextModel,
+            CLIPTokenizer,
+            DPTForDepthEstimation,
+            DPTImageProcessorPil,
+        )
+
+        kinds = {
+            "unet": UNet2DConditionModel,
+            "vae": AutoencoderKL,
+            "text_encoder": CLIPTextModel,
+        }
+        where = placement.device, placement.dtype
+        models = {name: load_model(kind, folder / name, *where) for name, kind in kinds.items()}
+        # In float32: it normalises over batches, which half precision does not bear.
+        models["depth_estimator"] = load_model(
+            DPTForDepthEstimation, folder / "depth_estimator", placement.device, torch.float32
+        )
+        with reading(folder), quietly():
+            pipeline = StableDiffusionDepth2ImgPipeline(
+                **models,
+                tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+                scheduler=PNDMScheduler.from_pretrained(folder / "scheduler"),
+                feature_extractor=DPTImageProcessorPil.from_pretrained(
+                    folder / "feature_extractor"
+                ),
+            )
+        pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline, sampling)
 
     @torch.inference_mode()
     def __call__(self, asked: Sequence[Depth2Image]) -> list[Picture]:
         side = (self.sampling.size, self.sampling.size)
+        pictures = [request.picture.image.resize(side) for request in asked]
         images = self.pipeline(
             prompt=[request.prompt for request in asked],
-            image=[request.picture.image.resize(side) for request in asked],
+            image=pictures,
+            depth_map=torch.cat([self._depth(picture) for picture in pictures]),
             strength=1.0,  # nothing of the old colours
             num_inference_steps=self.sampling.steps,
             guidance_scale=self.sampling.guidance,
             generator=_seeded(asked),
         ).images
         return _pictures(images, asked[0].picture.image.size)
+
+    def _depth(self, picture: Image.Image) -> torch.Tensor:
+        """(1, h, w), of any scale: the pipeline stretches it."""
+        model = self.pipeline.depth_estimator
+        pixels = self.pipeline.feature_extractor(picture, return_tensors="pt")["pixel_values"]
+        depth: torch.Tensor = model(pixels.to(model.device)).predicted_depth
+        return depth
 
 
 class ControlNetUnion:

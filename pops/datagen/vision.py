@@ -18,7 +18,7 @@ from pops.datagen.words import with_article
 from pops.errors import UsageError, WeightsError
 from pops.placement import Placement
 
-__all__ = ["Foreground", "OnnxForeground", "Owl", "RemoteForeground"]
+__all__ = ["Foreground", "OnnxForeground", "Owl", "RemoteForeground", "to_detection"]
 
 TOKENS = 16  # of a text of OWLv2
 FOREGROUND = 0.5  # the least that counts as foreground
@@ -63,7 +63,7 @@ class Owl:
         best = scores.argmax(1)
         boxes = out.pred_boxes.cpu()[torch.arange(len(asked)), best]  # (N, 4): middle, size
         return [
-            _detection(request, float(scores[i, best[i]]), boxes[i].tolist())
+            to_detection(request, float(scores[i, best[i]]), boxes[i].tolist())
             for i, request in enumerate(asked)
         ]
 
@@ -76,8 +76,11 @@ class Owl:
         return pixels.transpose(2, 0, 1).astype(np.float32)
 
 
-def _detection(request: Detect, score: float, box: Sequence[float]) -> Detection | None:
-    """`box`: middle and size as shares of the picture's longer side."""
+def to_detection(request: Detect, score: float, box: Sequence[float]) -> Detection | None:
+    """What a box, its middle and size as shares of the picture's longer side, is in pixels.
+
+    None where the score is below the threshold, or nothing of the box is in the picture.
+    """
     if score < request.threshold:
         return None
     wide, high = request.picture.image.size
