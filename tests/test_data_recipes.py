@@ -25,7 +25,7 @@ from tiny_data import (
 
 import pops.data.persons as persons
 from pops.data.cutting import cut_out, find_patch, paste_at_random, square
-from pops.data.reader import ADJECTIVES, ART_TYPES, Reader, RecipeSettings, read_words
+from pops.data.reader import Reader, RecipeSettings, read_words
 from pops.data.recipes import RECIPES, Example, drop, find_recipe, make_example
 from pops.errors import DataError, InputError, UsageError
 from pops.operators import GARMENTS, OPERATORS, TEXTURING, Operator
@@ -80,8 +80,9 @@ def test_a_name_says_all_but_its_seed(tmp_path: Path):
 
 
 def test_the_word_lists_have_no_doubles_and_about_the_published_number():
-    adjectives, arts = read_words(ADJECTIVES), read_words(ART_TYPES)
+    adjectives, arts = read_words("adjectives"), read_words("art_types")
     assert (len(adjectives), len(arts)) == (63, 41)
+    assert read_words("none") == ()
     assert len({*adjectives}) == len(adjectives) and len({*arts}) == len(arts)
 
 

@@ -12,7 +12,7 @@ from pops.data.reader import RecipeSettings, read_words
 from pops.data.recipes import find_recipe
 from pops.data.source import Batch, Plan, Source
 
-WORDS = Path(__file__).parent.parent / "pops/data/words/pocket_adjectives.txt"
+WORDS = "pocket_adjectives"
 TOLD = RecipeSettings(garment_side=6, garment_area=20, adjectives=read_words(WORDS))
 SIZE = 48
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 70, 230), (230, 210, 40), (160, 40, 200))

@@ -38,8 +38,12 @@ class DataConfig:
     randoms_dir: Path | None = setting(
         None, "folder of any pictures, for the share of examples without conditions"
     )
-    adjectives: Path | None = setting(None, "instruct: file of adjectives; null: those of pops")
-    art_types: Path | None = setting(None, "instruct: file of kinds of art; null: those of pops")
+    adjectives: str = setting(
+        "adjectives", "instruct: file of adjectives, or a list of pops, as pocket_adjectives"
+    )
+    art_types: str = setting(
+        "art_types", "instruct: file of kinds of art, or a list of pops; none: adjectives alone"
+    )
     garment_side: int = setting(60, "clothes: pixels of a garment's shorter side, at least")
     garment_area: int = setting(1800, "clothes: pixels of a garment, at least")
     max_broken_share: float = setting(0.05, "share of records that may be broken")
@@ -69,9 +73,9 @@ class DataConfig:
 
     def recipe_settings(self) -> RecipeSettings:
         """What the recipe is told; DataError for a folder without pictures or an empty list."""
-        from pops.data.reader import ADJECTIVES, ART_TYPES, RecipeSettings, read_words
+        from pops.data.reader import RecipeSettings, read_words
 
-        adjectives = read_words(self.adjectives or ADJECTIVES)
+        adjectives = read_words(self.adjectives)
         if not adjectives:
             raise DataError(f"{self.adjectives} lists no adjective: write one a line")
         return RecipeSettings(
@@ -79,7 +83,7 @@ class DataConfig:
             backgrounds=_pictures(self.backgrounds_dir),
             randoms=_pictures(self.randoms_dir),
             adjectives=adjectives,
-            art_types=read_words(self.art_types or ART_TYPES),
+            art_types=read_words(self.art_types),
             garment_side=self.garment_side,
             garment_area=self.garment_area,
         )

@@ -17,20 +17,25 @@ __all__ = ["Reader", "RecipeSettings", "read_words"]
 
 T = TypeVar("T")
 WORDS = Path(__file__).parent / "words"
-ADJECTIVES = WORDS / "adjectives.txt"
-ART_TYPES = WORDS / "art_types.txt"
 
 
-def read_words(path: str | Path) -> tuple[str, ...]:
+def read_words(place: str | Path) -> tuple[str, ...]:
     """The lines of a word list, without empty ones and those that begin with #.
+
+    `place`: a file, or the name of a list in `pops/data/words`.
 
     Raises:
         InputError: it cannot be read as text.
     """
+    own = WORDS / f"{place}.txt"
+    path = own if own.is_file() else Path(place).expanduser()
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path} as a list of words ({error})") from error
+        known = ", ".join(sorted(path.stem for path in WORDS.glob("*.txt")))
+        raise InputError(
+            f"cannot read {place} as a list of words ({error}); the lists of pops are {known}"
+        ) from error
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
@@ -41,8 +46,8 @@ class RecipeSettings:
     textures: tuple[Path, ...] = ()  # textures from elsewhere: the target is then the object
     backgrounds: tuple[Path, ...] = ()  # what an object is pasted on, half of the time
     randoms: tuple[Path, ...] = ()  # pictures for the unconditional share of examples
-    adjectives: tuple[str, ...] = field(default_factory=lambda: read_words(ADJECTIVES))
-    art_types: tuple[str, ...] = field(default_factory=lambda: read_words(ART_TYPES))
+    adjectives: tuple[str, ...] = field(default_factory=lambda: read_words("adjectives"))
+    art_types: tuple[str, ...] = field(default_factory=lambda: read_words("art_types"))
     garment_side: int = 60  # pixels of the shorter side of a garment, at least
     garment_area: int = 1800  # pixels of a garment, at least
 
