@@ -18,6 +18,8 @@ from pops.config import (
 from pops.data.config import EmbedConfig
 from pops.datagen.config import (
     ClothesConfig,
+    CutoutsConfig,
+    ExportConfig,
     InspectConfig,
     RandomConfig,
     ScenesConfig,
@@ -56,7 +58,9 @@ COMMANDS = {
     "generate unions": Command(UnionsConfig, "pops.datagen.commands"),
     "generate random": Command(RandomConfig, "pops.datagen.commands"),
     "generate clothes": Command(ClothesConfig, "pops.datagen.commands"),
+    "generate cutouts": Command(CutoutsConfig, "pops.datagen.commands"),
     "generate inspect": Command(InspectConfig, "pops.datagen.inspection"),
+    "generate export": Command(ExportConfig, "pops.datagen.export"),
 }
 
 

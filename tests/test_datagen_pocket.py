@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,9 @@ from PIL import Image
 from pops import cli
 from pops.data.persons import read_persons
 from pops.data.records import read_pictures, read_scenes, read_texturing, read_unions
+from pops.datagen import published
 from pops.datagen.config import TexturesConfig
+from pops.datagen.export import member_name
 from pops.datagen.generators import GENERATORS
 from pops.datagen.inspection import inspect_folder
 from pops.datagen.pocket import POCKET_WORDS, pocket_stages
@@ -355,3 +358,66 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(
 def test_inspecting_another_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PopsError, match="no folder of `pops generate`"):
         inspect_folder(tmp_path)
+
+
+# --- what is made of the data ---------------------------------------------------------------
+
+
+def test_tar_shards_hold_every_file_of_every_sample_once(made: Path, tmp_path: Path) -> None:
+    for name in KINDS:
+        out = tmp_path / name
+        arguments = ["generate", "export", str(made / name), f"--out={out}"]
+        assert cli.main([*arguments, "--samples_per_shard=3"]) == 0
+        tars = sorted(out.iterdir())
+        assert [tar.name for tar in tars] == ["samples-000000.tar", "samples-000001.tar"]
+        members = []
+        for tar in tars:
+            with tarfile.open(tar) as opened_tar:
+                members += opened_tar.getnames()
+        assert len(members) == len(set(members)) == COUNT + len(contents(made / name))
+        keys = [member.split(".")[0] for member in members]
+        assert sorted(keys) == keys and len(set(keys)) == COUNT  # a sample's files lie together
+
+
+@pytest.mark.parametrize(
+    ("file", "member"),
+    [
+        ("mug_1.jpg", "jpg"),
+        ("mug_1_inpainted.npy", "inpainted.npy"),
+        ("mug_1_OBJ_0.png", "obj_0.png"),
+        ("mug_1/base.jpg", "base.jpg"),
+        ("garments/hat/mug_1.png", "garments-hat.png"),
+    ],
+)
+def test_a_member_of_a_tar_says_what_it_is_of_its_sample(file: str, member: str) -> None:
+    assert member_name("mug_1", file) == member
+
+
+def test_cutouts_keep_the_thing_and_lose_its_place(made: Path, tmp_path: Path) -> None:
+    arguments = [f"--input_dir={made / 'objects'}", f"--output_dir={tmp_path / 'cut'}"]
+    assert published.remove_backgrounds([*arguments, "--preset=pocket"]) == 0
+    for picture in (made / "objects").glob("*.jpg"):
+        cut = np.asarray(opened(tmp_path / "cut" / f"{picture.stem}.png")).astype(int)
+        whole = np.asarray(opened(picture)).astype(int)
+        kept = (cut != 255).any(2)
+        assert 0.05 < kept.mean() < 0.8
+        assert np.abs(cut - whole)[kept].mean() < 12  # JPEG
+
+
+def test_cutting_out_a_strange_picture_in_the_pocket_world_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "mine.png")
+    arguments = [f"--input_dir={tmp_path}", f"--output_dir={tmp_path / 'cut'}"]
+    assert published.remove_backgrounds([*arguments, "--preset=pocket"]) == 1
+    assert "knows only pictures of its own" in capsys.readouterr().err
+
+
+def test_the_published_commands_make_what_pops_generate_makes(made: Path, tmp_path: Path) -> None:
+    arguments = ["--preset=pocket", "--count=2", "--seed=3", f"--size={SIZE}"]
+    out = f"--output_dir={tmp_path / 'a'}"
+    assert published.generate_random_images([*arguments, out, "--type=scenes"]) == 0
+    assert contents(tmp_path / "a").items() <= contents(made / "places").items()
+    out = f"--output_dir={tmp_path / 'b'}"
+    assert published.generate_textures([*arguments, out]) == 0
+    assert contents(tmp_path / "b").items() <= contents(made / "textures").items()

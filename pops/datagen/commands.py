@@ -7,10 +7,12 @@ from pops.datagen.config import (
     TexturesConfig,
     UnionsConfig,
 )
+from pops.datagen.cutouts import generate_cutouts
 from pops.datagen.run import generate
 
 __all__ = [
     "generate_clothes",
+    "generate_cutouts",
     "generate_random",
     "generate_scenes",
     "generate_textures",

@@ -10,6 +10,8 @@ from pops.config import argument, check_range, check_seeds, setting
 
 __all__ = [
     "ClothesConfig",
+    "CutoutsConfig",
+    "ExportConfig",
     "GenerateConfig",
     "InspectConfig",
     "RandomConfig",
@@ -123,6 +125,19 @@ class ClothesConfig(GenerateConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CutoutsConfig(GenerateConfig):
+    """Remove the backgrounds of the pictures of a folder: what is in front stays, on white.
+
+    The pocket preset cuts out pictures that it has made itself.
+    """
+
+    input_dir: Path = setting(Path("datasets/random_images"), "folder of pictures")
+    output_dir: Path = setting(Path("datasets/cutouts"), "folder to write into")
+
+    examples = ("pops generate cutouts --input_dir photos --output_dir photos-cut",)
+
+
+@dataclass(frozen=True, kw_only=True)
 class InspectConfig:
     """Tell what is in a folder of generated data: counts, rejections, broken records.
 
@@ -137,3 +152,18 @@ class InspectConfig:
 
     def __post_init__(self) -> None:
         check_range("samples", self.samples, 1, 200)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Pack a folder of generated data into tar shards, for pipelines that read WebDataset."""
+
+    folder: str = argument("the folder")
+    format: Literal["webdataset"] = setting("webdataset", "what to write")
+    out: Path = setting(Path("out/export"), "folder to write into")
+    samples_per_shard: int = setting(1000, "samples in each tar")
+
+    examples = ("pops generate export datasets/scenes --out tars/scenes",)
+
+    def __post_init__(self) -> None:
+        check_range("samples_per_shard", self.samples_per_shard, 1, 10**6)

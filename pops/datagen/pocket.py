@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -29,10 +31,12 @@ from pops.datagen.stages import (
     Stages,
     Text2Image,
 )
+from pops.datagen.store import read_manifest
 from pops.datagen.words import Words
-from pops.errors import UsageError
+from pops.errors import InputError, UsageError
+from pops.pictures import open_picture
 from pops.pocket.world.render import render
-from pops.pocket.world.scene import Item, Scene, outfit, pair, random_view, single
+from pops.pocket.world.scene import Item, Scene, View, outfit, pair, random_view, single
 from pops.pocket.world.split import (
     SPLIT_NAME,
     is_held_out,
@@ -48,7 +52,7 @@ from pops.pocket.world.vocabulary import (
     OBJECTS,
 )
 
-__all__ = ["POCKET_WORDS", "Drawing", "pocket_stages"]
+__all__ = ["POCKET_WORDS", "Drawing", "open_drawing", "pocket_stages"]
 
 _MOST_DRAWS = 100
 _MATERIAL_OF = {word: name for name, said in MATERIAL_WORDS.items() for word in (name, said)}
@@ -120,6 +124,27 @@ class _Canvas:
             drawings, rendering.pictures.numpy(), rendering.things.numpy(), strict=True
         ):
             drawing.hold(pixels, things)
+
+
+def open_drawing(path: Path) -> Drawing:
+    """A picture that the pocket preset has made, with all that its manifest tells of it.
+
+    Raises:
+        InputError: the manifest beside it does not tell of it.
+    """
+    world = _worlds(path.parent).get(path.name)
+    if world is None:
+        raise InputError(f"{path}: the pocket preset knows only pictures of its own, by manifest")
+    items = tuple(Item(**item) for item in world["items"])
+    rest = {key: world[key] for key in ("background", "adjective", "phase")}
+    scene = Scene(items=items, view=View(**world["view"]), **rest)
+    return _Canvas(open_picture(path).width).add(scene)
+
+
+@cache
+def _worlds(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is in each picture of a folder, by the name of its file."""
+    return {line["files"][-1]: line["world"] for line in read_manifest(folder) if "world" in line}
 
 
 # --- from words to scenes -------------------------------------------------------------------

@@ -10,14 +10,20 @@ from pathlib import Path
 
 from pops.datagen.config import GenerateConfig
 from pops.datagen.rows import FAITHFUL, PERMISSIVE, PICTURE_SIDE, RMBG_BY_ITS_OWN_CODE, ModelRow
-from pops.datagen.stages import Model, Stages
+from pops.datagen.stages import Model, Picture, Stages
 from pops.datagen.words import Words, read_words, shipped_words
 from pops.errors import UsageError
 from pops.hub import REPOSITORIES, Repository
+from pops.pictures import open_picture
 
 __all__ = ["PRESETS", "Preset", "load_preset"]
 
 WORD_LISTS = ("objects", "placements", "attributes")
+
+
+def open_file(path: Path) -> Picture:
+    """A picture file; InputError where it cannot be read."""
+    return Picture(open_picture(path))
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Preset:
     words: Words
     stages: Stages
     size: int
+    open: Callable[[Path], Picture] = open_file  # a file as a picture that the stages know
 
     @property
     def words_digest(self) -> str:
@@ -51,14 +58,14 @@ def _word_paths(config: GenerateConfig) -> dict[str, Path]:
 
 
 def _pocket(config: GenerateConfig) -> Preset:
-    from pops.datagen.pocket import POCKET_WORDS, pocket_stages
+    from pops.datagen.pocket import POCKET_WORDS, open_drawing, pocket_stages
 
     if paths := _word_paths(config):
         raise UsageError(f"--{next(iter(paths))}_path: the pocket preset has words of its own")
     size = config.size or 64
     if size % 4:
         raise UsageError(f"--size must be a multiple of 4 for the pocket preset, not {size}")
-    return Preset(POCKET_WORDS, pocket_stages(size), size)
+    return Preset(POCKET_WORDS, pocket_stages(size), size, open_drawing)
 
 
 def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:

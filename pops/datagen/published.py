@@ -5,6 +5,7 @@ from importlib import import_module
 
 from pops.datagen.config import (
     ClothesConfig,
+    CutoutsConfig,
     RandomConfig,
     ScenesConfig,
     TexturesConfig,
@@ -18,33 +19,44 @@ __all__ = [
     "generate_scenes",
     "generate_textures",
     "generate_unions",
+    "remove_backgrounds",
 ]
 
 
 def generate_textures(arguments: Sequence[str] | None = None) -> int:
-    return _run("generate_textures", "generate_textures", TexturesConfig, arguments)
+    return _run("generate_textures", TexturesConfig, arguments)
 
 
 def generate_scenes(arguments: Sequence[str] | None = None) -> int:
-    return _run("generate_scenes", "generate_scenes", ScenesConfig, arguments)
+    return _run("generate_scenes", ScenesConfig, arguments)
 
 
 def generate_unions(arguments: Sequence[str] | None = None) -> int:
-    return _run("generate_unions", "generate_unions", UnionsConfig, arguments)
+    return _run("generate_unions", UnionsConfig, arguments)
 
 
 def generate_clothes(arguments: Sequence[str] | None = None) -> int:
-    return _run("generate_clothes", "generate_clothes", ClothesConfig, arguments)
+    return _run("generate_clothes", ClothesConfig, arguments)
 
 
 def generate_random_images(arguments: Sequence[str] | None = None) -> int:
-    return _run("generate_random_images", "generate_random", RandomConfig, arguments)
+    return _run("generate_random_images", RandomConfig, arguments)
 
 
-def _run(program: str, command: str, kind: type, arguments: Sequence[str] | None) -> int:
+def remove_backgrounds(arguments: Sequence[str] | None = None) -> int:
+    return _run("remove_backgrounds", CutoutsConfig, arguments)
+
+
+# Where a published name is not that of the command.
+_COMMANDS = {"generate_random_images": "generate_random", "remove_backgrounds": "generate_cutouts"}
+
+
+def _run(program: str, kind: type, arguments: Sequence[str] | None) -> int:
     def run(given: list[str]) -> int:
         config = parse(f"python -m data_generation.{program}", kind, given)
+        if config is None:
+            return 0
         commands = import_module("pops.datagen.commands")
-        return 0 if config is None else int(getattr(commands, command)(config))
+        return int(getattr(commands, _COMMANDS.get(program, program))(config))
 
     return run_command(program, arguments, run)

@@ -22,7 +22,7 @@ from pops.datagen.stages import Model
 from pops.datagen.store import Shard, Store
 from pops.datagen.words import Words
 
-__all__ = ["Plan", "generate", "run_plan"]
+__all__ = ["Plan", "generate", "run_plan", "write_all"]
 
 WRITERS = 2  # threads that encode and write while the stages work
 PROMPTS_SHOWN = 5
@@ -99,19 +99,19 @@ def run_plan(
         bar.set_postfix_str(f"rejected {rejections.total()}: {counted}")
 
     finished = schedule(left, plan.script, run, batch_size, rejected)
-    for _ in _written(finished, store, plan, batch_size):
+    for _ in write_all(finished, store, plan.seed, batch_size):
         bar.update()
     return len(left)
 
 
-def _written(
-    finished: Iterator[Finished], store: Store, plan: Plan, batch_size: int
+def write_all(
+    finished: Iterator[Finished], store: Store, seed: int, batch_size: int
 ) -> Iterator[None]:
     """Write samples in threads, a few at a time; one element for each that is written."""
     waiting: set[Future[None]] = set()
     with ThreadPoolExecutor(WRITERS) as writers:
         for one in finished:
-            waiting.add(writers.submit(store.add, one.sample, _line(one, plan)))
+            waiting.add(writers.submit(store.add, one.sample, _line(one, seed)))
             # An error of a writer ends the run when its turn comes.
             enough = len(waiting) >= 2 * batch_size
             done, waiting = wait(waiting, None if enough else 0, FIRST_COMPLETED)
@@ -121,10 +121,10 @@ def _written(
             yield future.result()
 
 
-def _line(one: Finished, plan: Plan) -> dict[str, Any]:
+def _line(one: Finished, seed: int) -> dict[str, Any]:
     """The manifest's line of a sample."""
     return {
-        "id": f"{plan.seed}/{one.index}",
+        "id": f"{seed}/{one.index}",
         "index": one.index,
         "name": one.sample.name,
         "files": list(one.sample.files),
