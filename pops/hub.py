@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import fnmatch
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,7 +210,7 @@ def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket"
     Raises:
         WeightsError: it is not here and no hub can be reached, or the hub does not have it.
     """
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import constants, model_info, snapshot_download
 
     source = REPOSITORIES.get(repository, Repository(repository))
     with suppress(OSError, ValueError):  # not downloaded yet
@@ -222,16 +222,31 @@ def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket"
     place = constants.HF_HUB_CACHE
     print(f"downloading {repository} ({source.size}, {source.licence}) to {place}", file=sys.stderr)
     try:
-        folder = Path(
-            snapshot_download(
-                repository, revision=source.revision, allow_patterns=[*files, "*.json"]
+        with _quietly():
+            model_info(repository, revision=source.revision)  # says at once if no hub is there
+            folder = Path(
+                snapshot_download(
+                    repository, revision=source.revision, allow_patterns=[*files, "*.json"]
+                )
             )
-        )
-    except (OSError, ValueError) as error:  # every error of the hub's client is an OSError
+    except Exception as error:  # of the hub's client, or of what it talks to the network with
         raise WeightsError(_refusal(source, error, place, instead)) from error
     if absent := _absent(folder, files):
         raise WeightsError(f"{repository} has no {absent[0]} at revision {source.revision}")
     return folder
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the client's warnings of every try: what comes of them is said in one line."""
+    from huggingface_hub.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _absent(folder: Path, files: Sequence[str]) -> list[str]:

@@ -1,4 +1,5 @@
 import errno
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, snapshot: Snapshot) -> list[dict[str, A
         return snapshot()
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "model_info", lambda *_, **__: None)
     return asked
 
 
@@ -40,7 +42,8 @@ def failing(error: Exception) -> Snapshot:
 
 def test_every_repository_of_a_named_stack_has_its_terms_and_size():
     spec = STACKS["kandinsky-2.2"]
-    places = [spec.operators, *(getattr(spec, part) for part in PART_FILES)]
+    parts = [part for part in PART_FILES if hasattr(spec, part)]
+    places = [spec.operators, *(getattr(spec, part) for part in parts)]
     for place in places:
         known = REPOSITORIES[place]
         assert re.fullmatch(r"about [\d.]+ GB( an operator)?", known.size)
@@ -92,6 +95,25 @@ def test_what_went_wrong_is_one_line_that_says_what_was_wanted_and_what_to_do(
     message = str(caught.value)
     assert message.startswith(f"{NAME} (about 5.3 GB) cannot be downloaded: ")
     assert "\n" not in message
+
+
+def test_without_a_hub_one_line_is_said_at_once_and_none_of_the_client_s(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    def download(repository: str, **options: Any) -> str:
+        if not options.get("local_files_only"):
+            raise AssertionError("tried to download")
+        raise LocalEntryNotFoundError("not here yet")
+
+    def unreachable(*_: object, **__: object) -> None:
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
+        raise httpx.ConnectError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "model_info", unreachable)
+    with pytest.raises(WeightsError, match="no hub is reachable"):
+        fetch(NAME, ("unet/*.safetensors",))
+    assert capfd.readouterr().err.count("\n") == 1  # what was to be downloaded
 
 
 def test_a_repository_without_the_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
