@@ -197,6 +197,13 @@ def test_each_distinct_picture_of_a_batch_is_prepared_once(tmp_path: Path, stack
     assert made.rows.shape == (12, 2)
 
 
+def test_drawing_batches_leaves_the_random_numbers_of_training_alone(tmp_path: Path, stack: Stack):
+    source = OnlineSource(dataset("union", write_unions(tmp_path / "u", 2)), stack)
+    before = torch.get_rng_state()
+    only(source, [[(0, 0), (0, 1)]])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_batches_can_be_trained_on(tmp_path: Path, stack: Stack):
     data = dataset("union", write_unions(tmp_path / "u", 2))
     batch = only(OnlineSource(data, stack), [[(0, 0), (0, 1)]])

@@ -76,6 +76,7 @@ class OnlineSource:
             batch_sampler=plan,  # type: ignore[arg-type]  # keys are pairs
             num_workers=self.workers,
             collate_fn=Collate(self.stack.image_encoder.processor),
+            generator=torch.Generator(),  # for its seed: the global one belongs to training
         )
         for prepared, broken in loader:
             for reason in self.broken.add(broken):
