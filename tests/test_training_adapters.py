@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import peft
 import pytest
 import torch
 import training_run
@@ -145,3 +146,12 @@ def test_the_estimate_counts_what_is_trained(mode: str, golden: Path):
     assert not {"clip_mean", "clip_std"} & trained_parameters(prior).keys()
     blocks = {name.split(".")[1] for name in trained_parameters(prior) if "blocks" in name}
     assert blocks == ({"0", "1", "2"} if mode == "full" else {"2"})
+
+
+def test_peft_itself_reads_the_folder(trained: Path, golden: Path):
+    stack = open_stack("pocket", device="cpu", prior=str(golden / "kandinsky-tiny-prior"))
+    base = stack.prior(stack.base_prior_state(), "base")
+    model = peft.PeftModel.from_pretrained(base, trained).eval()
+    inputs = example(32)
+    ours = stack.operator("texturing", trained)[1]
+    torch.testing.assert_close(model(*inputs), ours(*inputs), rtol=0, atol=0)

@@ -54,10 +54,10 @@ def draw_curves(lines: Sequence[Line], path: Path) -> bool:
     from matplotlib import pyplot
 
     panels = {
-        "loss": [name for name in ("loss", "mse", "text") if _has(lines, name)],
+        "loss": _named(lines, "mse", "text"),
         "held-out loss by timestep": _named(lines, "val/loss_"),
         "held-out cosine to the target": _named(lines, "val/cosine", "val/mean_cosine"),
-        "gradient's norm": ["grad_norm"],
+        "gradient norm": ["grad_norm"],
     }
     drawn = {title: names for title, names in panels.items() if names}
     figure, axes = pyplot.subplots(
@@ -76,10 +76,6 @@ def draw_curves(lines: Sequence[Line], path: Path) -> bool:
         figure.savefig(part, dpi=100)
     pyplot.close(figure)
     return True
-
-
-def _has(lines: Sequence[Line], name: str) -> bool:
-    return any(name in line for line in lines)
 
 
 def _named(lines: Sequence[Line], *starts: str) -> list[str]:

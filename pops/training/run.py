@@ -225,14 +225,7 @@ class Run:
         numbers = self._validate(step, last=True)
         folder = make_folder(self.folder / "operator")
         drawn = draw_curves(read_journal(self.folder / "metrics.jsonl"), folder / CURVES)
-        training = {
-            **self.settings,
-            "steps": step,
-            "lr": self.config.lr,
-            "records": len(self.source),
-        }
-        training |= {name.removeprefix("val/"): round(v, 4) for name, v in numbers.items()}
-        told = {name: value for name, value in training.items() if value not in (None, False)}
+        told = _training_summary(self.config, self.settings, step, len(self.source), numbers)
         with self.loop.state.averaged():
             state = operator_state(self.prior, self.config)
             pictures = [CURVES] if drawn else []
@@ -255,6 +248,20 @@ def _optimiser(config: TrainConfig, parameters: list[torch.nn.Parameter]) -> tor
         eps=config.adam_epsilon,
     )
     return optimiser
+
+
+def _training_summary(
+    config: TrainConfig,
+    settings: Mapping[str, Any],
+    step: int,
+    records: int,
+    numbers: Mapping[str, float],
+) -> dict[str, Any]:
+    """What the operator's card tells of how it was made, and how good it is."""
+    made = {name: settings[name] for name in SAME if name not in ("operator", "stack")}
+    made |= {"steps": step, "lr": config.lr, "records": records}
+    found = {name.replace("val/", "held-out "): round(v, 4) for name, v in numbers.items()}
+    return {name: value for name, value in (made | found).items() if value not in (None, False)}
 
 
 def _check_same(place: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
