@@ -268,7 +268,7 @@ class Prior(nn.Module):
         bias = None if mask is None else _attention_bias(mask, 1 + MOVING, x.dtype)
         for block in self.transformer_blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block.transform, x, bias, use_reentrant=False)  # type: ignore[operator]
+                x = checkpoint(block.transform, x, bias, use_reentrant=False)
             else:
                 x = block.transform(x, bias)  # type: ignore[operator]
         return self._predict(x[:, -1])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,12 +235,7 @@ class Run:
 
 
 def _optimiser(config: TrainConfig, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    kind: Any = torch.optim.AdamW
-    if config.use_8bit_adam:
-        try:
-            from bitsandbytes.optim import AdamW8bit as kind
-        except ImportError as error:
-            raise UsageError("--use_8bit_adam needs bitsandbytes: pip install it") from error
+    kind = _adamw_8bit() if config.use_8bit_adam else torch.optim.AdamW
     optimiser: torch.optim.Optimizer = kind(
         parameters,
         lr=config.lr,
@@ -248,6 +244,13 @@ def _optimiser(config: TrainConfig, parameters: list[torch.nn.Parameter]) -> tor
         eps=config.adam_epsilon,
     )
     return optimiser
+
+
+def _adamw_8bit() -> Any:
+    try:
+        return import_module("bitsandbytes.optim").AdamW8bit
+    except ImportError as error:
+        raise UsageError("--use_8bit_adam needs bitsandbytes: pip install it") from error
 
 
 def _training_summary(
