@@ -43,6 +43,7 @@ from pops.pocket.world.split import (
     is_held_out_outfit,
     is_held_out_pair,
 )
+from pops.pocket.world.trace import Placed, Surface, placing
 from pops.pocket.world.vocabulary import (
     BACKGROUND_WORDS,
     BACKGROUNDS,
@@ -71,11 +72,15 @@ class _PocketWords(Words):
 POCKET_WORDS = _PocketWords(OBJECTS, tuple(BACKGROUND_WORDS.values()), MATERIALS)
 
 
+Pose = dict[Placed, Surface]  # where the rays of a picture meet its things
+
+
 class Drawing(Picture):
     """A scene of the pocket world, drawn when its pixels are first asked for."""
 
-    def __init__(self, scene: Scene, canvas: _Canvas) -> None:
+    def __init__(self, scene: Scene, canvas: _Canvas, pose: Pose) -> None:
         self.scene = scene
+        self.pose = pose  # filled when it is drawn; shared by pictures of the same things
         self._canvas = canvas
         self._drawn: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -110,8 +115,9 @@ class _Canvas:
         self._share = share
         self._waiting: list[Drawing] = []
 
-    def add(self, scene: Scene) -> Drawing:
-        drawing = Drawing(scene, self)
+    def add(self, scene: Scene, like: Drawing | None = None) -> Drawing:
+        """A picture of the scene; `like`: one of the same things in the same places."""
+        drawing = Drawing(scene, self, like.pose if like and self._share else {})
         if self._share:
             self._waiting.append(drawing)
         return drawing
@@ -119,7 +125,11 @@ class _Canvas:
     def draw(self, asked: Drawing) -> None:
         waiting, self._waiting = self._waiting, []
         drawings = waiting if asked in waiting else [*waiting, asked]
-        rendering = render([drawing.scene for drawing in drawings], self.size)
+        known = {place: surface for drawing in drawings for place, surface in drawing.pose.items()}
+        rendering = render([drawing.scene for drawing in drawings], self.size, known)
+        for drawing in drawings:
+            places = [placing(item, drawing.scene.view) for item in drawing.scene.items]
+            drawing.pose.update({place: known[place] for place in places})
         for drawing, pixels, things in zip(
             drawings, rendering.pictures.numpy(), rendering.things.numpy(), strict=True
         ):
@@ -212,7 +222,7 @@ def _imagine(request: Text2Image) -> Scene:
 def _made_of(request: Depth2Image) -> Scene:
     """The same pose; every thing of the material that the prompt names."""
     rng = Random(request.seed)
-    scene = _scene(request.picture)
+    scene = _drawing(request.picture).scene
     words = re.findall(r"made from ([a-z]+)", request.prompt)
     if not words or words[0] not in _MATERIAL_OF:
         raise UsageError(f"the pocket world knows no material in {request.prompt!r}")
@@ -223,21 +233,20 @@ def _made_of(request: Depth2Image) -> Scene:
     return replace(scene, items=items)
 
 
-def _scene(picture: Picture) -> Scene:
+def _drawing(picture: Picture) -> Drawing:
     if not isinstance(picture, Drawing):
         raise UsageError("the pocket preset knows only pictures of its own: use another preset")
-    return picture.scene
+    return picture
 
 
 # --- the answers ----------------------------------------------------------------------------
 
 
 def _detect(request: Detect) -> Detection | None:
-    scene, picture = _scene(request.picture), request.picture
-    assert isinstance(picture, Drawing)
+    picture = _drawing(request.picture)
     boxes = [
         mask_box(picture.things == i + 1)
-        for i, item in enumerate(scene.items)
+        for i, item in enumerate(picture.scene.items)
         if item.shape == request.label
     ]
     seen = [box for box in boxes if box]
@@ -248,9 +257,7 @@ def _detect(request: Detect) -> Detection | None:
 
 
 def _segment(request: Segment) -> np.ndarray:
-    picture = request.picture
-    _scene(picture)
-    assert isinstance(picture, Drawing)
+    picture = _drawing(request.picture)
     if request.box is None:
         return np.asarray(picture.things > 0)
     numbers = range(1, len(picture.scene.items) + 1)
@@ -303,7 +310,7 @@ class _Pocket:
         return [self.canvas.add(_imagine(request)) for request in asked]
 
     def depth2image(self, asked: Sequence[Depth2Image]) -> list[Picture]:
-        return [self.canvas.add(_made_of(request)) for request in asked]
+        return [self.canvas.add(_made_of(r), like=_drawing(r.picture)) for r in asked]
 
     def detect(self, asked: Sequence[Detect]) -> list[Detection | None]:
         return [_detect(request) for request in asked]
@@ -312,7 +319,7 @@ class _Pocket:
         return [_segment(request) for request in asked]
 
     def inpaint(self, asked: Sequence[Inpaint]) -> list[Picture]:
-        return [self.canvas.add(replace(_scene(r.picture), items=())) for r in asked]
+        return [self.canvas.add(replace(_drawing(r.picture).scene, items=())) for r in asked]
 
     def people(self, asked: Sequence[LoadPerson]) -> list[Person]:
         drawings = [self.canvas.add(_dress(request)) for request in asked]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from pops.pocket.world.materials import MATERIAL_TABLE
 from pops.pocket.world.scene import Scene, Swatch
 from pops.pocket.world.shade import block_offset, compose
-from pops.pocket.world.trace import placing, trace_all
+from pops.pocket.world.trace import Placed, Surface, placing, trace_all
 
 __all__ = ["Rendering", "render", "render_swatches"]
 
@@ -59,10 +59,17 @@ def _seen(thing: Tensor, side: int, items: int) -> Tensor:
 
 
 @torch.no_grad()
-def render(scenes: Sequence[Scene], size: int = 64) -> Rendering:
-    """Render scenes as (N, size, size, 3) pictures with the exact place of every item."""
+def render(
+    scenes: Sequence[Scene], size: int = 64, traced: dict[Placed, Surface] | None = None
+) -> Rendering:
+    """Render scenes as (N, size, size, 3) pictures with the exact place of every item.
+
+    `traced`: geometry that was traced at this size before; what is traced now is added to it.
+    """
     side = size * _SUPERSAMPLE
-    traced = trace_all((placing(i, s.view) for s in scenes for i in s.items), side)
+    traced = {} if traced is None else traced
+    placed = (placing(item, scene.view) for scene in scenes for item in scene.items)
+    traced.update(trace_all((key for key in placed if key not in traced), side))
     pictures, things = [], []
     for scene in scenes:
         surfaces = [traced[placing(item, scene.view)] for item in scene.items]
