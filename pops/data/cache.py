@@ -167,6 +167,8 @@ def shard_file(folder: Path, kind: str, shard: int) -> Path:
 
 def write_shard(folder: Path, number: int, shard: Shard) -> None:
     """Write the arrays of a shard and, last, what says that they are there."""
+    for left in folder.glob(f".*-{number:05d}-*"):  # half a file, of a run that was killed
+        left.unlink(missing_ok=True)
     for kind in ARRAYS:
         array = getattr(shard, kind)
         if array is not None:

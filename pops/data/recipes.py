@@ -6,7 +6,6 @@ are those of the paper and the published code: see `docs/data.md`.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
@@ -33,16 +32,17 @@ from pops.data.records import (
     read_unions,
 )
 from pops.errors import InputError, UsageError
-from pops.operators import OPERATORS, Operator, find_operator
+from pops.operators import Operator, find_operator
 
 __all__ = ["RECIPES", "Example", "Recipe", "drop", "find_recipe", "make_example"]
 
 SELF = 0.2  # share of texturing examples whose object is the target itself
-SHIFT = 0.5  # chance of one of two equally likely ways
+EVEN = 0.5  # chance of one of two equally likely ways
 PATCH_LEAST = 96 / 512  # side of a patch, as a share of the picture's shorter side
 PATCH_MOST = 0.5  # ... as a share of the box's shorter side
 # Labels of ATR human parsing in the order of the slots of clothes.
 GARMENT_LABELS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17)
+PUBLISHED_MODES = {"texture": "texturing"}  # names of modes that are not the operator's
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,8 @@ def find_recipe(mode: str, operator_file: str | Path | None = None) -> tuple[Ope
     """
     if operator_file is not None:
         return _own(Path(operator_file).expanduser())
-    if mode in RECIPES:
-        return OPERATORS[mode], RECIPES[mode]
-    if mode == "texture":  # the published name of the mode
-        return find_recipe("texturing")
-    find_operator(mode)  # says which there are
-    near = difflib.get_close_matches(mode, RECIPES, n=1)
-    raise UsageError(f"no recipe for {mode!r}: use {near[0] if near else ', '.join(RECIPES)}")
+    operator = find_operator(PUBLISHED_MODES.get(mode, mode))
+    return operator, RECIPES[operator.name]
 
 
 def _own(path: Path) -> tuple[Operator, Recipe]:
@@ -174,7 +169,7 @@ def make_scene(record: SceneRecord, rng: Random, reader: Reader) -> Example:
     target = reader.picture(record.picture)
     alpha = reader.alpha(record.mask, target.size)
     behind = Image.new("RGB", (1, 1), "white")
-    if rng.random() < SHIFT and reader.settings.backgrounds:
+    if rng.random() < EVEN and reader.settings.backgrounds:
         behind = reader.random_picture(reader.settings.backgrounds, rng)
     return Example(target, (pasted(target, alpha, behind), reader.picture(record.background)))
 
@@ -184,14 +179,14 @@ def make_union(record: UnionRecord, rng: Random, reader: Reader) -> Example:
     target = reader.picture(record.picture)
     side = min(target.size)
     first, second = (paste_at_random(reader.picture(path), side, rng) for path in record.objects)
-    return Example(target, (second, first) if rng.random() < SHIFT else (first, second))
+    return Example(target, (second, first) if rng.random() < EVEN else (first, second))
 
 
 def make_instruct(record: PictureRecord, rng: Random, reader: Reader) -> Example:
     """Target: the object itself, drawn to a text of it with an adjective or as a kind of art."""
     settings = reader.settings
     picture = reader.picture(record.picture)
-    adjective = rng.random() < SHIFT
+    adjective = rng.random() < EVEN
     if adjective or not settings.art_types:
         word = rng.choice(settings.adjectives)
         return Example(picture, (picture,), word, drawn_to=f"A {word} {record.words}")
