@@ -1,6 +1,7 @@
 """Adapters: small, exact, and operators on one base prior."""
 
 import json
+import sys
 from pathlib import Path
 
 import peft
@@ -155,3 +156,9 @@ def test_peft_itself_reads_the_folder(trained: Path, golden: Path):
     inputs = example(32)
     ours = stack.operator("texturing", trained)[1]
     torch.testing.assert_close(model(*inputs), ours(*inputs), rtol=0, atol=0)
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(UsageError, match="pip install"):
+        add_adapter(Prior(SMALL), 4)

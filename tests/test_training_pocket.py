@@ -26,12 +26,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of the documentation's example, trained on the default pictures."""
     folder = tmp_path_factory.mktemp("weathered")
     data = [f"--operator={OWN}", f"--dataset_path={OBJECTS}"]
-    embedded = [*data, f"--out={folder / 'cache'}", "--variants=6", "--num_workers=0"]
+    embedded = [*data, f"--out={folder / 'cache'}", "--variants=4", "--num_workers=0"]
     assert main(["embed", *embedded]) == 0
     train = [f"--operator={OWN}", f"--cache={folder / 'cache'}", f"--val_dataset_path={OBJECTS}"]
     train += ["--stack=pocket", "--device=cpu", "--lr=1e-3", "--train_batch_size=32"]
-    train += ["--max_train_steps=150", "--log_every=50", "--use_ema", "--ema_decay=0.95"]
-    train += ["--n_val_records=12", "--n_val_images=1", f"--output_dir={folder / 'run'}"]
+    train += ["--max_train_steps=100", "--log_every=25", "--use_ema", "--ema_decay=0.95"]
+    train += ["--n_val_records=8", "--n_val_images=1", f"--output_dir={folder / 'run'}"]
     assert main(["train", *train]) == 0
     return folder / "run"
 
@@ -50,10 +50,10 @@ def test_the_result_is_a_folder_that_tells_what_it_is(run: Path):
         ("object",),
         "pocket",
     )
-    assert card.training["steps"] == 150
+    assert card.training["steps"] == 100
     text = (run / "operator" / "README.md").read_text()
     assert "curves.png" in text
-    for picture in ("operator/curves.png", "figures/step-000000150.jpg"):
+    for picture in ("operator/curves.png", "figures/step-000000100.jpg"):
         with Image.open(run / picture) as shown:
             assert shown.width > 600
 

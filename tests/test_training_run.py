@@ -17,6 +17,7 @@ import training_run
 from safetensors.torch import load_file
 
 from pops.errors import UsageError
+from pops.operators import read_operator_card
 from pops.parsing import parse
 from pops.training.config import TrainConfig
 
@@ -148,3 +149,20 @@ def test_a_finished_run_can_go_on_to_more_steps(whole: Path, tmp_path: Path, gol
 def test_the_settings_that_are_saved_can_be_read_again(whole: Path, golden: Path):
     again = parse("train", TrainConfig, [f"--config_path={whole / 'config.yaml'}"])
     assert again == parse("train", TrainConfig, flags(whole, golden))
+
+
+def test_what_is_not_installed_is_named(
+    tmp_path: Path, golden: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(UsageError, match="bitsandbytes"):
+        training_run.main(flags(tmp_path, golden, "--use_8bit_adam"))
+
+
+def test_a_finished_run_can_be_asked_again(whole: Path, golden: Path):
+    before = curve(whole)
+    assert training_run.main(flags(whole, golden, "--guidance=3")) == 0
+    assert curve(whole) == before
+    assert (
+        json.loads((whole / "operator" / "operator.json").read_text())["operator"]["guidance"] == 3
+    )

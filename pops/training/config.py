@@ -81,6 +81,9 @@ class TrainConfig(DataConfig):
     save_dtype: Literal["auto", "float32", "float16", "bfloat16"] = setting(
         "auto", "of the finished operator; auto: float16 for an adapter, else float32"
     )
+    guidance: float | None = setting(
+        None, "how strongly the finished operator is guided when applied; null: as its row says"
+    )
     dry_run: bool = setting(False, "print the settings, what is trained and its memory, and stop")
 
     examples = (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import cached_property
 from importlib import import_module
@@ -22,7 +22,7 @@ from pops.operators import Operator
 from pops.pictures import save_picture
 from pops.stacks import Stack, open_stack
 from pops.training.config import TrainConfig
-from pops.training.journal import Journal, choose_trackers, read_journal
+from pops.training.journal import Journal, Line, choose_trackers, read_journal
 from pops.training.loop import Loop
 from pops.training.result import draw_curves, save_result
 from pops.training.sources import HeldOut, open_held_out, open_training
@@ -223,15 +223,18 @@ class Run:
     def _finish(self) -> None:
         """The last validation, the curves, and the operator folder."""
         step = self.loop.state.step
-        numbers = self._validate(step, last=True)
+        lines = read_journal(self.folder / "metrics.jsonl")
+        numbers = _validated(lines, step) or self._validate(step, last=True)
         folder = make_folder(self.folder / "operator")
         drawn = draw_curves(read_journal(self.folder / "metrics.jsonl"), folder / CURVES)
         told = _training_summary(self.config, self.settings, step, len(self.source), numbers)
+        guidance = self.config.guidance
+        row = self.operator if guidance is None else replace(self.operator, guidance=guidance)
         with self.loop.state.averaged():
             state = operator_state(self.prior, self.config)
             pictures = [CURVES] if drawn else []
-            save_result(folder, self.config, self.operator, self.stack.name, state, told, pictures)
-        print(f"{folder}  (pops apply {self.operator.name} ... --weights {folder})", flush=True)
+            save_result(folder, self.config, row, self.stack.name, state, told, pictures)
+        print(f"{folder}  (pops apply {folder} ...)", flush=True)
 
 
 def _optimiser(config: TrainConfig, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
@@ -251,6 +254,17 @@ def _adamw_8bit() -> Any:
         return import_module("bitsandbytes.optim").AdamW8bit
     except ImportError as error:
         raise UsageError("--use_8bit_adam needs bitsandbytes: pip install it") from error
+
+
+def _validated(lines: Sequence[Line], step: int) -> dict[str, float]:
+    """The numbers of a validation at that step, where there was one."""
+    return {
+        name: value
+        for line in lines
+        if line["step"] == step
+        for name, value in line.items()
+        if name.startswith("val/")
+    }
 
 
 def _training_summary(
