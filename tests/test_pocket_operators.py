@@ -6,8 +6,8 @@ from itertools import islice
 import pytest
 import torch
 
-from pops.evaluation.pocket import retrieve
-from pops.evaluation.pocket_tasks import TASKS, Shown
+from pops.evaluation.pocket import TASKS, retrieve
+from pops.evaluation.pocket_tasks import Shown
 from pops.operators import GARMENTS as SLOTS
 from pops.pocket.stages import recipes
 from pops.pocket.stages.clip import DIM

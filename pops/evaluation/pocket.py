@@ -1,10 +1,10 @@
 """The pocket benchmark: operators on combinations that no training has seen.
 
-For every request of a task (`pocket_tasks`) the operator's output embedding should be nearest, of
-a gallery of pictures of all that could have been meant, to one of what was asked for. Beside it
-stand chance, the mean of the inputs' embeddings, and the ceiling: another picture of what was
-asked for. Of what is nearest, it also says how often single parts of it are right, and for
-several things together how often one has another's material or is lost.
+For every request of a task (`pocket_tasks`, `pocket_together`) the operator's output embedding
+should be nearest, of a gallery of pictures of all that could have been meant, to one of what was
+asked for. Beside it stand chance, the mean of the inputs' embeddings, and the ceiling: another
+picture of what was asked for. Of what is nearest, it also says how often single parts of it are
+right, and for several things together how often one has another's material or is lost.
 
 After rendering, a classifier that shares nothing with the encoders says what it sees.
 """
@@ -23,14 +23,23 @@ from torch.nn import functional as F
 from pops.embeddings import Embeddings
 from pops.engine import Engine
 from pops.errors import UsageError
-from pops.evaluation.pocket_tasks import SIZE, TASKS, Shown, Task
+from pops.evaluation import pocket_tasks, pocket_together
+from pops.evaluation.pocket_tasks import SIZE, Shown, Task
 from pops.pocket.judge import QUESTIONS, Judge, load_judge
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import Scene
 from pops.stacks import WEIGHTS
 
-__all__ = ["Retrieval", "evaluate", "retrieve"]
+__all__ = ["TASKS", "Retrieval", "evaluate", "retrieve"]
 
+# operator -> its task, of at most so many requests
+TASKS: dict[str, Callable[[int | None], Task]] = {
+    "texturing": pocket_tasks.texturing,
+    "union": pocket_together.union,
+    "scene": pocket_tasks.scene,
+    "instruct": pocket_tasks.instruct,
+    "clothes": pocket_together.clothes,
+}
 SEED = 18
 CHUNK = 160  # scenes drawn at once
 

@@ -205,7 +205,7 @@ class SceneBatch(Recipe):
         else:
             thing = self.cut(target, 0, rng)
             thing = self.cut(target, 1, rng) if thing is None else thing
-        empty = self.own.get((record["group"], place)) or self.empty.get((place,), ())
+        empty = self.own.get((record["group"], place)) or self.empty.get((place,), [])
         where = self.picture(empty, rng)
         return None if thing is None or where is None else Example(target, (thing, where))
 
@@ -232,7 +232,7 @@ class InstructBatch(Recipe):
         target = rng.choice(self.targets)
         record = self.pool.records[target]
         thing, place = "/".join(record["things"][0]), record["background"]
-        rows = self.own.get((record["group"], thing, place)) or self.alike.get((thing, place), ())
+        rows = self.own.get((record["group"], thing, place)) or self.alike.get((thing, place), [])
         seen = self.picture(rows, rng)
         if seen is None:
             return None

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -165,7 +166,8 @@ def draw_assets(out: Path, progress: Progress | None = None) -> None:
     (out / "garments").mkdir(parents=True, exist_ok=True)
     for garment, material in _OUTFIT.items():
         scene = garment_scene(garment, material, random.Random(garment))
-        (cuts,) = garment_cutouts([scene], _ASSET)
+        turned = replace(scene, items=(replace(scene.items[0], yaw=18.0),))
+        (cuts,) = garment_cutouts([turned], _ASSET)
         for slot, cut in cuts.items():
             save_picture(pixels_picture(cut), out / "garments" / f"{slot}.png")
         if progress:
