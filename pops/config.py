@@ -44,13 +44,24 @@ def argument(says: str, nargs: str | None = None) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackConfig:
-    """Which models, and where and how they run."""
+class NamedStack:
+    """Which models."""
 
     stack: str = setting("pocket", "pocket, kandinsky-2.2, or a folder in its layout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacementConfig:
+    """Where and how models run."""
+
     device: str = setting("auto", "auto, cpu, cuda or mps")
     dtype: Dtype = setting("auto", "number format of the models")
     offload: Offload = setting("none", "model: each is on the device only while it is used")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackConfig(PlacementConfig, NamedStack):  # whose fields come first
+    """Which models, and where and how they run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,23 +90,29 @@ class SamplingConfig(StackConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApplyConfig(SamplingConfig):
+class DrawnConfig(SamplingConfig):
+    """And what renders it."""
+
+    renderer: RendererName = setting(
+        "kandinsky", "what draws the results; depth keeps the depth of the first input"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyConfig(DrawnConfig):
     """Apply an operator to pictures or embedding files.
 
     Writes a captioned strip, the pictures and the embeddings into a folder; an embedding file
     can be the input of the next operator.
     """
 
-    operator: str = argument("texturing, union, scene, instruct or clothes")
+    operator: str = argument("texturing, union, scene, instruct, clothes, or an operator folder")
     inputs: tuple[str, ...] = argument(
         "pictures or embedding files in the order of the operator's slots; _ leaves one out", "*"
     )
     text: str | None = setting(None, "the instruction, for an operator that takes one")
     weights: str | None = setting(
         None, "operator folder, weights file or REPOSITORY:FILE in place of the stack's own"
-    )
-    renderer: RendererName = setting(
-        "kandinsky", "what draws the results; depth keeps the depth of the first input"
     )
     out: Path = setting(Path("out/apply"), "folder to write into")
 
@@ -107,7 +124,7 @@ class ApplyConfig(SamplingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(SamplingConfig):
+class RunConfig(DrawnConfig):
     """Run a composition: operators applied to what operators made.
 
     It is made of operators, quoted files and texts, mean(a, b, 0.3), where 0.3 is the weight of
@@ -117,6 +134,9 @@ class RunConfig(SamplingConfig):
     """
 
     composition: str = argument("the composition, in quotes")
+    weights: tuple[str, ...] = setting(
+        (), "OPERATOR=PLACE, each: weights in place of the stack's own, as apply takes them"
+    )
     trees: Literal["auto", "all", "none"] = setting(
         "auto", "trees to draw, one for a result and seed; auto: all but those of a grid"
     )
@@ -127,6 +147,17 @@ class RunConfig(SamplingConfig):
         "pops run \"instruct(union('mug.jpg', 'hat.jpg'), 'shiny')\"",
         "pops run \"texturing('assets/objects', 'assets/textures')\"      # a grid",
     )
+
+    @property
+    def weights_of(self) -> dict[str, str]:
+        """`weights` by operator. UsageError for one that is not OPERATOR=PLACE."""
+        parts = [given.partition("=") for given in self.weights]
+        for given, (_, _, place) in zip(self.weights, parts, strict=True):
+            if not place:
+                raise UsageError(
+                    f"--weights wants OPERATOR=PLACE, as in scene=operators/scene, not {given!r}"
+                )
+        return {name: place for name, _, place in parts}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_sdxl
 import torch
 import yaml
 from PIL import Image
 
+from pops.checkpoints import quietly
 from pops.clip import ImageEncoder
 from pops.embeddings import Embeddings, load_embeddings, save_embeddings
 from pops.engine import Engine
@@ -25,6 +27,8 @@ from pops.published import infer_binary, infer_clothes, infer_instruct
 from pops.published.figure import Figure
 from pops.published.plan import Input, Job
 from pops.render import RenderSettings
+from pops.render.depth import DepthRenderer
+from pops.render.ip_adapter import IPAdapterRenderer
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -275,37 +279,62 @@ def test_a_long_strip_continues_below(engine: Engine) -> None:
     assert strip.width < 65_535 < strip.width * 3
 
 
-def test_other_renderers_draw_beside_the_decoder(
-    run: Run, inputs: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def sdxl_stack(tmp_path_factory: pytest.TempPathFactory, decoder: Path) -> Path:
+    """A stack in a folder, with tiny SDXL, IP-Adapter, ControlNet and DPT models beside it."""
+    stack = tmp_path_factory.mktemp("sdxl") / "stack"
+    with quietly():
+        tiny_sdxl.make_all(stack, GOLDEN / "kandinsky-tiny-prior" / "tokenizer")
+    (stack / "prior").symlink_to(GOLDEN / "kandinsky-tiny-prior")
+    (stack / "decoder").symlink_to(decoder)
+    (stack / "operators").symlink_to(GOLDEN / "operators")
+    return stack
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDXL renderers' own settings are 50 steps of 1024 pixels."""
+    few = RenderSettings(steps=2, guidance=5.0, size=64)
+    monkeypatch.setattr(IPAdapterRenderer, "settings", few)
+    monkeypatch.setattr(DepthRenderer, "settings", few)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_sdxl_draws_beside_the_decoder_what_the_engine_renders(
+    run: Run, inputs: Path, sdxl_stack: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    class Fake:
-        settings = RenderSettings(1, 1.0, 16)
-
-        def __init__(self, colour: str) -> None:
-            self.colour = colour
-            self.depth_of: list[Image.Image] | None = None
-
-        def render(self, embeds: Any, seeds: Any, *_: Any) -> list[Image.Image]:
-            self.depth_of = _[-1]
-            return [Image.new("RGB", (16, 16), self.colour) for _ in seeds]
-
-    fakes = {"ip_adapter": Fake("red"), "depth": Fake("blue")}
-    decoder = Engine.renderer
-    monkeypatch.setattr(
-        Engine, "renderer", lambda self, name="kandinsky": fakes.get(name) or decoder(self, name)
-    )
     shown = strips_shown(monkeypatch)
+    a, b = inputs / "a.png", inputs / "b.png"
+    operator, scale, given = {
+        "infer_binary": ("scene", 1, {"dir_b": b}),
+        "infer_instruct": ("instruct", 1, {"texts": ["shiny"]}),
+        "infer_clothes": ("clothes", 4, {}),
+    }[command]
     flags = ["--use_ipadapter", "--use_depth", "--unet_seeds=[0,1]", "--prior_seeds=[18]"]
-    assert run("infer_binary", *flags, dir_a=inputs / "a.png", dir_b=inputs / "b.png")[0] == 0
-    captions = [cell.caption for cell in shown[0][2:]]
-    start = "prior_s 18, cfg 8, unet_s"
-    kinds = ["", " IP-Adapter", " IP-Adapter Depth"]
-    assert captions == [f"{start} {seed}{kind}" for seed in (0, 1) for kind in kinds]
-    assert [cell.image.getpixel((0, 0)) for cell in shown[0][3:5]] == [(255, 0, 0), (0, 0, 255)]  # type: ignore[union-attr]
-    depth_of = fakes["depth"].depth_of
-    assert depth_of is not None and len(depth_of) == 2
-    with Image.open(inputs / "a.png") as first:
-        assert depth_of[0].size == first.size
+    flags += [f"--stack={sdxl_stack}", f"--operator={operator}", f"--prior_guidance_scale={scale}"]
+    own = {"prior_repo": None, "prior_path": None, "dir_a": a}
+    for name in ("kandinsky_prior_repo", "kandinsky_decoder_repo"):
+        flags.append(f"--{name}=kandinsky-community/kandinsky-2-2-{name.split('_')[1]}")
+    status, _, err = run(command, *flags, **own | given)
+    assert status == 0, err
+    (cells,) = shown
+    results = [cell for cell in cells if "prior_s" in cell.caption]
+    kinds = {"kandinsky": "", "ip_adapter": " IP-Adapter", "depth": " IP-Adapter Depth"}
+    start = f"prior_s 18, cfg {scale}, unet_s"
+    assert [cell.caption for cell in results] == [
+        f"{start} {seed}{kind}" for seed in (0, 1) for kind in kinds.values()
+    ]
+    engine = Engine.load(sdxl_stack, "cpu")
+    request = (a, b) if command == "infer_binary" else (a,)
+    text = "shiny" if operator == "instruct" else None
+    made = engine.apply(operator, [request], text=text, seeds=[18], guidance=scale)
+    for at, name in enumerate(kinds):
+        depth_of = [a] if name == "depth" else None
+        wanted = engine.render(made, seeds=[0, 1], renderer=name, depth_of=depth_of)
+        for cell, picture in zip(results[at::3], wanted, strict=True):
+            assert np.abs(np.subtract(cell.image, picture, dtype=int)).max() <= 1
 
 
 def test_names_are_kept_apart_and_within_what_file_systems_take(
@@ -536,6 +565,14 @@ def test_null_unsets(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     printed = yaml.safe_load(said)
     assert status == 0
     assert [printed[name] for name in ("name_filter_a", "prior_repo", "dir_b")] == [None] * 3
+
+
+def test_without_texts_every_adjective_is_an_instruction() -> None:
+    from pops.published.config import InstructConfig
+
+    words = InstructConfig(stack="pocket").instructions
+    assert len(words) > 50 and {"shiny", "enormous", "aged"} <= set(words)
+    assert InstructConfig(stack="pocket", texts=("blue",)).instructions == ("blue",)
 
 
 def test_one_guidance_need_not_be_a_list(run: Run) -> None:

@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import ClassVar
 
-from pops.config import MOST_STEPS, Dtype, Offload, check_range, check_seeds, setting
+from pops.config import MOST_STEPS, PlacementConfig, check_range, check_seeds, setting
 from pops.errors import UsageError
 from pops.operators import CLOTHES, INSTRUCT, TEXTURING, Operator
 
@@ -22,8 +22,8 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".pth", ".safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedConfig:
-    """What the published commands share."""
+class PublishedSettings:
+    """The published settings that all of the published commands have."""
 
     prior_path: str | None = setting(
         None, "weights of the operator: a file, in prior_repo where that is given, or a folder"
@@ -42,13 +42,16 @@ class PublishedConfig:
     )
     use_ipadapter: bool = setting(False, "show each result rendered by SDXL with IP-Adapter too")
     use_depth: bool = setting(False, "and with the depth of the first input")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come first
+    """What the published commands share."""
+
     operator: str | None = setting(None, "the operator; null: the one that prior_path names")
     stack: str | None = setting(
         None, "pocket, or a stack's name or folder, in place of the published models"
     )
-    device: str = setting("auto", "auto, cpu, cuda or mps")
-    dtype: Dtype = setting("auto", "number format of the models")
-    offload: Offload = setting("none", "model: each is on the device only while it is used")
     steps: int = setting(25, "sampling steps of the operator")
     sampler: str = setting("ancestral", "ancestral or ddim")
     overwrite: bool = setting(False, "make again what is complete")
@@ -128,7 +131,9 @@ class InstructConfig(PublishedConfig):
     rendered results. Run it again to go on where it was stopped.
     """
 
-    texts: tuple[str, ...] = setting(("shiny", "enormous", "aged"), "the instructions, each")
+    texts: tuple[str, ...] | None = setting(
+        None, "the instructions, each; null: every adjective that instruct is trained with"
+    )
     output_dir_name: Path = setting(Path("inference/results_instruct"), "folder to write into")
 
     default_operator = INSTRUCT
@@ -140,8 +145,17 @@ class InstructConfig(PublishedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.texts:
+        if self.texts is not None and not self.texts:
             raise UsageError("--texts is empty: give one or more, as in [shiny,aged]")
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """The texts that are given, or else all adjectives of the word list."""
+        if self.texts is not None:
+            return self.texts
+        from pops.data.reader import read_words
+
+        return read_words("adjectives")
 
 
 @dataclass(frozen=True, kw_only=True)

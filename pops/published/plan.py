@@ -111,7 +111,7 @@ def _(config: InstructConfig, row: Callable[[], Operator]) -> list[Job]:
         raise UsageError("--dir_a is not given: name a folder or a file")
     return _named(
         Job(f"{_stem(path)}_{text}", (Input(text, path),), text)
-        for path, text in product(found, config.texts)
+        for path, text in product(found, config.instructions)
     )
 
 
