@@ -163,6 +163,4 @@ def test_a_finished_run_can_be_asked_again(whole: Path, golden: Path):
     before = curve(whole)
     assert training_run.main(flags(whole, golden, "--guidance=3")) == 0
     assert curve(whole) == before
-    assert (
-        json.loads((whole / "operator" / "operator.json").read_text())["operator"]["guidance"] == 3
-    )
+    assert read_operator_card(whole / "operator").operator.guidance == 3

@@ -213,10 +213,7 @@ class Run:
                 save_picture(figure, folder / f"step-{step:09d}.jpg")
         self._tell(step, numbers)
         print(
-            f"held out: cosine {numbers['val/cosine']:.4f} (mean of inputs "
-            f"{numbers['val/mean_cosine']:.4f}), top-1 {numbers['val/top1']:.3f} "
-            f"({numbers['val/mean_top1']:.3f}) of {len(held_out.records.target)}",
-            flush=True,
+            f"held out, {len(held_out.records.target)} records: {_beside_mean(numbers)}", flush=True
         )
         return numbers
 
@@ -254,6 +251,17 @@ def _adamw_8bit() -> Any:
         return import_module("bitsandbytes.optim").AdamW8bit
     except ImportError as error:
         raise UsageError("--use_8bit_adam needs bitsandbytes: pip install it") from error
+
+
+def _beside_mean(numbers: Mapping[str, float]) -> str:
+    """The operator's numbers, each beside that of the mean of the inputs."""
+    pairs = {
+        name: (numbers[f"val/{name}"], numbers[f"val/mean_{name}"])
+        for name in ("cosine", "top1", "mean_rank", "text_cosine")
+        if f"val/{name}" in numbers
+    }
+    shown = (f"{name} {own:.4g} ({mean:.4g})" for name, (own, mean) in pairs.items())
+    return ", ".join(shown) + "; of the mean of the inputs in brackets"
 
 
 def _validated(lines: Sequence[Line], step: int) -> dict[str, float]:

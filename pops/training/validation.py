@@ -142,7 +142,7 @@ def draw_figure(
         if example.text is not None:
             row.append(Cell(example.text, "text", sign="plus"))
         row = [Cell(row[0].image, row[0].caption), *row[1:]]
-        row.append(Cell(example.target, "target", sign="arrow"))
+        row.append(Cell(example.target, "target", example.drawn_to or "", sign="arrow"))
         rows.append(row + [Cell(image, name) for image, name in zip(made, names, strict=True)])
     return strips(rows, size=128)
 
