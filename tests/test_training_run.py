@@ -164,3 +164,13 @@ def test_a_finished_run_can_be_asked_again(whole: Path, golden: Path):
     assert training_run.main(flags(whole, golden, "--guidance=3")) == 0
     assert curve(whole) == before
     assert read_operator_card(whole / "operator").operator.guidance == 3
+
+
+@pytest.mark.slow
+def test_half_precision_trains_nearly_the_same(whole: Path, tmp_path: Path, golden: Path):
+    more = ("--mixed_precision=bf16", "--gradient_checkpointing")
+    command = [sys.executable, str(SCRIPT), *flags(tmp_path, golden, *more)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    losses = [[line["loss"] for line in journal(out)][:5] for out in (tmp_path, whole)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    assert losses[0] != losses[1]

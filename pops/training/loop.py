@@ -72,9 +72,8 @@ class Loop:
     def run(self) -> int:
         """Train to the last step: 0, or the exit status of the signal that stopped it."""
         with Interrupt() as interrupt:
-            steps = self.steps()
             meter = Meter(self.deal.total)
-            for losses in steps:
+            for losses in self.steps():
                 meter.add(losses)
                 done = self.state.step == self.config.max_train_steps
                 stop = self._agreed(interrupt)
@@ -94,7 +93,7 @@ class Loop:
         """Take all steps that are left; of each, the losses and the gradients' norm."""
         config, deal = self.config, self.deal
         order = partial(row, config.seed, length=len(self.source))
-        plan = deal.plan(lambda at: order(at), self.state.step, config.max_train_steps)
+        plan = deal.plan(order, self.state.step, config.max_train_steps)
         batches = iter(self.source.batches(plan))
         while self.state.step < config.max_train_steps:
             yield self._step([next(batches) for _ in range(deal.accumulation)])
