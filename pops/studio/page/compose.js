@@ -40,7 +40,7 @@ export async function composeTab(stack) {
     told = found;
     box.setAttribute("aria-invalid", !told.ok);
     fault.replaceChildren(...(told.ok ? [] : explain(told)));
-    make.disabled = !told.ok;
+    make.disabled = tree.inert = !told.ok;
     if (told.tree) draw();
   }
 
@@ -90,7 +90,7 @@ export async function composeTab(stack) {
       draw();
     });
     if (!last) return;
-    known.textContent = `${last.sampled.length} of ${parts} parts were made now; the others were known.`;
+    known.textContent = remembered(last.sampled.length, parts);
     const name = fileName({ ...last.result, expression });
     downloads.replaceChildren(...[
       download(last.result.picture, `${name}.png`, "Picture"),
@@ -158,6 +158,13 @@ function startExpression(stack) {
   if (has("scene") && has("texturing")) return "scene(texturing('mug.png', 'wood.png'), 'beach.png')";
   if (has("texturing")) return "texturing(texturing('mug.png', 'wood.png'), 'zebra.png')";
   return spell(wrap(stack, stack.operators[0].name));
+}
+
+/** How much of a composition had to be made. */
+function remembered(fresh, parts) {
+  if (fresh === parts) return `All ${parts} parts were made.`;
+  if (fresh === 0) return `All ${parts} parts were known already.`;
+  return `${fresh} of ${parts} parts were made; the others were known already.`;
 }
 
 /** What is wrong, under the place where it is. */

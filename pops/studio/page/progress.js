@@ -39,7 +39,10 @@ export function progressStrip() {
   }
 
   function show(event) {
-    strip.hidden = false;
+    if (strip.hidden) {
+      strip.hidden = false;
+      strip.scrollIntoView({ block: "nearest" });
+    }
     strip.dataset.state = event.state;
     if (event.made) counted = `${event.made} of ${event.of} done`;
     if (event.state === "sent") counted = "";

@@ -1,0 +1,184 @@
+"""The studio's desk: one bounded queue, one worker, and jobs that can be left."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pops.errors import InputError, PopsError
+from pops.studio.bounded import Bounded
+from pops.studio.desk import Busy, Desk, Event, Job
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk(most_waiting=3)
+    yield desk
+    desk.close()
+
+
+async def _all(job: Job) -> list[Event]:
+    return [event async for event in job.follow()]
+
+
+def _held(desk: Desk) -> tuple[Job, threading.Event]:
+    """A job at work until the event is set."""
+    started, go = threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        started.set()
+        go.wait(10)
+
+    job = desk.submit(work)
+    assert started.wait(10)
+    return job, go
+
+
+def test_a_job_tells_all_its_results_and_the_last_word_of_its_progress(desk: Desk) -> None:
+    def work(job: Job) -> None:
+        job.tell({"state": "result", "n": 1})
+        for step in range(100):
+            job.progress("drawing", step, 100)
+        job.tell({"state": "done"})
+
+    events = asyncio.run(_all(desk.submit(work)))
+    assert [e for e in events if e["state"] == "result"] == [{"state": "result", "n": 1}]
+    assert events[-1] == {"state": "done"}
+    assert len(events) < 10
+
+
+def test_jobs_are_done_one_at_a_time_and_in_order(desk: Desk) -> None:
+    at_work, done = [], []
+
+    def job_of(number: int):
+        def work(job: Job) -> None:
+            at_work.append(number)
+            time.sleep(0.01)
+            assert at_work == [number]
+            at_work.remove(number)
+            done.append(number)
+
+        return work
+
+    jobs = [desk.submit(job_of(number)) for number in range(3)]
+
+    async def follow_all() -> None:
+        await asyncio.gather(*map(_all, jobs))
+
+    asyncio.run(follow_all())
+    assert done == [0, 1, 2]
+
+
+def test_a_full_desk_refuses_politely(desk: Desk) -> None:
+    _, go = _held(desk)
+    for _ in range(3):
+        desk.submit(lambda job: None)
+    with pytest.raises(Busy, match="3 are waiting already; try again"):
+        desk.submit(lambda job: None)
+    go.set()
+
+
+def test_a_waiting_job_knows_how_many_are_before_it(desk: Desk) -> None:
+    _, go = _held(desk)
+    first, second = desk.submit(lambda job: None), desk.submit(lambda job: None)
+    assert (desk.ahead(first), desk.ahead(second)) == (1, 2)
+    first.cancel()
+    assert desk.ahead(second) == 1
+    go.set()
+
+
+def test_a_cancelled_job_ends_at_its_next_sign_of_life(desk: Desk) -> None:
+    steps = 0
+    started = threading.Event()
+
+    def work(job: Job) -> None:
+        nonlocal steps
+        for step in range(1000):
+            job.progress("drawing", step, 1000)
+            steps += 1
+            started.set()
+            time.sleep(0.005)
+
+    job = desk.submit(work)
+    assert started.wait(10)
+    job.cancel()
+    with pytest.raises(PopsError, match="cancelled"):
+        asyncio.run(_all(job))
+    assert steps < 900
+
+
+def test_a_waiting_job_that_is_cancelled_is_never_done(desk: Desk) -> None:
+    held, go = _held(desk)
+    ran = []
+    waiting = desk.submit(lambda job: ran.append(1))
+    waiting.cancel()
+    go.set()
+    asyncio.run(_all(held))
+    asyncio.run(_all(desk.submit(lambda job: None)))
+    assert ran == []
+
+
+def test_who_stops_listening_cancels_the_job(desk: Desk) -> None:
+    def work(job: Job) -> None:
+        for step in range(1000):
+            job.progress("drawing", step, 1000)
+            time.sleep(0.005)
+
+    job = desk.submit(work)
+
+    async def leave() -> None:
+        events = job.follow()
+        async for event in events:
+            if event["state"] == "working":
+                break
+        await events.aclose()
+
+    asyncio.run(leave())
+    started = time.monotonic()
+    while not job.ended:
+        time.sleep(0.01)
+    assert time.monotonic() - started < 1 and job.error == "cancelled"
+
+
+def test_a_friendly_error_is_told_in_its_own_words(desk: Desk) -> None:
+    def work(job: Job) -> None:
+        raise InputError("mug.png is no picture")
+
+    with pytest.raises(PopsError, match="^mug.png is no picture$"):
+        asyncio.run(_all(desk.submit(work)))
+
+
+def test_an_unforeseen_error_is_logged_and_not_told(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(job: Job) -> None:
+        raise RuntimeError("secret path")
+
+    with pytest.raises(PopsError, match="RuntimeError") as told:
+        asyncio.run(_all(desk.submit(work)))
+    assert "secret" not in str(told.value)
+    assert "secret path" in capsys.readouterr().err
+    asyncio.run(_all(desk.submit(lambda job: None)))  # the worker is still there
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=60))
+def test_what_is_held_never_grows_beyond_its_bound(puts: list[tuple[int, int]]) -> None:
+    held: Bounded[int, int] = Bounded(100)
+    for key, size in puts:
+        held.put(key, size, size)
+        assert held.bytes <= 100
+        assert held.get(key) == size
+    assert held.bytes == sum(held.get(key) or 0 for key in range(10))
+
+
+def test_what_was_used_last_is_forgotten_last() -> None:
+    held: Bounded[str, int] = Bounded(20)
+    held.put("a", 1, 10)
+    held.put("b", 2, 10)
+    held.get("a")
+    held.put("c", 3, 10)
+    assert (held.get("a"), held.get("b"), held.get("c")) == (1, None, 3)
