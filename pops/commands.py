@@ -33,11 +33,12 @@ from pops.files import EMBEDDING_SUFFIXES, make_folder, staged_folder
 from pops.operators import Operator, find_operator, read_operator_card
 from pops.pictures import open_picture, save_picture
 from pops.plan import make_plan
-from pops.run_outputs import Previews, RunFiles
+from pops.run_outputs import Previews, RunFiles, depth_sources, given_weights
 
 if TYPE_CHECKING:
     from pops.embeddings import Embeddings
     from pops.engine import Engine
+    from pops.sources import Source
 
 __all__ = ["apply", "convert", "demo", "eval_pocket", "pocket_assets", "pocket_sheet", "run"]
 
@@ -118,6 +119,9 @@ def run(config: RunConfig) -> int:
     """`pops run`: the embedding of every part, pictures of the results, and how they were made."""
     previews = Previews()
     plan = make_plan(config.composition, previews.usable)
+    weights = given_weights(config, plan)
+    first = depth_sources(config, plan)
+    parts_by = "kandinsky" if first else config.renderer  # the parts of a tree have no depth
     for leaf in plan.leaves:
         previews.open(leaf)
     once = replace(config, render_seeds=config.render_seeds[:1])
@@ -130,14 +134,18 @@ def run(config: RunConfig) -> int:
                 guidance=config.guidance,
                 steps=config.steps,
                 sampler=config.sampler,
+                weights=weights,
                 progress=progress,
             )
-            pictures = _render(engine, result.embeddings, config, progress)
+            depth_of = [first[node] for node, _ in result.keys] if first else None
+            pictures = _render(
+                engine, result.embeddings, config, progress, config.renderer, depth_of
+            )
             shown = dict(zip(result.keys, pictures[:: len(config.render_seeds)], strict=True))
             files = RunFiles(result, _file_name)
             figures = files.figures(
                 previews.pictures | shown,
-                lambda made: _render(engine, made, once, progress),
+                lambda made: _render(engine, made, once, progress, parts_by),
                 config.trees,
             )
         files.save_embeddings(stage)
@@ -255,7 +263,7 @@ def _render(
     config: SamplingConfig,
     progress: Progress,
     renderer: str = "kandinsky",
-    depth_of: Sequence[Path] | None = None,
+    depth_of: "Sequence[Source] | None" = None,
 ) -> list[Image.Image]:
     return engine.render(
         made,

@@ -19,7 +19,17 @@ from pops.errors import UsageError
 if TYPE_CHECKING:
     from pops.sources import Source
 
-__all__ = ["LEFT_OUT", "MOST_DEPTH", "Apply", "Leaf", "Mean", "Node", "Place", "too_deep"]
+__all__ = [
+    "LEFT_OUT",
+    "MOST_DEPTH",
+    "Apply",
+    "Leaf",
+    "Mean",
+    "Node",
+    "Place",
+    "first_leaf",
+    "too_deep",
+]
 
 LEFT_OUT = "_"
 MOST_DEPTH = 100  # operators within one another
@@ -117,6 +127,14 @@ class Mean:
 
 
 Node: TypeAlias = Leaf | Apply | Mean
+
+
+def first_leaf(node: Node) -> Leaf | None:
+    """The first source that a composition is made of; None if every input is left out."""
+    if isinstance(node, Leaf):
+        return node
+    given = (first_leaf(made) for made in node.inputs if made is not None)
+    return next((leaf for leaf in given if leaf is not None), None)
 
 
 def _measure(node: Apply | Mean) -> None:

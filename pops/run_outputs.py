@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
+from pops.config import RunConfig
 from pops.errors import InputError, UsageError
 from pops.files import EMBEDDING_SUFFIXES
-from pops.nodes import Apply, Leaf, Mean, Node
+from pops.nodes import Apply, Leaf, Mean, Node, first_leaf
+from pops.operators import find_operator
 from pops.pictures import save_picture
 from pops.plan import Plan, leaf_name, open_leaf
 
 if TYPE_CHECKING:
     from pops.composition import Pictures, Render, Result
+    from pops.sources import Source
 
-__all__ = ["Previews", "RunFiles"]
+__all__ = ["Previews", "RunFiles", "depth_sources", "given_weights"]
 
 Trees = Literal["auto", "all", "none"]
 
@@ -47,6 +50,25 @@ class Previews:
             self.skipped.append(str(error.at(None)))
             return False
         return True
+
+
+def given_weights(config: RunConfig, plan: Plan) -> dict[str, str]:
+    """The weights that are given, by operator; UsageError if one is not in the composition."""
+    used = {node.operator for node in plan.nodes if isinstance(node, Apply)}
+    for name in config.weights_of:
+        if find_operator(name).name not in used:
+            raise UsageError(f"--weights names {name}, which is not in the composition")
+    return config.weights_of
+
+
+def depth_sources(config: RunConfig, plan: Plan) -> dict[Node, Source] | None:
+    """Of every result the first input, where the renderer keeps its depth."""
+    if config.renderer != "depth":
+        return None
+    leaves = {node: first_leaf(node) for node in plan.results}
+    if None in leaves.values():
+        raise UsageError("--renderer depth keeps the depth of the first input: give one")
+    return {node: leaf.source for node, leaf in leaves.items() if leaf is not None}
 
 
 class RunFiles:

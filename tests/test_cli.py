@@ -210,6 +210,33 @@ def test_run_writes_every_part_the_results_and_a_tree_for_each_seed(
     np.testing.assert_allclose(made.image_embeds, engine.embeddings.image_embeds, atol=1e-4)
 
 
+def test_run_takes_weights_by_operator(run: Run, tiny: Path, inputs: Path) -> None:
+    text = "scene(texturing('mug.png', 'wood.png'), 'beach.png')"
+    union = GOLDEN / "operators/models/union/learned_prior.pth"
+    flags = ["--stack", tiny, "--seeds", "18", "--weights", f"scene={union}", *QUICK]
+    assert run("run", text, *flags)[0] == 0
+    made = Embeddings.load("out/run/scene_texturing_mug_wood_beach_s18.safetensors")
+    wanted = Engine.load(tiny).run(text, seeds=[18], steps=2, weights={"scene": union})
+    np.testing.assert_allclose(made.image_embeds, wanted.embeddings.image_embeds, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "flags, says",
+    [
+        (["--weights", "union"], "--weights wants OPERATOR=PLACE"),
+        (["--weights", "union=x"], "--weights names union, which is not in the composition"),
+        (["--weights", "unoin=x"], "did you mean union?"),
+        (["--renderer", "depth"], "give one"),
+        (["--renderer", "deep"], "--renderer wants one of"),
+    ],
+)
+def test_what_run_cannot_use_is_one_line_and_status_2(
+    run: Run, inputs: Path, flags: list[str], says: str
+) -> None:
+    status, _, err = run("run", "instruct(_, 'shiny')", *flags)
+    assert status == 2 and says in err and err.count("\n") == 1
+
+
 def test_what_run_wrote_is_an_input_of_the_next_and_is_not_written_again(
     run: Run, tiny: Path, inputs: Path
 ) -> None:

@@ -384,6 +384,31 @@ def test_apply_draws_with_any_renderer(
     assert capfd.readouterr().err.count("\n") == 1  # loading, and nothing else
 
 
+@pytest.mark.parametrize("renderer", ["ip_adapter", "depth"])
+def test_run_draws_with_any_renderer(
+    renderer: str, stack_parts: Parts, sdxl_parts: Parts, golden: Path, tmp_path: Path
+):
+    stack = tmp_path / "stack"
+    stack.mkdir()
+    for name, part in (stack_parts | sdxl_parts).items():
+        (stack / name).symlink_to(part)
+    a, b = (golden / "inputs" / f"input_{name}.png" for name in "ab")
+    text = f"scene(texturing('{a}', '{b}'), '{b}')"
+    flags = ["--seeds=1", "--steps=2", "--render-steps=2", "--render-size=64", f"--out={tmp_path}"]
+    chosen = [f"--stack={stack}", "--device=cpu", f"--renderer={renderer}"]
+    assert cli.main(["run", text, *flags, *chosen]) == 0
+    name = "scene_texturing_input_a_input_b_input_b_s1"
+    assert (tmp_path / f"{name}_tree.jpg").is_file()
+    engine = Engine.load(stack, "cpu")
+    made = engine.run(text, seeds=[1], steps=2).embeddings
+    depth_of = [a] if renderer == "depth" else None
+    (wanted,) = engine.render(
+        made, seeds=[0], steps=2, size=64, renderer=renderer, depth_of=depth_of
+    )
+    with Image.open(tmp_path / f"{name}_r0.png") as drawn:
+        assert abs(np.asarray(drawn, int) - np.asarray(wanted, int)).max() <= 1
+
+
 def test_the_depth_of_a_left_out_input_is_refused(tmp_path: Path, golden: Path):
     picture = str(golden / "inputs" / "input_a.png")
     assert cli.main(["apply", "scene", "_", picture, "--renderer=depth", f"--out={tmp_path}"]) == 2
