@@ -185,8 +185,7 @@ def _measure(
     judge: Judge,
     guidance: float | None,
     progress: Progress | None,
-) -> Report:
-    """The operator's numbers; where the judge can tell, the decoder's and the judge's own too."""
+) -> dict[str, float]:
     task = case.task
     made = engine.apply(
         operator,
@@ -197,26 +196,29 @@ def _measure(
         progress=progress,
     )
     true = engine.encode(case.twins)
-
-    def seen(embeddings: Embeddings) -> dict[str, float]:
-        shown = engine.render(embeddings, seeds=(0,), progress=progress)
-        again = case.numbers(engine.encode(shown).image_embeds)["object_and_material"]
-        judged = _judged(judge, shown, task.wanted) if task.judged else {}
-        return {**judged, "rendered_recognised_by_clip": again}
-
-    numbers = {
+    return {
         **case.numbers(made.image_embeds),
         **{f"ceiling_{k}": v for k, v in case.numbers(true.image_embeds).items()},
         **{f"mean_{k}": v for k, v in case.numbers(_mean(case, engine)).items()},
         "chance": sum(map(len, case.right)) / len(case.right) / len(task.gallery),
-        **seen(made),
+        **(_rendered(case, made, engine, judge, progress) if task.judged else {}),
     }
-    if not task.judged:
-        return {operator: numbers}
-    own = _judged(judge, case.twins, task.wanted)
+
+
+def _rendered(
+    case: _Case, made: Embeddings, engine: Engine, judge: Judge, progress: Progress | None
+) -> dict[str, float]:
+    """What the judge, and the encoder, see in the pictures of embeddings."""
+    shown = engine.render(made, seeds=(0,), progress=progress)
+    again = case.numbers(engine.encode(shown).image_embeds)["object_and_material"]
+    return {**_judged(judge, shown, case.task.wanted), "rendered_recognised_by_clip": again}
+
+
+def _beside(case: _Case, engine: Engine, judge: Judge, progress: Progress | None) -> Report:
+    """What bounds the pictures: those of true embeddings, and the judge on true pictures."""
+    own = _judged(judge, case.twins, case.task.wanted)
     return {
-        operator: numbers,
-        "decoder": seen(true),
+        "decoder": _rendered(case, engine.encode(case.twins), engine, judge, progress),
         "judge": {k.replace("rendered_", "true_"): v for k, v in own.items()},
     }
 
@@ -248,8 +250,10 @@ def evaluate(
     tasks = {name: TASKS[name](limit) for name in ([operator] if operator in TASKS else TASKS)}
     drawn = _pictures((s for task in tasks.values() for s in _scenes(task)), progress)
     report: Report = {}
+    beside: Report = {}
     for name, task in tasks.items():
-        measured = _measure(name, _case(task, drawn, engine), engine, judge, guidance, progress)
-        report |= {k: v for k, v in measured.items() if k not in report}
-    others = [k for k in report if k not in tasks]
-    return {k: report[k] for k in [*tasks, *others]}
+        case = _case(task, drawn, engine)
+        report[name] = _measure(name, case, engine, judge, guidance, progress)
+        if task.judged and not beside:
+            beside = _beside(case, engine, judge, progress)
+    return {**report, **beside}

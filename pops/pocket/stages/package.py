@@ -19,7 +19,7 @@ from pops.pocket.stages.clip import MEAN, STD
 from pops.pocket.stages.decoder import decoder_scheduler
 from pops.pocket.stages.pictures import SIZE
 from pops.pocket.stages.priors import CLIP_RANGE
-from pops.pocket.world.split import SPLIT_NAME
+from pops.pocket.world.split import OUTFIT_SPLIT, PAIR_SPLIT, SPLIT_NAME
 from pops.prior import Prior
 from pops.training.fit import Fit
 
@@ -37,7 +37,8 @@ __all__ = [
 
 RENDER = {"steps": 30, "guidance": 2.0, "size": SIZE}
 # The published guidance of 8 drives these small priors past the pictures they know.
-GUIDANCE = {"texturing": 2.0, "union": 2.0, "scene": 2.0, "instruct": 2.0, "clothes": 2.0}
+GUIDANCE = {"texturing": 2.0, "union": 3.0, "scene": 2.0, "instruct": 2.0, "clothes": 3.0}
+_SPLITS = {"union": PAIR_SPLIT, "clothes": OUTFIT_SPLIT}  # the others': SPLIT_NAME
 
 
 def _half(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -105,7 +106,8 @@ def _pack_operator(name: str, fit: Fit, out: Path) -> None:
     prior = fit.smooth
     assert isinstance(prior, Prior)
     constant = ("clip_mean", "clip_std")  # of the stack; absent from an operator
-    training = {"steps": fit.step, "seconds": round(fit.seconds), "split": SPLIT_NAME}
+    split = _SPLITS.get(name, SPLIT_NAME)
+    training = {"steps": fit.step, "seconds": round(fit.seconds), "split": split}
     row = replace(find_operator(name), guidance=GUIDANCE[name])
     card = OperatorCard(operator=row, stack="pocket", training=training)
     state = {k: v for k, v in _half(prior).items() if k not in constant}
