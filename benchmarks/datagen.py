@@ -104,7 +104,7 @@ def _made(plan: Plan, stages: Local, index: int, attempt: int) -> Sample:
     script = plan.script(index, attempt)
     asked = next(script)
     while True:
-        answers = [stages(request.stage, [request])[0] for request in asked]
+        answers = [stages.answer(request.stage, [request])[0] for request in asked]
         try:
             asked = script.send(answers)
         except StopIteration as end:

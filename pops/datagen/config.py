@@ -45,6 +45,9 @@ class GenerateConfig:
         "STAGE=REPOSITORY or STAGE=FOLDER, in place of the preset's: text2image, depth2image, "
         "detect, segment, inpaint or people",
     )
+    engine: Literal["local", "ray"] = setting("local", "local, or ray: stages on a cluster")
+    actors: int = setting(1, "actors for each stage, of the ray engine")
+    ray_address: str | None = setting(None, "of a running cluster; null: one on this machine")
     dry_run: bool = setting(False, "say what would be made, with the first prompts; make nothing")
 
     def __post_init__(self) -> None:
@@ -53,6 +56,7 @@ class GenerateConfig:
         check_range("count", self.count, 1, 10**12)
         check_range("batch_size", self.batch_size, 1, 4096)
         check_range("size", self.size, 16, 4096)
+        check_range("actors", self.actors, 1, 10_000)
         check_seeds("seed", (self.seed,))
         Shard.parse(self.shard)
 

@@ -37,7 +37,12 @@ def generate_cutouts(config: CutoutsConfig) -> int:
         return _cutout(paths[index].stem, preset.open(paths[index]))
 
     store = Store(config.output_dir, shard)
-    settings = {"kind": "cutouts", "preset": config.preset, "seed": 0, "models": {}}
+    settings: dict[str, object] = {
+        "kind": "cutouts",
+        "preset": config.preset,
+        "seed": 0,
+        "models": {},
+    }
     settings |= {"input_dir": str(config.input_dir.resolve())}
     bar = tqdm(total=len(indices), desc="cutouts", unit="", file=sys.stderr)
     started = time.perf_counter()

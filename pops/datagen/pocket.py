@@ -7,9 +7,9 @@ that pictures of one pose are traced once. No held-out combination is ever drawn
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -100,6 +100,10 @@ class Drawing(Picture):
     def hold(self, pixels: np.ndarray, things: np.ndarray) -> None:
         self._drawn = pixels, things
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels to another process with all that is known of it."""
+        return _arrived, (self.scene, self.pose, self._canvas.size, *self._draw())
+
     def _draw(self) -> tuple[np.ndarray, np.ndarray]:
         if self._drawn is None:
             self._canvas.draw(self)
@@ -134,6 +138,14 @@ class _Canvas:
             drawings, rendering.pictures.numpy(), rendering.things.numpy(), strict=True
         ):
             drawing.hold(pixels, things)
+
+
+def _arrived(
+    scene: Scene, pose: Pose, size: int, pixels: np.ndarray, things: np.ndarray
+) -> Drawing:
+    drawing = Drawing(scene, _Canvas(size, share=False), pose)
+    drawing.hold(pixels, things)
+    return drawing
 
 
 def open_drawing(path: Path) -> Drawing:
@@ -263,8 +275,8 @@ def _segment(request: Segment) -> np.ndarray:
     numbers = range(1, len(picture.scene.items) + 1)
     masks = [picture.things == number for number in numbers]
     boxes = [mask_box(mask) or (0, 0, 0, 0) for mask in masks]
-    best = max(range(len(masks)), key=lambda i: box_iou(boxes[i], request.box))
-    return np.asarray(masks[best])
+    likeness = [box_iou(box, request.box) for box in boxes]
+    return np.asarray(masks[likeness.index(max(likeness))])
 
 
 def _dress(request: LoadPerson) -> Scene:
@@ -332,16 +344,9 @@ def pocket_stages(size: int = 64, share: bool = True) -> Stages:
     `share`: draw what waits in one call; without, each picture alone, as a loop would.
     """
     pocket = _Pocket(_Canvas(size, share))
-    answers: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
-        "text2image": pocket.text2image,
-        "depth2image": pocket.depth2image,
-        "detect": pocket.detect,
-        "segment": pocket.segment,
-        "inpaint": pocket.inpaint,
-        "people": pocket.people,
-    }
+    stages = ("text2image", "depth2image", "detect", "segment", "inpaint", "people")
     model = Model("pocket world", SPLIT_NAME, "Apache-2.0")
     return Stages(
-        {stage: lambda answer=answer: answer for stage, answer in answers.items()},
-        dict.fromkeys(answers, model),
+        {stage: partial(getattr, pocket, stage) for stage in stages},
+        dict.fromkeys(stages, model),
     )

@@ -6,6 +6,7 @@ from importlib import import_module
 from pops.datagen.config import (
     ClothesConfig,
     CutoutsConfig,
+    GenerateConfig,
     RandomConfig,
     ScenesConfig,
     TexturesConfig,
@@ -51,7 +52,7 @@ def remove_backgrounds(arguments: Sequence[str] | None = None) -> int:
 _COMMANDS = {"generate_random_images": "generate_random", "remove_backgrounds": "generate_cutouts"}
 
 
-def _run(program: str, kind: type, arguments: Sequence[str] | None) -> int:
+def _run(program: str, kind: type[GenerateConfig], arguments: Sequence[str] | None) -> int:
     def run(given: list[str]) -> int:
         config = parse(f"python -m data_generation.{program}", kind, given)
         if config is None:

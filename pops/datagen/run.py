@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
@@ -61,14 +62,28 @@ def generate(config: GenerateConfig, kind: str) -> int:
     settings = _settings(config, kind, preset, models)
     bar = tqdm(total=len(plan.indices), desc=kind, unit="", file=sys.stderr)
     started = time.perf_counter()
-    with store.open(settings) as there, bar:
-        made = run_plan(plan, Local(preset.stages), store, there, config.batch_size, bar)
+    with _runner(config, plan.kind, preset) as runner, store.open(settings) as there, bar:
+        made = run_plan(plan, runner, store, there, config.batch_size, bar)
     seconds = time.perf_counter() - started
     print(
         f"{len(plan.indices)} {kind} in {config.output_dir}: {made} made in {seconds:.1f} s, "
         f"{len(plan.indices) - made} there before"
     )
     return 0
+
+
+@contextmanager
+def _runner(config: GenerateConfig, kind: str, preset: Preset) -> Iterator[Runner]:
+    if config.engine == "local":
+        yield Local(preset.stages)
+        return
+    from pops.datagen.cluster import RayRunner
+
+    runner = RayRunner(config, GENERATORS[kind].stages)
+    try:
+        yield runner
+    finally:
+        runner.close()
 
 
 def _settings(
@@ -86,7 +101,7 @@ def _settings(
 
 
 def run_plan(
-    plan: Plan, run: Runner, store: Store, there: set[int], batch_size: int, bar: tqdm[Any]
+    plan: Plan, runner: Runner, store: Store, there: set[int], batch_size: int, bar: tqdm[Any]
 ) -> int:
     """Make the samples that are not there, writing while the next are made; how many."""
     left = [index for index in plan.indices if index not in there]
@@ -98,7 +113,7 @@ def run_plan(
         counted = ", ".join(f"{what} {n}" for what, n in rejections.most_common())
         bar.set_postfix_str(f"rejected {rejections.total()}: {counted}")
 
-    finished = schedule(left, plan.script, run, batch_size, rejected)
+    finished = schedule(left, plan.script, runner, batch_size, rejected)
     for _ in write_all(finished, store, plan.seed, batch_size):
         bar.update()
     return len(left)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from pops.datagen.sample import Rejected, Sample, Script
 from pops.datagen.stages import Request, Stages
@@ -22,10 +22,25 @@ __all__ = ["Finished", "Local", "Runner", "answer_all", "schedule"]
 
 MOST_ATTEMPTS = 50  # at one sample: then words and stages do not fit each other
 MOST_TRIES = 3  # of one request, where a stage fails
-BATCHES_IN_FLIGHT = 2
+BATCHES_IN_FLIGHT = 2  # of scripts, for each batch that runs
 
 MakeScript = Callable[[int, int], Script]  # index, attempt -> script
-Runner = Callable[[str, Sequence[Request]], Sequence[Any]]  # stage, requests -> answers
+Answer = Callable[[Sequence[Any]], Sequence[Any]]
+
+
+class Runner(Protocol):
+    """Where stages run. A batch is submitted, and its answers come back in any order."""
+
+    at_once: int  # batches that run at the same time
+
+    def has_room(self, stage: str) -> bool:
+        """Whether a batch of the stage would be begun soon."""
+
+    def submit(self, stage: str, asked: Sequence[Request]) -> int:
+        """Begin a batch; its ticket."""
+
+    def next(self) -> tuple[int, Sequence[Any], float]:
+        """Wait for a batch: its ticket, its answers, and the seconds it took."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +60,26 @@ class _Job:
     script: Script
     attempt: int = 0
     asked: list[Request] = field(default_factory=list)
+    sent: int = 0  # how many of them a stage has
     answers: dict[int, Any] = field(default_factory=dict)
     rejections: list[str] = field(default_factory=list)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def waiting(self) -> list[int]:
-        return [k for k in range(len(self.asked)) if k not in self.answers]
+    def start(self, script: Script) -> None:
+        self.script = script
+        self.ask(next(script))
+
+    def ask(self, asked: list[Request]) -> None:
+        self.asked, self.sent, self.answers = asked, 0, {}
+
+
+_Place = tuple[_Job, int]  # a job, and which of its requests
 
 
 def schedule(
     indices: Iterable[int],
     make: MakeScript,
-    run: Runner,
+    runner: Runner,
     batch_size: int,
     rejected: Callable[[str], None] = lambda reason: None,
 ) -> Iterator[Finished]:
@@ -68,40 +90,51 @@ def schedule(
     """
     left = iter(indices)
     jobs: dict[int, _Job] = {}
+    running: dict[int, tuple[str, list[_Place]]] = {}
     while True:
-        for index in islice(left, batch_size * BATCHES_IN_FLIGHT - len(jobs)):
-            jobs[index] = _Job(index, make(index, 0))
-            jobs[index].asked = next(jobs[index].script)
+        for index in islice(left, batch_size * BATCHES_IN_FLIGHT * runner.at_once - len(jobs)):
+            jobs[index] = job = _Job(index, make(index, 0))
+            job.start(job.script)
         if not jobs:
             return
-        stage, batch = _fullest(jobs.values(), batch_size)
-        started = time.perf_counter()
-        answers = run(stage, [job.asked[k] for job, k in batch])
-        share = (time.perf_counter() - started) / len(batch)
+        while (found := _fullest(jobs.values(), runner, batch_size)) is not None:
+            stage, batch = found
+            for job, _ in batch:
+                job.sent += 1
+            running[runner.submit(stage, [job.asked[k] for job, k in batch])] = stage, batch
+        ticket, answers, seconds = runner.next()
+        stage, batch = running.pop(ticket)
         for (job, k), answer in zip(batch, answers, strict=True):
             job.answers[k] = answer
-            job.seconds[stage] += share
+            job.seconds[stage] = job.seconds.get(stage, 0.0) + seconds / len(batch)
         for index in dict.fromkeys(job.index for job, _ in batch):
             job = jobs[index]
-            if not job.waiting and (sample := _advance(job, make, rejected)) is not None:
-                yield _finished(jobs.pop(index), sample)
+            if len(job.answers) == len(job.asked):
+                sample = _advance(job, make, rejected)
+                if sample is not None:
+                    yield _finished(jobs.pop(index), sample)
 
 
-def _fullest(jobs: Iterable[_Job], batch_size: int) -> tuple[str, list[tuple[_Job, int]]]:
-    """The stage that most requests wait for, and its first ones: (job, which of its requests)."""
-    queues: dict[str, list[tuple[_Job, int]]] = {}
+def _fullest(
+    jobs: Iterable[_Job], runner: Runner, batch_size: int
+) -> tuple[str, list[_Place]] | None:
+    """Of the stages that have room, the one that most requests wait for, and the first of them."""
+    queues: dict[str, list[_Place]] = {}
     for job in jobs:
-        queues.setdefault(job.asked[0].stage, []).extend((job, k) for k in job.waiting)
-    stage = max(queues, key=lambda name: len(queues[name]))
+        if job.sent < len(job.asked):
+            places = ((job, k) for k in range(job.sent, len(job.asked)))
+            queues.setdefault(job.asked[0].stage, []).extend(places)
+    open_stages = [stage for stage in queues if runner.has_room(stage)]
+    if not open_stages:
+        return None
+    stage = max(open_stages, key=lambda name: len(queues[name]))
     return stage, queues[stage][:batch_size]
 
 
 def _advance(job: _Job, make: MakeScript, rejected: Callable[[str], None]) -> Sample | None:
     """Hand a script its answers: its sample, or None where it asks for more or starts anew."""
-    answers = [job.answers[k] for k in range(len(job.asked))]
-    job.answers.clear()
     try:
-        job.asked = job.script.send(answers)
+        job.ask(job.script.send([job.answers[k] for k in range(len(job.asked))]))
     except StopIteration as end:
         sample: Sample = end.value
         return sample
@@ -115,8 +148,7 @@ def _advance(job: _Job, make: MakeScript, rejected: Callable[[str], None]) -> Sa
                 f"sample {job.index} was rejected {MOST_ATTEMPTS} times ({counted}): the words do "
                 "not fit the models; try other words or another preset"
             ) from reason
-        job.script = make(job.index, job.attempt)
-        job.asked = next(job.script)
+        job.start(make(job.index, job.attempt))
     return None
 
 
@@ -126,21 +158,37 @@ def _finished(job: _Job, sample: Sample) -> Finished:
 
 
 class Local:
-    """Runs stages in this process; each is loaded once, when it is first asked."""
+    """Runs stages in this process, a batch at a time; each is loaded when it is first asked."""
+
+    at_once = 1
 
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
-        self._loaded: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {}
+        self._loaded: dict[str, Answer] = {}
+        self._batch: tuple[str, Sequence[Request]] | None = None
 
-    def __call__(self, stage: str, asked: Sequence[Request]) -> Sequence[Any]:
+    def has_room(self, stage: str) -> bool:
+        return self._batch is None
+
+    def submit(self, stage: str, asked: Sequence[Request]) -> int:
+        self._batch = stage, asked
+        return 0
+
+    def next(self) -> tuple[int, Sequence[Any], float]:
+        assert self._batch is not None
+        (stage, asked), self._batch = self._batch, None
+        started = time.perf_counter()
+        answers = self.answer(stage, asked)
+        return 0, answers, time.perf_counter() - started
+
+    def answer(self, stage: str, asked: Sequence[Request]) -> Sequence[Any]:
+        """The answers of a stage to one batch."""
         if stage not in self._loaded:
             self._loaded[stage] = self._stages.loaders[stage]()
         return answer_all(stage, self._loaded[stage], asked)
 
 
-def answer_all(
-    stage: str, answer: Callable[[Sequence[Any]], Sequence[Any]], asked: Sequence[Request]
-) -> list[Any]:
+def answer_all(stage: str, answer: Answer, asked: Sequence[Request]) -> list[Any]:
     """The answers of a stage; where a batch fails, each request alone, and again.
 
     Raises:
@@ -154,7 +202,7 @@ def answer_all(
         return [_alone(stage, answer, request) for request in asked]
 
 
-def _alone(stage: str, answer: Callable[[Sequence[Any]], Sequence[Any]], request: Request) -> Any:
+def _alone(stage: str, answer: Answer, request: Request) -> Any:
     tried = 0
     while True:
         try:

@@ -6,7 +6,7 @@ answer. Scripts (generators.py) know only these contracts, so any preset can ans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -146,5 +146,5 @@ class Stages:
     is called once, when the stage is first asked.
     """
 
-    loaders: dict[str, Callable[[], Callable[[Sequence[Any]], Sequence[Any]]]]
-    models: dict[str, Model]
+    loaders: Mapping[str, Callable[[], Callable[[Sequence[Any]], Sequence[Any]]]]
+    models: Mapping[str, Model]
