@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import datagen
 from pops import cli
 from pops.data.persons import read_persons
 from pops.data.records import read_pictures, read_scenes, read_texturing, read_unions
@@ -421,3 +422,11 @@ def test_the_published_commands_make_what_pops_generate_makes(made: Path, tmp_pa
     out = f"--output_dir={tmp_path / 'b'}"
     assert published.generate_textures([*arguments, out]) == 0
     assert contents(tmp_path / "b").items() <= contents(made / "textures").items()
+
+
+def test_the_benchmark_makes_the_same_files_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--kinds=random objects,clothes", "--count=2", f"--size={SIZE}", "--repeats=1"]
+    assert datagen.main([*arguments, "--threads=1", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert values["same_files"] == 1.0
+    assert values["throughput_ratio_random_objects"] > 0
