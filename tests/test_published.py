@@ -337,6 +337,14 @@ def test_sdxl_draws_beside_the_decoder_what_the_engine_renders(
             assert np.abs(np.subtract(cell.image, picture, dtype=int)).max() <= 1
 
 
+def test_a_renderer_of_other_embeddings_is_refused_before_any_work(
+    run: Run, inputs: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "apply", None)
+    status, _, err = run("infer_binary", "--use_ipadapter", dir_a=inputs, dir_b=inputs)
+    assert status == 2 and "takes embeddings of 1280 numbers" in err and names(out) == []
+
+
 def test_names_are_kept_apart_and_within_what_file_systems_take(
     run: Run, inputs: Path, out: Path
 ) -> None:

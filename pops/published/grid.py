@@ -47,11 +47,13 @@ class Grid:
 
     def make(self, jobs: Sequence[Job]) -> int:
         """Make the jobs whose inputs can be used; how many those are."""
+        figure = Figure(self.config, self.engine, self.embeds)
         self.engine.operator(self.operator.name, self.config.weights)  # first, since it may not fit
+        for name in figure.renderers:  # and so may these
+            self.engine.renderer(name)
         requests = distinct_requests(jobs, self.config.use_depth)
         self._encode(list(dict.fromkeys(chain.from_iterable(each.paths for each in requests))))
         usable = [each for each in requests if self.faults.keys().isdisjoint(each.paths)]
-        figure = Figure(self.config, self.engine, self.embeds)
         total = sum(len(each.jobs) for each in usable)
         with _bar(total) as bar:
             for chunk in _chunks(usable, max(1, SAMPLED // len(self.config.prior_seeds))):
