@@ -1,4 +1,4 @@
-# make demo | make test | make check | make setup
+# make demo | make test | make test-browser | make check | make setup
 #
 # Each target installs what it needs into .venv first, once, at the versions of constraints.txt.
 
@@ -12,7 +12,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3 p
 	&& echo $$python && exit; done; \
 	echo "pops needs Python 3.11 or newer, with venv: none was found; set PYTHON=/path/to/python" >&2; exit 1
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test test-browser check format clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# The studio's page, in the Chromium of this machine.
+test-browser: setup
+	$(BIN)/python -m pytest -m browser
 
 check: setup
 	$(BIN)/ruff check

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +12,7 @@ from pops.studio.app import start
 from pops.studio.config import StudioConfig
 from pops.studio.studio import Studio
 
-__all__ = ["running"]
+__all__ = ["png_that_says", "running"]
 
 
 @contextmanager
@@ -27,3 +29,16 @@ def running(waiting: int = 24) -> Iterator[tuple[str, Studio]]:
     finally:
         studio.desk.close()
         server.get_blocks().close(verbose=False)
+
+
+def png_that_says(side: int) -> bytes:
+    """A small file whose header says side x side pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(1_000_000), 9)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

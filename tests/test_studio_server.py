@@ -22,7 +22,8 @@ from tests.studio_server import running
 
 pytestmark = pytest.mark.filterwarnings("default")  # those of Gradio are not ours
 
-ASSETS = Path(__file__).parent.parent / "assets"
+ROOT = Path(__file__).parent.parent
+ASSETS = ROOT / "assets"
 QUICK = {"seeds": [18], "render_steps": 2}
 called: list[str] = []
 
@@ -70,8 +71,7 @@ def add(url: str, path: Path) -> str:
 def test_the_page_and_all_that_it_needs_come_from_the_studio(served: tuple[str, Studio]) -> None:
     status, page = fetch(f"{served[0]}/")
     assert status == 200 and b"pops studio" in page
-    files = Path("pops/studio/page").resolve().iterdir()
-    for file in files:
+    for file in (ROOT / "pops/studio/page").iterdir():
         status, content = fetch(f"{served[0]}/page/{file.name}")
         assert status == 200 and content == file.read_bytes()
         plain = content.replace(b"http://www.w3.org/2000/svg", b"")
@@ -253,7 +253,7 @@ def test_a_saved_composition_comes_back_with_its_inputs(
 def test_the_example_of_the_guide_runs(
     served: tuple[str, Studio], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guide = Path("docs/studio.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs/studio.md").read_text(encoding="utf-8")
     code = guide.split("```python\n")[1].split("```")[0]
     code = code.replace("http://127.0.0.1:7860", served[0])
     for kind, name in (("objects", "mug"), ("textures", "wood")):

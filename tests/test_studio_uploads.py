@@ -3,8 +3,6 @@
 import base64
 import io
 import pickle
-import struct
-import zlib
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from pops.errors import InputError, UsageError
 from pops.studio.options import Options
 from pops.studio.shelf import Item, Shelf, plain_name
 from pops.studio.uploads import read_upload
+from tests.studio_server import png_that_says
 
 DIM = 32
 
@@ -27,19 +26,6 @@ def _png(picture: Image.Image) -> bytes:
     content = io.BytesIO()
     picture.save(content, "PNG")
     return content.getvalue()
-
-
-def _png_that_says(side: int) -> bytes:
-    """A small file whose header says side x side pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    data = zlib.compress(bytes(1_000_000), 9)
-    parts = chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def _saved(tmp_path: Path, embeds: torch.Tensor, stack: str | None = "pocket") -> bytes:
@@ -77,7 +63,7 @@ def test_what_is_no_input_is_named_with_its_reason(
 
 
 def test_a_picture_of_900_megapixels_is_refused_from_its_header() -> None:
-    content = _png_that_says(30_000)
+    content = png_that_says(30_000)
     assert len(content) < 10_000
     with pytest.raises(InputError, match="bomb.png is too large: more than 100 megapixels"):
         read_upload(content, "bomb.png", "pocket", DIM)

@@ -74,7 +74,7 @@ def describe(engine: Engine, shelf: Shelf, limits: dict[str, int]) -> dict[str, 
     folders = sorted({name.split("/")[0] for name in shelf.examples}, key=_objects_first)
     return {
         "version": __version__,
-        "operators": [_operator(row, folders) for row in offered_operators(stack)],
+        "operators": [_operator(row, shelf) for row in offered_operators(stack)],
         "renderers": [{"name": n, "says": RENDERER_SAYS[n]} for n in offered_renderers(stack)],
         "examples": {
             folder: [
@@ -97,20 +97,27 @@ def _objects_first(folder: str) -> tuple[bool, str]:
     return folder != "objects", folder
 
 
-def _operator(row: Operator, folders: list[str]) -> dict[str, Any]:
+def _operator(row: Operator, shelf: Shelf) -> dict[str, Any]:
     return {
         "name": row.name,
         "says": SAYS.get(row.name, ""),
-        "slots": [{"name": s, "examples": _examples(s, folders)} for s in row.inputs],
+        "slots": [{"name": slot, "examples": _examples(row, slot, shelf)} for slot in row.inputs],
         "takes_text": row.takes_text,
         "optional": row.min_inputs is not None,
         "guidance": row.guidance,
     }
 
 
-def _examples(slot: str, folders: list[str]) -> str:
-    """The folder of pictures that suit a slot: that of its own name, or objects."""
-    return next((f for f in folders if f in (slot, f"{slot}s", f"{slot}es")), "objects")
+def _examples(row: Operator, slot: str, shelf: Shelf) -> str:
+    """The folder of pictures that suit a slot: that of its name, that with pictures of the
+    operator's slots, or objects."""
+    pictures = [tuple(name.split("/", 1)) for name in shelf.examples]
+    folders = dict.fromkeys(folder for folder, _ in pictures)
+    if f"{slot}s" in folders:
+        return f"{slot}s"
+    held = {folder: sum((folder, one) in pictures for one in row.inputs) for folder in folders}
+    best = max(held, key=lambda folder: held[folder], default="objects")
+    return best if held.get(best, 0) > 1 else "objects"
 
 
 def _facts(engine: Engine) -> dict[str, str]:

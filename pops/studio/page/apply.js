@@ -6,7 +6,7 @@ import { newSeed, settingsForm } from "./settings.js";
 import { progressStrip } from "./progress.js";
 import { slot } from "./slot.js";
 
-const STARTS = { object: ["mug", "rabbit"], texture: ["wood"], background: ["beach"], first: ["mug"], second: ["hat"] };
+const STARTS = { object: ["mug"], texture: ["wood"], background: ["beach"], first: ["mug"], second: ["hat"] };
 
 /** The tab. `compose` opens an expression in the other tab. */
 export async function applyTab(stack, compose) {
@@ -37,13 +37,17 @@ export async function applyTab(stack, compose) {
 
   /** Something in every slot, so that the first click shows what an operator does. */
   async function fill() {
-    const wanted = operator.optional ? slots.slice(0, 1) : slots;
-    for (const one of wanted) {
-      const shipped = stack.examples[operator.slots.find(({ name }) => name === one.name).examples];
-      const start = STARTS[one.name]?.map((name) => shipped.find((item) => item.id.endsWith(`/${name}`)));
-      one.set(start?.find(Boolean) ?? shipped[0] ?? null);
-    }
+    const wanted = operator.optional ? slots.filter((one) => start(one)).slice(0, 3) : slots;
+    for (const one of wanted) one.set(start(one) ?? shipped(one)[0] ?? null);
   }
+
+  const shipped = (one) => stack.examples[operator.slots.find(({ name }) => name === one.name).examples];
+
+  /** The picture a slot starts with: one named for it, or one that is called as it is. */
+  const start = (one) => {
+    const names = STARTS[one.name] ?? [one.name];
+    return shipped(one).find((item) => names.some((name) => item.id.endsWith(`/${name}`)));
+  };
 
   const request = (changed = {}) => [
     operator.name,
@@ -58,7 +62,7 @@ export async function applyTab(stack, compose) {
     return operator.optional ? ids.slice(0, used) : ids;
   }
 
-  async function start(data, fresh) {
+  async function launch(data, fresh) {
     nothing.hidden = true;
     if (fresh) {
       results.replaceChildren();
@@ -66,7 +70,7 @@ export async function applyTab(stack, compose) {
     }
     const [name] = data;
     const last = await progress.doJob("apply", data, ({ result }) => {
-      const vary = () => start([...data.slice(0, 3), { ...data[3], seeds: [newSeed()] }], false);
+      const vary = () => launch([...data.slice(0, 3), { ...data[3], seeds: [newSeed()] }], false);
       results.append(resultCard(result, { use, vary, compose }));
     });
     nothing.hidden = results.childElementCount > 0;
@@ -87,7 +91,7 @@ export async function applyTab(stack, compose) {
   const names = stack.operators.map((one) => one.name);
   await pick(names[0]);
   const operators = radios("Operator", names, names[0], (name) => name !== operator.name && pick(name));
-  return h("form.columns", { onsubmit: (event) => (event.preventDefault(), start(request(), true)) },
+  return h("form.columns", { onsubmit: (event) => (event.preventDefault(), launch(request(), true)) },
     h("section.inputs", { "aria-label": "Inputs" }, operators, says, row, settings.element, h("div.go", {}, make)),
     h("section.outputs", { "aria-label": "Results" }, progress.element, nothing, results, figure),
   );
