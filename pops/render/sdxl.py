@@ -157,7 +157,7 @@ def _check_dim(dim: int, stack: Stack) -> None:
     if dim != own:
         raise UsageError(
             f"the IP-Adapter takes embeddings of {dim} numbers, but those of {stack.name} have "
-            f"{own}: use --renderer kandinsky, which is the stack's own"
+            f"{own}: render them by kandinsky alone, the stack's own decoder"
         )
 
 
