@@ -44,6 +44,8 @@ from pops.training.fit import Fit
 
 __all__ = ["STAGES", "Build", "main"]
 
+_EXAMPLES = ("examples", "adjectives")  # folders of pictures for the operators
+
 
 @dataclass(frozen=True)
 class Build:
@@ -83,7 +85,7 @@ class Build:
                 embeds.load_embeds(self.runs / path),
                 cutouts.load_cutouts(self.runs / "cutouts" / f"{name}.npz"),
             )
-            for name, path in (("pictures", "embeds.npz"), ("examples", "examples.npz"))
+            for name, path in (("pictures", "embeds.npz"), *((n, f"{n}.npz") for n in _EXAMPLES))
         ]
         return recipes.join(sources, cutouts.load_cutouts(self.runs / "cutouts" / "garments.npz"))
 
@@ -115,7 +117,7 @@ def _render(build: Build, seconds: float) -> None:
 
 def _examples(build: Build, seconds: float) -> None:
     # Half as many shards as there are of the others; these are smaller, too.
-    examples.build_examples(build.runs / "examples", (build.shards + 1) // 2, seconds)
+    examples.build_examples(build.runs, (build.shards + 1) // 2, seconds)
 
 
 def _clip(build: Build, seconds: float) -> None:
@@ -144,9 +146,10 @@ def _prior(build: Build, seconds: float) -> None:
 def _cutouts(build: Build, seconds: float) -> None:
     clip, folder = build.clip, build.runs / "cutouts"
     folder.mkdir(exist_ok=True)
-    data = pictures.load_pictures(build.runs / "examples")
-    embeds.build_embeds(build.runs / "examples.npz", clip, data)
-    cutouts.build_cutouts(folder / "examples.npz", clip, data)
+    for name in _EXAMPLES:
+        data = pictures.load_pictures(build.runs / name)
+        embeds.build_embeds(build.runs / f"{name}.npz", clip, data)
+        cutouts.build_cutouts(folder / f"{name}.npz", clip, data)
     cutouts.build_cutouts(folder / "pictures.npz", clip, build.data)
     cutouts.build_garments(folder / "garments.npz", clip)
 

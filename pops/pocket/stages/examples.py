@@ -5,7 +5,7 @@ pose, one material and one place, beside the same place with nothing in it.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,9 +27,12 @@ def _any_material(rng: random.Random, shape: str, background: str) -> str:
     return rng.choice(MATERIALS)
 
 
-def _with_and_without(shape: str, adjectives: list[str], rng: random.Random) -> list[Scene]:
-    """An object in two materials and three places: as it is, with each adjective, and away."""
-    plain = dressed(single(shape, "red", "studio", rng), rng, rng.sample(BACKGROUNDS, 3), 2)
+def _with_and_without(
+    shape: str, adjectives: Sequence[str], materials: int, rng: random.Random
+) -> list[Scene]:
+    """An object in some materials and three places: as it is, with each adjective, and away."""
+    base = single(shape, "red", "studio", rng)
+    plain = dressed(base, rng, rng.sample(BACKGROUNDS, 3), materials)
     scenes = list(plain)
     for adjective in adjectives:
         places = rng.random()  # many things stand in the same places, to be traced once
@@ -50,9 +53,20 @@ def _contents(rng: random.Random, shard: int) -> Iterator[list[Scene]]:
         yield dressed(outfit(worn, "studio", rng), rng, ["studio"], 20, _any_material)
     for i in range(4):
         shape = OBJECTS[(shard * 4 + i) % len(OBJECTS)]
-        yield _with_and_without(shape, rng.sample(ADJECTIVES, 2), rng)
+        yield _with_and_without(shape, rng.sample(ADJECTIVES, 2), 2, rng)
 
 
-def build_examples(folder: Path, shards: int, seconds: float) -> bool:
-    """Render what is missing of the shards within the time; True when all are there."""
-    return build_pictures(folder, shards, seconds, "examples", _contents, swatches=False)
+def _adjectives(rng: random.Random, shard: int) -> Iterator[list[Scene]]:
+    for i in range(6):
+        shape = OBJECTS[(shard * 6 + i) % len(OBJECTS)]
+        yield _with_and_without(shape, ADJECTIVES, 4, rng)
+
+
+def build_examples(folder: Path, shards: int, seconds: float) -> None:
+    """Render what is missing of the shards within the time, into a folder of each kind."""
+    for name, contents, many in (
+        ("examples", _contents, shards),
+        ("adjectives", _adjectives, (shards + 1) // 2),
+    ):
+        share = seconds * (0.7 if name == "examples" else 0.3)
+        build_pictures(folder / name, many, share, name, contents, swatches=False)
