@@ -37,7 +37,7 @@ __all__ = [
 
 RENDER = {"steps": 30, "guidance": 2.0, "size": SIZE}
 # The published guidance of 8 drives these small priors past the pictures they know.
-GUIDANCE = {"texturing": 2.0, "union": 3.0, "scene": 2.0, "instruct": 2.0, "clothes": 3.0}
+GUIDANCE = {"texturing": 2.0, "union": 3.0, "scene": 2.0, "instruct": 3.0, "clothes": 3.0}
 _SPLITS = {"union": PAIR_SPLIT, "clothes": OUTFIT_SPLIT}  # the others': SPLIT_NAME
 
 
