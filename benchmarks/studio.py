@@ -69,6 +69,8 @@ class Counts:
     tries: int = 0  # with those that were told to come again
     memory_before: float = 0.0
     memory_after: float = 0.0
+    shelf_before: float = 0.0  # of which what is kept for those who asked, at most 256
+    shelf_after: float = 0.0
     seconds: float = 0.0
     slowest: float = 0.0
     page_to_first_result: float | None = None
@@ -122,11 +124,13 @@ def _load(config: StudioBenchmark, url: str, studio: Studio, counts: Counts) -> 
         if before:
             _round(config, url, expected, 1, Counts())
             counts.memory_before = _resident_megabytes()
+            counts.shelf_before = studio.shelf.bytes / 2**20
         else:
             started = time.perf_counter()
             _round(config, url, expected, config.requests, counts)
             counts.seconds = time.perf_counter() - started
     counts.memory_after = _resident_megabytes()
+    counts.shelf_after = studio.shelf.bytes / 2**20
 
 
 def _round(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import socket
 import struct
 import zlib
@@ -17,18 +19,22 @@ __all__ = ["png_that_says", "running"]
 
 @contextmanager
 def running(waiting: int = 24) -> Iterator[tuple[str, Studio]]:
-    """Its address and what is behind it; the models are loaded when it is handed over."""
+    """Its address and what is behind it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = StudioConfig(device="cpu", port=port, browser=False, waiting=waiting)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)  # or Gradio makes one, and leaves it open
     server, url, studio = start(config)
     try:
-        studio.desk.submit(lambda job: None)
         yield url.rstrip("/"), studio
     finally:
         studio.desk.close()
         server.get_blocks().close(verbose=False)
+        asyncio.set_event_loop(None)
+        loop.close()
+        gc.collect()  # what Gradio left open is complained of here, not in another test
 
 
 def png_that_says(side: int) -> bytes:

@@ -151,6 +151,13 @@ def test_a_grid_has_every_row_with_every_column(client: Client, served: tuple[st
     assert set(events[-1]["figures"]) == {"texturing", "mean"}
 
 
+def test_rows_and_columns_can_be_any_two_slots(client: Client) -> None:
+    given = ["textures/wood"], ["objects/mug"], False, QUICK, ["texture", "object"]
+    events = list(client.submit("texturing", *given, api_name="/grid"))
+    (cell,) = [event for event in events if event["state"] == "result"]
+    assert cell["result"]["expression"] == "texturing('mug.png', 'wood.png')"
+
+
 @pytest.mark.parametrize(
     "name, data, said",
     [
@@ -162,6 +169,11 @@ def test_a_grid_has_every_row_with_every_column(client: Client, served: tuple[st
         ("/compose", ("texturing('/etc/passwd', _)",), "there is no picture '/etc/passwd'"),
         ("/compose", ("__import__('os')",), "unknown operator '__import__'"),
         ("/grid", ("texturing", [], ["textures/wood"]), "a grid has 1 to 64 cells"),
+        (
+            "/grid",
+            ("texturing", ["objects/mug"], ["objects/mug"], False, {}, ["object", "x"]),
+            "slots are 2 of those of texturing: object, texture",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(
@@ -204,7 +216,7 @@ def test_too_many_jobs_are_refused_and_the_others_are_done(
 
     def hold(job: Job) -> None:
         started.set()
-        go.wait(30)
+        go.wait(90)
 
     held = served[1].desk.submit(hold)
     assert started.wait(30)
@@ -213,7 +225,9 @@ def test_too_many_jobs_are_refused_and_the_others_are_done(
         client.submit("texturing", [f"objects/{name}", None], "", QUICK, api_name="/apply")
         for name in names
     ]
-    time.sleep(1)
+    started_at = time.monotonic()
+    while sum(job.done() for job in jobs) < 2 and time.monotonic() - started_at < 60:
+        time.sleep(0.05)
     go.set()
     answers = {}
     refused = []
@@ -260,7 +274,8 @@ def test_the_example_of_the_guide_runs(
         (tmp_path / f"{name}.png").write_bytes((ASSETS / kind / f"{name}.png").read_bytes())
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/studio.md", "exec"), {})
-    assert Image.open(tmp_path / "wooden-mug.png").size == (64, 64)
+    with Image.open(tmp_path / "wooden-mug.png") as picture:
+        assert picture.size == (64, 64)
     assert len(load_embeddings(tmp_path / "wooden-mug.safetensors")) == 1
 
 

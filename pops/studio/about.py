@@ -170,12 +170,12 @@ def _parts(stack: Stack) -> list[dict[str, str]]:
         else:
             folder = Path(place).expanduser()
             inside = folder.is_relative_to(PACKAGE)
-            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
             told.append(
                 {
                     "part": part,
                     "from": "in the package" if inside else folder.name,
-                    "size": f"{size / 2**20:.1f} MB",
+                    "size": f"{held / 2**20:.1f} MB",
                     "licence": "Apache-2.0" if inside else "as its owner says",
                 }
             )

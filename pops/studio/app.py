@@ -117,10 +117,16 @@ def _add_jobs(server: Server, made: Studio) -> None:
             yield event
 
     async def grid(
-        operator: str, rows: list, columns: list, mean: bool = False, settings: dict | None = None
+        operator: str,
+        rows: list,
+        columns: list,
+        mean: bool = False,
+        settings: dict | None = None,
+        slots: list | None = None,
     ) -> AsyncIterator[dict]:
         """Every row with every column; columns are texts for an operator that takes one."""
-        async for event in _stream(lambda: made.grid(operator, rows, columns, mean, settings)):
+        given = operator, rows, columns, mean, settings, slots
+        async for event in _stream(lambda: made.grid(*given)):
             yield event
 
     for job in (apply, compose, grid):

@@ -166,7 +166,7 @@ class Composer:
                 within = tuple(None if one is None else bound[one] for one in part.inputs)
                 bound[part] = replace(part, inputs=within)  # type: ignore[arg-type]
         sampled = {part for part in keys if part not in made}
-        for part in reversed(keys):  # the whole first, which brings all that is in it
+        for part in reversed(list(keys)):  # the whole first, which brings all that is in it
             if part in made:
                 continue
             result = self.workshop.engine.run(

@@ -65,10 +65,11 @@ class Workshop:
         operator: Operator,
         rows: Sequence[Item],
         columns: Sequence[Item | str],
+        places: Sequence[int],
         mean: bool,
         options: Options,
     ) -> None:
-        """Every row with every column, in the operator's first two inputs; texts may be columns.
+        """Every row with every column, in the inputs at `places`; texts may be columns.
 
         With `mean`, a second table has the mean of each pair.
         """
@@ -76,13 +77,12 @@ class Workshop:
         known = {item.id: item.source for item in heads}
         pairs = [(row, column) for row in rows for column in columns]
         texts = [column if isinstance(column, str) else None for _, column in pairs]
-        requests: list[Request] = [
-            [known[one.id] for one in pair if isinstance(one, Item)] for pair in pairs
-        ]
+        sources = [[known[one.id] for one in pair if isinstance(one, Item)] for pair in pairs]
+        requests = [_placed(operator, places, given) for given in sources]
         job.progress("loading", 0, 1)
         tables = {operator.name: self.sample(job, operator.name, requests, texts, options)}
         if mean:
-            tables["mean"] = self.engine.mean([(a, b) for a, b in requests], progress=job.progress)  # type: ignore[misc]
+            tables["mean"] = self.engine.mean([(a, b) for a, b in sources], progress=job.progress)
         labels = [_label(row) for row in rows], [_label(column) for column in columns]
         figures: dict[str, dict[str, object]] = {}
         for name, made in tables.items():
@@ -164,6 +164,15 @@ class Workshop:
 
     def keep_figure(self, name: str, figure: Image.Image) -> Item:
         return self.shelf.add(Item("figure", name, encode_picture(figure, "JPEG")))
+
+
+def _placed(operator: Operator, places: Sequence[int], sources: Sequence[Source]) -> Request:
+    """A request with `sources` at `places`, and nothing elsewhere."""
+    least = max(places) + 1 if operator.min_inputs is not None else len(operator.inputs)
+    request: list[Source | None] = [None] * least
+    for place, source in zip(places, sources, strict=True):
+        request[place] = source
+    return request
 
 
 def parts(count: int) -> list[range]:

@@ -40,7 +40,7 @@ class Options:
         unknown = [name for name in given if name not in known]
         if unknown:
             raise UsageError(f"unknown setting {unknown[0]!r}: they are {', '.join(sorted(known))}")
-        values = {
+        values: dict[str, Any] = {
             name: _whole_numbers(name, value) if name.endswith("seeds") else value
             for name, value in given.items()
         }

@@ -74,7 +74,7 @@ class Item:
             raise InputError(f"{self.name} cannot be an input")
         picture = Image.open(BytesIO(self.seen), formats=["PNG"])
         picture.load()
-        picture.filename = self.name  # type: ignore[attr-defined]  # what expressions call it
+        picture.filename = self.name  # what expressions call it
         return picture
 
     @cached_property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pops.errors import UsageError
+from pops.errors import PopsError, UsageError
 from pops.nodes import Node
 from pops.operators import Operator
 from pops.studio import about
@@ -48,6 +49,12 @@ class Studio:
         return self.desk.submit(self._load)
 
     def _load(self, job: Job) -> None:
+        try:
+            self._use_all()
+        except PopsError as error:
+            print(error, file=sys.stderr)  # who uses what is missing is told too
+
+    def _use_all(self) -> None:
         examples = [item.source for item in list(self.shelf.examples.values())[:1]]
         self.engine.encode(examples)
         for row in self.operators.values():
@@ -94,7 +101,9 @@ class Studio:
         columns: Sequence[str],
         mean: bool,
         settings: Any,
+        slots: Sequence[str] | None = None,
     ) -> Job:
+        """As `apply`. `slots`: those of the rows and of the columns; the first two unless given."""
         row, options = self._operator(operator), Options.read(settings)
         lefts = [self._item(name) for name in _list("rows", rows)]
         tops: list[Item | str] = [
@@ -107,8 +116,9 @@ class Studio:
             raise UsageError("a grid has one seed and one render seed")
         if mean and row.takes_text:
             raise UsageError(f"there is no mean of a picture and a text: {row.name} has none")
+        at = _places(row, slots)
         return self.desk.submit(
-            lambda job: self.workshop.grid(job, row, lefts, tops, mean, options)
+            lambda job: self.workshop.grid(job, row, lefts, tops, at, mean, options)
         )
 
     def check(self, expression: str, inputs: Mapping[str, str], settings: Any) -> dict[str, Any]:
@@ -159,6 +169,15 @@ class Studio:
             raise UsageError(f"inputs are an object of at most {MOST_NAMES} names and ids")
         examples = {item.name: item for item in self.shelf.examples.values()}
         return examples | {str(name): self._item(of) for name, of in (inputs or {}).items()}
+
+
+def _places(row: Operator, slots: Sequence[str] | None) -> tuple[int, ...]:
+    """Where in a request the row's input stands and, unless it is a text, the column's."""
+    wanted = 1 if row.takes_text else 2
+    names = row.inputs[:wanted] if slots is None else tuple(_list("slots", slots))
+    if len(set(names)) != wanted or not set(names) <= set(row.inputs):
+        raise UsageError(f"slots are {wanted} of those of {row.name}: {', '.join(row.inputs)}")
+    return tuple(row.inputs.index(name) for name in names)
 
 
 def _list(name: str, value: object) -> list[Any]:

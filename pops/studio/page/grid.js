@@ -13,6 +13,7 @@ const WORDS = "shiny\ngolden\nbroken";
 export async function gridTab(stack) {
   let operator;
   let sides = [];
+  let slots = [];
   const says = h("p.hint");
   const row = h("div.sides");
   const words = h("textarea", { rows: 4, value: WORDS, "aria-label": "Instructions, one a line" });
@@ -28,8 +29,9 @@ export async function gridTab(stack) {
     operator = stack.operators.find((one) => one.name === name);
     says.textContent = operator.says;
     settings.own(operator.guidance);
-    const used = operator.slots.slice(0, operator.takes_text ? 1 : 2);
+    const used = sidesOf(operator, stack.examples);
     sides = await Promise.all(used.map((one, at) => side(one, at ? "Columns" : "Rows", count)));
+    slots = used.map((one) => one.name);
     const text = h("div.side", {}, h("h3", {}, "Columns: text, one a line"), words);
     row.replaceChildren(...sides.map((one) => one.element), ...(operator.takes_text ? [text] : []));
     meanLabel.hidden = operator.takes_text;
@@ -55,7 +57,7 @@ export async function gridTab(stack) {
     const heads = { rows: [...sides[0].items], columns: operator.takes_text ? lines() : [...sides[1].items] };
     const tables = Object.fromEntries([operator.name, ...(mean.checked ? ["mean"] : [])].map((name) => [name, table(name, heads)]));
     output.replaceChildren(...Object.values(tables).map((one) => one.element));
-    const data = [operator.name, heads.rows.map((item) => item.id), columns(), mean.checked, settings.read()];
+    const data = [operator.name, heads.rows.map((item) => item.id), columns(), mean.checked, settings.read(), slots];
     const last = await progress.doJob("grid", data, (event) => tables[event.table].put(event.row, event.column, event.result));
     for (const [name, figure] of Object.entries(last?.figures ?? {})) {
       tables[name].element.append(download(figure.picture, `${name}_grid.jpg`, "The figure"));
@@ -68,6 +70,13 @@ export async function gridTab(stack) {
     h("section.inputs", { "aria-label": "Inputs" }, operators, says, row, meanLabel, settings.element, h("div.go", {}, make)),
     h("section.outputs", { "aria-label": "Grid" }, progress.element, nothing, output),
   );
+}
+
+/** The slots of both sides: of many, the first ones that have a picture of their own. */
+function sidesOf(operator, shipped) {
+  const wanted = operator.takes_text ? 1 : 2;
+  const own = operator.slots.filter((one) => shipped[one.examples].some((item) => item.id.endsWith(`/${one.name}`)));
+  return (operator.optional && own.length >= wanted ? own : operator.slots).slice(0, wanted);
 }
 
 /** The pictures of one side, chosen from examples, files and folders. */
@@ -106,7 +115,7 @@ async function side({ name, examples: folder }, where, onchange) {
   for (const input of [files, folders]) input.onchange = () => take([...input.files]).then(() => (input.value = ""));
 
   const names = STARTS[folder] ?? [];
-  self.items = shipped.filter((item) => names.includes(title(item.name)));
+  self.items = shipped.filter((item) => [...names, name].includes(title(item.name)));
   if (self.items.length === 0) self.items = shipped.slice(0, 3);
   self.element = h("div.side", { "data-side": where.toLowerCase() },
     h("header", {}, h("h3", {}, `${where}: ${name}`),
@@ -138,6 +147,6 @@ function table(name, { rows, columns }) {
       ),
     ),
   );
-  const put = (row, column, item) => cells[row][column].replaceChildren(h("img", { src: item.picture, alt: item.expression }));
+  const put = (row, column, item) => cells[row][column].firstChild.replaceChildren(h("img", { src: item.picture, alt: item.expression }));
   return { element, put };
 }

@@ -10,9 +10,11 @@ export async function slot({ name, examples: folder }, onchange = () => {}) {
   const shown = h("div.shown");
   const file = h("input.unseen", { type: "file", accept: ACCEPT, tabIndex: -1, "aria-hidden": "true" });
   const zone = h("button.zone", { type: "button", onclick: () => file.click() }, shown);
-  const empty = h("button.quiet.small", { type: "button", onclick: () => set(null) }, "Leave empty");
+  const empty = h("button.quiet.small", { type: "button", title: "Leave empty", onclick: () => set(null) }, icon("close"), h("span", {}, "Leave empty"));
   const error = h("p.error", { hidden: true, role: "alert" });
-  const picks = (await examples())[folder].map((item) => thumb(item, () => set(item)));
+  const own = (item) => item.id.endsWith(`/${name}`);
+  const all = (await examples())[folder];
+  const picks = [...all.filter(own), ...all.filter((item) => !own(item))].map((item) => thumb(item, () => set(item)));
   const element = h("div.slot", { "data-slot": name },
     h("header", {}, h("h3", {}, name), empty),
     zone,
