@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 import time
 import urllib.error
@@ -16,6 +17,9 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from pops.embeddings import load_embeddings
+from pops.errors import UsageError
+from pops.studio.app import start
+from pops.studio.config import StudioConfig
 from pops.studio.desk import Job
 from pops.studio.studio import Studio
 from tests.studio_server import running
@@ -262,6 +266,24 @@ def test_a_saved_composition_comes_back_with_its_inputs(
     assert before["result"]["picture"] != after["result"]["picture"]
     pictures = [fetch(url + one["result"]["picture"])[1] for one in (before, after)]
     assert pictures[0] == pictures[1] and after["sampled"] == []
+
+
+def test_a_port_that_is_taken_is_named(served: tuple[str, Studio]) -> None:
+    port = int(served[0].rpartition(":")[2])
+    with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}.*--port"):
+        start(StudioConfig(device="cpu", port=port, browser=False))
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(UsageError, match=r"pip install 'pops\[studio\]'"):
+        start(StudioConfig(browser=False))
+
+
+@pytest.mark.parametrize("flag, value", [("port", 0), ("waiting", 0), ("upload_mb", 0)])
+def test_a_setting_out_of_range_names_its_flag(flag: str, value: int) -> None:
+    with pytest.raises(UsageError, match=f"--{flag} must be from 1"):
+        StudioConfig(**{flag: value})
 
 
 def test_the_example_of_the_guide_runs(

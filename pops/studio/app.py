@@ -61,7 +61,6 @@ def start(config: StudioConfig) -> tuple[Server, str, Studio]:
     engine = Engine.load(config.stack, config.device, config.dtype, offload=config.offload)
     made = Studio(engine, config.waiting, config.upload_mb * 2**20)
     server = build(made, config.host)
-    made.warm_up()
     try:
         _, url, _ = server.launch(
             server_name=config.host,
@@ -78,10 +77,12 @@ def start(config: StudioConfig) -> tuple[Server, str, Studio]:
             state_session_capacity=SESSIONS,
         )
     except OSError as error:
+        made.desk.close()
         raise UsageError(
             f"cannot listen on {config.host}:{config.port}: is another studio open? "
             "Choose another --port"
         ) from error
+    made.warm_up()
     return server, url, made
 
 
