@@ -182,19 +182,18 @@ def _parts(stack: Stack) -> list[dict[str, str]]:
     return told
 
 
-# The rows of the table: what it says, and the number of ours, of the truth, and of the mean.
-ROWS = (
-    ("nearest to the right one of 3,200 pictures", "top1", "ceiling_top1", "mean_top1"),
-    ("right one among the nearest five", "top5", "ceiling_top5", "mean_top5"),
-    (
-        "right object and material by embedding",
-        "object_and_material",
-        "ceiling_object_and_material",
-        "mean_object_and_material",
-    ),
-    ("object recognised in the picture", "rendered_object", None, None),
-    ("material recognised in the picture", "rendered_material", None, None),
-)
+# What the table says of a number; the same of the truth and of the mean are ceiling_ and mean_.
+ROWS = {
+    "top1": "nearest to the right one of {:,} pictures",
+    "top5": "right one among the nearest five",
+    "object_and_material": "right objects and materials, by embedding",
+    "adjective": "right adjective, by embedding",
+    "lost": "an object is lost (less is better)",
+    "leak": "a material is on the wrong object (less is better)",
+    "rendered_object": "object recognised in the picture",
+    "rendered_material": "material recognised in the picture",
+    "rendered_background": "background recognised in the picture",
+}
 
 
 def _quality(stack: Stack) -> list[dict[str, Any]]:
@@ -206,11 +205,12 @@ def _quality(stack: Stack) -> list[dict[str, Any]]:
     tables = []
     for name in OPERATORS:
         found = report.get(name, {})
-        known = [row for row in ROWS if row[1] in found]
-        used = {key for row in known for key in row[1:]}
-        rows = [[says, *(found.get(key or "") for key in keys)] for says, *keys in known]
-        shares = [key for key in found if key not in used and not known and found[key] <= 1]
-        rows += [[key.replace("_", " "), found[key], None, None] for key in shares]
+        gallery = round(1 / found.get("chance", 1))
+        rows = [
+            [says.format(gallery), *(found.get(f"{of}{key}") for of in ("", "ceiling_", "mean_"))]
+            for key, says in ROWS.items()
+            if key in found
+        ]
         if rows:
             tables.append({"operator": name, "rows": rows})
     return tables
