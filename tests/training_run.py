@@ -5,6 +5,7 @@ Run with the command's own flags. Every step is written to stdout as it is done.
 
 import sys
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import torch
 
@@ -42,10 +43,12 @@ class MemorySource:
 
 
 def main(arguments: list[str]) -> int:
-    training.open_training = lambda *_: MemorySource()  # type: ignore[assignment]
-    training.open_held_out = lambda *_: None  # type: ignore[assignment]
     config = parse("train", TrainConfig, arguments)
-    return 0 if config is None else training.train(config)
+    with (
+        patch.object(training, "open_training", lambda *_: MemorySource()),
+        patch.object(training, "open_held_out", lambda *_: None),
+    ):
+        return 0 if config is None else training.train(config)
 
 
 if __name__ == "__main__":
