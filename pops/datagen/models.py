@@ -82,12 +82,16 @@ def _pictures(images: Sequence[Image.Image], size: tuple[int, int]) -> list[Pict
     ]
 
 
-class TextToImage:
-    """Any text-to-picture pipeline that takes prompts, steps, guidance and a size."""
+@dataclass(frozen=True)
+class _Sampled:
+    """A pipeline, and how it is sampled."""
 
-    def __init__(self, pipeline: Any, sampling: Sampling) -> None:
-        self.pipeline = pipeline
-        self.sampling = sampling
+    pipeline: Any
+    sampling: Sampling
+
+
+class TextToImage(_Sampled):
+    """Any text-to-picture pipeline that takes prompts, steps, guidance and a size."""
 
     @classmethod
     def load(cls, folder: Path, placement: Placement, sampling: Sampling) -> TextToImage:
@@ -109,12 +113,8 @@ class TextToImage:
         return _pictures(images, (size, size))
 
 
-class DepthDiffusion:
+class DepthDiffusion(_Sampled):
     """Stable Diffusion 2 conditioned on the depth of a picture."""
-
-    def __init__(self, pipeline: Any, sampling: Sampling) -> None:
-        self.pipeline = pipeline
-        self.sampling = sampling
 
     @classmethod
     def load(cls, folder: Path, placement: Placement, sampling: Sampling) -> DepthDiffusion:
@@ -232,12 +232,8 @@ class ControlNetUnion:
         return ((depth - low) / (high - low).clamp(min=1e-6)).cpu().expand(3, -1, -1)
 
 
-class Inpainter:
+class Inpainter(_Sampled):
     """SDXL inpainting."""
-
-    def __init__(self, pipeline: Any, sampling: Sampling) -> None:
-        self.pipeline = pipeline
-        self.sampling = sampling
 
     @classmethod
     def load(cls, folder: Path, placement: Placement, sampling: Sampling) -> Inpainter:
