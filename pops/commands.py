@@ -6,8 +6,8 @@ Inputs are checked before torch is imported, so that a wrong name costs no wait.
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -71,15 +71,6 @@ class Progress:
             self.bar = None
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    progress = Progress()
-    try:
-        yield progress
-    finally:
-        progress.close()
-
-
 def apply(config: ApplyConfig) -> int:
     """`pops apply`: one request; for each seed an embedding file and pictures, and one strip."""
     folder = Path(config.operator).expanduser()
@@ -93,7 +84,7 @@ def apply(config: ApplyConfig) -> int:
     name = _file_name([operator.name, *stems, config.text or ""])
     with staged_folder(config.out) as stage:
         engine = _load(config)
-        with _progress() as progress:
+        with closing(Progress()) as progress:
             made = _sample(
                 engine, config.operator, [request], config, progress, config.text, config.weights
             )
@@ -127,7 +118,7 @@ def run(config: RunConfig) -> int:
     once = replace(config, render_seeds=config.render_seeds[:1])
     with staged_folder(config.out) as stage:
         engine = _load(config)
-        with _progress() as progress:
+        with closing(Progress()) as progress:
             result = engine.run(
                 plan,
                 seeds=config.seeds,
@@ -167,7 +158,7 @@ def demo(config: DemoConfig) -> int:
     shown = [[_preview(source) for source in request] for request in requests]
     with staged_folder(config.out) as stage:
         engine = _load(config)
-        with _progress() as progress:
+        with closing(Progress()) as progress:
             made = _sample(engine, operator.name, requests, config, progress)
             pictures = iter(_render(engine, made, config, progress))
         each = len(config.seeds) * len(config.render_seeds)
@@ -194,7 +185,7 @@ def pocket_sheet(config: PocketSheetConfig) -> int:
     """`pops pocket sheet`: contact sheets of the pocket world."""
     from pops.pocket.world import sheet
 
-    with _progress() as progress:
+    with closing(Progress()) as progress:
         for path in sheet.draw(make_folder(config.out), config.seed, progress):
             print(path)
     return 0
@@ -204,7 +195,7 @@ def pocket_assets(config: PocketAssetsConfig) -> int:
     """`pops pocket assets`: the default input pictures."""
     from pops.pocket.world import sheet
 
-    with _progress() as progress:
+    with closing(Progress()) as progress:
         sheet.draw_assets(make_folder(config.out), progress)
     print(f"{config.out}  (objects, textures, backgrounds, garments)")
     return 0
@@ -216,7 +207,7 @@ def eval_pocket(config: EvalPocketConfig) -> int:
         find_operator(config.operator)
     from pops.evaluation import pocket
 
-    with _progress() as progress:
+    with closing(Progress()) as progress:
         report = pocket.evaluate(config.operator, progress=progress)
     if config.json:
         print(json.dumps(report))
