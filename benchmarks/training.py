@@ -252,7 +252,7 @@ def our_steps(
         schedule=models.schedule,
         source=source,
         state=State(trained_parameters(prior), prepared, accelerator.scaler),
-        text_weight=0.0,
+        text_weights=torch.zeros(1),
         checkpoints=folder,
         card={},
         tell=lambda step, values: None,

@@ -208,7 +208,7 @@ def eval_pocket(config: EvalPocketConfig) -> int:
     from pops.evaluation import pocket
 
     with closing(Progress()) as progress:
-        report = pocket.evaluate(config.operator, progress=progress)
+        report = pocket.evaluate(config.operator, weights=config.weights, progress=progress)
     if config.json:
         print(json.dumps(report))
         return 0

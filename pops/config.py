@@ -224,9 +224,16 @@ class EvalPocketConfig:
     """Measure the operators of the pocket stack on combinations they have never seen."""
 
     operator: str = setting("all", "the operator to measure, or all")
+    weights: tuple[str, ...] = setting(
+        (), "operator folders to measure, on the same pictures, in place of those that ship"
+    )
     json: bool = setting(False, "print the numbers as one JSON object, on the last line")
 
-    examples = ("pops eval pocket", "pops eval pocket --operator texturing --json")
+    examples = (
+        "pops eval pocket",
+        "pops eval pocket --operator texturing --json",
+        "pops eval pocket --weights texturing,results/pocket/texturing/operator",
+    )
 
 
 def check_seeds(name: str, seeds: tuple[int, ...]) -> None:

@@ -262,9 +262,23 @@ class Prior(nn.Module):
         self.clip_std = nn.Parameter(torch.ones(1, clip_dim), requires_grad=False)
         self.gradient_checkpointing = False  # in `forward`: less memory, more computing
 
-    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x0 (N, D) for training: x_t (N, D), t (N,) or (), tokens (N, K, D), mask (N, K)."""
-        x = torch.cat([self._prefix(tokens), self._moving(x_t, t)], dim=1)  # (N, K + 4, width)
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        marks: Tensor | None = None,
+    ) -> Tensor:
+        """x0 (N, D) for training: x_t (N, D), t (N,) or (), tokens (N, K, D), mask (N, K).
+
+        `marks` (N, 2, width): added to the conditions and to the pooled-text slot, once projected.
+        """
+        prefix = self._prefix(tokens)
+        if marks is not None:
+            k = tokens.shape[1]
+            prefix = prefix + marks.repeat_interleave(torch.tensor([k, 1]).to(marks.device), dim=1)
+        x = torch.cat([prefix, self._moving(x_t, t)], dim=1)  # (N, K + 4, width)
         bias = None if mask is None else _attention_bias(mask, 1 + MOVING, x.dtype)
         for block in self.transformer_blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -308,6 +322,13 @@ class Prior(nn.Module):
             x = block.advance(x, keys[layer], values[layer], cache)  # type: ignore[operator]
         x = last.finish(x, keys[-1], values[-1], cache)  # type: ignore[operator]
         return self._predict(x).to(x_t.dtype)
+
+    def sharing(self, own: Mapping[str, Tensor] | None = None) -> Prior:
+        """Another prior with the same tensors in memory, but those of `own`."""
+        with torch.device("meta"):
+            other = Prior(self.config)
+        other.load_state_dict({**self.state_dict(), **(own or {})}, assign=True)
+        return other.requires_grad_(False).eval()
 
     def normalise(self, embeddings: Tensor) -> Tensor:
         """(e - clip_mean) / clip_std, in float32."""

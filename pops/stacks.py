@@ -4,7 +4,8 @@ A stack is two folders in the layout of Kandinsky 2.2 and, where there are any, 
 
     prior/      image_encoder  image_processor  text_encoder  tokenizer  prior  scheduler
     decoder/    unet  movq  scheduler  [render.json]
-    operators/  NAME/operator.json + prior.safetensors, or an adapter's files in its place,
+    operators/  NAME/operator.json + prior.safetensors, or in its place an adapter's files, or
+                own.safetensors where several share one prior.safetensors beside their folders;
                 or models/NAME/learned_prior.pth
 
 The models of the other renderers may lie beside them: sdxl, sdxl_vae, ip_adapter, controlnet and
@@ -29,6 +30,7 @@ from pops.checkpoints import load_model, reading
 from pops.clip import ImageEncoder, TextEncoder
 from pops.errors import UsageError, WeightsError
 from pops.hub import PART_FILES, fetch, fetch_file, is_repository
+from pops.joint import OWN_WEIGHTS, SHARED_WEIGHTS, read_own
 from pops.operators import (
     Operator,
     check_state_dict,
@@ -257,16 +259,32 @@ class Stack:
     def tuned_prior(self, path: Path) -> Prior:
         """The prior of an operator folder or weights file.
 
-        Those that are adapters share the tensors of one base prior: each adds only its own.
+        Adapters share the tensors of the base prior, operators that were trained jointly those of
+        their own: each adds only what is its alone.
         """
-        if not (path / ADAPTER_CONFIG).is_file():
-            path = path / "prior.safetensors" if path.is_dir() else path
-            return self.prior(read_state_dict(path), str(path))
-        with torch.device("meta"):
-            prior = Prior(self.prior_config)
-        prior.load_state_dict(self.base_prior.state_dict(), assign=True)
-        Adapter.read(path).put_into(prior.requires_grad_(False))
-        return prior.requires_grad_(False).eval()
+        if (path / ADAPTER_CONFIG).is_file():
+            prior = self.base_prior.sharing()
+            Adapter.read(path).put_into(prior)
+            return prior.requires_grad_(False).eval()
+        if (path / OWN_WEIGHTS).is_file():
+            return self._one_of_joint(path)
+        path = path / "prior.safetensors" if path.is_dir() else path
+        return self.prior(read_state_dict(path), str(path))
+
+    def _one_of_joint(self, folder: Path) -> Prior:
+        shared = folder.resolve().parent / SHARED_WEIGHTS
+        if shared not in self._joint_priors:
+            self._joint_priors[shared] = self.prior(read_state_dict(shared), str(shared))
+        prior = self._joint_priors[shared]
+        own = read_own(folder)
+        source = str(folder / OWN_WEIGHTS)
+        check_state_dict(own, {name: prior.get_parameter(name) for name in own}, source)
+        return prior.sharing({n: t.to(prior.get_parameter(n)) for n, t in own.items()})
+
+    @cached_property
+    def _joint_priors(self) -> dict[Path, Prior]:
+        """Those that have been loaded, by their file."""
+        return {}
 
     @cached_property
     def prior_shapes(self) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from pops.training.config import TrainConfig
 from pops.training.deal import Deal, Draws
 from pops.training.journal import Journal, choose_trackers, read_journal
 from pops.training.loop import learning_rate
-from pops.training.loss import operator_losses, text_distance
+from pops.training.loss import operator_losses
 from pops.training.state import State, latest_checkpoint, read_state, save_checkpoint
 from pops.training.validation import band_losses, mean_of_inputs, retrieve, validate
 
@@ -96,7 +96,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_members(rows: int):
     def loss(at: torch.Tensor) -> torch.Tensor:
         parts = operator_losses(
             prior, prior.denormalise, Schedule(), target[at], conditions.rows(at), texts[at],
-            noise[at], t[at], 10.0,
+            noise[at], t[at], torch.tensor(10.0),
         )  # fmt: skip
         return torch.stack([parts["mse"], parts["text"]])
 
@@ -111,20 +111,13 @@ def test_the_loss_of_instruct_is_the_published_one():
     t, texts = (1000 * t).long(), torch.randn(2, 16)
     parts = operator_losses(
         prior, prior.denormalise, Schedule(), target, conditions, texts, noise, t,
-        INSTRUCT.text_loss,
+        torch.tensor(INSTRUCT.text_loss),
     )  # fmt: skip
     x_t = add_noise(target, noise, t, Schedule())
     x0 = prior(x_t, t, conditions.tokens, conditions.mask)
     cosines = torch.nn.functional.cosine_similarity(2.0 * x0, texts)
     torch.testing.assert_close(parts["mse"], (x0 - target).square().mean())
     torch.testing.assert_close(parts["text"], 10 * (1 - cosines.mean()))
-
-
-def test_a_prediction_that_is_the_text_has_no_distance_to_it():
-    texts = torch.randn(3, 16)
-    torch.testing.assert_close(
-        text_distance(2 * texts, texts), torch.tensor(0.0), atol=1e-6, rtol=0
-    )
 
 
 def test_gradient_checkpointing_changes_no_gradient():
@@ -322,6 +315,6 @@ def test_validation_tells_the_same_every_time(engine: Engine):
     records = held_out(4, 32, texts=True)
     numbers = validate(engine, TEXTURING, prior, records)
     assert numbers == validate(engine, TEXTURING, prior, records)
-    wanted = {"val/cosine", "val/top1", "val/mean_rank", "val/mean_cosine", "val/text_cosine"}
+    wanted = {"cosine", "top1", "mean_rank", "mean_cosine", "text_cosine"}
     assert wanted < numbers.keys()
-    assert numbers["val/mean_top1"] == 1.0  # the target is the mean
+    assert numbers["mean_top1"] == 1.0  # the target is the mean

@@ -13,6 +13,7 @@ from pops.conditions import Conditions
 from pops.data.source import Batch, Plan
 from pops.parsing import parse, run_command
 from pops.training import run as training
+from pops.training import tasks
 from pops.training.config import TrainConfig
 
 DIM = 32
@@ -23,8 +24,10 @@ torch.set_num_threads(1)
 class MemorySource:
     """Examples of a made-up operator: the target is the mean of two inputs of random numbers."""
 
-    def __init__(self, dim: int = DIM, records: int = RECORDS, text: bool = False) -> None:
-        self.dim, self.records, self.text = dim, records, text
+    def __init__(
+        self, dim: int = DIM, records: int = RECORDS, text: bool = False, seed: int = 0
+    ) -> None:
+        self.dim, self.records, self.text, self.seed = dim, records, text, seed
 
     def __len__(self) -> int:
         return self.records
@@ -38,14 +41,14 @@ class MemorySource:
             yield Batch(target, Conditions(tokens, mask), texts)
 
     def tokens(self, epoch: int, index: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(1000 * epoch + index)
+        generator = torch.Generator().manual_seed(10**6 * self.seed + 1000 * epoch + index)
         return torch.randn(2, self.dim, generator=generator)
 
 
 def main(arguments: list[str]) -> int:
     config = parse("train", TrainConfig, arguments)
     with (
-        patch.object(training, "open_training", lambda *_: MemorySource()),
+        patch.object(tasks, "open_training", lambda *_: MemorySource()),
         patch.object(training, "open_held_out", lambda *_: None),
     ):
         return 0 if config is None else training.train(config)

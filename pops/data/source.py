@@ -20,11 +20,12 @@ Plan = Iterable[Sequence[tuple[int, int]]]  # for every batch, the (epoch, index
 
 @dataclass(frozen=True)
 class Batch:
-    """N training examples of one operator, ready for the prior. All on the CPU."""
+    """N training examples, ready for the prior. All on the CPU."""
 
     target: Tensor  # (N, D) float32, normalised embedding of the target picture
     conditions: Conditions  # tokens (N, K, D) normalised, zero where dropped; mask (N, K)
-    text_embeds: Tensor | None  # (N, D) float32, un-normalised; None where nothing is drawn to
+    text_embeds: Tensor | None  # (N, D) float32, un-normalised; zero where a row is drawn to none
+    operator: Tensor | None = None  # (N,) the number of each row's operator, if there are several
 
 
 class Source(Protocol):

@@ -185,7 +185,9 @@ def _measure(
     judge: Judge,
     guidance: float | None,
     progress: Progress | None,
+    rendered: bool = True,
 ) -> dict[str, float]:
+    """`operator`: a name, or an operator folder."""
     task = case.task
     made = engine.apply(
         operator,
@@ -201,7 +203,7 @@ def _measure(
         **{f"ceiling_{k}": v for k, v in case.numbers(true.image_embeds).items()},
         **{f"mean_{k}": v for k, v in case.numbers(_mean(case, engine)).items()},
         "chance": sum(map(len, case.right)) / len(case.right) / len(task.gallery),
-        **(_rendered(case, made, engine, judge, progress) if task.judged else {}),
+        **(_rendered(case, made, engine, judge, progress) if task.judged and rendered else {}),
     }
 
 
@@ -231,6 +233,7 @@ def evaluate(
     progress: Progress | None = None,
     guidance: float | None = None,
     limit: int | None = None,
+    weights: Sequence[str] = (),
 ) -> Report:
     """Measure an operator of the pocket stack, or all, on combinations new to them.
 
@@ -238,8 +241,12 @@ def evaluate(
     operator of single objects is measured. Every figure is a share of the requests but
     `mean_rank`, a place in the gallery. `limit` takes that many requests of each.
 
+    `weights`: operator folders to measure in place of the stack's own, on the same pictures; the
+    report is by folder then, and nothing is rendered.
+
     Raises:
         UsageError: an operator that this benchmark does not know.
+        WeightsError: a folder is no operator of the pocket stack.
     """
     if operator != "all" and operator not in TASKS:
         raise UsageError(
@@ -247,13 +254,28 @@ def evaluate(
         )
     engine = engine or Engine.load("pocket")
     judge = judge or load_judge(WEIGHTS / "judge" / "model.safetensors")
-    tasks = {name: TASKS[name](limit) for name in ([operator] if operator in TASKS else TASKS)}
+    places = _by_operator(engine, weights)
+    every = [operator] if operator in TASKS else list(TASKS)
+    wanted = [name for name in every if name in places or not places]
+    tasks = {name: TASKS[name](limit) for name in wanted}
     drawn = _pictures((s for task in tasks.values() for s in _scenes(task)), progress)
     report: Report = {}
     beside: Report = {}
     for name, task in tasks.items():
         case = _case(task, drawn, engine)
-        report[name] = _measure(name, case, engine, judge, guidance, progress)
-        if task.judged and not beside:
+        for place in places.get(name, [name]):
+            report[place] = _measure(place, case, engine, judge, guidance, progress, not places)
+        if task.judged and not beside and not places:
             beside = _beside(case, engine, judge, progress)
     return {**report, **beside}
+
+
+def _by_operator(engine: Engine, weights: Sequence[str]) -> dict[str, list[str]]:
+    """Operator folders by the operator that they hold."""
+    found: dict[str, list[str]] = {}
+    for place in weights:
+        name = engine.stack.operator_row(place).name
+        if name not in TASKS:
+            raise UsageError(f"{place} holds {name}, of which there is no pocket benchmark")
+        found.setdefault(name, []).append(place)
+    return found

@@ -13,6 +13,7 @@ Stages, in order; each resumes where it stopped, so that slices of any length ad
     operators    texturing, tuned from the base prior, and from it the others, in turn
     decoder      embedding to latents
     pack         half-precision weights, curves and report into the package
+    caches       what the operators learn from, for `pops train`
     benchmark    the pocket benchmark of what was packed, into the report
 """
 
@@ -27,6 +28,7 @@ from diffusers import UNet2DConditionModel, VQModel
 from pops.operators import OPERATORS
 from pops.pocket.stages import (
     autoencoder,
+    caches,
     clip,
     cutouts,
     decoder,
@@ -40,6 +42,7 @@ from pops.pocket.stages import (
     recipes,
 )
 from pops.prior import Prior
+from pops.stacks import open_stack
 from pops.training.fit import Fit
 
 __all__ = ["STAGES", "Build", "main"]
@@ -155,7 +158,7 @@ def _cutouts(build: Build, seconds: float) -> None:
 
 
 # operator -> what it learns from; the first starts at the base prior, the others where it came
-_RECIPES: dict[str, Callable[[Build], Callable[[Prior], priors.Batch]]] = {
+_RECIPES: dict[str, Callable[[Build], Callable[[Prior], recipes.Drawing]]] = {
     "texturing": lambda build: (
         lambda prior: priors.TexturingBatch(
             pictures.load_records(build.runs / "pictures"), build.embeds, prior
@@ -175,6 +178,13 @@ def _operators(build: Build, seconds: float) -> None:
             start = priors.smooth(priors.prior_fit(build.runs / "texturing", build.embeds, start))
         recipe = _RECIPES[name](build)
         priors.train_operator(build.runs / name, start, build.embeds, recipe, seconds)
+
+
+def _caches(build: Build, seconds: float) -> None:
+    stack = open_stack("pocket", device="cpu", prior=build.out / "prior")
+    for name in build.operators:
+        drawing = _RECIPES[name](build)(build.base)
+        caches.write_cache(build.runs / "caches" / name, drawing, stack)
 
 
 def _decoder(build: Build, seconds: float) -> None:
@@ -202,6 +212,7 @@ STAGES: dict[str, tuple[Callable[[Build, float], None], float]] = {
     "operators": (_operators, 600),
     "decoder": (_decoder, 4500),
     "pack": (_pack, 60),
+    "caches": (_caches, 120),
     "benchmark": (_benchmark, 300),
 }
 

@@ -26,6 +26,9 @@ class TrainConfig(DataConfig):
         (), "folders that pops embed wrote: training needs no encoder, and is many times faster"
     )
     online: bool = setting(False, "encode pictures while training, even where a cache is named")
+    joint: tuple[str, ...] = setting(
+        (), "configs of several operators: train one prior for all, each on the data of its config"
+    )
     val_dataset_path: tuple[str, ...] = setting((), "folders of pictures to validate on")
     output_dir: Path = setting(Path("results/my_pops_model"), "the run folder")
 
@@ -90,6 +93,7 @@ class TrainConfig(DataConfig):
         "pops train --config_path configs/training/pocket/texturing.yaml",
         "python -m scripts.train --config_path=configs/training/texturing.yaml --dry-run",
         "pops train --config_path configs/training/scene.yaml --init_from operators/texturing",
+        "pops train --config_path configs/training/pocket/joint.yaml",
         "accelerate launch --multi_gpu --num_processes 2 -m scripts.train --config_path=...",
     )
 
@@ -115,6 +119,10 @@ class TrainConfig(DataConfig):
             raise UsageError(
                 "--lora_rank trains an adapter of all layers: leave training_mode full"
             )
+        if self.joint and self.lora_rank is not None:
+            raise UsageError("--lora_rank trains an adapter of one operator: leave out --joint")
+        if self.joint and (self.cache or self.dataset_path or self.val_dataset_path):
+            raise UsageError("--joint takes all data from the configs that it names: name it there")
 
     @property
     def layers(self) -> int | None:

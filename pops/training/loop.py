@@ -22,7 +22,7 @@ from pops.schedule import Schedule
 from pops.training.config import TrainConfig
 from pops.training.deal import Deal, Draws, seed_dropout
 from pops.training.interrupt import Interrupt
-from pops.training.loss import operator_losses
+from pops.training.loss import Predict, operator_losses
 from pops.training.state import State, save_checkpoint
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Loop:
     schedule: Schedule
     source: Source
     state: State
-    text_weight: float
+    text_weights: Tensor  # (operators,) of the text loss
     checkpoints: Path
     card: dict[str, Any]  # what every checkpoint tells of the run
     tell: Callable[[int, Mapping[str, float]], None]  # a step and its numbers, for the journal
@@ -124,9 +124,15 @@ class Loop:
 
     def _losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         place = self.accelerator.device
-        texts = None if batch.text_embeds is None else batch.text_embeds.to(place)
+        drawn = batch.text_embeds is not None and self.text_weights.any()
+        texts = batch.text_embeds.to(place) if drawn else None  # type: ignore[union-attr]
+        predict: Predict = self.model
+        weight = self.text_weights[0]
+        if batch.operator is not None:
+            predict = partial(self.model, operator=batch.operator.to(place))
+            weight = self.text_weights[batch.operator]
         return operator_losses(
-            self.model,
+            predict,
             self.prior.denormalise,
             self.schedule,
             batch.target.to(place),
@@ -134,7 +140,7 @@ class Loop:
             texts,
             draws.noise.to(place),
             draws.t.to(place),
-            self.text_weight,
+            weight.to(place),
         )
 
     def _due(self, every: int) -> bool:

@@ -12,7 +12,7 @@ from pops.conditions import Conditions
 from pops.prior import Prior
 from pops.schedule import Schedule, add_noise
 
-__all__ = ["Predict", "operator_losses", "prior_loss", "text_distance"]
+__all__ = ["Predict", "operator_losses", "prior_loss"]
 
 # (x_t (N, D), t (N,), tokens (N, K, D), mask (N, K)) -> x_0 (N, D), all normalised
 Predict = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -29,11 +29,6 @@ def prior_loss(
     return F.mse_loss(prior(x_t, t, conditions.tokens, conditions.mask), target)
 
 
-def text_distance(prediction: Tensor, text_embeds: Tensor) -> Tensor:
-    """Mean over N of 1 - cos(prediction, text): both (N, D), un-normalised."""
-    return (1 - F.cosine_similarity(prediction, text_embeds, dim=-1)).mean()
-
-
 def operator_losses(
     predict: Predict,
     denormalise: Callable[[Tensor], Tensor],
@@ -43,15 +38,18 @@ def operator_losses(
     text_embeds: Tensor | None,
     noise: Tensor,
     t: Tensor,
-    text_weight: float,
+    text_weight: Tensor,
 ) -> dict[str, Tensor]:
     """The parts of the loss by name; they are summed.
 
-    target (N, D): normalised; text_embeds (N, D): un-normalised, or None; noise (N, D); t (N,).
+    target (N, D): normalised; text_embeds (N, D): un-normalised, zero where a row is drawn to no
+    text, or None where none is; noise (N, D); t (N,); text_weight (N,) or (): of
+    1 - cos(prediction, text), both un-normalised, beside the squared error.
     """
     x_t = add_noise(target, noise, t, schedule)
     prediction = predict(x_t, t, conditions.tokens, conditions.mask).float()
     losses = {"mse": F.mse_loss(prediction, target)}
-    if text_embeds is not None and text_weight:
-        losses["text"] = text_weight * text_distance(denormalise(prediction), text_embeds)
+    if text_embeds is not None:
+        alike = F.cosine_similarity(denormalise(prediction), text_embeds, dim=-1)
+        losses["text"] = (text_weight * text_embeds.any(-1) * (1 - alike)).mean()
     return losses

@@ -1,19 +1,20 @@
-"""What a run leaves: an operator folder with its model card, and its curves as a picture."""
+"""What a run leaves: operator folders with their model cards, and its curves as a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pops.adapters import save_adapter
 from pops.files import atomic_path
-from pops.operators import Operator, OperatorCard, save_card, save_operator
+from pops.joint import JointPrior, save_own, save_shared
+from pops.operators import OperatorCard, save_card, save_operator
 from pops.training.config import TrainConfig
 from pops.training.journal import Line
+from pops.training.trainee import Trainee, operator_state
 
 __all__ = ["draw_curves", "save_result"]
 
@@ -23,25 +24,34 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 def save_result(
     folder: Path,
     config: TrainConfig,
-    operator: Operator,
-    stack: str,
-    state: dict[str, Tensor],
-    training: dict[str, Any],
+    trainee: Trainee,
+    cards: Sequence[OperatorCard],
     pictures: Sequence[str],
-) -> None:
-    """An operator folder: the whole prior, or, with a rank, an adapter. The weights come last.
+) -> list[Path]:
+    """The operator folder of every card, each loadable alone. The weights come last.
 
-    `state`: as `operator_state` gives it. `pictures`: files there that the model card shows.
+    One operator is `folder` itself: the whole prior, or, with a rank, an adapter. Several are
+    folders in it, beside the prior that they share. `pictures`: of `folder`, for the model cards.
     """
     small = "float32" if config.lora_rank is None else "float16"
     dtype = DTYPES[small if config.save_dtype == "auto" else config.save_dtype]
-    own = {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
-    card = OperatorCard(operator, stack, training)
+
+    def stored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {k: value.detach().to("cpu", dtype).contiguous() for k, value in state.items()}
+
+    if isinstance(trainee, JointPrior):
+        save_shared(folder, stored(operator_state(trainee.prior, config)))
+        for number, card in enumerate(cards):
+            own = save_card(folder / card.operator.name, card, [f"../{name}" for name in pictures])
+            save_own(own, stored(trainee.own_state(number)))
+        return [folder / card.operator.name for card in cards]
+    (card,), state = cards, stored(operator_state(trainee, config))
     if config.lora_rank is None:
-        save_operator(folder, card, own, pictures)
+        save_operator(folder, card, state, pictures)
     else:
         save_card(folder, card, pictures)
-        save_adapter(folder, own, config.lora_rank)
+        save_adapter(folder, state, config.lora_rank)
+    return [folder]
 
 
 def draw_curves(lines: Sequence[Line], path: Path) -> bool:
@@ -57,6 +67,7 @@ def draw_curves(lines: Sequence[Line], path: Path) -> bool:
         "loss": _named(lines, "mse", "text"),
         "held-out loss by timestep": _named(lines, "val/loss_"),
         "held-out cosine to the target": _named(lines, "val/cosine", "val/mean_cosine"),
+        "held-out cosine of each operator": _of_each(lines, "/cosine"),
         "gradient norm": ["grad_norm"],
     }
     drawn = {title: names for title, names in panels.items() if names}
@@ -83,7 +94,12 @@ def _named(lines: Sequence[Line], *starts: str) -> list[str]:
     return [name for name in names if name.startswith(starts)]
 
 
+def _of_each(lines: Sequence[Line], end: str) -> list[str]:
+    """Numbers of several operators, val/NAME/..., as those of one are val/..."""
+    return [name for name in _named(lines, "val/") if name.count("/") > 1 and name.endswith(end)]
+
+
 def _shown(name: str) -> str:
     words = {"mean_cosine": "mean of inputs", "cosine": "operator"}
-    plain = name.removeprefix("val/")
+    plain = name.removeprefix("val/").removesuffix("/cosine")
     return words.get(plain, plain.removeprefix("loss_"))

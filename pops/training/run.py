@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
 from importlib import import_module
@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 
-from pops.data.recipes import Recipe
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.files import atomic_path, make_folder
-from pops.operators import Operator
+from pops.joint import JointPrior
+from pops.operators import OperatorCard
 from pops.pictures import save_picture
 from pops.stacks import Stack, open_stack
 from pops.training.config import TrainConfig
 from pops.training.journal import Journal, Line, choose_trackers, read_journal
 from pops.training.loop import Loop
 from pops.training.result import draw_curves, save_result
-from pops.training.sources import HeldOut, open_held_out, open_training
+from pops.training.sources import HeldOut, open_held_out
 from pops.training.state import State, latest_checkpoint, read_state
-from pops.training.trainee import Footprint, make_trainee, operator_state, trained_parameters
+from pops.training.tasks import Task, find_tasks, open_tasks
+from pops.training.trainee import Footprint, make_trainee, trained_parameters
 from pops.training.validation import draw_figure, validate
 
 if TYPE_CHECKING:
@@ -44,25 +45,26 @@ SAME = ("operator", "stack", "seed", "rows", "training_mode", "lora_rank", "use_
 
 def train(config: TrainConfig) -> int:
     """Train, validate, and write the operator folder; or, with dry_run, tell what would be done."""
-    operator, recipe = config.found()
+    tasks = find_tasks(config)
     trackers = choose_trackers(config.report_to)
     if config.dry_run:
-        return _dry_run(config, operator, recipe)
+        return _dry_run(config, tasks)
     accelerator = _accelerator(config, trackers)
     try:
-        return Run(config, operator, recipe, accelerator).train()
+        return Run(config, tasks, accelerator).train()
     finally:
         accelerator.end_training()
 
 
-def _dry_run(config: TrainConfig, operator: Operator, recipe: Recipe) -> int:
+def _dry_run(config: TrainConfig, tasks: Sequence[Task]) -> int:
     stack = _open_stack(config, "cpu", "float32")
-    source = open_training(config, operator, recipe, stack)
-    prior = make_trainee(config, stack)
-    tokens = len(operator.inputs) + TEXT_TOKENS * operator.takes_text
+    source = open_tasks(tasks, stack)
+    trainee = make_trainee(config, stack, len(tasks))
+    rows = [task.operator for task in tasks]
+    tokens = max(len(row.inputs) + TEXT_TOKENS * row.takes_text for row in rows)
     print(_yaml(config), end="")
     print(f"records: {len(source)}")
-    for line in Footprint.of(prior, config, tokens).lines():
+    for line in Footprint.of(trainee, config, tokens).lines():
         print(line)
     return 0
 
@@ -101,18 +103,23 @@ class Run:
     """One run and its folder: config.yaml, metrics.jsonl, checkpoints, figures, operator."""
 
     def __init__(
-        self, config: TrainConfig, operator: Operator, recipe: Recipe, accelerator: Accelerator
+        self, config: TrainConfig, tasks: Sequence[Task], accelerator: Accelerator
     ) -> None:
-        self.config, self.operator, self.recipe = config, operator, recipe
+        self.config, self.tasks = config, tasks
         self.accelerator = accelerator
         self.folder = config.output_dir
         self.stack = _open_stack(config, "cpu", "float32")  # of what is trained
         encoders = _open_stack(config, str(accelerator.device), "auto")
         with accelerator.main_process_first():  # one of several downloads what is missing
-            self.source = open_training(config, operator, recipe, encoders)
-            self.prior = make_trainee(config, self.stack)
+            self.source = open_tasks(tasks, encoders)
+            self.trainee = make_trainee(config, self.stack, len(tasks))
         self.loop = self._loop()
         self.journal = self._resume()
+
+    @property
+    def name(self) -> str:
+        """Of what is trained."""
+        return " + ".join(task.operator.name for task in self.tasks)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -120,33 +127,30 @@ class Run:
         config = self.config
         rows = config.train_batch_size * config.gradient_accumulation_steps
         own = asdict(config) | {
-            "operator": self.operator.name,
+            "operator": self.name,
             "rows": rows * self.accelerator.num_processes,
         }
         return {name: own[name] for name in SAME}
 
     def _loop(self) -> Loop:
         config, accelerator = self.config, self.accelerator
-        optimiser = _optimiser(config, list(trained_parameters(self.prior).values()))
-        model, prepared = accelerator.prepare(self.prior, optimiser)
-        text_weight = 0.0
-        if config.use_clip_loss:
-            own = config.clip_strength
-            text_weight = self.operator.text_loss if own is None else own
+        trainee = self.trainee
+        optimiser = _optimiser(config, list(trained_parameters(trainee).values()))
+        model, prepared = accelerator.prepare(trainee, optimiser)
         return Loop(
             config=config,
             accelerator=accelerator,
             model=model,
-            prior=self.prior,
+            prior=trainee.prior if isinstance(trainee, JointPrior) else trainee,
             schedule=self.stack.schedule,
             source=self.source,
             state=State(
-                trained_parameters(self.prior),
+                trained_parameters(trainee),
                 prepared,
                 accelerator.scaler,
                 config.ema_decay if config.use_ema else None,
             ),
-            text_weight=text_weight,
+            text_weights=torch.tensor([task.text_weight for task in self.tasks]),
             checkpoints=self.folder / "checkpoints",
             card={"settings": self.settings},
             tell=self._tell,
@@ -172,7 +176,7 @@ class Run:
         """All steps that are left, and the operator folder: the exit status."""
         parameters = sum(p.numel() for p in self.loop.state.parameters.values())
         self.accelerator.print(
-            f"training {self.operator.name} on {self.stack.name}: {parameters:,} parameters, "
+            f"training {self.name} on {self.stack.name}: {parameters:,} parameters, "
             f"{len(self.source)} records, processes: {self.accelerator.num_processes}, "
             f"from step {self.loop.state.step}",
             flush=True,
@@ -188,50 +192,81 @@ class Run:
         self.journal.write(step, values)
 
     @cached_property
-    def held_out(self) -> HeldOut | None:
-        """What is validated on; encoded when first needed."""
-        return open_held_out(self.config, self.operator, self.recipe, self._engine().stack)
+    def held_out(self) -> list[HeldOut | None]:
+        """What each task is validated on; encoded when first needed."""
+        stack = self._engine().stack
+        return [
+            open_held_out(task.config, task.operator, task.recipe, stack) for task in self.tasks
+        ]
 
     def _engine(self) -> Engine:
         """Loads encoders and decoder anew: between validations they take no memory."""
         return Engine(_open_stack(self.config, str(self.accelerator.device), "auto"))
 
     def _validate(self, step: int, last: bool = False) -> dict[str, float]:
-        """Numbers into the journal, and a figure where one is due; on the main process alone."""
-        config, held_out = self.config, self.held_out
-        if held_out is None:
-            return {}
-        engine, state = self._engine(), self.loop.state
-        with state.averaged():
-            numbers = validate(engine, self.operator, self.prior, held_out.records)
-            every = config.log_image_frequency
-            if held_out.shown and (last or (every > 0 and step % every == 0)):
-                figure = draw_figure(
-                    engine, self.operator, self.prior, held_out.examples, held_out.shown
-                )
-                folder = make_folder(self.folder / "figures")
-                save_picture(figure, folder / f"step-{step:09d}.jpg")
-        self._tell(step, numbers)
-        print(
-            f"held out, {len(held_out.records.target)} records: {_beside_mean(numbers)}", flush=True
-        )
+        """Numbers into the journal, and figures where they are due; on the main process alone."""
+        numbers: dict[str, float] = {}
+        with self.loop.state.averaged():
+            for number, (task, held_out) in enumerate(zip(self.tasks, self.held_out, strict=True)):
+                if held_out is not None:
+                    numbers |= self._validate_task(number, task, held_out, step, last)
+        if numbers:
+            self._tell(step, numbers)
         return numbers
 
+    def _validate_task(
+        self, number: int, task: Task, held_out: HeldOut, step: int, last: bool
+    ) -> dict[str, float]:
+        """The numbers of one operator, by their names in the journal."""
+        engine, alone = self._engine(), len(self.tasks) == 1
+        trainee = self.trainee
+        prior = trainee.operator(number) if isinstance(trainee, JointPrior) else trainee
+        found = validate(engine, task.operator, prior, held_out.records)
+        every = self.config.log_image_frequency
+        if held_out.shown and (last or (every > 0 and step % every == 0)):
+            figure = draw_figure(engine, task.operator, prior, held_out.examples, held_out.shown)
+            named = f"step-{step:09d}" if alone else f"{task.operator.name}-{step:09d}"
+            save_picture(figure, make_folder(self.folder / "figures") / f"{named}.jpg")
+        print(
+            f"{task.operator.name} held out, {len(held_out.records.target)} records: "
+            f"{_beside_mean(found)}",
+            flush=True,
+        )
+        place = "val" if alone else f"val/{task.operator.name}"
+        return {f"{place}/{name}": value for name, value in found.items()}
+
     def _finish(self) -> None:
-        """The last validation, the curves, and the operator folder."""
-        step = self.loop.state.step
+        """The last validation, the curves, and the operator folders."""
+        step, alone = self.loop.state.step, len(self.tasks) == 1
         lines = read_journal(self.folder / "metrics.jsonl")
         numbers = _validated(lines, step) or self._validate(step, last=True)
-        folder = make_folder(self.folder / "operator")
+        folder = make_folder(self.folder / ("operator" if alone else "operators"))
         drawn = draw_curves(read_journal(self.folder / "metrics.jsonl"), folder / CURVES)
-        told = _training_summary(self.config, self.settings, step, len(self.source), numbers)
-        guidance = self.config.guidance
-        row = self.operator if guidance is None else replace(self.operator, guidance=guidance)
+        cards = [
+            OperatorCard(task.row, self.stack.name, self._summary(task, step, numbers))
+            for task in self.tasks
+        ]
         with self.loop.state.averaged():
-            state = operator_state(self.prior, self.config)
             pictures = [CURVES] if drawn else []
-            save_result(folder, self.config, row, self.stack.name, state, told, pictures)
-        print(f"{folder}  (pops apply {folder} ...)", flush=True)
+            made = save_result(folder, self.config, self.trainee, cards, pictures)
+        for place in made:
+            print(f"{place}  (pops apply {place} ...)", flush=True)
+
+    def _summary(self, task: Task, step: int, numbers: Mapping[str, float]) -> dict[str, Any]:
+        """What an operator's card tells of how it was made, and how good it is."""
+        settings = self.settings
+        made = {name: settings[name] for name in SAME if name not in ("operator", "stack")}
+        made |= {"steps": step, "lr": self.config.lr, "records": len(self.source)}
+        place = "val/"
+        if len(self.tasks) > 1:
+            place = f"val/{task.operator.name}/"
+            made["trained jointly"] = self.name
+        found = {
+            name.replace(place, "held-out "): round(value, 4)
+            for name, value in numbers.items()
+            if name.startswith(place)
+        }
+        return {name: value for name, value in (made | found).items() if value not in (None, False)}
 
 
 def _optimiser(config: TrainConfig, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
@@ -256,9 +291,9 @@ def _adamw_8bit() -> Any:
 def _beside_mean(numbers: Mapping[str, float]) -> str:
     """The operator's numbers, each beside that of the mean of the inputs."""
     pairs = {
-        name: (numbers[f"val/{name}"], numbers[f"val/mean_{name}"])
+        name: (numbers[name], numbers[f"mean_{name}"])
         for name in ("cosine", "top1", "mean_rank", "text_cosine")
-        if f"val/{name}" in numbers
+        if name in numbers
     }
     shown = (f"{name} {own:.4g} ({mean:.4g})" for name, (own, mean) in pairs.items())
     return ", ".join(shown) + "; of the mean of the inputs in brackets"
@@ -273,20 +308,6 @@ def _validated(lines: Sequence[Line], step: int) -> dict[str, float]:
         for name, value in line.items()
         if name.startswith("val/")
     }
-
-
-def _training_summary(
-    config: TrainConfig,
-    settings: Mapping[str, Any],
-    step: int,
-    records: int,
-    numbers: Mapping[str, float],
-) -> dict[str, Any]:
-    """What the operator's card tells of how it was made, and how good it is."""
-    made = {name: settings[name] for name in SAME if name not in ("operator", "stack")}
-    made |= {"steps": step, "lr": config.lr, "records": records}
-    found = {name.replace("val/", "held-out "): round(v, 4) for name, v in numbers.items()}
-    return {name: value for name, value in (made | found).items() if value not in (None, False)}
 
 
 def _check_same(place: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:

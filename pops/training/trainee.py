@@ -9,21 +9,25 @@ from torch import Tensor, nn
 
 from pops.adapters import ADAPTER_CONFIG, Adapter, adapter_state, add_adapter, merge_adapter
 from pops.errors import UsageError
+from pops.joint import JointPrior
 from pops.operators import OPERATORS
 from pops.prior import Prior
 from pops.stacks import Stack, local_path
 from pops.training.config import TrainConfig
 
-__all__ = ["Footprint", "make_trainee", "operator_state", "trained_parameters"]
+__all__ = ["Footprint", "Trainee", "make_trainee", "operator_state", "trained_parameters"]
 
+Trainee = Prior | JointPrior
 CONSTANTS = ("clip_mean", "clip_std")
 # Floats that one token of one block keeps for the way back, in widths: two norms, the three
 # projections, attention, its output, two sums, and the feed-forward layer twice at four widths.
 KEPT_WIDTHS = 18
 
 
-def make_trainee(config: TrainConfig, stack: Stack) -> Prior:
+def make_trainee(config: TrainConfig, stack: Stack, operators: int = 1) -> Trainee:
     """A float32 prior on the CPU, its parameters marked that are to be trained.
+
+    `operators`: how many it is to learn; for several it is a joint one.
 
     Raises:
         UsageError: the settings do not fit this prior, or what it is to start from.
@@ -39,7 +43,8 @@ def make_trainee(config: TrainConfig, stack: Stack) -> Prior:
     for name in CONSTANTS:
         getattr(prior, name).requires_grad_(False)
     prior.gradient_checkpointing = config.gradient_checkpointing
-    return prior.train()
+    trainee = prior if operators == 1 else JointPrior(prior, operators)
+    return trainee.train()
 
 
 def _start(config: TrainConfig, stack: Stack) -> Prior:
@@ -79,9 +84,9 @@ def _last_blocks(prior: Prior, count: int) -> list[nn.Module]:
     return blocks[len(blocks) - count :]
 
 
-def trained_parameters(prior: Prior) -> dict[str, nn.Parameter]:
+def trained_parameters(trainee: Trainee) -> dict[str, nn.Parameter]:
     """The parameters that training moves, by name."""
-    return {name: p for name, p in prior.named_parameters() if p.requires_grad}
+    return {name: p for name, p in trainee.named_parameters() if p.requires_grad}
 
 
 def operator_state(prior: Prior, config: TrainConfig) -> dict[str, Tensor]:
@@ -108,7 +113,7 @@ class Footprint:
         return self.weights + self.gradients + self.optimiser + self.average + self.activations
 
     @classmethod
-    def of(cls, prior: Prior, config: TrainConfig, tokens: int) -> Footprint:
+    def of(cls, prior: Trainee, config: TrainConfig, tokens: int) -> Footprint:
         """`tokens`: condition tokens of one example."""
         every = sum(p.numel() for p in prior.parameters())
         trained = sum(p.numel() for p in trained_parameters(prior).values())

@@ -107,7 +107,7 @@ def validate(engine: Engine, operator: Operator, prior: Prior, held_out: Batch) 
         for name, rows in (("", made), ("mean_", mean)):
             alike = F.cosine_similarity(rows, held_out.text_embeds)
             numbers[f"{name}text_cosine"] = float(alike.mean())
-    return {f"val/{name}": value for name, value in numbers.items()}
+    return numbers
 
 
 def mean_of_inputs(operator: Operator, conditions: Conditions) -> Tensor:

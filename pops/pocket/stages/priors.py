@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from pops.conditions import Conditions, condition_row, drop_conditions, pack
-from pops.operators import find_operator
+from pops.operators import TEXTURING
 from pops.pocket.stages.clip import DIM, Clip
 from pops.pocket.stages.embeds import Embeds
 from pops.pocket.stages.pictures import Pictures
+from pops.pocket.stages.recipes import Example
 from pops.prior import Prior, PriorConfig
 from pops.schedule import Schedule
 from pops.training.fit import Fit, device
@@ -115,6 +116,7 @@ class TexturingBatch:
     input is dropped alone with the operator's chance.
     """
 
+    operator = TEXTURING
     SELF = 0.2
 
     def __init__(self, records: list[dict[str, Any]], embeds: Embeds, prior: Prior) -> None:
@@ -129,27 +131,25 @@ class TexturingBatch:
                 groups.setdefault((record["group"], record["background"]), []).append(i)
         self.groups = [tuple(g) for g in groups.values() if len(g) > 1]
         self.records = records
+        self.texts: dict[str, Tensor] = {}
 
-    def _example(self, rng: random.Random) -> tuple[int, int, Tensor]:
-        """Rows of target and object, and the exemplar (D,)."""
+    def example(self, rng: random.Random) -> Example:
         target, other = rng.sample(rng.choice(self.groups), 2)
         record = self.records[target]
         if record["patch"] and rng.random() < 0.5:
             texture = self.patches[target]
         else:
             texture = self.pictures[rng.choice(self.swatches[record["things"][0][1]])]
-        return target, target if rng.random() < self.SELF else other, texture
+        seen = target if rng.random() < self.SELF else other
+        return Example(target, (self.pictures[seen], texture))
 
     def __call__(self, step: int) -> tuple[Tensor, Conditions]:
         rng = random.Random(f"texturing/{step}")
-        examples = [self._example(rng) for _ in range(BATCH)]
-        rows = [condition_row([self.pictures[o], t], DIM) for _, o, t in examples]
-        packed = pack(rows)
+        examples = [self.example(rng) for _ in range(BATCH)]
+        packed = pack([condition_row(e.slots, DIM) for e in examples])
         drawn = torch.Generator().manual_seed(step)
-        tokens = drop_conditions(
-            packed.tokens, each=find_operator("texturing").drop_each, generator=drawn
-        )
-        return self.pictures[[t for t, _, _ in examples]], Conditions(tokens, packed.mask)
+        tokens = drop_conditions(packed.tokens, each=self.operator.drop_each, generator=drawn)
+        return self.pictures[[e.target for e in examples]], Conditions(tokens, packed.mask)
 
 
 def train_base_prior(

@@ -7,7 +7,7 @@ example has one right answer: the result stands where its inputs stand, and whit
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -25,7 +25,16 @@ from pops.pocket.world.vocabulary import ADJECTIVES, MATERIALS, OBJECTS
 from pops.prior import Prior
 from pops.training.fit import device
 
-__all__ = ["ClothesBatch", "InstructBatch", "Pool", "SceneBatch", "UnionBatch", "join"]
+__all__ = [
+    "ClothesBatch",
+    "Drawing",
+    "Example",
+    "InstructBatch",
+    "Pool",
+    "SceneBatch",
+    "UnionBatch",
+    "join",
+]
 
 BATCH = 128
 
@@ -93,20 +102,42 @@ def join(
 
 @dataclass(frozen=True)
 class Example:
-    """One target picture's row and its conditions: embeddings by slot, and a text's tokens."""
+    """One target picture's row and its conditions: normalised embeddings by slot, and a text."""
 
     target: int
     slots: Sequence[Tensor | None]
-    text: Tensor | None = None
+    text: str | None = None
+
+
+class Drawing(Protocol):
+    """Batches of examples, each a pure function of the step, and single examples."""
+
+    operator: Operator
+    texts: dict[str, Tensor]  # tokens (length, D) of what an example's text may be
+
+    @property
+    def pictures(self) -> Tensor:
+        """(N, D) normalised, of which an example names its target."""
+
+    def example(self, rng: random.Random) -> Example | None:
+        """One example; None where what was drawn lacks an input."""
+
+    def __call__(self, step: int) -> tuple[Tensor, Conditions]:
+        """The targets (N, D) and conditions of a step."""
 
 
 class Recipe:
-    """Batches of examples, each a pure function of the step."""
+    """What the recipes below have in common."""
 
     operator: Operator
 
     def __init__(self, pool: Pool, prior: Prior) -> None:
         self.pool = pool.normalised(prior)
+        self.texts: dict[str, Tensor] = {}
+
+    @property
+    def pictures(self) -> Tensor:
+        return self.pool.pictures
 
     def example(self, rng: random.Random) -> Example | None:
         """One example; None where what was drawn lacks an input."""
@@ -119,7 +150,8 @@ class Recipe:
             example = self.example(rng)
             if example is not None:
                 drawn.append(example)
-        packed = pack([condition_row(e.slots, DIM, e.text) for e in drawn])
+        words = [None if e.text is None else self.texts[e.text] for e in drawn]
+        packed = pack([condition_row(e.slots, DIM, w) for e, w in zip(drawn, words, strict=True)])
         tokens = drop_conditions(
             packed.tokens,
             each=self.operator.drop_each,
@@ -239,7 +271,7 @@ class InstructBatch(Recipe):
         text = record["adjective"]
         if rng.random() < self.LONG:
             text = instruction(text, record["things"][0][0])
-        return Example(target, (seen,), self.texts[text])
+        return Example(target, (seen,), text)
 
 
 def instruction(adjective: str, shape: str) -> str:
