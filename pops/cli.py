@@ -26,8 +26,8 @@ from pops.datagen.config import (
     TexturesConfig,
     UnionsConfig,
 )
-from pops.errors import UsageError
-from pops.parsing import nearest, parse, run_command
+from pops.errors import UsageError, nearest
+from pops.parsing import parse, run_command
 from pops.studio.config import StudioConfig
 from pops.training.config import TrainConfig
 

@@ -11,9 +11,25 @@ Every message is one line that names the file or setting, says what is wrong and
 text that the user wrote, two more lines show the place.
 """
 
+import difflib
+from collections.abc import Iterable
 from typing import Self
 
-__all__ = ["DataError", "InputError", "OutputError", "PopsError", "UsageError", "WeightsError"]
+__all__ = [
+    "DataError",
+    "InputError",
+    "OutputError",
+    "PopsError",
+    "UsageError",
+    "WeightsError",
+    "nearest",
+]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """For the end of a message: `: did you mean ...?`, or nothing where no known name is near."""
+    close = difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=0.4)
+    return f": did you mean {close[0]}?" if close else ""
 
 
 class PopsError(Exception):

@@ -10,7 +10,6 @@ is left out is None, `_` in text. Nothing is opened or run here, and torch is no
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from pops.errors import PopsError, UsageError
+from pops.errors import PopsError, UsageError, nearest
 from pops.nodes import LEFT_OUT, MOST_DEPTH, Apply, Leaf, Mean, Node, Place, too_deep
 from pops.operators import OPERATORS, Operator
 
@@ -74,7 +73,7 @@ def _fill(
     slots = dict(enumerate(given))
     for name, value in named.items():
         if name not in names:
-            near = _nearest(name, names) or f": its inputs are {', '.join(names)}"
+            near = nearest(name, names) or f": its inputs are {', '.join(names)}"
             raise UsageError(f"{row.name} has no input {name!r}{near}")
         if names.index(name) in slots:
             raise UsageError(f"{row.name}: {name} is given twice")
@@ -225,14 +224,9 @@ def _call(function: Callable[..., Node], inputs: Sequence[Any], named: Mapping[s
 def _find_function(name: str) -> Callable[..., Node]:
     if name in FUNCTIONS:
         return FUNCTIONS[name]
-    near = _nearest(name.lower(), FUNCTIONS)
+    near = nearest(name.lower(), FUNCTIONS)
     known = ", ".join(FUNCTIONS)
     raise UsageError(f"unknown operator {name!r}{near or f': the operators are {known}'}")
-
-
-def _nearest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f": did you mean {near[0]}?" if near else ""
 
 
 def _unreadable(error: SyntaxError, lines: Sequence[str]) -> UsageError:

@@ -5,7 +5,6 @@ The table costs nothing to import: torch is imported by the functions that read 
 
 from __future__ import annotations
 
-import difflib
 import json
 import pickle
 import zipfile
@@ -14,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pops.errors import UsageError, WeightsError
+from pops.errors import UsageError, WeightsError, nearest
 from pops.files import atomic_path, make_folder
 
 if TYPE_CHECKING:
@@ -99,9 +98,8 @@ def find_operator(name: str) -> Operator:
     """The operator of that name; UsageError with the nearest name otherwise."""
     if name in OPERATORS:
         return OPERATORS[name]
-    near = difflib.get_close_matches(name.lower(), OPERATORS, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"unknown operator {name!r}: {hint}the operators are {', '.join(OPERATORS)}")
+    near = nearest(name.lower(), OPERATORS)
+    raise UsageError(f"unknown operator {name!r}{near} (the operators are {', '.join(OPERATORS)})")
 
 
 @dataclass(frozen=True)

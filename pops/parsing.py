@@ -5,7 +5,6 @@ Imports no torch, so that help and mistakes are instant.
 
 import atexit
 import dataclasses
-import difflib
 import gc
 import inspect
 import re
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pops.config import whole_numbers
-from pops.errors import PopsError, UsageError
+from pops.errors import PopsError, UsageError, nearest
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-__all__ = ["nearest", "parse", "run_command"]
+__all__ = ["parse", "run_command"]
 
 Config = TypeVar("Config")
 INTERRUPTED = 130  # as the shell says of a command ended by Ctrl-C
@@ -73,12 +72,6 @@ def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Confi
     values = {field.name: found[field.name] for field in _fields(config)}
     listed = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return config(**values | listed)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`: did you mean ...?`, or nothing where no known name is near."""
-    close = difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=0.5)
-    return f": did you mean {close[0]}?" if close else ""
 
 
 def _fields(config: type) -> Sequence["dataclasses.Field[Any]"]:

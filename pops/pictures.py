@@ -1,6 +1,5 @@
 """Pictures in and out: any usual file becomes 8-bit RGB; what cannot is named with its reason."""
 
-import difflib
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pops.errors import InputError, OutputError
+from pops.errors import InputError, OutputError, nearest
 from pops.files import atomic_path
 
 __all__ = ["MAX_PIXELS", "open_picture", "picture_suffixes", "save_picture"]
@@ -99,9 +98,8 @@ def _nearest(path: Path) -> str:
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
-        return f"; there is no folder {path.parent} either"
-    close = difflib.get_close_matches(path.name, names, n=1)
-    return f"; did you mean {path.parent / close[0]}?" if close else "; check the name"
+        return f": there is no folder {path.parent} either"
+    return nearest(path.name, names) or ": check the name"
 
 
 def _look(path: Path) -> str:

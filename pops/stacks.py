@@ -14,7 +14,6 @@ dpt. Where they do not, they are those of the hub.
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,7 +27,7 @@ from torch import Tensor
 from pops.adapters import ADAPTER_CONFIG, Adapter
 from pops.checkpoints import load_model, reading
 from pops.clip import ImageEncoder, TextEncoder
-from pops.errors import UsageError, WeightsError
+from pops.errors import UsageError, WeightsError, nearest
 from pops.hub import PART_FILES, fetch, fetch_file, is_repository
 from pops.joint import OWN_WEIGHTS, SHARED_WEIGHTS, read_own
 from pops.operators import (
@@ -113,10 +112,9 @@ def _find_spec(stack: str | Path) -> StackSpec:
         own = {part: str(folder / part) for part in PART_FILES if (folder / part).is_dir()}
         needed = {part: str(folder / part) for part in ("prior", "decoder", "operators")}
         return StackSpec(folder.resolve().name, **(own | needed))
-    near = difflib.get_close_matches(str(stack), STACKS, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(
-        f"unknown stack {str(stack)!r}: {hint}name one of {', '.join(STACKS)}, or a folder"
+        f"unknown stack {str(stack)!r}{nearest(str(stack), STACKS)} "
+        f"(name one of {', '.join(STACKS)}, or a folder)"
     )
 
 

@@ -135,7 +135,7 @@ def test_a_folder_of_nothing_is_named_with_its_place(tmp_path: Path, folder: Pat
 
 def test_a_missing_file_is_named_with_its_place(folder: Path) -> None:
     said, line, caret = refusal(f"scene(texturing('{folder}/mug.png', '{folder}/mugg.png'), _)")
-    assert said.startswith("no such file:") and f"did you mean {folder}/mug.png?" in said
+    assert said.startswith("no such file:") and "did you mean mug.png?" in said
     before = line[: caret.index("^")]
     assert "mugg.png" not in before and before.count("mug.png") <= 1
 

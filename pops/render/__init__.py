@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from pops.errors import UsageError
+from pops.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from typing import Self
@@ -76,10 +75,9 @@ RENDERERS = {
 def find_renderer(name: str) -> type[Renderer]:
     """The renderer of that name; UsageError with the nearest name otherwise."""
     if name not in RENDERERS:
-        near = difflib.get_close_matches(name.lower(), RENDERERS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}? " if near else ""
+        near = nearest(name.lower(), RENDERERS)
         raise UsageError(
-            f"unknown renderer {name!r}: {hint}the renderers are {', '.join(RENDERERS)}"
+            f"unknown renderer {name!r}{near} (the renderers are {', '.join(RENDERERS)})"
         )
     from pops.checkpoints import quietly
 
