@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from pops.adapters import merge_adapter
 from pops.errors import UsageError, WeightsError
 from pops.files import atomic_path, make_folder
 from pops.operators import (
@@ -13,9 +14,10 @@ from pops.operators import (
     Operator,
     OperatorCard,
     find_operator,
-    load_operator,
+    read_operator_card,
     read_state_dict,
     save_operator,
+    without_stats,
 )
 from pops.stacks import STACKS, local_path, open_stack
 
@@ -31,9 +33,9 @@ def convert(
     """Write `source` in the other form, once its keys and shapes are found to fit its stack.
 
     `source`: a weights file or REPOSITORY:FILE, which becomes an operator folder with its model
-    card; or an operator folder, which becomes a weights file where `out` ends in .pth. `operator`:
-    which one a weights file holds, where its path does not say. `stack`: the stack it is of;
-    that of the folder's card, or else kandinsky-2.2.
+    card; or an operator folder, an adapter's or one of a joint prior's too, which becomes a weights
+    file where `out` ends in .pth. `operator`: which one a weights file holds, where its path does
+    not say. `stack`: the stack it is of; that of the folder's card, or else kandinsky-2.2.
 
     Raises:
         UsageError: it is not known which operator or which stack it is.
@@ -56,7 +58,7 @@ def convert(
 def _from_folder(folder: Path, out: Path, operator: str | None, stack: str | None) -> Path:
     if out.suffix not in WEIGHTS_SUFFIXES:
         raise UsageError(f"{folder} is a folder: convert it into a file that ends in .pth")
-    card, state = load_operator(folder)
+    card = read_operator_card(folder)
     if operator not in (None, card.operator.name):
         raise UsageError(f"{folder} holds {card.operator.name}, not {operator}")
     if stack is None and card.stack not in STACKS:
@@ -64,7 +66,9 @@ def _from_folder(folder: Path, out: Path, operator: str | None, stack: str | Non
     of = open_stack(stack or card.stack, device="cpu")
     if of.name != card.stack:
         raise WeightsError(f"{folder} is of the stack {card.stack}, not {of.name}")
-    of.check_operator(state, str(folder / "prior.safetensors"))
+    prior = of.tuned_prior(folder)
+    merge_adapter(prior)
+    state = without_stats(prior.state_dict())
     make_folder(out.parent)
     with atomic_path(out) as part:
         torch.save(state, part)

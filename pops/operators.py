@@ -31,11 +31,11 @@ __all__ = [
     "OperatorCard",
     "check_state_dict",
     "find_operator",
-    "load_operator",
     "read_operator_card",
     "read_state_dict",
     "save_card",
     "save_operator",
+    "without_stats",
 ]
 
 # Labels 1-10, 16 and 17 of ATR human parsing, in the order of their numbers.
@@ -125,7 +125,7 @@ def save_operator(
     from safetensors.torch import save_file
 
     folder = save_card(folder, card, pictures)
-    own = {key: value.detach().contiguous().cpu() for key, value in _without_stats(state).items()}
+    own = {key: value.detach().contiguous().cpu() for key, value in without_stats(state).items()}
     with atomic_path(folder / "prior.safetensors") as part:
         save_file(own, part, metadata={"format": "pt", "operator": card.operator.name})
     return folder
@@ -143,12 +143,6 @@ def save_card(folder: str | Path, card: OperatorCard, pictures: Sequence[str] = 
     with atomic_path(folder / "README.md") as part:
         part.write_text(_model_card(card, pictures), encoding="utf-8")
     return folder
-
-
-def load_operator(folder: str | Path) -> tuple[OperatorCard, dict[str, Tensor]]:
-    """The card and the state dict (without clip_mean, clip_std) of an operator folder."""
-    folder = Path(folder)
-    return read_operator_card(folder), read_state_dict(folder / "prior.safetensors")
 
 
 def read_operator_card(folder: str | Path) -> OperatorCard:
@@ -197,7 +191,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     )
     if not named:
         raise WeightsError(f"{path}: holds no state dict (tensors by name)")
-    return _without_stats(state)
+    return without_stats(state)
 
 
 def check_state_dict(
@@ -220,7 +214,8 @@ def check_state_dict(
         raise WeightsError(f"{source}: weights do not fit this stack's prior: {'; '.join(faults)}")
 
 
-def _without_stats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_stats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What of a prior's tensors is an operator's: clip_mean and clip_std are the stack's."""
     return {key: value for key, value in state.items() if key not in ("clip_mean", "clip_std")}
 
 

@@ -36,6 +36,7 @@ from pops.operators import (
     find_operator,
     read_operator_card,
     read_state_dict,
+    without_stats,
 )
 from pops.placement import Placement, choose_placement
 from pops.prior import Prior, PriorConfig, read_prior_config
@@ -295,8 +296,7 @@ class Stack:
 
         `state` is without the clip statistics, which belong to the stack.
         """
-        own = {k: v for k, v in self.prior_shapes.items() if k not in ("clip_mean", "clip_std")}
-        check_state_dict(state, own, source)
+        check_state_dict(state, without_stats(self.prior_shapes), source)
 
     def prior(self, state: dict[str, Tensor], source: str) -> Prior:
         """A prior of this stack with these weights; WeightsError with the keys that do not fit."""

@@ -13,7 +13,6 @@ from pops.operators import (
     OperatorCard,
     check_state_dict,
     find_operator,
-    load_operator,
     read_operator_card,
     read_state_dict,
     save_operator,
@@ -80,7 +79,7 @@ def test_inputs_that_fit_are_taken(name: str, given: int, text: str | None):
 
 def test_an_operator_folder_gives_back_what_was_saved(tmp_path: Path):
     folder = save_operator(tmp_path / "clothes", CARD, STATE)
-    card, state = load_operator(folder)
+    card, state = read_operator_card(folder), read_state_dict(folder / "prior.safetensors")
     assert card == CARD
     assert set(state) == {"proj_in.weight"}  # the clip statistics belong to the stack
     torch.testing.assert_close(state["proj_in.weight"], STATE["proj_in.weight"])

@@ -11,6 +11,7 @@ import training_run
 from safetensors.torch import load_file
 
 from pops.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter, add_adapter, merge_adapter
+from pops.convert import convert
 from pops.engine import Engine
 from pops.errors import UsageError, WeightsError
 from pops.prior import Prior, PriorConfig
@@ -39,6 +40,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory, golden: Path) -> Path:
 
 def example(dim: int) -> tuple[torch.Tensor, ...]:
     return torch.randn(3, dim), torch.tensor([1, 500, 999]), torch.randn(3, 2, dim)
+
+
+def test_an_adapter_converts_to_a_weights_file_that_gives_the_same(
+    trained: Path, stack_parts: dict[str, Path], tmp_path: Path
+):
+    (tmp_path / "pocket").mkdir()  # a stack has the name of its folder
+    for part, place in stack_parts.items():
+        (tmp_path / "pocket" / part).symlink_to(place)
+    stack = open_stack(tmp_path / "pocket", device="cpu")
+    made = convert(trained, tmp_path / "texturing.pth", stack=str(tmp_path / "pocket"))
+    inputs = example(stack.prior_config.embedding_dim)
+    own, whole = stack.tuned_prior(trained), stack.tuned_prior(made)
+    torch.testing.assert_close(whole(*inputs), own(*inputs), atol=1e-5, rtol=0)
 
 
 def test_a_fresh_adapter_changes_nothing():

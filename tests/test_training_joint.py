@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from training_run import MemorySource
 
+from pops.convert import convert
 from pops.data.joint import JointSource
 from pops.errors import UsageError, WeightsError
 from pops.joint import OWN_WEIGHTS, SHARED_WEIGHTS, JointPrior
@@ -151,6 +152,19 @@ def test_training_can_start_from_one_of_a_joint_prior(trained: Path, golden: Pat
         started.embedding_proj.bias.detach(),
         load_file(trained / "union" / OWN_WEIGHTS)["embedding_proj.bias"],
     )
+
+
+def test_one_of_a_joint_prior_converts_to_a_weights_file_of_its_own(
+    trained: Path, stack_parts: dict[str, Path], tmp_path: Path
+):
+    (tmp_path / "pocket").mkdir()  # a stack has the name of its folder
+    for part, place in stack_parts.items():
+        (tmp_path / "pocket" / part).symlink_to(place)
+    made = convert(trained / "union", tmp_path / "union.pth", stack=str(tmp_path / "pocket"))
+    own = load_file(trained / SHARED_WEIGHTS) | load_file(trained / "union" / OWN_WEIGHTS)
+    state = torch.load(made, weights_only=True)
+    assert state.keys() == own.keys()
+    assert all(torch.equal(state[key], value) for key, value in own.items())
 
 
 def test_an_operator_without_the_shared_prior_is_told_of_it(

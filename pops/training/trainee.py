@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pops.adapters import ADAPTER_CONFIG, Adapter, adapter_state, add_adapter, merge_adapter
 from pops.errors import UsageError
 from pops.joint import JointPrior
-from pops.operators import OPERATORS
+from pops.operators import OPERATORS, without_stats
 from pops.prior import Prior
 from pops.stacks import Stack, local_path
 from pops.training.config import TrainConfig
@@ -93,7 +93,7 @@ def operator_state(prior: Prior, config: TrainConfig) -> dict[str, Tensor]:
     """What the operator's weights file is to hold: the adapter, or the whole prior."""
     if config.lora_rank is not None:
         return adapter_state(prior)
-    return {key: value for key, value in prior.state_dict().items() if key not in CONSTANTS}
+    return without_stats(prior.state_dict())
 
 
 @dataclass(frozen=True)
