@@ -16,7 +16,7 @@ from pops.studio.desk import Busy, Desk, Event, Job
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    desk = Desk(most_waiting=3)
+    desk = Desk(most_waiting=6)
     yield desk
     desk.close()
 
@@ -75,11 +75,70 @@ def test_jobs_are_done_one_at_a_time_and_in_order(desk: Desk) -> None:
 
 def test_a_full_desk_refuses_politely(desk: Desk) -> None:
     _, go = _held(desk)
-    for _ in range(3):
-        desk.submit(lambda job: None)
-    with pytest.raises(Busy, match="3 are waiting already; try again"):
-        desk.submit(lambda job: None)
+    for number in range(6):
+        desk.submit(lambda job: None, f"client {number}")
+    with pytest.raises(Busy, match="6 jobs wait already; try again"):
+        desk.submit(lambda job: None, "another")
+    with pytest.raises(Busy, match="6 jobs wait already; try again"):
+        desk.announce()
     go.set()
+
+
+def test_one_client_cannot_hold_all_places(desk: Desk) -> None:
+    _, go = _held(desk)
+    for _ in range(3):
+        desk.submit(lambda job: None, "greedy")
+    with pytest.raises(Busy, match="3 of your jobs wait already"):
+        desk.submit(lambda job: None, "greedy")
+    desk.submit(lambda job: None, "another")
+    go.set()
+
+
+def test_places_are_kept_for_jobs_that_are_on_their_way(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(6):
+        desk.announce()
+    with pytest.raises(Busy):
+        desk.announce()
+    desk.arrives()
+    desk.announce()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+    desk.announce()  # those that did not come by now do not come
+
+
+def _order(desk: Desk, clients: str) -> tuple[list[Job], list[str]]:
+    """Jobs of the clients named, submitted while another is at work; and as they are done."""
+    _, go = _held(desk)
+    done: list[str] = []
+    jobs = [
+        desk.submit(lambda job, said=f"{client}{at}": done.append(said), client)
+        for at, client in enumerate(clients)
+    ]
+    places = [desk.ahead(job) for job in jobs]
+    go.set()
+    while not all(job.ended for job in jobs):
+        time.sleep(0.005)
+    assert places == [done.index(f"{client}{at}") + 1 for at, client in enumerate(clients)]
+    return jobs, done
+
+
+def test_clients_take_turns_and_each_knows_its_place(desk: Desk) -> None:
+    _, done = _order(desk, "aaabbc")
+    assert done == ["a0", "b3", "c5", "a1", "b4", "a2"]
+
+
+@given(st.text("abcdef", max_size=8))
+def test_nobody_has_a_second_job_done_while_another_waits_for_the_first(clients: str) -> None:
+    desk = Desk(most_waiting=16)
+    _, done = _order(desk, clients)
+    desk.close()
+    for name in set(clients):
+        own = [said for said in done if said[0] == name]
+        assert own == sorted(own)  # one's own in order
+        first = done.index(own[0])
+        assert len({said[0] for said in done[: first + 1]}) == first + 1
 
 
 def test_a_waiting_job_knows_how_many_are_before_it(desk: Desk) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from pops.studio.desk import Busy
 from pops.studio.gate import MOST_JSON, POLICY, Gate
 
 LARGE = 1000_000
@@ -19,10 +21,18 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": message["body"]})
 
 
+def _free() -> None:
+    """Takes any job."""
+
+
 def ask(
-    path: str, body: bytes | None = None, hosts: tuple[str, ...] | None = None, **headers: str
+    path: str,
+    body: bytes | None = None,
+    hosts: tuple[str, ...] | None = None,
+    announce: Callable[[], None] = _free,
+    **headers: str,
 ) -> tuple[int, bytes, dict[str, str]]:
-    gate = Gate(_app, LARGE) if hosts is None else Gate(_app, LARGE, hosts)
+    gate = Gate(_app, LARGE, announce, *([] if hosts is None else [hosts]))
     sent: list[Any] = []
     parts = [] if body is None else [body[i : i + 65536] for i in range(0, len(body), 65536)]
     coming = [{"type": "http.request", "body": p, "more_body": True} for p in parts]
@@ -103,6 +113,16 @@ def test_a_file_of_the_server_cannot_be_named(path: str, value: object) -> None:
     escaped = json.dumps(value).replace("meta", "m\\u0065ta").encode()
     for body in (json.dumps(value).encode(), escaped):
         assert ask(path, body)[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/call/apply", "/gradio_api/queue/join"])
+def test_a_job_that_cannot_wait_is_refused_at_the_gate(path: str) -> None:
+    def full() -> None:
+        raise Busy("the studio is busy")
+
+    status, said, _ = ask(path, b"{}", announce=full)
+    assert (status, json.loads(said)) == (503, {"error": "the studio is busy"})
+    assert ask("/check", b"{}", announce=full)[0] == 200
 
 
 def test_what_is_no_json_is_refused() -> None:

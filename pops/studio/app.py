@@ -6,10 +6,9 @@ import os
 import sys
 import threading
 import webbrowser
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pops.errors import PopsError, UsageError
+from pops.errors import UsageError
 from pops.studio.config import StudioConfig
 from pops.studio.gate import LOCAL, Gate
 from pops.studio.studio import Studio
@@ -17,13 +16,12 @@ from pops.studio.studio import Studio
 if TYPE_CHECKING:
     from gradio import Server
 
-    from pops.studio.desk import Job
-
 __all__ = ["build", "start", "studio"]
 
-QUIET = {  # read by Gradio when it is imported: it then calls nobody, and keeps little of the past
+QUIET = {  # read by Gradio when it is imported: it calls nobody, and keeps no statistics of its own
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_ANALYTICS_MAX_EVENTS": "100",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**12),  # or a table is made anew after every job
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 SESSIONS = 64  # whose last request Gradio remembers
@@ -90,60 +88,17 @@ def build(made: Studio, host: str = LOCAL[1]) -> Server:
     """The server of a studio, not yet listening."""
     from gradio import Server
 
+    from pops.studio.calls import add_calls
     from pops.studio.routes import add_routes
 
     server = Server(title="pops studio", docs_url=None, redoc_url=None, openapi_url=None)
     hosts = LOCAL if host in LOCAL else ()
-    server.add_middleware(Gate, most_bytes=made.upload_bytes, hosts=hosts)
+    server.add_middleware(
+        Gate, most_bytes=made.upload_bytes, announce=made.desk.announce, hosts=hosts
+    )
     add_routes(server, made)
-    _add_jobs(server, made)
+    add_calls(server, made)
     return server
-
-
-def _add_jobs(server: Server, made: Studio) -> None:
-    """What takes long: a call is a stream of what its job tells; the last piece is the result."""
-
-    async def apply(
-        operator: str, inputs: list, text: str = "", settings: dict | None = None
-    ) -> AsyncIterator[dict]:
-        """Apply an operator to inputs, ids in the order of its slots, null for one left empty."""
-        async for event in _stream(lambda: made.apply(operator, inputs, text, settings)):
-            yield event
-
-    async def compose(
-        expression: str, inputs: dict | None = None, settings: dict | None = None
-    ) -> AsyncIterator[dict]:
-        """Run a composition; `inputs` are ids by the names that the expression uses."""
-        async for event in _stream(lambda: made.compose(expression, inputs or {}, settings)):
-            yield event
-
-    async def grid(
-        operator: str,
-        rows: list,
-        columns: list,
-        mean: bool = False,
-        settings: dict | None = None,
-        slots: list | None = None,
-    ) -> AsyncIterator[dict]:
-        """Every row with every column; columns are texts for an operator that takes one."""
-        given = operator, rows, columns, mean, settings, slots
-        async for event in _stream(lambda: made.grid(*given)):
-            yield event
-
-    for job in (apply, compose, grid):
-        server.api(job, name=job.__name__, concurrency_limit=None)
-
-
-async def _stream(submit: Any) -> AsyncIterator[dict[str, Any]]:
-    """The events of a job, or its refusal in the words that the studio has for it."""
-    from gradio import Error
-
-    try:
-        job: Job = submit()
-        async for event in job.follow():
-            yield event
-    except PopsError as error:
-        raise Error(str(error.at(None)), print_exception=False) from error
 
 
 def _show(url: str) -> None:

@@ -1,16 +1,18 @@
 """The desk: one bounded queue of jobs, and one worker that does them in turn.
 
-Only the worker touches the models, so that a device is never asked for two things at once. A job
-tells of itself as it goes, and whoever follows it hears; when nobody does any more it is cancelled,
-which its next sign of life turns into an end.
+Only the worker touches the models, so that a device is never asked for two things at once. Clients
+take turns: who asks for much does not keep the others waiting. A job tells of itself as it goes,
+and whoever follows it hears; when nobody does any more it is cancelled, which its next sign of life
+turns into an end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
 import traceback
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from threading import Condition, Lock, Thread
 from typing import Any
@@ -21,7 +23,9 @@ __all__ = ["Busy", "Cancelled", "Desk", "Event", "Job", "Work"]
 
 Event = dict[str, Any]
 PULSE = 0.05  # seconds between looks at a job by its follower
-WAITING_PULSE = 1.0  # seconds between signs that a job still waits
+WAITING_PULSE = 0.2  # the same, of a job that is not yet at work
+WAITING_SIGN = 1.0  # seconds between signs that a job still waits
+ON_THE_WAY = 10.0  # seconds for which a place is kept for a job that was announced
 
 
 class Cancelled(Exception):
@@ -33,11 +37,12 @@ class Busy(UsageError):
 
 
 class Job:
-    """One request: what it has told so far, and whether it is to go on."""
+    """One request of a client: what it has told so far, and whether it is to go on."""
 
-    def __init__(self, work: Work, desk: Desk) -> None:
+    def __init__(self, work: Work, desk: Desk, client: str) -> None:
         self.work = work
         self.desk = desk
+        self.client = client
         self.error: str | None = None
         self.ended = False
         self._cancelled = False
@@ -91,14 +96,15 @@ class Job:
         try:
             while not self.ended:
                 ahead = self.desk.ahead(self)
-                if ahead is not None and (ahead != told or quiet >= WAITING_PULSE):
+                if ahead is not None and (ahead != told or quiet >= WAITING_SIGN):
                     told, quiet = ahead, 0.0
                     yield {"state": "waiting", "ahead": ahead}
                 for event in self._news():
                     quiet = 0.0
                     yield event
-                await asyncio.sleep(PULSE)
-                quiet += PULSE
+                pulse = PULSE if ahead is None else WAITING_PULSE
+                await asyncio.sleep(pulse)
+                quiet += pulse
             for event in self._news():
                 yield event
         finally:
@@ -122,53 +128,109 @@ Work = Callable[[Job], None]
 
 
 class Desk:
-    """Takes jobs, up to `most_waiting` beside the one at work, and does them in turn."""
+    """Takes jobs, up to `most_waiting` beside the one at work, and does them in turn.
+
+    The turns go round over the clients who wait: each has one job done before any has another, and
+    one's own are done in order. One client holds at most half of the places.
+    """
 
     def __init__(self, most_waiting: int) -> None:
         self.most_waiting = most_waiting
-        self._waiting: deque[Job] = deque()
+        self.most_of_one = (most_waiting + 1) // 2
+        self._lines: OrderedDict[str, deque[Job]] = OrderedDict()  # by client, whose turn is first
+        self._coming: deque[float] = deque()  # until when places are kept
+        self._at_work: Job | None = None
         self._changed = Condition()
         self._open = True
         self._worker = Thread(target=self._serve, name="studio-worker", daemon=True)
         self._worker.start()
 
-    def submit(self, work: Work) -> Job:
-        """A job that will do `work`. Raises Busy if too many wait already."""
-        job = Job(work, self)
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait."""
+        return sum(map(len, self._lines.values()))
+
+    def announce(self) -> None:
+        """Keep a place for a job that is on its way, until it `arrives`. Raises Busy."""
         with self._changed:
-            if len(self._waiting) >= self.most_waiting:
-                raise Busy(
-                    f"the studio is busy: {len(self._waiting)} are waiting already; "
-                    "try again in a minute"
-                )
-            self._waiting.append(job)
+            now = time.monotonic()
+            while self._coming and self._coming[0] < now:
+                self._coming.popleft()
+            self._check_room(len(self._coming))
+            self._coming.append(now + ON_THE_WAY)
+
+    def arrives(self) -> None:
+        """A job that was announced is here, and will be submitted or not."""
+        with self._changed:
+            if self._coming:
+                self._coming.popleft()
+
+    def submit(self, work: Work, client: str = "") -> Job:
+        """A job that will do `work` for `client`. Raises Busy if too many wait already."""
+        job = Job(work, self, client)
+        with self._changed:
+            self._check_room()
+            line = self._lines.setdefault(client, deque())
+            if len(line) >= self.most_of_one:
+                raise Busy(f"the studio is busy: {len(line)} of your jobs wait already")
+            line.append(job)
             self._changed.notify()
         return job
 
     def ahead(self, job: Job) -> int | None:
-        """How many jobs come before this one, the one at work counted; None once it is at work."""
+        """How many jobs come before this one, the one at work counted; None once it is at work.
+
+        A job that another client submits meanwhile may come before one's second.
+        """
         with self._changed:
-            return self._waiting.index(job) + 1 if job in self._waiting else None
+            line = self._lines.get(job.client, ())
+            if job not in line:
+                return None
+            place = line.index(job)  # so many rounds are over before its own
+            before, rounds = 0, place + 1
+            for client, others in self._lines.items():
+                if client == job.client:
+                    rounds = place
+                before += min(len(others), rounds)
+            return before + (self._at_work is not None)
 
     def drop(self, job: Job) -> None:
         """Take a job out of the queue, if it waits there."""
         with self._changed:
-            if job in self._waiting:
-                self._waiting.remove(job)
+            line = self._lines.get(job.client)
+            if line and job in line:
+                line.remove(job)
+                if not line:
+                    del self._lines[job.client]
                 job.error, job.ended = "cancelled", True
 
     def close(self) -> None:
         """Take no more jobs, and stop when the one at work is done."""
         with self._changed:
             self._open = False
-            self._waiting.clear()
+            self._lines.clear()
             self._changed.notify()
+
+    def _check_room(self, coming: int = 0) -> None:
+        taken = self.waiting + coming
+        if taken >= self.most_waiting:
+            raise Busy(f"the studio is busy: {taken} jobs wait already; try again in a minute")
+
+    def _next(self) -> Job:
+        """The first job of the client whose turn it is, who then is the last to have another."""
+        client, line = self._lines.popitem(last=False)
+        job = line.popleft()
+        if line:
+            self._lines[client] = line
+        return job
 
     def _serve(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or not self._open)
+                self._at_work = None
+                self._changed.wait_for(lambda: self._lines or not self._open)
                 if not self._open:
                     return
-                job = self._waiting.popleft()
+                self._at_work = job = self._next()
             job.run()
+            del job  # or all that it holds stays until there is another

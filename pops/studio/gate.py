@@ -1,16 +1,20 @@
 """The gate: what of HTTP comes in and goes out, whatever is behind it.
 
 Only the paths named here exist. A request is refused if it is too large, comes from another site's
-page, or names a file of the server. Answers forbid the browser every call to another place.
+page, or names a file of the server; a job also if too many wait. Answers forbid the browser every
+call to another place.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
+
+from pops.errors import PopsError
 
 __all__ = ["POLICY", "Gate"]
 
@@ -38,17 +42,32 @@ WRITE = re.compile(
     r"/(inputs|check|compositions/(save|open)|gradio_api/(call/\w+|queue/join|cancel|reset/?))"
 )
 LARGE = re.compile(r"/(inputs|compositions/open)")
+JOB = re.compile(r"/gradio_api/(call/\w+|queue/join)")
 MOST_JSON = 256 * 1024  # bytes of any other request
+LARGE_AT_ONCE = 8  # requests whose whole body is held in memory
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 class Gate:
-    """ASGI middleware. `hosts`: the names that the server is called by; any, if there are none."""
+    """ASGI middleware.
 
-    def __init__(self, app: App, most_bytes: int, hosts: tuple[str, ...] = LOCAL) -> None:
+    `announce`: hears of every job before Gradio does, which would take all and answer late; it
+    raises a PopsError to refuse one. `hosts`: the names that the server is called by; any, if there
+    are none.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        most_bytes: int,
+        announce: Callable[[], None],
+        hosts: tuple[str, ...] = LOCAL,
+    ) -> None:
         self.app = app
         self.most_bytes = most_bytes
+        self.announce = announce
         self.hosts = hosts
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,21 +75,36 @@ class Gate:
                 await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
-        refusal = self._refusal(scope["method"], scope["path"], headers)
-        body = b""
-        if refusal is None and scope["method"] == "POST":
-            limit = self.most_bytes if LARGE.fullmatch(scope["path"]) else MOST_JSON
-            content = await _body(receive, limit)
-            if content is None:
-                refusal = 413, f"too large: at most {limit // 1024:,} KiB are taken"
-            elif not LARGE.fullmatch(scope["path"]) and _names_a_file(content):
-                refusal = 400, "files are not taken by name: send them to /inputs"
-            body = content or b""
+        path, posted = scope["path"], scope["method"] == "POST"
+        refusal = self._refusal(scope["method"], path, headers)
         if refusal is not None:
             await _refuse(send, *refusal)
-            return
-        again = _replay(body, receive) if scope["method"] == "POST" else receive
-        await self.app(scope, again, _guarded(send))
+        elif not posted:
+            await self.app(scope, receive, _guarded(send))
+        elif LARGE.fullmatch(path):
+            async with self._large:
+                await self._posted(scope, receive, send, large=True)
+        else:
+            await self._posted(scope, receive, send, large=False)
+
+    async def _posted(self, scope: Scope, receive: Receive, send: Send, large: bool) -> None:
+        """Pass on a request with a body, once all of it is there and good."""
+        limit = self.most_bytes if large else MOST_JSON
+        body = await _body(receive, limit)
+        refusal = None
+        if body is None:
+            refusal = 413, f"too large: at most {limit // 1024:,} KiB are taken"
+        elif not large and _names_a_file(body):
+            refusal = 400, "files are not taken by name: send them to /inputs"
+        elif JOB.fullmatch(scope["path"]):
+            try:
+                self.announce()
+            except PopsError as error:
+                refusal = 503, str(error)
+        if refusal is not None:
+            await _refuse(send, *refusal)
+        else:
+            await self.app(scope, _replay(body or b"", receive), _guarded(send))
 
     def _refusal(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
         known = READ if method in ("GET", "HEAD") else WRITE if method == "POST" else None

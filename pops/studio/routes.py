@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
-from starlette.concurrency import run_in_threadpool
 
 from pops.errors import PopsError
 from pops.studio.shelf import Item
@@ -25,11 +25,13 @@ MEDIA = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
+OPEN_AT_ONCE = 2  # a picture of the largest size takes 300 MB while it is open
 KEEP = {"cache-control": "private, max-age=86400, immutable"}  # an item never changes
 
 
 def add_routes(server: FastAPI, made: Studio) -> None:
     """Give `server` the plain requests of a studio."""
+    opening = CapacityLimiter(OPEN_AT_ONCE)
 
     @server.api_route("/", methods=["GET", "HEAD"])
     def page() -> Response:
@@ -51,7 +53,7 @@ def add_routes(server: FastAPI, made: Studio) -> None:
     async def inputs(request: Request) -> Response:
         name = unquote(request.headers.get("x-name", "picture"))
         content = await request.body()
-        return await _answer(lambda: made.add(content, name).told)
+        return await _answer(lambda: made.add(content, name).told, opening)
 
     @server.get("/pictures/{name:path}")
     def picture(name: str) -> Response:
@@ -82,13 +84,13 @@ def add_routes(server: FastAPI, made: Studio) -> None:
     @server.post("/compositions/open")
     async def opened(request: Request) -> Response:
         content = await request.body()
-        return await _answer(lambda: made.open(content))
+        return await _answer(lambda: made.open(content), opening)
 
 
-async def _answer(work: Callable[[], Any]) -> Response:
+async def _answer(work: Callable[[], Any], limiter: CapacityLimiter | None = None) -> Response:
     """What `work` gives as JSON, or its error as one friendly line."""
     try:
-        return JSONResponse(await run_in_threadpool(work))
+        return JSONResponse(await to_thread.run_sync(work, limiter=limiter))
     except PopsError as error:
         return JSONResponse({"error": str(error.at(None))}, 422)
 

@@ -77,22 +77,34 @@ class Studio:
         return self.shelf.add(found)
 
     def apply(
-        self, operator: str, inputs: Sequence[str | None], text: str | None, settings: Any
+        self,
+        operator: str,
+        inputs: Sequence[str | None],
+        text: str | None,
+        settings: Any,
+        client: str = "",
     ) -> Job:
-        """UsageError or InputError for what does not fit; Busy if too many wait."""
+        """UsageError or InputError for what does not fit; Busy if too many wait.
+
+        `client`: whose job it is; clients take turns.
+        """
         row, options = self._operator(operator), Options.read(settings)
         items = [None if name is None else self._item(name) for name in _list("inputs", inputs)]
         words = _text(text) if row.takes_text else None
         row.check_inputs(len(items), words)
-        return self.desk.submit(lambda job: self.workshop.apply(job, row, items, words, options))
+        return self.desk.submit(
+            lambda job: self.workshop.apply(job, row, items, words, options), client
+        )
 
-    def compose(self, expression: str, inputs: Mapping[str, str], settings: Any) -> Job:
+    def compose(
+        self, expression: str, inputs: Mapping[str, str], settings: Any, client: str = ""
+    ) -> Job:
         items, options = self._named(inputs), Options.read(settings)
         if options.renderer == "depth":
             raise UsageError("a composition has no single shape to keep: use another renderer")
         node = read(expression, items)
         self._check_operators(node)
-        return self.desk.submit(lambda job: self.composer.run(job, node, items, options))
+        return self.desk.submit(lambda job: self.composer.run(job, node, items, options), client)
 
     def grid(
         self,
@@ -102,6 +114,7 @@ class Studio:
         mean: bool,
         settings: Any,
         slots: Sequence[str] | None = None,
+        client: str = "",
     ) -> Job:
         """As `apply`. `slots`: those of the rows and of the columns; the first two unless given."""
         row, options = self._operator(operator), Options.read(settings)
@@ -118,7 +131,7 @@ class Studio:
             raise UsageError(f"there is no mean of a picture and a text: {row.name} has none")
         at = _places(row, slots)
         return self.desk.submit(
-            lambda job: self.workshop.grid(job, row, lefts, tops, at, mean, options)
+            lambda job: self.workshop.grid(job, row, lefts, tops, at, mean, options), client
         )
 
     def check(self, expression: str, inputs: Mapping[str, str], settings: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from threading import BoundedSemaphore
 
 from pops.embeddings import Embeddings, load_embeddings
 from pops.errors import InputError
@@ -13,7 +12,6 @@ from pops.studio.shelf import Item, plain_name
 
 __all__ = ["read_upload"]
 
-AT_ONCE = BoundedSemaphore(2)  # a picture of the largest size takes 300 MB while it is open
 EMBEDDING = ".safetensors"
 PICKLES = (".pth", ".pt", ".pkl", ".pickle", ".bin", ".ckpt", ".npy")
 
@@ -30,7 +28,7 @@ def read_upload(content: bytes, name: str, stack: str, dim: int) -> Item:
     suffix = Path(name).suffix.lower()
     if suffix in PICKLES:
         raise InputError(f"{name}: embeddings are taken as {EMBEDDING} files only")
-    with AT_ONCE, tempfile.TemporaryDirectory(prefix="pops-studio-") as folder:
+    with tempfile.TemporaryDirectory(prefix="pops-studio-") as folder:
         path = Path(folder) / f"upload{EMBEDDING if suffix == EMBEDDING else ''}"
         path.write_bytes(content)
         try:

@@ -1,5 +1,7 @@
 // The studio's HTTP interface: quick requests, and jobs that tell how far they are.
 
+const ME = { "x-client": crypto.getRandomValues(new Uint32Array(2)).join("-") }; // to take turns with others
+
 let stack;
 
 /** What this studio has: operators, examples, limits, facts. Asked for once. */
@@ -27,7 +29,7 @@ export const openComposition = (file) => ask("/compositions/open", { method: "PO
 
 /** Do a job; `onevent` hears of it, the last piece is returned. Aborting `signal` cancels it. */
 export async function run(name, data, onevent, signal) {
-  const { event_id: id } = await post(`/gradio_api/call/${name}`, { data }, signal);
+  const { event_id: id } = await post(`/gradio_api/call/${name}`, { data }, signal, ME);
   const answer = await fetch(`/gradio_api/call/${name}/${id}`, { signal });
   if (!answer.ok) throw new Error("the studio did not take the job: try again");
   let last;
@@ -59,8 +61,8 @@ async function* events(body) {
   }
 }
 
-function post(path, value, signal) {
-  const headers = { "content-type": "application/json" };
+function post(path, value, signal, more = {}) {
+  const headers = { "content-type": "application/json", ...more };
   return ask(path, { method: "POST", body: JSON.stringify(value), headers, signal });
 }
 

@@ -63,7 +63,8 @@ export function progressStrip() {
 
 function told(event) {
   if (event.state === "waiting") {
-    return { text: event.ahead === 1 ? "One job before yours" : `${event.ahead} jobs before yours`, share: null };
+    const before = ["Your job is next", "One job before yours"][event.ahead] ?? `${event.ahead} jobs before yours`;
+    return { text: before, share: null };
   }
   if (event.state !== "working" || event.what === "loading") return { text: "Getting ready", share: null };
   return { text: `${event.what}: step ${event.done} of ${event.total}`, share: event.done / event.total };

@@ -1,0 +1,83 @@
+"""What takes long: calls of Gradio's API. Each is a stream of what its job tells, the result last.
+
+Gradio reads the signatures, and so finds the names of their types here; it is an extra, and this
+module is imported by `pops.studio.app` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from gradio import Error, Request, Server
+
+from pops.errors import PopsError
+
+if TYPE_CHECKING:
+    from pops.studio.desk import Job
+    from pops.studio.studio import Studio
+
+__all__ = ["add_calls"]
+
+CLIENT = "x-client"  # the header by which a client tells itself from others of its address
+LONGEST_CLIENT = 64
+
+
+def add_calls(server: Server, made: Studio) -> None:
+    """Give `server` the jobs of a studio."""
+
+    async def apply(
+        request: Request,
+        operator: str,
+        inputs: list,
+        text: str = "",
+        settings: dict | None = None,
+    ) -> AsyncIterator[dict]:
+        """Apply an operator to inputs, ids in the order of its slots, null for one left empty."""
+        given = operator, inputs, text, settings
+        async for event in _stream(made, lambda: made.apply(*given, client=_client(request))):
+            yield event
+
+    async def compose(
+        request: Request,
+        expression: str,
+        inputs: dict | None = None,
+        settings: dict | None = None,
+    ) -> AsyncIterator[dict]:
+        """Run a composition; `inputs` are ids by the names that the expression uses."""
+        given = expression, inputs or {}, settings
+        async for event in _stream(made, lambda: made.compose(*given, client=_client(request))):
+            yield event
+
+    async def grid(
+        request: Request,
+        operator: str,
+        rows: list,
+        columns: list,
+        mean: bool = False,
+        settings: dict | None = None,
+        slots: list | None = None,
+    ) -> AsyncIterator[dict]:
+        """Every row with every column; columns are texts for an operator that takes one."""
+        given = operator, rows, columns, mean, settings, slots
+        async for event in _stream(made, lambda: made.grid(*given, client=_client(request))):
+            yield event
+
+    for call in (apply, compose, grid):
+        server.api(call, name=call.__name__, concurrency_limit=None)
+
+
+def _client(request: Request) -> str:
+    """Whose job it is, as far as that matters for taking turns."""
+    address = request.client.host if request.client else ""
+    return f"{address} {request.headers.get(CLIENT, '')[:LONGEST_CLIENT]}"
+
+
+async def _stream(made: Studio, submit: Callable[[], Job]) -> AsyncIterator[dict[str, Any]]:
+    """The events of a job, or its refusal in the words that the studio has for it."""
+    made.desk.arrives()
+    try:
+        async for event in submit().follow():
+            yield event
+    except PopsError as error:
+        raise Error(str(error.at(None)), print_exception=False) from error
