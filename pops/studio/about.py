@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pops import __version__
 from pops.hub import REPOSITORIES, is_repository
-from pops.operators import OPERATORS, Operator
+from pops.operators import OPERATORS, Operator, read_operator_card
 from pops.pictures import open_picture
 from pops.render import RENDERERS
 from pops.studio.shelf import Item
@@ -29,9 +29,17 @@ SAYS = {
     "texturing": "Give an object the look of a texture.",
     "union": "Put two things into one picture.",
     "scene": "Place an object in front of a background.",
-    "instruct": "Change an object by a word: shiny, broken, a painting.",
+    "instruct": "Change an object by a word or two.",
     "clothes": "Dress a person from single garments.",
 }
+WORDS = (
+    "shiny",
+    "golden",
+    "broken",
+    "made of glass",
+    "melting",
+    "a painting",
+)  # those of the paper
 RENDERER_SAYS = {
     "kandinsky": "the stack's own",
     "ip_adapter": "SDXL, IP-Adapter",
@@ -74,7 +82,7 @@ def describe(engine: Engine, shelf: Shelf, limits: dict[str, int]) -> dict[str, 
     folders = sorted({name.split("/")[0] for name in shelf.examples}, key=_objects_first)
     return {
         "version": __version__,
-        "operators": [_operator(row, shelf) for row in offered_operators(stack)],
+        "operators": [_operator(row, stack, shelf) for row in offered_operators(stack)],
         "renderers": [{"name": n, "says": RENDERER_SAYS[n]} for n in offered_renderers(stack)],
         "examples": {
             folder: [
@@ -97,15 +105,27 @@ def _objects_first(folder: str) -> tuple[bool, str]:
     return folder != "objects", folder
 
 
-def _operator(row: Operator, shelf: Shelf) -> dict[str, Any]:
+def _operator(row: Operator, stack: Stack, shelf: Shelf) -> dict[str, Any]:
+    known = _known_words(row, stack) if row.takes_text else []
     return {
         "name": row.name,
         "says": SAYS.get(row.name, ""),
         "slots": [{"name": slot, "examples": _examples(row, slot, shelf)} for slot in row.inputs],
         "takes_text": row.takes_text,
+        "words": known or (list(WORDS) if row.takes_text else []),
+        "words_known": bool(known),
         "optional": row.min_inputs is not None,
         "guidance": row.guidance,
     }
+
+
+def _known_words(row: Operator, stack: Stack) -> list[str]:
+    """The words that an operator was trained on, where its card says them."""
+    folder = Path(stack.spec.operators).expanduser() / row.name
+    if not (folder / "operator.json").is_file():
+        return []
+    said = str(read_operator_card(folder).training.get("words", ""))
+    return [word.strip() for word in said.split(",") if word.strip()]
 
 
 def _examples(row: Operator, slot: str, shelf: Shelf) -> str:

@@ -35,7 +35,9 @@ def add_calls(server: Server, made: Studio) -> None:
     ) -> AsyncIterator[dict]:
         """Apply an operator to inputs, ids in the order of its slots, null for one left empty."""
         given = operator, inputs, text, settings
-        async for event in _stream(made, lambda: made.apply(*given, client=_client(request))):
+        async for event in _stream(
+            server, made, lambda: made.apply(*given, client=_client(request))
+        ):
             yield event
 
     async def compose(
@@ -46,7 +48,9 @@ def add_calls(server: Server, made: Studio) -> None:
     ) -> AsyncIterator[dict]:
         """Run a composition; `inputs` are ids by the names that the expression uses."""
         given = expression, inputs or {}, settings
-        async for event in _stream(made, lambda: made.compose(*given, client=_client(request))):
+        async for event in _stream(
+            server, made, lambda: made.compose(*given, client=_client(request))
+        ):
             yield event
 
     async def grid(
@@ -60,7 +64,9 @@ def add_calls(server: Server, made: Studio) -> None:
     ) -> AsyncIterator[dict]:
         """Every row with every column; columns are texts for an operator that takes one."""
         given = operator, rows, columns, mean, settings, slots
-        async for event in _stream(made, lambda: made.grid(*given, client=_client(request))):
+        async for event in _stream(
+            server, made, lambda: made.grid(*given, client=_client(request))
+        ):
             yield event
 
     for call in (apply, compose, grid):
@@ -73,9 +79,21 @@ def _client(request: Request) -> str:
     return f"{address} {request.headers.get(CLIENT, '')[:LONGEST_CLIENT]}"
 
 
-async def _stream(made: Studio, submit: Callable[[], Job]) -> AsyncIterator[dict[str, Any]]:
+def _forget_sessions(server: Server) -> None:
+    """Drop what Gradio keeps of sessions whose jobs are all delivered, which it does not itself."""
+    queue = server.get_blocks()._queue
+    done = [name for name, jobs in queue.pending_event_ids_session.items() if not jobs]
+    for name in done:
+        queue.pending_event_ids_session.pop(name)
+        queue.pending_messages_per_session.pop(name, None)
+
+
+async def _stream(
+    server: Server, made: Studio, submit: Callable[[], Job]
+) -> AsyncIterator[dict[str, Any]]:
     """The events of a job, or its refusal in the words that the studio has for it."""
     made.desk.arrives()
+    _forget_sessions(server)
     try:
         async for event in submit().follow():
             yield event

@@ -20,6 +20,7 @@ from pops.pocket.stages.decoder import decoder_scheduler
 from pops.pocket.stages.pictures import SIZE
 from pops.pocket.stages.priors import CLIP_RANGE
 from pops.pocket.world.split import OUTFIT_SPLIT, PAIR_SPLIT, SPLIT_NAME
+from pops.pocket.world.vocabulary import ADJECTIVES
 from pops.prior import Prior
 from pops.training.fit import Fit
 
@@ -109,6 +110,8 @@ def _pack_operator(name: str, fit: Fit, out: Path) -> None:
     split = _SPLITS.get(name, SPLIT_NAME)
     training = {"steps": fit.step, "seconds": round(fit.seconds), "split": split}
     row = replace(find_operator(name), guidance=GUIDANCE[name])
+    if row.takes_text:
+        training["words"] = ", ".join(ADJECTIVES)
     card = OperatorCard(operator=row, stack="pocket", training=training)
     state = {k: v for k, v in _half(prior).items() if k not in constant}
     save_operator(out / name, card, state)

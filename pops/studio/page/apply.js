@@ -1,12 +1,15 @@
 // Apply: an operator, its slots, and what it makes of them.
 
 import { chooseSlot, download, resultCard } from "./results.js";
-import { h, icon, radios } from "./dom.js";
+import { h, icon, radios, title } from "./dom.js";
 import { newSeed, settingsForm } from "./settings.js";
 import { progressStrip } from "./progress.js";
 import { slot } from "./slot.js";
+import { wordButtons } from "./words.js";
 
 const STARTS = { object: ["mug"], texture: ["wood"], background: ["beach"], first: ["mug"], second: ["hat"] };
+
+const MANY = 3; // slots, above which they are laid out as a table
 
 /** The tab. `compose` opens an expression in the other tab. */
 export async function applyTab(stack, compose) {
@@ -14,8 +17,7 @@ export async function applyTab(stack, compose) {
   let slots = [];
   const says = h("p.hint");
   const row = h("div.slots");
-  const text = h("textarea", { rows: 3, maxLength: 500, placeholder: "shiny, made of glass, a painting\u2026" });
-  const words = h("div.slot.words", {}, h("header", {}, h("h3", {}, "text")), text);
+  const text = h("textarea", { rows: 3, maxLength: 500, placeholder: "A word or two", "aria-label": "Text" });
   const settings = settingsForm(stack);
   const progress = progressStrip();
   const make = h("button.primary", { type: "submit" }, "Make");
@@ -27,12 +29,36 @@ export async function applyTab(stack, compose) {
     operator = stack.operators.find((one) => one.name === name);
     says.textContent = operator.says;
     settings.own(operator.guidance);
-    slots = await Promise.all(operator.slots.map((one) => slot(one)));
+    const many = operator.slots.length > MANY;
+    slots = await Promise.all(operator.slots.map((one) => slot(one, many)));
     if (filled) await fill();
-    row.classList.toggle("many", slots.length > 3);
+    row.classList.toggle("many", many);
+    row.replaceChildren(...(many ? folded() : inARow()));
+  }
+
+  /** The slots side by side, and the text after them. */
+  function inARow() {
     const joined = slots.flatMap((one, at) => [at ? h("span.sign", {}, icon("plus")) : null, one.element]);
-    const last = operator.takes_text ? [h("span.sign", {}, icon("plus")), words] : [];
-    row.replaceChildren(...[...joined, ...last].filter(Boolean));
+    const last = operator.takes_text ? [h("span.sign", {}, icon("plus")), writing()] : [];
+    return [...joined, ...last].filter(Boolean);
+  }
+
+  /** Of many slots, those with a picture of their own; the others can be unfolded. */
+  function folded() {
+    const shown = slots.filter((one) => start(one) || one.value);
+    const rest = slots.filter((one) => !shown.includes(one));
+    if (!shown.length || !rest.length) return slots.map((one) => one.element);
+    const more = h("details.more", {}, h("summary", {}, `${rest.length} more: ${rest.map((one) => title(one.name)).join(", ")}`),
+      h("div.slots.many", {}, rest.map((one) => one.element)));
+    return [...shown.map((one) => one.element), more];
+  }
+
+  function writing() {
+    const known = wordButtons(operator, (word) => (text.value = word), () => [text.value.trim()]);
+    text.oninput = known.show;
+    if (!text.value) text.value = operator.words[0] ?? "";
+    known.show();
+    return h("div.slot.words", {}, h("header", {}, h("h3", {}, "text")), text, known.element);
   }
 
   /** Something in every slot, so that the first click shows what an operator does. */
@@ -84,6 +110,7 @@ export async function applyTab(stack, compose) {
     operators.pick(to.operator, false, true);
     const found = slots.find((one) => one.name === to.slot);
     found.set(item);
+    found.element.closest("details")?.setAttribute("open", "");
     found.element.scrollIntoView({ block: "center" });
     found.element.querySelector(".zone").focus();
   }

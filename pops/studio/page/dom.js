@@ -39,8 +39,8 @@ export function icon(name) {
   return svg;
 }
 
-/** A name as people read it: without the ending of a file. */
-export const title = (name) => name.replace(/\.[^.]{1,11}$/, "");
+/** A name as people read it: without the ending of a file, its words apart. */
+export const title = (name) => name.replace(/\.[^.]{1,11}$/, "").replace(/(?<=[a-z])-(?=[a-z])/g, " ");
 
 /** Tell those who do not see the page what has happened. */
 export function say(text) {

@@ -6,9 +6,10 @@ import { droppable, portrait, thumb } from "./slot.js";
 import { h, icon, radios, title } from "./dom.js";
 import { progressStrip } from "./progress.js";
 import { settingsForm } from "./settings.js";
+import { lines, wordButtons } from "./words.js";
 
 const STARTS = { objects: ["mug", "rabbit", "car"], textures: ["wood", "gold", "zebra"], backgrounds: ["beach", "night", "snow"] };
-const WORDS = "shiny\ngolden\nbroken";
+const MOST_WORDS = 3; // that a grid starts with
 
 export async function gridTab(stack) {
   let operator;
@@ -16,7 +17,7 @@ export async function gridTab(stack) {
   let slots = [];
   const says = h("p.hint");
   const row = h("div.sides");
-  const words = h("textarea", { rows: 4, value: WORDS, "aria-label": "Instructions, one a line" });
+  const words = h("textarea", { rows: 4, "aria-label": "Instructions, one a line" });
   const mean = h("input", { type: "checkbox" });
   const meanLabel = h("label.check", {}, mean, "Show the mean of both pictures beside it");
   const settings = settingsForm(stack, { several: false });
@@ -32,15 +33,25 @@ export async function gridTab(stack) {
     const used = sidesOf(operator, stack.examples);
     sides = await Promise.all(used.map((one, at) => side(one, at ? "Columns" : "Rows", count)));
     slots = used.map((one) => one.name);
-    const text = h("div.side", {}, h("h3", {}, "Columns: text, one a line"), words);
-    row.replaceChildren(...sides.map((one) => one.element), ...(operator.takes_text ? [text] : []));
+    row.replaceChildren(...sides.map((one) => one.element), ...(operator.takes_text ? [writing()] : []));
     meanLabel.hidden = operator.takes_text;
     if (operator.takes_text) mean.checked = false;
     count();
   }
 
-  const lines = () => words.value.split("\n").map((line) => line.trim()).filter(Boolean);
-  const columns = () => (operator.takes_text ? lines() : sides[1].items.map((item) => item.id));
+  /** The side of an operator's text: a box, and its words to put in or take out. */
+  function writing() {
+    if (!words.value) words.value = operator.words.slice(0, MOST_WORDS).join("\n");
+    const known = wordButtons(operator, (word) => {
+      const now = lines(words);
+      words.value = (now.includes(word) ? now.filter((one) => one !== word) : [...now, word]).join("\n");
+      count();
+    }, () => lines(words));
+    words.oninput = () => (known.show(), count());
+    return h("div.side", { "data-side": "columns" }, h("header", {}, h("h3", {}, "Columns: text, one a line")), words, known.element);
+  }
+
+  const columns = () => (operator.takes_text ? lines(words) : sides[1].items.map((item) => item.id));
 
   function count() {
     if (sides.length === 0) return;
@@ -50,11 +61,9 @@ export async function gridTab(stack) {
     make.disabled = n * m === 0 || n * m > most;
     make.title = n * m > most ? `At most ${most} cells` : "";
   }
-  words.oninput = count;
-
   async function start() {
     nothing.hidden = true;
-    const heads = { rows: [...sides[0].items], columns: operator.takes_text ? lines() : [...sides[1].items] };
+    const heads = { rows: [...sides[0].items], columns: operator.takes_text ? lines(words) : [...sides[1].items] };
     const tables = Object.fromEntries([operator.name, ...(mean.checked ? ["mean"] : [])].map((name) => [name, table(name, heads)]));
     output.replaceChildren(...Object.values(tables).map((one) => one.element));
     const data = [operator.name, heads.rows.map((item) => item.id), columns(), mean.checked, settings.read(), slots];
@@ -115,10 +124,10 @@ async function side({ name, examples: folder }, where, onchange) {
   for (const input of [files, folders]) input.onchange = () => take([...input.files]).then(() => (input.value = ""));
 
   const names = STARTS[folder] ?? [];
-  self.items = shipped.filter((item) => [...names, name].includes(title(item.name)));
+  self.items = shipped.filter((item) => [...names, title(name)].includes(title(item.name)));
   if (self.items.length === 0) self.items = shipped.slice(0, 3);
   self.element = h("div.side", { "data-side": where.toLowerCase() },
-    h("header", {}, h("h3", {}, `${where}: ${name}`),
+    h("header", {}, h("h3", {}, `${where}: ${title(name)}`),
       h("button.quiet.small", { type: "button", onclick: () => ((self.items = []), show()) }, "Clear"),
     ),
     list,

@@ -1,6 +1,6 @@
 // What was made: each result with what can be done with it.
 
-import { choose, h, icon } from "./dom.js";
+import { choose, h, icon, title } from "./dom.js";
 
 /** A card of a result. `actions`: { use, vary, compose }, each given the item; any may be absent. */
 export function resultCard(item, actions = {}) {
@@ -36,7 +36,7 @@ export function fileName(item) {
 export function chooseSlot(stack) {
   const groups = stack.operators.map((operator) => ({
     title: operator.name,
-    choices: operator.slots.map((slot) => ({ label: slot.name, value: { operator: operator.name, slot: slot.name } })),
+    choices: operator.slots.map((slot) => ({ label: title(slot.name), value: { operator: operator.name, slot: slot.name } })),
   }));
   return choose("Use as input of\u2026", groups);
 }

@@ -5,8 +5,8 @@ import { h, icon, say, title } from "./dom.js";
 
 const ACCEPT = "image/*,.safetensors";
 
-/** A slot; `value` is its item, or null. `onchange` is called when it changes. */
-export async function slot({ name, examples: folder }, onchange = () => {}) {
+/** A slot; `value` is its item, or null. One of `many` shows no examples but those of its name. */
+export async function slot({ name, examples: folder }, many = false) {
   const shown = h("div.shown");
   const file = h("input.unseen", { type: "file", accept: ACCEPT, tabIndex: -1, "aria-hidden": "true" });
   const zone = h("button.zone", { type: "button", onclick: () => file.click() }, shown);
@@ -14,13 +14,14 @@ export async function slot({ name, examples: folder }, onchange = () => {}) {
   const error = h("p.error", { hidden: true, role: "alert" });
   const own = (item) => item.id.endsWith(`/${name}`);
   const all = (await examples())[folder];
-  const picks = [...all.filter(own), ...all.filter((item) => !own(item))].map((item) => thumb(item, () => set(item)));
+  const others = many ? [] : all.filter((item) => !own(item));
+  const picks = [...all.filter(own), ...others].map((item) => thumb(item, () => set(item)));
   const element = h("div.slot", { "data-slot": name },
-    h("header", {}, h("h3", {}, name), empty),
+    h("header", {}, h("h3", {}, title(name)), empty),
     zone,
     file,
     error,
-    h("div.strip", { role: "group", "aria-label": `Examples for ${name}` }, picks),
+    picks.length ? h("div.strip", { role: "group", "aria-label": `Examples for ${name}` }, picks) : null,
   );
   const self = { element, name, value: null, set, take };
 
@@ -28,10 +29,9 @@ export async function slot({ name, examples: folder }, onchange = () => {}) {
     self.value = item;
     error.hidden = true;
     element.classList.toggle("empty", item === null);
-    shown.replaceChildren(...(item ? picture(item) : prompt()));
+    shown.replaceChildren(...(item ? picture(item, title(name)) : prompt()));
     zone.setAttribute("aria-label", item ? `${name}: ${title(item.name)}. Choose another file` : `${name}: empty. Choose a file`);
     empty.hidden = item === null;
-    onchange();
   }
 
   /** Upload a file and take it as input. */
@@ -55,7 +55,11 @@ export async function slot({ name, examples: folder }, onchange = () => {}) {
   return self;
 }
 
-const picture = (item) => [portrait(item), h("span.caption", {}, title(item.name) + (item.seed === null ? "" : `, seed ${item.seed}`))];
+/** An item in a slot; its caption is left out where it says no more than the slot's name. */
+function picture(item, slotName) {
+  const said = title(item.name) + (item.seed === null ? "" : `, seed ${item.seed}`);
+  return [portrait(item), said === slotName ? null : h("span.caption", {}, said)].filter(Boolean);
+}
 
 const prompt = () => [icon("plus"), h("span", {}, "Drop a picture or an embedding"), h("small", {}, "or choose a file; empty is fine too")];
 

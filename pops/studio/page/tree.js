@@ -19,10 +19,10 @@ export function spell(node) {
 
 /** An operator with nothing in it, or with `node` in one of its slots. */
 export function wrap(stack, name, node = EMPTY, slot = null) {
-  const { slots, takes_text: takesText, optional } = stack.operators.find((one) => one.name === name);
+  const { slots, takes_text: takesText, optional, words } = stack.operators.find((one) => one.name === name);
   const used = optional ? slots.slice(0, slots.findIndex((one) => one.name === slot) + 1 || 1) : slots;
   const inputs = used.map((one) => ({ ...(one.name === slot ? node : EMPTY), slot: one.name }));
-  return { kind: "made", operator: name, text: takesText ? "shiny" : null, inputs };
+  return { kind: "made", operator: name, text: takesText ? (words[0] ?? "shiny") : null, inputs };
 }
 
 /**
@@ -38,7 +38,7 @@ export function drawTree(stack, root, items, find, change) {
     const card = h("div.node", { "data-expression": node.expression ?? "_", class: `node ${node.kind}` },
       shown,
       h("div.about-node", {},
-        node.slot ? h("small", {}, node.slot) : null,
+        node.slot ? h("small", {}, title(node.slot)) : null,
         h("span.caption", {}, label),
         node.text ? h("span.text", {}, `\u201c${node.text}\u201d`) : null,
         h("div.actions", {}, buttons(node, path)),
@@ -57,7 +57,13 @@ export function drawTree(stack, root, items, find, change) {
   function buttons(node, path) {
     const change = h("button.small", { type: "button", onclick: () => pickPart(path) }, node.kind === "empty" ? "Fill" : "Change");
     const use = h("button.small", { type: "button", title: "Use as input of an operator", onclick: () => useNode(node, path) }, icon("use"), "Use");
-    return node.kind === "empty" ? [change] : [use, change];
+    const text = node.text ? h("button.small", { type: "button", onclick: () => rewrite(node, path) }, "Text") : null;
+    return node.kind === "empty" ? [change] : [use, change, text].filter(Boolean);
+  }
+
+  async function rewrite(node, path) {
+    const text = await chooseText(stack.operators.find((one) => one.name === node.operator), node.text);
+    if (text) replace(path, { ...node, text });
   }
 
   async function useNode(node, path) {
@@ -71,6 +77,15 @@ export function drawTree(stack, root, items, find, change) {
   }
 
   return h("ul.tree", {}, draw(root, []));
+}
+
+/** Ask for the text of an operator: one of its words, or another. */
+async function chooseText(operator, text) {
+  const group = operator.words_known ? "Words it knows" : "For example";
+  const box = h("input", { type: "text", value: text, maxLength: 500, "aria-label": "Text" });
+  const write = (end) => [h("form.actions.written", { onsubmit: (event) => (event.preventDefault(), end(box.value.trim())) },
+    box, h("button", { type: "submit" }, "Use this"))];
+  return choose(`Text of ${operator.name}`, [{ title: group, choices: operator.words.map((word) => ({ label: word, value: word })) }], write);
 }
 
 /** Ask for what should stand in a place: a picture, an operator, or nothing. */
