@@ -9,6 +9,8 @@ counts as refused if it has to give up.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import shutil
@@ -22,6 +24,7 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import torch
@@ -46,9 +49,10 @@ class StudioBenchmark:
 
     clients: int = setting(50, "clients at the same time")
     requests: int = setting(4, "requests of each, one after the other")
+    rounds: int = setting(3, "times that all of it is done, in one process: memory must stay")
     render_steps: int = setting(4, "drawing steps of a request: the queue is measured, not them")
     patience: float = setting(300.0, "seconds after which a client that is refused gives up")
-    waiting: int = setting(24, "jobs that may wait, as in pops studio")
+    waiting: int = setting(64, "jobs that may wait, as in pops studio")
     page: bool = setting(True, "also time a browser from page load to first result, with Chromium")
     json: bool = setting(False, "print the numbers as one JSON object, on the last line")
 
@@ -57,23 +61,23 @@ class StudioBenchmark:
     def __post_init__(self) -> None:
         check_range("clients", self.clients, 1, 1000)
         check_range("requests", self.requests, 1, 1000)
+        check_range("rounds", self.rounds, 1, 100)
 
 
 @dataclass
 class Counts:
-    """What became of the requests; megabytes of this process; seconds."""
+    """What became of the requests of a round; seconds; megabytes of this process after it."""
 
     answered: int = 0
     refused: int = 0
     mixed_up: int = 0
     tries: int = 0  # with those that were told to come again
-    memory_before: float = 0.0
-    memory_after: float = 0.0
-    shelf_before: float = 0.0  # of which what is kept for those who asked, at most 256
-    shelf_after: float = 0.0
     seconds: float = 0.0
     slowest: float = 0.0
-    page_to_first_result: float | None = None
+    refusal: float = 0.0  # seconds, of the slowest refusal
+    memory: float = 0.0
+    in_use: float = 0.0  # of which the allocator does not give back to the system when asked to
+    shelf: float = 0.0  # of which is kept for those who asked, at most 256
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,16 +89,17 @@ def _run(arguments: list[str]) -> int:
     config = parse("python -m benchmarks.studio", StudioBenchmark, arguments)
     if config is None:
         return 0
+    first: float | None = None
     with _running(config.waiting) as (url, studio):
-        counts = Counts()
         if config.page:
-            counts.page_to_first_result = _time_page(url)
-        _load(config, url, studio, counts)
-    for name, value in asdict(counts).items():
-        print(f"{name.replace('_', ' '):<24}{'' if value is None else f'{value:.6g}':>10}")
+            first = _time_page(url)
+            print(f"{'page to first result':<24}{'' if first is None else f'{first:.6g}':>10}")
+        rounds = _load(config, url, studio)
     if config.json:
-        print(json.dumps(asdict(counts)))
-    return 1 if counts.mixed_up else 0
+        print(
+            json.dumps({"page_to_first_result": first, "rounds": [asdict(one) for one in rounds]})
+        )
+    return 1 if any(counts.mixed_up for counts in rounds) else 0
 
 
 @contextmanager
@@ -117,20 +122,26 @@ def _wait_until_warm(studio: Studio) -> None:
         time.sleep(0.05)
 
 
-def _load(config: StudioBenchmark, url: str, studio: Studio, counts: Counts) -> None:
-    """All clients at once. A first round that is not counted fills every cache and pool."""
+def _load(config: StudioBenchmark, url: str, studio: Studio) -> list[Counts]:
+    """All clients at once, round after round. The first round, of one request each, fills every
+    pool of threads and memory."""
     expected = [_expected(studio, client) for client in range(config.clients)]
-    for before in (True, False):
-        if before:
-            _round(config, url, expected, 1, Counts())
-            counts.memory_before = _resident_megabytes()
-            counts.shelf_before = studio.shelf.bytes / 2**20
-        else:
-            started = time.perf_counter()
-            _round(config, url, expected, config.requests, counts)
-            counts.seconds = time.perf_counter() - started
-    counts.memory_after = _resident_megabytes()
-    counts.shelf_after = studio.shelf.bytes / 2**20
+    rounds = []
+    for number in range(config.rounds + 1):
+        counts = Counts()
+        started = time.perf_counter()
+        _round(config, url, expected, config.requests if number else 1, counts)
+        counts.seconds = time.perf_counter() - started
+        gc.collect()
+        counts.memory = _resident_megabytes()
+        _give_back()
+        counts.in_use = _resident_megabytes()
+        counts.shelf = studio.shelf.bytes / 2**20
+        rounds.append(counts)
+        print(f"round {number}")
+        for name, value in asdict(counts).items():
+            print(f"  {name.replace('_', ' '):<22}{value:>10.6g}", flush=True)
+    return rounds
 
 
 def _round(
@@ -188,8 +199,10 @@ def _client(
         told = None
         while told is None and time.perf_counter() - started < config.patience:
             counts.tries += 1
-            told = _apply(url, mine, config.render_steps)
+            asked = time.perf_counter()
+            told = _apply(url, number, mine, config.render_steps)
             if told is None:
+                counts.refusal = max(counts.refusal, time.perf_counter() - asked)
                 time.sleep(1 + number % 7 / 7)
         if told is None:
             counts.refused += 1
@@ -203,12 +216,18 @@ def _client(
             counts.mixed_up += 1
 
 
-def _apply(url: str, mine: str, steps: int) -> dict[str, str] | None:
+def _apply(url: str, number: int, mine: str, steps: int) -> dict[str, str] | None:
     """The result of one request; None if the studio is busy."""
     settings = {"seeds": [18], "render_steps": steps}
     data = json.dumps({"data": [OPERATOR, [mine, "textures/wood"], "", settings]}).encode()
     call = f"{url}/gradio_api/call/apply"
-    job = json.load(urlopen(Request(call, data, {"content-type": "application/json"}), timeout=600))
+    head = {"content-type": "application/json", "x-client": f"{number}"}
+    try:
+        job = json.load(urlopen(Request(call, data, head), timeout=600))
+    except HTTPError as refused:
+        if refused.code == 503:
+            return None
+        raise
     event = ""
     with urlopen(f"{call}/{job['event_id']}", timeout=600) as stream:
         for line in stream:
@@ -253,6 +272,13 @@ def _time_page(url: str) -> float | None:
         seconds = time.perf_counter() - started
         browser.close()
     return seconds
+
+
+def _give_back() -> None:
+    """Let the C library return the memory that it holds and that nobody uses, where it can."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
 
 
 def _resident_megabytes() -> float:

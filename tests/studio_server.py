@@ -10,20 +10,28 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
 from pops.studio.studio import Studio
 
-__all__ = ["png_that_says", "running"]
+__all__ = ["ignored", "png_that_says", "running"]
+
+# Gradio's server leaves the event loops of its threads open, and with each a pair of sockets.
+ignored = [
+    pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning"),
+    pytest.mark.filterwarnings(r"ignore:unclosed <socket.socket fd=\d+, family=1,:ResourceWarning"),
+]
 
 
 @contextmanager
-def running(waiting: int = 24) -> Iterator[tuple[str, Studio]]:
+def running(waiting: int = 64, stack: str = "pocket") -> Iterator[tuple[str, Studio]]:
     """Its address and what is behind it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    config = StudioConfig(device="cpu", port=port, browser=False, waiting=waiting)
+    config = StudioConfig(stack=stack, device="cpu", port=port, browser=False, waiting=waiting)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # or Gradio makes one, and leaves it open
     server, url, studio = start(config)

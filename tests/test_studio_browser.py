@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pops.studio.studio import Studio
-from tests.studio_server import png_that_says, running
+from tests.studio_server import ignored, png_that_says, running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 from playwright.sync_api import (  # noqa: E402
@@ -25,7 +25,7 @@ from playwright.sync_api import (  # noqa: E402
     sync_playwright,
 )
 
-pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.browser, *ignored]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PATIENCE = 90_000  # milliseconds; two cores may be shared
@@ -85,7 +85,7 @@ def visit(browser: Browser, served: tuple[str, Studio]) -> Iterator[object]:
 def quick(page: Page, tab: str = "apply", steps: int = 4, seeds: str = "18") -> None:
     """Set few drawing steps, and the seeds."""
     panel = page.locator(f"#panel-{tab}")
-    panel.locator("summary").click()
+    panel.locator(".settings summary").click()
     panel.get_by_label("Drawing steps").fill(f"{steps}")
     panel.get_by_label(re.compile("^Seeds?$")).fill(seeds)
 
@@ -173,6 +173,84 @@ def test_operators_are_chained_by_use_as_input(visit) -> None:
     expect(page.locator("#panel-compose .node")).to_have_count(5)
 
 
+def choose(page: Page, operator: str, tab: str = "apply") -> None:
+    page.locator(f"#panel-{tab} [role=radio]").get_by_text(operator, exact=True).click()
+
+
+def test_instruct_offers_the_words_it_knows_and_they_make_a_difference(visit) -> None:
+    page = visit()
+    choose(page, "instruct")
+    quick(page)
+    words = page.locator("#panel-apply .known .chip")
+    expect(words).to_have_text(["tiny", "enormous", "many", "shiny", "dark", "frozen", "burning"])
+    drawn = []
+    for word in ("tiny", "burning"):
+        words.get_by_text(word, exact=True).click()
+        expect(page.get_by_label("Text", exact=True)).to_have_value(word)
+        make(page)
+        alt = f"instruct('mug.png', '{word}')"
+        expect(page.locator(".result img")).to_have_attribute("alt", alt)
+        drawn.append(pixels(page, ".result img"))
+    assert drawn[0] != drawn[1]
+
+
+def test_words_are_one_side_of_a_grid(visit) -> None:
+    page = visit("grid")
+    choose(page, "instruct", "grid")
+    quick(page, "grid", steps=2)
+    panel = page.locator("#panel-grid")
+    box = panel.locator("textarea")
+    expect(box).to_have_value("tiny\nenormous\nmany")
+    for word in ("enormous", "frozen"):  # one out, one in
+        panel.locator(".known .chip").get_by_text(word, exact=True).click()
+    expect(box).to_have_value("tiny\nmany\nfrozen")
+    make(page, "grid")
+    expect(page.locator(".table td img")).to_have_count(9)
+    expect(page.locator(".table thead th")).to_have_text(["tiny", "many", "frozen"])
+
+
+def test_the_text_of_a_part_is_changed_by_clicking(visit) -> None:
+    page = visit("compose")
+    page.fill("#expression", "texturing(instruct('mug.png', 'dark'), 'wood.png')")
+    page.locator(".node").get_by_text("Text", exact=True).click()
+    page.locator("dialog").get_by_text("frozen", exact=True).click()
+    changed = "texturing(instruct('mug.png', 'frozen'), 'wood.png')"
+    expect(page.locator("#expression")).to_have_value(changed)
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE])
+def test_clothes_shows_the_garments_that_there_are_and_folds_the_others(
+    viewport: dict[str, int], visit
+) -> None:
+    page = visit("apply", viewport)
+    choose(page, "clothes")
+    quick_settings = page.locator("#panel-apply .settings")
+    expect(page.locator("#panel-apply .slots > .slot")).to_have_count(7)
+    more = page.locator("#panel-apply details.more")
+    expect(more.locator("summary")).to_have_text("5 more: hair, sunglasses, skirt, dress, belt")
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    more.locator("summary").click()
+    expect(more.locator('[data-slot="belt"]')).to_be_visible()
+    quick_settings.locator("summary").click()
+    quick_settings.get_by_label("Drawing steps").fill("2")
+    page.locator('[data-slot="scarf"] .thumb').click()
+    page.locator('[data-slot="hat"]').get_by_title("Leave empty").click()
+    make(page)
+    given = "_, _, _, 'upper-clothes.png', _, 'pants.png', _, _, _, _, _, 'scarf.png'"
+    expect(page.locator(".result img").first).to_have_attribute("alt", f"clothes({given})")
+
+
+def test_union_is_made_of_two_examples(visit) -> None:
+    page = visit()
+    choose(page, "union")
+    quick(page, seeds="18, 19")
+    make(page)
+    expect(page.locator(".result img")).to_have_count(2)
+    expect(page.locator(".result img").first).to_have_attribute(
+        "alt", "union('mug.png', 'hat.png')"
+    )
+
+
 def test_a_result_is_varied_beside_it(visit) -> None:
     page = visit()
     quick(page)
@@ -203,6 +281,27 @@ def test_an_expression_is_put_right_and_only_what_changed_is_made_again(visit) -
     expect(page.locator("#expression")).to_have_value(changed)
     make(page, "compose")
     expect(page.get_by_text("2 of 5 parts were made; the others were known")).to_be_visible()
+
+
+def test_three_levels_are_saved_opened_and_changed_at_one_leaf(visit, tmp_path) -> None:
+    text = "scene(texturing(instruct('mug.png', 'dark'), 'wood.png'), 'beach.png')"
+    page = visit("compose")
+    page.fill("#expression", text)
+    with page.expect_download() as caught:
+        page.get_by_text("Save", exact=True).click()
+    caught.value.save_as(tmp_path / "saved.json")
+    page = visit("compose")
+    page.locator('#panel-compose input[accept=".json"]').set_input_files(tmp_path / "saved.json")
+    expect(page.locator("#expression")).to_have_value(text)
+    quick(page, "compose", steps=2, seeds="5")
+    make(page, "compose")
+    expect(page.get_by_text("All 6 parts were made")).to_be_visible()
+    page.fill("#expression", text.replace("beach", "snow"))
+    make(page, "compose")
+    expect(page.get_by_text("2 of 6 parts were made; the others were known")).to_be_visible()
+    page.fill("#expression", text.replace("beach", "snow").replace("wood", "gold"))
+    make(page, "compose")
+    expect(page.get_by_text("3 of 6 parts were made; the others were known")).to_be_visible()
 
 
 def test_the_tree_is_built_by_clicking(visit) -> None:

@@ -1,5 +1,6 @@
 """The studio over HTTP: a real server, the pocket stack, and Gradio's own client."""
 
+import gc
 import json
 import socket
 import sys
@@ -7,24 +8,28 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gradio.queueing import Queue
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from gradio_client.utils import QueueError
 from PIL import Image
 
 from pops.embeddings import load_embeddings
 from pops.errors import UsageError
+from pops.pocket.world.vocabulary import ADJECTIVES
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
 from pops.studio.desk import Job
 from pops.studio.studio import Studio
-from tests.studio_server import running
+from tests.studio_server import ignored, running
 
-pytestmark = pytest.mark.filterwarnings("default")  # those of Gradio are not ours
+pytestmark = ignored
 
 ROOT = Path(__file__).parent.parent
 ASSETS = ROOT / "assets"
@@ -106,6 +111,13 @@ def test_what_it_gives_is_what_the_engine_gives(
 def _difference(a: Image.Image, b: Image.Image) -> int:
     pairs = zip(a.convert("RGB").tobytes(), b.tobytes(), strict=True)
     return max(abs(x - y) for x, y in pairs)
+
+
+def test_the_words_that_an_operator_knows_are_told(served: tuple[str, Studio]) -> None:
+    told = json.loads(fetch(f"{served[0]}/stack")[1])
+    words = {row["name"]: (row["words"], row["words_known"]) for row in told["operators"]}
+    assert words["instruct"] == (list(ADJECTIVES), True)
+    assert words["texturing"] == ([], False)
 
 
 def test_results_and_progress_are_told_as_they_come(client: Client) -> None:
@@ -213,37 +225,81 @@ def test_a_cancelled_job_makes_way(client: Client, served: tuple[str, Studio]) -
     assert last["state"] == "done" and time.monotonic() - started < 60
 
 
-def test_too_many_jobs_are_refused_and_the_others_are_done(
+def call(url: str, data: list[Any], client: str) -> tuple[int, dict[str, str]]:
+    """Send a job as a client without Gradio does."""
+    head = {"content-type": "application/json", "x-client": client}
+    body = json.dumps({"data": data}).encode()
+    status, told = fetch(f"{url}/gradio_api/call/apply", body, **head)
+    return status, json.loads(told)
+
+
+def test_a_flood_is_refused_at_once_and_what_was_taken_is_done(
     client: Client, served: tuple[str, Studio]
 ) -> None:
+    url, studio = served
     started, go = threading.Event(), threading.Event()
 
     def hold(job: Job) -> None:
         started.set()
         go.wait(90)
 
-    held = served[1].desk.submit(hold)
+    studio.desk.submit(hold)
     assert started.wait(30)
-    names = ["mug", "car", "hat", "fish", "tree"]
-    jobs = [
-        client.submit("texturing", [f"objects/{name}", None], "", QUICK, api_name="/apply")
-        for name in names
-    ]
-    started_at = time.monotonic()
-    while sum(job.done() for job in jobs) < 2 and time.monotonic() - started_at < 60:
-        time.sleep(0.05)
+    names = ["mug", "car", "hat", "fish", "tree"] * 20
+    jobs = [["texturing", [f"objects/{name}", None], "", QUICK] for name in names]
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        answers = list(pool.map(call, [url] * len(jobs), jobs, map(str, range(len(jobs)))))
+    taken = [at for at, (status, _) in enumerate(answers) if status == 200]
+    refused = [told for status, told in answers if status == 503]
+    assert len(taken) == 3 and len(refused) == 97  # none of them waited for the one at work
+    assert all("the studio is busy: 3 jobs wait already" in told["error"] for told in refused)
+    with pytest.raises(QueueError, match="Queue is full"):
+        client.predict("texturing", ["objects/mug", None], "", QUICK, api_name="/apply")
     go.set()
-    answers = {}
-    refused = []
-    for name, job in zip(names, jobs, strict=True):
-        try:
-            answers[name] = job.result(timeout=60)["results"][0]["expression"]
-        except AppError as error:
-            refused.append(str(error))
-    assert held.error is None
-    assert len(answers) == 3 and len(refused) == 2
-    assert all("the studio is busy" in said for said in refused)
-    assert answers == {name: f"texturing('{name}.png', _)" for name in answers}
+    for at in taken:
+        told = fetch(f"{url}/gradio_api/call/apply/{answers[at][1]['event_id']}")[1].decode()
+        assert f"texturing('{names[at]}.png', _)" in told and "event: complete" in told
+
+
+def test_one_client_leaves_places_for_others(client: Client, served: tuple[str, Studio]) -> None:
+    url, studio = served
+    started, go = threading.Event(), threading.Event()
+
+    def hold(job: Job) -> None:
+        started.set()
+        go.wait(90)
+
+    studio.desk.submit(hold)
+    assert started.wait(30)
+    data = ["texturing", ["objects/mug", None], "", QUICK]
+    sent = [call(url, data, "greedy")[1]["event_id"] for _ in range(3)]
+    wait_until(lambda: studio.desk.waiting == 2)
+    assert call(url, data, "modest")[0] == 200
+    wait_until(lambda: studio.desk.waiting == 3)
+    go.set()
+    told = [fetch(f"{url}/gradio_api/call/apply/{event}")[1].decode() for event in sent]
+    assert sum("2 of your jobs wait already" in one for one in told) == 1
+
+
+def wait_until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_nothing_is_kept_of_jobs_that_are_delivered(
+    client: Client, served: tuple[str, Studio]
+) -> None:
+    url, studio = served
+    data = ["texturing", ["objects/mug", None], "", {"seeds": [1], "steps": 1, "render_steps": 1}]
+    for _ in range(5):
+        event = call(url, data, "me")[1]["event_id"]
+        assert "complete" in fetch(f"{url}/gradio_api/call/apply/{event}")[1].decode()
+    (queue,) = [one for one in gc.get_objects() if isinstance(one, Queue) and not one.stopped]
+    assert len(queue.pending_event_ids_session) <= 2
+    assert len(queue.pending_messages_per_session) <= 2
+    assert not queue.event_ids_to_events
 
 
 def test_a_saved_composition_comes_back_with_its_inputs(

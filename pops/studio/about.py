@@ -32,14 +32,8 @@ SAYS = {
     "instruct": "Change an object by a word or two.",
     "clothes": "Dress a person from single garments.",
 }
-WORDS = (
-    "shiny",
-    "golden",
-    "broken",
-    "made of glass",
-    "melting",
-    "a painting",
-)  # those of the paper
+# Of an operator whose card names none: words of the paper.
+WORDS = ["shiny", "golden", "broken", "made of glass", "melting", "a painting"]
 RENDERER_SAYS = {
     "kandinsky": "the stack's own",
     "ip_adapter": "SDXL, IP-Adapter",
@@ -62,8 +56,8 @@ def offered_operators(stack: Stack) -> list[Operator]:
 
 
 def offered_renderers(stack: Stack) -> list[str]:
-    """The renderers that can be used with embeddings of this length."""
-    fits = stack.prior_config.embedding_dim == ADAPTER_DIM
+    """The renderers that can be used with embeddings of this length, or that the stack brings."""
+    fits = stack.prior_config.embedding_dim == ADAPTER_DIM or Path(stack.spec.ip_adapter).is_dir()
     return [name for name in RENDERERS if name == "kandinsky" or fits]
 
 
@@ -112,7 +106,7 @@ def _operator(row: Operator, stack: Stack, shelf: Shelf) -> dict[str, Any]:
         "says": SAYS.get(row.name, ""),
         "slots": [{"name": slot, "examples": _examples(row, slot, shelf)} for slot in row.inputs],
         "takes_text": row.takes_text,
-        "words": known or (list(WORDS) if row.takes_text else []),
+        "words": known or (WORDS if row.takes_text else []),
         "words_known": bool(known),
         "optional": row.min_inputs is not None,
         "guidance": row.guidance,

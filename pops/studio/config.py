@@ -17,7 +17,7 @@ class StudioConfig(StackConfig):
     host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 opens it to the network")
     port: int = setting(7860, "port to listen on")
     browser: bool = setting(True, "show the page in the browser of this machine")
-    waiting: int = setting(24, "jobs that may wait; more are refused")
+    waiting: int = setting(64, "jobs that may wait; more are refused")
     upload_mb: int = setting(20, "megabytes of the largest file that is taken")
 
     examples = ("pops studio", "pops studio --stack kandinsky-2.2 --port 8000 --browser false")
