@@ -225,7 +225,7 @@ def test_clothes_shows_the_garments_that_there_are_and_folds_the_others(
     page = visit("apply", viewport)
     choose(page, "clothes")
     quick_settings = page.locator("#panel-apply .settings")
-    expect(page.locator("#panel-apply .slots > .slot")).to_have_count(7)
+    expect(page.locator("#panel-apply .inputs > .slots > .slot")).to_have_count(7)
     more = page.locator("#panel-apply details.more")
     expect(more.locator("summary")).to_have_text("5 more: hair, sunglasses, skirt, dress, belt")
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]

@@ -93,7 +93,8 @@ class Gate:
         body = await _body(receive, limit)
         refusal = None
         if body is None:
-            refusal = 413, f"too large: at most {limit // 1024:,} KiB are taken"
+            most = f"{limit // 2**20} MB" if large else f"{limit // 1024} KB"
+            refusal = 413, f"too large: at most {most} are taken"
         elif not large and _names_a_file(body):
             refusal = 400, "files are not taken by name: send them to /inputs"
         elif JOB.fullmatch(scope["path"]):
