@@ -274,9 +274,11 @@ def test_one_client_leaves_places_for_others(client: Client, served: tuple[str, 
     data = ["texturing", ["objects/mug", None], "", QUICK]
     sent = [call(url, data, "greedy")[1]["event_id"] for _ in range(3)]
     wait_until(lambda: studio.desk.waiting == 2)
-    assert call(url, data, "modest")[0] == 200
+    modest = Client(url, headers={"x-client": "modest"}, verbose=False)
+    job = modest.submit(*data, api_name="/apply")
     wait_until(lambda: studio.desk.waiting == 3)
     go.set()
+    assert job.result(timeout=60)["state"] == "done"
     told = [fetch(f"{url}/gradio_api/call/apply/{event}")[1].decode() for event in sent]
     assert sum("2 of your jobs wait already" in one for one in told) == 1
 
