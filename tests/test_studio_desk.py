@@ -97,15 +97,17 @@ def test_one_client_cannot_hold_all_places(desk: Desk) -> None:
 def test_places_are_kept_for_jobs_that_are_on_their_way(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(6):
-        desk.announce()
-    with pytest.raises(Busy):
-        desk.announce()
-    desk.arrives()
-    desk.announce()
+    for client in "aaabbc":
+        desk.announce(client)
+    with pytest.raises(Busy, match="6 jobs wait already"):
+        desk.announce("d")
+    desk.arrives("c")
+    with pytest.raises(Busy, match="3 of your jobs wait already"):
+        desk.announce("a")
+    desk.announce("d")
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 60)
-    desk.announce()  # those that did not come by now do not come
+    desk.announce("a")  # those that did not come by now do not come
 
 
 def _order(desk: Desk, clients: str) -> tuple[list[Job], list[str]]:

@@ -21,7 +21,7 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": message["body"]})
 
 
-def _free() -> None:
+def _free(client: str) -> None:
     """Takes any job."""
 
 
@@ -29,7 +29,7 @@ def ask(
     path: str,
     body: bytes | None = None,
     hosts: tuple[str, ...] | None = None,
-    announce: Callable[[], None] = _free,
+    announce: Callable[[str], None] = _free,
     **headers: str,
 ) -> tuple[int, bytes, dict[str, str]]:
     gate = Gate(_app, LARGE, announce, *([] if hosts is None else [hosts]))
@@ -49,6 +49,7 @@ def ask(
         "type": "http",
         "method": "GET" if body is None else "POST",
         "path": path,
+        "client": ("127.0.0.1", 50000),
         "headers": [(k.encode(), v.encode()) for k, v in given.items()],
     }
     asyncio.run(gate(scope, receive, send))
@@ -117,12 +118,16 @@ def test_a_file_of_the_server_cannot_be_named(path: str, value: object) -> None:
 
 @pytest.mark.parametrize("path", ["/gradio_api/call/apply", "/gradio_api/queue/join"])
 def test_a_job_that_cannot_wait_is_refused_at_the_gate(path: str) -> None:
-    def full() -> None:
+    clients = []
+
+    def full(client: str) -> None:
+        clients.append(client)
         raise Busy("the studio is busy")
 
-    status, said, _ = ask(path, b"{}", announce=full)
+    status, said, _ = ask(path, b"{}", announce=full, **{"x-client": "me"})
     assert (status, json.loads(said)) == (503, {"error": "the studio is busy"})
     assert ask("/check", b"{}", announce=full)[0] == 200
+    assert clients == ["127.0.0.1 me"]
 
 
 def test_what_is_no_json_is_refused() -> None:

@@ -7,20 +7,19 @@ module is imported by `pops.studio.app` alone.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gradio import Error, Request, Server
 
 from pops.errors import PopsError
+from pops.studio.gate import client_name
 
 if TYPE_CHECKING:
     from pops.studio.desk import Job
     from pops.studio.studio import Studio
 
 __all__ = ["add_calls"]
-
-CLIENT = "x-client"  # the header by which a client tells itself from others of its address
-LONGEST_CLIENT = 64
 
 
 def add_calls(server: Server, made: Studio) -> None:
@@ -35,9 +34,8 @@ def add_calls(server: Server, made: Studio) -> None:
     ) -> AsyncIterator[dict]:
         """Apply an operator to inputs, ids in the order of its slots, null for one left empty."""
         given = operator, inputs, text, settings
-        async for event in _stream(
-            server, made, lambda: made.apply(*given, client=_client(request))
-        ):
+        submit = partial(made.apply, *given)
+        async for event in _stream(server, made, request, submit):
             yield event
 
     async def compose(
@@ -48,9 +46,8 @@ def add_calls(server: Server, made: Studio) -> None:
     ) -> AsyncIterator[dict]:
         """Run a composition; `inputs` are ids by the names that the expression uses."""
         given = expression, inputs or {}, settings
-        async for event in _stream(
-            server, made, lambda: made.compose(*given, client=_client(request))
-        ):
+        submit = partial(made.compose, *given)
+        async for event in _stream(server, made, request, submit):
             yield event
 
     async def grid(
@@ -64,19 +61,12 @@ def add_calls(server: Server, made: Studio) -> None:
     ) -> AsyncIterator[dict]:
         """Every row with every column; columns are texts for an operator that takes one."""
         given = operator, rows, columns, mean, settings, slots
-        async for event in _stream(
-            server, made, lambda: made.grid(*given, client=_client(request))
-        ):
+        submit = partial(made.grid, *given)
+        async for event in _stream(server, made, request, submit):
             yield event
 
     for call in (apply, compose, grid):
         server.api(call, name=call.__name__, concurrency_limit=None)
-
-
-def _client(request: Request) -> str:
-    """Whose job it is, as far as that matters for taking turns."""
-    address = request.client.host if request.client else ""
-    return f"{address} {request.headers.get(CLIENT, '')[:LONGEST_CLIENT]}"
 
 
 def _forget_sessions(server: Server) -> None:
@@ -89,13 +79,14 @@ def _forget_sessions(server: Server) -> None:
 
 
 async def _stream(
-    server: Server, made: Studio, submit: Callable[[], Job]
+    server: Server, made: Studio, request: Request, submit: Callable[..., Job]
 ) -> AsyncIterator[dict[str, Any]]:
     """The events of a job, or its refusal in the words that the studio has for it."""
-    made.desk.arrives()
+    client = client_name(request.client.host if request.client else "", request.headers)
+    made.desk.arrives(client)
     _forget_sessions(server)
     try:
-        async for event in submit().follow():
+        async for event in submit(client=client).follow():
             yield event
     except PopsError as error:
         raise Error(str(error.at(None)), print_exception=False) from error

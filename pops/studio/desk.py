@@ -138,7 +138,7 @@ class Desk:
         self.most_waiting = most_waiting
         self.most_of_one = (most_waiting + 1) // 2
         self._lines: OrderedDict[str, deque[Job]] = OrderedDict()  # by client, whose turn is first
-        self._coming: deque[float] = deque()  # until when places are kept
+        self._coming: deque[tuple[float, str]] = deque()  # until when a place is kept, for whom
         self._at_work: Job | None = None
         self._changed = Condition()
         self._open = True
@@ -150,30 +150,29 @@ class Desk:
         """How many jobs wait."""
         return sum(map(len, self._lines.values()))
 
-    def announce(self) -> None:
+    def announce(self, client: str = "") -> None:
         """Keep a place for a job that is on its way, until it `arrives`. Raises Busy."""
         with self._changed:
             now = time.monotonic()
-            while self._coming and self._coming[0] < now:
+            while self._coming and self._coming[0][0] < now:
                 self._coming.popleft()
-            self._check_room(len(self._coming))
-            self._coming.append(now + ON_THE_WAY)
+            own = sum(who == client for _, who in self._coming)
+            self._check_room(client, len(self._coming), own)
+            self._coming.append((now + ON_THE_WAY, client))
 
-    def arrives(self) -> None:
+    def arrives(self, client: str = "") -> None:
         """A job that was announced is here, and will be submitted or not."""
         with self._changed:
-            if self._coming:
-                self._coming.popleft()
+            kept = next((one for one in self._coming if one[1] == client), None)
+            if kept is not None:
+                self._coming.remove(kept)
 
     def submit(self, work: Work, client: str = "") -> Job:
         """A job that will do `work` for `client`. Raises Busy if too many wait already."""
         job = Job(work, self, client)
         with self._changed:
-            self._check_room()
-            line = self._lines.setdefault(client, deque())
-            if len(line) >= self.most_of_one:
-                raise Busy(f"the studio is busy: {len(line)} of your jobs wait already")
-            line.append(job)
+            self._check_room(client)
+            self._lines.setdefault(client, deque()).append(job)
             self._changed.notify()
         return job
 
@@ -211,10 +210,13 @@ class Desk:
             self._lines.clear()
             self._changed.notify()
 
-    def _check_room(self, coming: int = 0) -> None:
-        taken = self.waiting + coming
+    def _check_room(self, client: str, coming: int = 0, own: int = 0) -> None:
+        """Busy if there is no place. `coming`, `own`: jobs on their way, all and the client's."""
+        taken, held = self.waiting + coming, len(self._lines.get(client, ())) + own
         if taken >= self.most_waiting:
             raise Busy(f"the studio is busy: {taken} jobs wait already; try again in a minute")
+        if held >= self.most_of_one:
+            raise Busy(f"the studio is busy: {held} of your jobs wait already")
 
     def _next(self) -> Job:
         """The first job of the client whose turn it is, who then is the last to have another."""

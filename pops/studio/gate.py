@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from pops.errors import PopsError
 
-__all__ = ["POLICY", "Gate"]
+__all__ = ["POLICY", "Gate", "client_name"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -45,22 +45,29 @@ LARGE = re.compile(r"/(inputs|compositions/open)")
 JOB = re.compile(r"/gradio_api/(call/\w+|queue/join)")
 MOST_JSON = 256 * 1024  # bytes of any other request
 LARGE_AT_ONCE = 8  # requests whose whole body is held in memory
+LONGEST_CLIENT = 64
 LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def client_name(address: str, headers: Mapping[str, str]) -> str:
+    """Whose request it is, as far as that matters for taking turns: an address, and what those who
+    share one call themselves."""
+    return f"{address} {headers.get('x-client', '')[:LONGEST_CLIENT]}"
 
 
 class Gate:
     """ASGI middleware.
 
-    `announce`: hears of every job before Gradio does, which would take all and answer late; it
-    raises a PopsError to refuse one. `hosts`: the names that the server is called by; any, if there
-    are none.
+    `announce`: hears of every job, by the name of its client, before Gradio does, which would take
+    all and answer late; it raises a PopsError to refuse one. `hosts`: the names that the server is
+    called by; any, if there are none.
     """
 
     def __init__(
         self,
         app: App,
         most_bytes: int,
-        announce: Callable[[], None],
+        announce: Callable[[str], None],
         hosts: tuple[str, ...] = LOCAL,
     ) -> None:
         self.app = app
@@ -83,12 +90,15 @@ class Gate:
             await self.app(scope, receive, _guarded(send))
         elif LARGE.fullmatch(path):
             async with self._large:
-                await self._posted(scope, receive, send, large=True)
+                await self._posted(scope, receive, send, headers)
         else:
-            await self._posted(scope, receive, send, large=False)
+            await self._posted(scope, receive, send, headers)
 
-    async def _posted(self, scope: Scope, receive: Receive, send: Send, large: bool) -> None:
+    async def _posted(
+        self, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str]
+    ) -> None:
         """Pass on a request with a body, once all of it is there and good."""
+        large = LARGE.fullmatch(scope["path"]) is not None
         limit = self.most_bytes if large else MOST_JSON
         body = await _body(receive, limit)
         refusal = None
@@ -99,7 +109,8 @@ class Gate:
             refusal = 400, "files are not taken by name: send them to /inputs"
         elif JOB.fullmatch(scope["path"]):
             try:
-                self.announce()
+                address, *_ = scope.get("client") or ("",)
+                self.announce(client_name(address, headers))
             except PopsError as error:
                 refusal = 503, str(error)
         if refusal is not None:
