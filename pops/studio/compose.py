@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
@@ -22,9 +22,6 @@ from pops.studio.desk import Job
 from pops.studio.jobs import Workshop
 from pops.studio.options import Options
 from pops.studio.shelf import Item, encode_picture
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["MOST_PARTS", "Composer", "check", "names_in", "read", "spelled"]
 
