@@ -265,7 +265,7 @@ def test_an_expression_is_put_right_and_only_what_changed_is_made_again(visit) -
     quick(page, "compose")
     page.fill("#expression", "texturing(texturing('mug.png', 'wod.png'), 'zebra.png')")
     expect(page.locator(".fault .error")).to_have_text(
-        "there is no picture 'wod.png': did you mean 'wood.png'?"
+        "there is no picture 'wod.png': did you mean wood.png?"
     )
     line, caret = page.locator(".fault pre").text_content().split("\n")
     assert line[caret.index("^") :].startswith("'wod.png'")

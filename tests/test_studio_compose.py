@@ -176,7 +176,7 @@ def test_means_and_left_out_inputs_compose(composer: Composer, inputs: dict[str,
     "text, said, column",
     [
         ("texturing('mug.png', 'wood.png'", "'(' was never closed", 9),
-        ("texturing('mug.png', 'wod.png')", "did you mean 'wood.png'?", 21),
+        ("texturing('mug.png', 'wod.png')", "did you mean wood.png?", 21),
         ("texturin('mug.png', 'wood.png')", "did you mean texturing?", 0),
         ("texturing('mug.png')", "texturing takes 2 inputs", 0),
         ("texturing('mug.png', open('/etc/passwd'))", "unknown operator 'open'", 21),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import blake2b
@@ -12,7 +11,7 @@ from PIL import Image
 
 from pops import Result, draw_tree
 from pops.embeddings import Embeddings
-from pops.errors import PopsError, UsageError
+from pops.errors import PopsError, UsageError, nearest
 from pops.expression import parse
 from pops.nodes import Leaf, Mean, Node, Place
 from pops.operators import OPERATORS
@@ -44,9 +43,8 @@ def read(text: str, inputs: Inputs) -> Node:
     for leaf in _leaves(node):
         name = str(leaf.source)
         if name not in inputs:
-            near = difflib.get_close_matches(name, inputs, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else "add a picture of that name"
-            raise UsageError(f"there is no picture {name!r}: {hint}").at(leaf.place)
+            hint = nearest(name, inputs) or ": add a picture of that name"
+            raise UsageError(f"there is no picture {name!r}{hint}").at(leaf.place)
     return node
 
 
