@@ -1,4 +1,4 @@
-"""Data generation on a real local Ray cluster of two nodes."""
+"""Data generation by Ray Data, on a real local cluster of two nodes."""
 
 import threading
 import time
@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from pops.datagen.cluster import RayRunner
-from pops.datagen.config import ScenesConfig
+from pops import cli
+from pops.datagen.cluster import make_on_cluster
+from pops.datagen.config import ScenesConfig, UnionsConfig
 from pops.datagen.generators import GENERATORS
 from pops.datagen.pocket import POCKET_WORDS, pocket_stages
 from pops.datagen.run import Plan, write_all
-from pops.datagen.scheduler import Local, schedule
+from pops.datagen.sample import encode
+from pops.datagen.scheduler import Finished, Local, schedule
 from pops.datagen.store import Shard, Store, read_manifest
 
 ray = pytest.importorskip("ray")
@@ -23,10 +25,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
-COUNT, SIZE = 60, 16
-PLAN = Plan("scenes", POCKET_WORDS, 1, COUNT)
+COUNT, SIZE = 48, 16
 
 
 @pytest.fixture
@@ -41,39 +43,89 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cluster.shutdown()
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".jsonl" and not path.name.startswith(".")
+    }
+
+
+def encoded(one: Finished) -> dict[str, bytes]:
+    return {path: encode(path, content) for path, content in one.sample.files.items()}
+
+
+def nodes_of_actors() -> list[str]:
+    """The node of every stage's actor that is alive."""
+    actors = ray._private.state.actors().values()
+    return [
+        actor["Address"]["NodeID"]
+        for actor in actors
+        if "_Stage" in actor["ActorClassName"] and actor["State"] == "ALIVE"
+    ]
+
+
 def test_every_sample_is_delivered_once_though_a_node_is_killed(
     cluster: Any, tmp_path: Path
 ) -> None:
     second = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    config = ScenesConfig(preset="pocket", size=SIZE, engine="ray", actors=2)
-    runner = RayRunner(config, GENERATORS["scenes"].stages, {"num_cpus": 0.1})
-    actors = [actor for pool in runner.actors.values() for actor in pool]
-    nodes = ray.get([actor.node.remote() for actor in actors])
-    assert second.node_id in nodes, "no actor is on the second node"
-    store = Store(tmp_path / "ray", Shard())
-    killed = threading.Event()
+    plan = Plan("scenes", POCKET_WORDS, 1, COUNT)
+    config = ScenesConfig(preset="pocket", size=SIZE, engine="ray", batch_size=2)
+    folder = tmp_path / "ray"
+    store = Store(folder, Shard())
+    nodes: list[str] = []
+    there: list[int] = []
 
     def kill_when_begun() -> None:
-        while not list((tmp_path / "ray").glob("*.jpg")):
+        while not list(folder.glob("*.jpg")):
             time.sleep(0.01)
+        nodes.extend(nodes_of_actors())
         cluster.remove_node(second, allow_graceful=False)
-        killed.set()
+        there.append(len(list(folder.glob("*_inpainted.jpg"))))
 
     killer = threading.Thread(target=kill_when_begun)
     with store.open({"kind": "scenes"}):
         killer.start()
-        made = schedule(PLAN.indices, PLAN.script, runner, 2)
+        stages = GENERATORS["scenes"].stages
+        made = make_on_cluster(plan.indices, plan.script, stages, config)
         written = sum(1 for _ in write_all(made, store, 1, 2))
     killer.join()
-    assert killed.is_set() and written == COUNT
-    assert second.node_id not in ray.get([actor.node.remote() for actor in actors])
-    runner.close()
-    lines = list(read_manifest(tmp_path / "ray"))
+    assert second.node_id in nodes, "no actor was on the second node"
+    assert there[0] < COUNT == written, "the node was killed too late"
+    lines = list(read_manifest(folder))
     assert sorted(line["index"] for line in lines) == list(range(COUNT))
-    here = {one.index: one.sample.name for one in schedule(range(9), PLAN.script, local(), 4)}
-    assert here.items() <= {line["index"]: line["name"] for line in lines}.items()
+    here: dict[str, bytes] = {}
+    for one in schedule(plan.indices, plan.script, Local(pocket_stages(SIZE)), 16):
+        here |= encoded(one)
+    assert files(folder) == here
 
 
-def local() -> Local:
-    return Local(pocket_stages(SIZE))
+def test_what_is_rejected_is_made_anew_as_in_one_process(cluster: Any) -> None:
+    plan = Plan("unions", POCKET_WORDS, 2, 24)
+    config = UnionsConfig(preset="pocket", size=SIZE, engine="ray", batch_size=4)
+    stages = GENERATORS["unions"].stages
+    told: dict[str, list[str]] = {"ray": [], "local": []}
+    made = {
+        "ray": make_on_cluster(plan.indices, plan.script, stages, config, told["ray"].append),
+        "local": schedule(
+            plan.indices, plan.script, Local(pocket_stages(SIZE)), 4, told["local"].append
+        ),
+    }
+    ours, theirs = (
+        {one.index: (one.attempt, one.rejections, encoded(one)) for one in made[engine]}
+        for engine in ("ray", "local")
+    )
+    assert ours == theirs
+    assert sorted(told["ray"]) == sorted(told["local"])
+
+
+def test_the_error_of_a_stage_is_told_in_one_line(
+    cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    arguments = ["--preset=faithful", "--engine=ray", "--count=2", f"--output_dir={tmp_path / 'a'}"]
+    models = f"--models=text2image={tmp_path / 'mine'}"
+    assert cli.main(["generate", "random", *arguments, models]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "mine" in said and "damaged" in said

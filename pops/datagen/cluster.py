@@ -1,145 +1,225 @@
-"""Stages on a Ray cluster: a pool of actors for each, so that a GPU holds one model.
+"""Samples made on a Ray cluster: a Ray Data pipeline with a pool of actors for each stage.
 
-The scripts stay in the process that was started, which also writes; pictures travel to the actors
-and back. When a node dies, Ray starts its actors elsewhere and gives them their batches again, so
-that every sample is delivered once.
+Attempts at samples go through the stages, each with its answers so far. A script is a function of
+its seed and of its answers, so a stage plays it up to here to learn what is asked next. Ray Data
+keeps the pools busy, and makes anew what is lost with a node.
 """
 
 from __future__ import annotations
 
 import logging
+import pickle
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import count
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
+import numpy as np
+
 from pops.datagen.config import GenerateConfig
-from pops.datagen.stages import Request
+from pops.datagen.sample import Rejected, Sample, encode, play
+from pops.datagen.scheduler import MOST_ATTEMPTS, Finished, Local, MakeScript, give_up
 from pops.errors import PopsError, UsageError
 
-__all__ = ["RayRunner"]
+__all__ = ["make_on_cluster"]
 
-BATCHES_AHEAD = 2  # for each actor: one that runs, one that waits
-MOST_SENDINGS = 10  # of a batch that is lost with the node it was on
-
-
-_Place = tuple[str, int]  # a stage, and which of its actors
+LITTLE_CPU = 0.05  # of a core, kept for an actor: what is left when nodes die has room for all
 
 
-@dataclass(frozen=True)
-class _Batch:
-    ticket: int
-    place: _Place
-    asked: list[Request]
-    sent: int = 1
+@dataclass
+class _Attempt:
+    """An attempt at a sample, on its way through the stages."""
+
+    index: int
+    number: int
+    answers: list[list[Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    result: Sample | Rejected | None = None
 
 
-class RayRunner:
-    """Runs batches on pools of actors."""
+@dataclass
+class _Trials:
+    """What is known of the attempts at one sample; they arrive in any order."""
 
-    def __init__(
-        self, config: GenerateConfig, stages: Sequence[str], options: dict[str, Any] | None = None
-    ) -> None:
-        """`options`: of every actor, for Ray; None: a GPU each where the cluster has any.
+    rejections: list[str] = field(default_factory=list)
+    seconds: Counter[str] = field(default_factory=Counter)
+    later: dict[int, _Attempt] = field(default_factory=dict)  # the others come first
 
-        Raises:
-            UsageError: Ray is not installed, or there is no cluster at the address.
-        """
-        self._ray = _connected(config.ray_address)
-        if options is None:
-            options = {"num_gpus": 1} if self._ray.cluster_resources().get("GPU") else {}
-        actor = self._ray.remote(_StageActor).options(
-            max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD", **options
+    def add(self, attempt: _Attempt, rejected: Callable[[str], None]) -> Finished | None:
+        """The sample, once an attempt is accepted and all before it are rejected."""
+        self.later[attempt.number] = attempt
+        while (first := self.later.pop(len(self.rejections), None)) is not None:
+            self.seconds.update(first.seconds)
+            if isinstance(first.result, Sample):
+                reasons, seconds = tuple(self.rejections), dict(self.seconds)
+                return Finished(first.index, first.number, first.result, reasons, seconds)
+            rejected(str(first.result))
+            self.rejections.append(str(first.result))
+        return None
+
+
+def make_on_cluster(
+    indices: Sequence[int],
+    make: MakeScript,
+    stages: Sequence[str],
+    config: GenerateConfig,
+    rejected: Callable[[str], None] = lambda reason: None,
+) -> Generator[Finished, None, None]:
+    """Run the script of every index until it is accepted; in the order in which they finish.
+
+    Samples of which every attempt was rejected go through a pipeline again, with as many attempts
+    as before at a time: pools are begun seldom, and the first that is accepted counts.
+
+    Raises:
+        UsageError: Ray is not installed, or there is no cluster at the address.
+        PopsError: a stage fails again and again, or a sample is rejected again and again.
+    """
+    left = {index: _Trials() for index in indices}
+    tried = 0
+    with _connected(config.ray_address) as ray:
+        while left:
+            if tried == MOST_ATTEMPTS:
+                index, trials = next(iter(left.items()))
+                raise give_up(index, trials.rejections)
+            until = min(MOST_ATTEMPTS, max(1, 2 * tried))
+            attempts = [_Attempt(index, n) for index in left for n in range(tried, until)]
+            for attempt in _run(ray, attempts, make, stages, config):
+                trials = left.get(attempt.index)
+                if trials and (finished := trials.add(attempt, rejected)):
+                    del left[attempt.index]
+                    yield finished
+            tried = until
+
+
+def _run(
+    ray: Any,
+    attempts: Sequence[_Attempt],
+    make: MakeScript,
+    stages: Sequence[str],
+    config: GenerateConfig,
+) -> Iterator[_Attempt]:
+    """Attempts with their results, as they arrive."""
+    rows = [{"attempt": pickle.dumps(attempt)} for attempt in attempts]
+    blocks = ceil(len(rows) / config.batch_size)
+    data = ray.data.from_items(rows, override_num_blocks=blocks)
+    for stage in stages:
+        data = data.map_batches(
+            _Stage,
+            fn_constructor_args=(stage, make, config),
+            batch_size=config.batch_size,
+            concurrency=config.actors,
+            num_cpus=LITTLE_CPU,
+            num_gpus=_gpus(ray, config.actors * len(stages)),
+            scheduling_strategy="SPREAD",
         )
-        self.actors = {
-            stage: [actor.remote(config, stage) for _ in range(config.actors)] for stage in stages
-        }
-        self.at_once = config.actors * len(stages)
-        self._load: Counter[_Place] = Counter()
-        self._running: dict[Any, _Batch] = {}
-        self._tickets = count()
+    data = data.map_batches(_finish, fn_args=(make,), batch_size=None, num_cpus=LITTLE_CPU)
+    try:
+        for batch in data.iter_batches(batch_size=None):
+            yield from _unpacked(batch)
+    except ray.exceptions.RayTaskError as error:
+        raise PopsError(str(error.cause)) from None
 
-    def has_room(self, stage: str) -> bool:
-        return self._load[self._idlest(stage)] < BATCHES_AHEAD
 
-    def submit(self, stage: str, asked: Sequence[Request]) -> int:
-        ticket = next(self._tickets)
-        self._send(_Batch(ticket, self._idlest(stage), list(asked)))
-        return ticket
+def _gpus(ray: Any, actors: int) -> float:
+    """How much of a GPU is an actor's: one where there are enough, 0 where there are none."""
+    there = int(ray.cluster_resources().get("GPU", 0))
+    return 1 / ceil(actors / there) if there else 0
 
-    def next(self) -> tuple[int, Sequence[Any], float]:
-        """Raises PopsError where a stage fails, or a batch is lost, again and again."""
-        while True:
-            (done, *_), _ = self._ray.wait(list(self._running), num_returns=1)
-            batch = self._running.pop(done)
-            self._load[batch.place] -= 1
+
+class _Stage:
+    """One stage of a preset, in a process of its own."""
+
+    def __init__(self, stage: str, make: MakeScript, config: GenerateConfig) -> None:
+        from pops.datagen.presets import load_preset
+
+        self.stage = stage
+        self.make = make
+        self.batch_size = config.batch_size
+        self.runner = Local(load_preset(config).stages)
+
+    def __call__(self, batch: _Batch) -> _Batch:
+        """Attempts with the answers of this stage; rejected ones without any."""
+        attempts = _unpacked(batch)
+        asked = [_asked(attempt, self.make) for attempt in attempts]
+        requests = [request for of_one in asked for request in of_one]
+        started = time.perf_counter()
+        answers: list[Any] = []
+        for i in range(0, len(requests), self.batch_size):
+            answers += self.runner.answer(self.stage, requests[i : i + self.batch_size])
+        each = (time.perf_counter() - started) / max(1, len(requests))
+        left = iter(answers)
+        for attempt, of_one in zip(attempts, asked, strict=True):
+            if of_one:
+                attempt.answers.append([next(left) for _ in of_one])
+                attempt.seconds[self.stage] = round(each * len(of_one), 4)
+        return _packed(attempts)
+
+
+def _asked(attempt: _Attempt, make: MakeScript) -> list[Any]:
+    """What the script of an attempt asks now; nothing where it was rejected."""
+    if attempt.result is None:
+        try:
+            played = play(make(attempt.index, attempt.number), attempt.answers)
+            assert isinstance(played, list), "a script asks each of its stages once, in order"
+            return played
+        except Rejected as reason:
+            attempt.answers, attempt.result = [], reason
+    return []
+
+
+def _finish(batch: _Batch, make: MakeScript) -> _Batch:
+    """Attempts with their samples, whose files are encoded, in place of the answers."""
+    attempts = _unpacked(batch)
+    for attempt in attempts:
+        if attempt.result is None:
             try:
-                answers, seconds = self._ray.get(done)
-                return batch.ticket, answers, seconds
-            except self._ray.exceptions.RayTaskError as error:
-                cause = error.cause
-                raise cause if isinstance(cause, PopsError) else PopsError(str(cause)) from None
-            except self._ray.exceptions.RayError as error:  # with a node, and what was on it
-                if batch.sent == MOST_SENDINGS:
-                    raise PopsError(
-                        f"{batch.place[0]}: lost {batch.sent} times ({error})"
-                    ) from error
-                self._send(replace(batch, place=self._idlest(batch.place[0]), sent=batch.sent + 1))
-
-    def _send(self, batch: _Batch) -> None:
-        stage, number = batch.place
-        reference = self.actors[stage][number].answer.remote(batch.asked)
-        self._running[reference] = batch
-        self._load[batch.place] += 1
-
-    def close(self) -> None:
-        """End the actors; the cluster stays."""
-        for pool in self.actors.values():
-            for actor in pool:
-                self._ray.kill(actor)
-
-    def _idlest(self, stage: str) -> _Place:
-        places: list[_Place] = [(stage, i) for i in range(len(self.actors[stage]))]
-        return min(places, key=lambda place: self._load[place])
+                sample = play(make(attempt.index, attempt.number), attempt.answers)
+                assert isinstance(sample, Sample), "a script ends with the last of its stages"
+                files = {path: encode(path, content) for path, content in sample.files.items()}
+                attempt.result = Sample(sample.name, files, sample.facts)
+            except Rejected as reason:
+                attempt.result = reason
+            attempt.answers = []
+    return _packed(attempts)
 
 
-def _connected(address: str | None) -> Any:
+def _packed(attempts: Sequence[_Attempt]) -> _Batch:
+    return {"attempt": np.array([pickle.dumps(attempt) for attempt in attempts], dtype=object)}
+
+
+def _unpacked(batch: _Batch) -> list[_Attempt]:
+    return [pickle.loads(attempt) for attempt in batch["attempt"]]
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[Any]:
+    """Ray, on a cluster that is there or on one of this machine, which ends with the block."""
     try:
         import ray
+        import ray.data
     except ImportError as error:
-        raise UsageError("--engine ray needs Ray: pip install 'pops[cluster]'") from error
-    if not ray.is_initialized():
+        raise UsageError("--engine ray needs Ray Data: pip install 'pops[cluster]'") from error
+    if own := not ray.is_initialized():
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:
             raise UsageError(
                 f"--ray_address: there is no cluster at {address}: start one with `ray start`"
             ) from error
-    return ray
+    _quieten(ray)
+    try:
+        yield ray
+    finally:
+        if own:
+            ray.shutdown()
 
 
-class _StageActor:
-    """One stage of a preset, in a process of its own."""
-
-    def __init__(self, config: GenerateConfig, stage: str) -> None:
-        self.config = config
-        self.stage = stage
-        self.runner: Any = None
-
-    def answer(self, asked: Sequence[Request]) -> tuple[Sequence[Any], float]:
-        """The answers, and the seconds they took."""
-        from pops.datagen.presets import load_preset
-        from pops.datagen.scheduler import Local
-
-        started = time.perf_counter()
-        if self.runner is None:
-            self.runner = Local(load_preset(self.config).stages)
-        return self.runner.answer(self.stage, asked), time.perf_counter() - started
-
-    def node(self) -> str:
-        """Which node it is on."""
-        import ray
-
-        return str(ray.get_runtime_context().get_node_id())
+def _quieten(ray: Any) -> None:
+    """The run has a progress bar of its own."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,9 +13,8 @@ from tqdm import tqdm
 from pops.datagen.config import CutoutsConfig
 from pops.datagen.masks import crop_on_white
 from pops.datagen.presets import load_preset
-from pops.datagen.run import write_all
+from pops.datagen.run import make_samples, write_all
 from pops.datagen.sample import Sample, Script
-from pops.datagen.scheduler import Local, schedule
 from pops.datagen.stages import Picture, Segment
 from pops.datagen.store import Shard, Store
 from pops.errors import InputError
@@ -33,9 +34,6 @@ def generate_cutouts(config: CutoutsConfig) -> int:
         print(f"{len(indices)} of {len(paths)} pictures of {config.input_dir}, by {model}")
         return 0
 
-    def cut(index: int, attempt: int) -> Script:
-        return _cutout(paths[index].stem, preset.open(paths[index]))
-
     store = Store(config.output_dir, shard)
     settings: dict[str, object] = {
         "kind": "cutouts",
@@ -49,7 +47,8 @@ def generate_cutouts(config: CutoutsConfig) -> int:
     with store.open(settings) as there, bar:
         left = [index for index in indices if index not in there]
         bar.update(len(indices) - len(left))
-        made = schedule(left, cut, Local(preset.stages), config.batch_size)
+        script = _Cutouts(paths, preset.open).script
+        made = make_samples(left, script, ["segment"], config, preset.stages)
         for _ in write_all(made, store, 0, config.batch_size):
             bar.update()
     print(
@@ -74,7 +73,14 @@ def _pictures(folder: Path) -> list[Path]:
     return list(by_stem.values())
 
 
-def _cutout(name: str, picture: Picture) -> Script:
-    (mask,) = yield [Segment(picture)]
-    image = picture.image
-    return Sample(name, {f"{name}.png": crop_on_white(image, mask, (0, 0, *image.size))})
+@dataclass(frozen=True)
+class _Cutouts:
+    paths: Sequence[Path]
+    open: Callable[[Path], Picture]
+
+    def script(self, index: int, attempt: int) -> Script:
+        path = self.paths[index]
+        picture = self.open(path)
+        (mask,) = yield [Segment(picture)]
+        cut = crop_on_white(picture.image, mask, (0, 0, *picture.image.size))
+        return Sample(path.stem, {f"{path.stem}.png": cut})

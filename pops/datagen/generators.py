@@ -57,7 +57,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Generator:
-    """A kind of record: its script, and the stages it asks."""
+    """A kind of record: its script, and the stages it asks, each once, in this order."""
 
     script: Callable[[Draw], Script]
     stages: tuple[str, ...]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
@@ -18,12 +18,12 @@ from pops.datagen.config import GenerateConfig
 from pops.datagen.generators import GENERATORS, Draw
 from pops.datagen.presets import Preset, load_preset
 from pops.datagen.sample import Script
-from pops.datagen.scheduler import Finished, Local, Runner, schedule
-from pops.datagen.stages import Model
+from pops.datagen.scheduler import Finished, Local, MakeScript, schedule
+from pops.datagen.stages import Model, Stages
 from pops.datagen.store import Shard, Store
 from pops.datagen.words import Words
 
-__all__ = ["Plan", "generate", "run_plan", "write_all"]
+__all__ = ["Plan", "generate", "make_samples", "write_all"]
 
 WRITERS = 2  # threads that encode and write while the stages work
 PROMPTS_SHOWN = 5
@@ -62,28 +62,46 @@ def generate(config: GenerateConfig, kind: str) -> int:
     settings = _settings(config, kind, preset, models)
     bar = tqdm(total=len(plan.indices), desc=kind, unit="", file=sys.stderr)
     started = time.perf_counter()
-    with _runner(config, plan.kind, preset) as runner, store.open(settings) as there, bar:
-        made = run_plan(plan, runner, store, there, config.batch_size, bar)
+    with store.open(settings) as there, bar:
+        left = [index for index in plan.indices if index not in there]
+        bar.update(len(plan.indices) - len(left))
+        finished = make_samples(left, plan.script, models, config, preset.stages, _counted(bar))
+        for _ in write_all(finished, store, plan.seed, config.batch_size):
+            bar.update()
     seconds = time.perf_counter() - started
     print(
-        f"{len(plan.indices)} {kind} in {config.output_dir}: {made} made in {seconds:.1f} s, "
-        f"{len(plan.indices) - made} there before"
+        f"{len(plan.indices)} {kind} in {config.output_dir}: {len(left)} made in {seconds:.1f} s, "
+        f"{len(plan.indices) - len(left)} there before"
     )
     return 0
 
 
-@contextmanager
-def _runner(config: GenerateConfig, kind: str, preset: Preset) -> Iterator[Runner]:
+def make_samples(
+    indices: Sequence[int],
+    make: MakeScript,
+    asked: Iterable[str],
+    config: GenerateConfig,
+    stages: Stages,
+    rejected: Callable[[str], None] = lambda reason: None,
+) -> Generator[Finished, None, None]:
+    """Run the scripts of these samples, which ask these stages, by the engine of the settings."""
     if config.engine == "local":
-        yield Local(preset.stages)
-        return
-    from pops.datagen.cluster import RayRunner
+        return schedule(indices, make, Local(stages), config.batch_size, rejected)
+    from pops.datagen.cluster import make_on_cluster
 
-    runner = RayRunner(config, GENERATORS[kind].stages)
-    try:
-        yield runner
-    finally:
-        runner.close()
+    return make_on_cluster(indices, make, tuple(asked), config, rejected)
+
+
+def _counted(bar: tqdm[Any]) -> Callable[[str], None]:
+    """Counts rejections by reason, beside the bar."""
+    rejections: Counter[str] = Counter()
+
+    def rejected(reason: str) -> None:
+        rejections[reason] += 1
+        counted = ", ".join(f"{what} {n}" for what, n in rejections.most_common())
+        bar.set_postfix_str(f"rejected {rejections.total()}: {counted}")
+
+    return rejected
 
 
 def _settings(
@@ -100,31 +118,12 @@ def _settings(
     }
 
 
-def run_plan(
-    plan: Plan, runner: Runner, store: Store, there: set[int], batch_size: int, bar: tqdm[Any]
-) -> int:
-    """Make the samples that are not there, writing while the next are made; how many."""
-    left = [index for index in plan.indices if index not in there]
-    bar.update(len(plan.indices) - len(left))
-    rejections: Counter[str] = Counter()
-
-    def rejected(reason: str) -> None:
-        rejections[reason] += 1
-        counted = ", ".join(f"{what} {n}" for what, n in rejections.most_common())
-        bar.set_postfix_str(f"rejected {rejections.total()}: {counted}")
-
-    finished = schedule(left, plan.script, runner, batch_size, rejected)
-    for _ in write_all(finished, store, plan.seed, batch_size):
-        bar.update()
-    return len(left)
-
-
 def write_all(
-    finished: Iterator[Finished], store: Store, seed: int, batch_size: int
+    finished: Generator[Finished, None, None], store: Store, seed: int, batch_size: int
 ) -> Iterator[None]:
     """Write samples in threads, a few at a time; one element for each that is written."""
     waiting: set[Future[None]] = set()
-    with ThreadPoolExecutor(WRITERS) as writers:
+    with closing(finished), ThreadPoolExecutor(WRITERS) as writers:
         for one in finished:
             waiting.add(writers.submit(store.add, one.sample, _line(one, seed)))
             # An error of a writer ends the run when its turn comes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-__all__ = ["Content", "Rejected", "Sample", "Script", "encode"]
+__all__ = ["Content", "Rejected", "Sample", "Script", "encode", "play"]
 
-Content = Image.Image | np.ndarray | list[Any] | dict[str, Any]
+Content = Image.Image | np.ndarray | list[Any] | dict[str, Any] | bytes
 
 
 class Rejected(Exception):
@@ -25,7 +25,8 @@ class Rejected(Exception):
 class Sample:
     """One record: its name, its files in the order they appear in the folder, and its facts.
 
-    `files`: path in the output folder -> picture (.jpg, .png), array (.npy) or plain data (.json).
+    `files`: path in the output folder -> picture (.jpg, .png), array (.npy), plain data (.json),
+    or bytes that are encoded already.
     Readers look for the last one, so that it stands for the whole.
     """
 
@@ -38,8 +39,26 @@ class Sample:
 Script = Generator[list[Any], list[Any], Sample]
 
 
+def play(script: Script, answers: Iterable[list[Any]]) -> list[Any] | Sample:
+    """What a script asks after these answers, or its record where it ends with them.
+
+    Raises:
+        Rejected: the last answers do not fit.
+    """
+    try:
+        asked = next(script)
+        for some in answers:
+            asked = script.send(some)
+    except StopIteration as end:
+        sample: Sample = end.value
+        return sample
+    return asked
+
+
 def encode(path: str, content: Content) -> bytes:
     """A file's bytes, in the format of its suffix; JPEG at quality 95 with all its colour."""
+    if isinstance(content, bytes):
+        return content
     suffix = PurePosixPath(path).suffix
     out = BytesIO()
     if isinstance(content, Image.Image):

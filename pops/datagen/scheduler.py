@@ -9,38 +9,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from pops.datagen.sample import Rejected, Sample, Script
 from pops.datagen.stages import Request, Stages
 from pops.errors import PopsError
 
-__all__ = ["Finished", "Local", "Runner", "answer_all", "schedule"]
+__all__ = ["MOST_ATTEMPTS", "Finished", "Local", "MakeScript", "give_up", "schedule"]
 
 MOST_ATTEMPTS = 50  # at one sample: then words and stages do not fit each other
 MOST_TRIES = 3  # of one request, where a stage fails
-BATCHES_IN_FLIGHT = 2  # of scripts, for each batch that runs
+BATCHES_AT_ONCE = 2  # of scripts that are going
 
 MakeScript = Callable[[int, int], Script]  # index, attempt -> script
 Answer = Callable[[Sequence[Any]], Sequence[Any]]
-
-
-class Runner(Protocol):
-    """Where stages run. A batch is submitted, and its answers come back in any order."""
-
-    at_once: int  # batches that run at the same time
-
-    def has_room(self, stage: str) -> bool:
-        """Whether a batch of the stage would be begun soon."""
-
-    def submit(self, stage: str, asked: Sequence[Request]) -> int:
-        """Begin a batch; its ticket."""
-
-    def next(self) -> tuple[int, Sequence[Any], float]:
-        """Wait for a batch: its ticket, its answers, and the seconds it took."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +45,7 @@ class _Job:
     script: Script
     attempt: int = 0
     asked: list[Request] = field(default_factory=list)
-    sent: int = 0  # how many of them a stage has
-    answers: dict[int, Any] = field(default_factory=dict)
+    answers: list[Any] = field(default_factory=list)  # to the first of them
     rejections: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -70,7 +54,7 @@ class _Job:
         self.ask(next(script))
 
     def ask(self, asked: list[Request]) -> None:
-        self.asked, self.sent, self.answers = asked, 0, {}
+        self.asked, self.answers = asked, []
 
 
 _Place = tuple[_Job, int]  # a job, and which of its requests
@@ -79,10 +63,10 @@ _Place = tuple[_Job, int]  # a job, and which of its requests
 def schedule(
     indices: Iterable[int],
     make: MakeScript,
-    runner: Runner,
+    stages: Local,
     batch_size: int,
     rejected: Callable[[str], None] = lambda reason: None,
-) -> Iterator[Finished]:
+) -> Generator[Finished, None, None]:
     """Run the script of every index until it is accepted; in the order in which they finish.
 
     Raises:
@@ -90,23 +74,19 @@ def schedule(
     """
     left = iter(indices)
     jobs: dict[int, _Job] = {}
-    running: dict[int, tuple[str, list[_Place]]] = {}
     while True:
-        for index in islice(left, batch_size * BATCHES_IN_FLIGHT * runner.at_once - len(jobs)):
+        for index in islice(left, batch_size * BATCHES_AT_ONCE - len(jobs)):
             jobs[index] = job = _Job(index, make(index, 0))
             job.start(job.script)
         if not jobs:
             return
-        while (found := _fullest(jobs.values(), runner, batch_size)) is not None:
-            stage, batch = found
-            for job, _ in batch:
-                job.sent += 1
-            running[runner.submit(stage, [job.asked[k] for job, k in batch])] = stage, batch
-        ticket, answers, seconds = runner.next()
-        stage, batch = running.pop(ticket)
-        for (job, k), answer in zip(batch, answers, strict=True):
-            job.answers[k] = answer
-            job.seconds[stage] = job.seconds.get(stage, 0.0) + seconds / len(batch)
+        stage, batch = _fullest(jobs.values(), batch_size)
+        started = time.perf_counter()
+        answers = stages.answer(stage, [job.asked[k] for job, k in batch])
+        each = (time.perf_counter() - started) / len(batch)
+        for (job, _), answer in zip(batch, answers, strict=True):
+            job.answers.append(answer)
+            job.seconds[stage] = job.seconds.get(stage, 0.0) + each
         for index in dict.fromkeys(job.index for job, _ in batch):
             job = jobs[index]
             if len(job.answers) == len(job.asked):
@@ -115,26 +95,20 @@ def schedule(
                     yield _finished(jobs.pop(index), sample)
 
 
-def _fullest(
-    jobs: Iterable[_Job], runner: Runner, batch_size: int
-) -> tuple[str, list[_Place]] | None:
-    """Of the stages that have room, the one that most requests wait for, and the first of them."""
+def _fullest(jobs: Iterable[_Job], batch_size: int) -> tuple[str, list[_Place]]:
+    """The stage that most requests wait for, and the first of them."""
     queues: dict[str, list[_Place]] = {}
     for job in jobs:
-        if job.sent < len(job.asked):
-            places = ((job, k) for k in range(job.sent, len(job.asked)))
-            queues.setdefault(job.asked[0].stage, []).extend(places)
-    open_stages = [stage for stage in queues if runner.has_room(stage)]
-    if not open_stages:
-        return None
-    stage = max(open_stages, key=lambda name: len(queues[name]))
+        places = ((job, k) for k in range(len(job.answers), len(job.asked)))
+        queues.setdefault(job.asked[0].stage, []).extend(places)
+    stage = max(queues, key=lambda name: len(queues[name]))
     return stage, queues[stage][:batch_size]
 
 
 def _advance(job: _Job, make: MakeScript, rejected: Callable[[str], None]) -> Sample | None:
     """Hand a script its answers: its sample, or None where it asks for more or starts anew."""
     try:
-        job.ask(job.script.send([job.answers[k] for k in range(len(job.asked))]))
+        job.ask(job.script.send(job.answers))
     except StopIteration as end:
         sample: Sample = end.value
         return sample
@@ -143,13 +117,18 @@ def _advance(job: _Job, make: MakeScript, rejected: Callable[[str], None]) -> Sa
         job.rejections.append(str(reason))
         job.attempt += 1
         if job.attempt == MOST_ATTEMPTS:
-            counted = ", ".join(f"{what} {n}" for what, n in Counter(job.rejections).most_common())
-            raise PopsError(
-                f"sample {job.index} was rejected {MOST_ATTEMPTS} times ({counted}): the words do "
-                "not fit the models; try other words or another preset"
-            ) from reason
+            raise give_up(job.index, job.rejections) from reason
         job.start(make(job.index, job.attempt))
     return None
+
+
+def give_up(index: int, rejections: Sequence[str]) -> PopsError:
+    """The error of a sample that was rejected as often as may be."""
+    counted = ", ".join(f"{what} {n}" for what, n in Counter(rejections).most_common())
+    return PopsError(
+        f"sample {index} was rejected {len(rejections)} times ({counted}): the words do not fit "
+        "the models; try other words or another preset"
+    )
 
 
 def _finished(job: _Job, sample: Sample) -> Finished:
@@ -158,28 +137,11 @@ def _finished(job: _Job, sample: Sample) -> Finished:
 
 
 class Local:
-    """Runs stages in this process, a batch at a time; each is loaded when it is first asked."""
-
-    at_once = 1
+    """Stages in this process; each is loaded when it is first asked."""
 
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
         self._loaded: dict[str, Answer] = {}
-        self._batch: tuple[str, Sequence[Request]] | None = None
-
-    def has_room(self, stage: str) -> bool:
-        return self._batch is None
-
-    def submit(self, stage: str, asked: Sequence[Request]) -> int:
-        self._batch = stage, asked
-        return 0
-
-    def next(self) -> tuple[int, Sequence[Any], float]:
-        assert self._batch is not None
-        (stage, asked), self._batch = self._batch, None
-        started = time.perf_counter()
-        answers = self.answer(stage, asked)
-        return 0, answers, time.perf_counter() - started
 
     def answer(self, stage: str, asked: Sequence[Request]) -> Sequence[Any]:
         """The answers of a stage to one batch."""
