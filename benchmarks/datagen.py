@@ -20,7 +20,8 @@ from benchmarks.command import run_benchmark
 from benchmarks.machine import cores
 from pops.config import setting
 from pops.datagen.generators import GENERATORS
-from pops.datagen.pocket import POCKET_WORDS, pocket_stages
+from pops.datagen.pocket import pocket_stages
+from pops.datagen.pocket_prompts import POCKET_WORDS
 from pops.datagen.run import Plan, write_all
 from pops.datagen.sample import Rejected, Sample
 from pops.datagen.scheduler import Finished, Local, schedule

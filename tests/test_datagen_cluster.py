@@ -10,12 +10,13 @@ import pytest
 
 from pops import cli
 from pops.datagen.cluster import make_on_cluster
-from pops.datagen.config import ScenesConfig, UnionsConfig
+from pops.datagen.config import RandomConfig, ScenesConfig
 from pops.datagen.generators import GENERATORS
-from pops.datagen.pocket import POCKET_WORDS, pocket_stages
+from pops.datagen.pocket import pocket_stages
+from pops.datagen.pocket_prompts import POCKET_WORDS
 from pops.datagen.run import Plan, write_all
-from pops.datagen.sample import encode
-from pops.datagen.scheduler import Finished, Local, schedule
+from pops.datagen.sample import Rejected, Script
+from pops.datagen.scheduler import Local, schedule
 from pops.datagen.store import Shard, Store, read_manifest
 
 ray = pytest.importorskip("ray")
@@ -49,10 +50,6 @@ def files(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file() and path.suffix != ".jsonl" and not path.name.startswith(".")
     }
-
-
-def encoded(one: Finished) -> dict[str, bytes]:
-    return {path: encode(path, content) for path, content in one.sample.files.items()}
 
 
 def nodes_of_actors() -> list[str]:
@@ -97,27 +94,29 @@ def test_every_sample_is_delivered_once_though_a_node_is_killed(
     assert sorted(line["index"] for line in lines) == list(range(COUNT))
     here: dict[str, bytes] = {}
     for one in schedule(plan.indices, plan.script, Local(pocket_stages(SIZE)), 16):
-        here |= encoded(one)
+        here |= one.sample.encoded().files
     assert files(folder) == here
 
 
 def test_what_is_rejected_is_made_anew_as_in_one_process(cluster: Any) -> None:
-    plan = Plan("unions", POCKET_WORDS, 2, 24)
-    config = UnionsConfig(preset="pocket", size=SIZE, engine="ray", batch_size=4)
-    stages = GENERATORS["unions"].stages
-    told: dict[str, list[str]] = {"ray": [], "local": []}
-    made = {
-        "ray": make_on_cluster(plan.indices, plan.script, stages, config, told["ray"].append),
-        "local": schedule(
-            plan.indices, plan.script, Local(pocket_stages(SIZE)), 4, told["local"].append
-        ),
-    }
+    plan = Plan("random objects", POCKET_WORDS, 2, 10)
+    config = RandomConfig(preset="pocket", size=SIZE, engine="ray", batch_size=4)
+
+    def picky(index: int, attempt: int) -> Script:
+        sample = yield from plan.script(index, attempt)
+        if attempt < index % 4:
+            raise Rejected(f"attempt {attempt}")
+        return sample
+
+    reasons: dict[str, list[str]] = {"ray": [], "local": []}
+    there = make_on_cluster(plan.indices, picky, ["text2image"], config, reasons["ray"].append)
+    here = schedule(plan.indices, picky, Local(pocket_stages(SIZE)), 4, reasons["local"].append)
     ours, theirs = (
-        {one.index: (one.attempt, one.rejections, encoded(one)) for one in made[engine]}
-        for engine in ("ray", "local")
+        {one.index: (one.attempt, one.rejections, one.sample.encoded()) for one in made}
+        for made in (there, here)
     )
     assert ours == theirs
-    assert sorted(told["ray"]) == sorted(told["local"])
+    assert sorted(reasons["ray"]) == sorted(reasons["local"])
 
 
 def test_the_error_of_a_stage_is_told_in_one_line(

@@ -22,15 +22,21 @@ from pops.datagen.config import TexturesConfig
 from pops.datagen.export import member_name
 from pops.datagen.generators import GENERATORS
 from pops.datagen.inspection import inspect_folder
-from pops.datagen.pocket import POCKET_WORDS, pocket_stages
+from pops.datagen.pocket import pocket_stages
+from pops.datagen.pocket_prompts import POCKET_WORDS
 from pops.datagen.presets import load_preset
 from pops.datagen.run import Plan
 from pops.datagen.sample import encode
 from pops.datagen.scheduler import Finished, Local, schedule
-from pops.datagen.stages import Detect, Detection, Request, Stages, Text2Image
+from pops.datagen.stages import Detect, Detection, LoadPerson, Request, Stages, Text2Image
 from pops.datagen.store import Shard, read_manifest
 from pops.errors import PopsError, UsageError
-from pops.pocket.world.split import is_held_out
+from pops.pocket.world.split import (
+    held_out_pairs,
+    is_held_out,
+    is_held_out_outfit,
+    is_held_out_pair,
+)
 
 COUNT, SIZE = 4, 16
 KINDS = {
@@ -108,6 +114,7 @@ def test_a_texture_sample_has_five_other_materials_a_mask_and_its_box(made: Path
         x1, y1, x2, y2 = json.loads((folder / "box.json").read_text())
         assert (x1, y1, x2, y2) == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
         base = line["world"]["items"][0]
+        assert base["material"] not in {variant["look"][0] for variant in line["variants"]}
         for variant in line["variants"]:
             item = variant["world"]["items"][0]
             assert {**item, "material": "", "phase": 0} == {**base, "material": "", "phase": 0}
@@ -152,6 +159,29 @@ def test_no_held_out_combination_is_drawn(made: Path) -> None:
                 for item in world["items"]:
                     combination = item["shape"], item["material"], world["background"]
                     assert not is_held_out(*combination)
+
+
+def test_no_held_out_pair_is_drawn_though_words_would_say_some() -> None:
+    (first, in_first), (second, in_second) = held_out_pairs()[0]
+    stage = pocket_stages(SIZE).loaders["text2image"]()
+    place = POCKET_WORDS.placements[0]
+    for shapes in ((first, second), (second, first)):
+        asked = [
+            Text2Image(f"A photo of a {shapes[0]} and a {shapes[1]} {place}", seed)
+            for seed in range(999)
+        ]
+        for picture in stage(asked):
+            a, b = ((item.shape, item.material) for item in picture.scene.items)
+            assert not is_held_out_pair(a, b)
+    with pytest.raises(UsageError, match="held out, for evaluation alone"):
+        stage([Text2Image(f"A {in_first} {first} and a {in_second} {second} {place}", 0)])
+
+
+def test_no_held_out_outfit_is_drawn() -> None:
+    stage = pocket_stages(SIZE).loaders["people"]()
+    for person in stage([LoadPerson(0, seed) for seed in range(24)]):
+        worn = [(i.shape, i.material) for i in person.picture.scene.items if i.shape != "mannequin"]
+        assert not is_held_out_outfit(worn)
 
 
 def test_the_seed_in_a_name_is_the_seed_it_was_made_with(made: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from pops.datagen.config import GenerateConfig
-from pops.datagen.sample import Rejected, Sample, encode, play
+from pops.datagen.sample import Rejected, Sample, play
 from pops.datagen.scheduler import MOST_ATTEMPTS, Finished, Local, MakeScript, give_up
 from pops.errors import PopsError, UsageError
 
@@ -38,6 +38,9 @@ class _Attempt:
     answers: list[list[Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     result: Sample | Rejected | None = None
+
+
+_Batch = dict[str, np.ndarray]  # one column: attempts, pickled
 
 
 @dataclass
@@ -113,14 +116,28 @@ def _run(
             concurrency=config.actors,
             num_cpus=LITTLE_CPU,
             num_gpus=_gpus(ray, config.actors * len(stages)),
-            scheduling_strategy="SPREAD",
         )
-    data = data.map_batches(_finish, fn_args=(make,), batch_size=None, num_cpus=LITTLE_CPU)
+    data = data.map_batches(
+        _Files,
+        fn_constructor_args=(make,),
+        batch_size=config.batch_size,
+        concurrency=config.actors,
+        num_cpus=LITTLE_CPU,
+    )
     try:
         for batch in data.iter_batches(batch_size=None):
             yield from _unpacked(batch)
-    except ray.exceptions.RayTaskError as error:
-        raise PopsError(str(error.cause)) from None
+    except ray.exceptions.RayError as error:
+        raise PopsError(_told(error)) from error
+
+
+def _told(error: BaseException) -> str:
+    """The error in one line: that of a stage where there is one."""
+    causes = [error]
+    while (cause := getattr(causes[-1], "cause", None) or causes[-1].__cause__) is not None:
+        causes.append(cause)
+    own = next((one for one in causes if isinstance(one, PopsError)), causes[-1])
+    return str(own).strip().splitlines()[-1]
 
 
 def _gpus(ray: Any, actors: int) -> float:
@@ -170,20 +187,28 @@ def _asked(attempt: _Attempt, make: MakeScript) -> list[Any]:
     return []
 
 
-def _finish(batch: _Batch, make: MakeScript) -> _Batch:
-    """Attempts with their samples, whose files are encoded, in place of the answers."""
-    attempts = _unpacked(batch)
-    for attempt in attempts:
-        if attempt.result is None:
-            try:
-                sample = play(make(attempt.index, attempt.number), attempt.answers)
-                assert isinstance(sample, Sample), "a script ends with the last of its stages"
-                files = {path: encode(path, content) for path, content in sample.files.items()}
-                attempt.result = Sample(sample.name, files, sample.facts)
-            except Rejected as reason:
-                attempt.result = reason
-            attempt.answers = []
-    return _packed(attempts)
+class _Files:
+    """What encodes the files of samples, while the stages go on."""
+
+    def __init__(self, make: MakeScript) -> None:
+        self.make = make
+
+    def __call__(self, batch: _Batch) -> _Batch:
+        """Attempts with their samples in place of the answers."""
+        attempts = _unpacked(batch)
+        for attempt in attempts:
+            if attempt.result is None:
+                attempt.result = self._result(attempt)
+                attempt.answers = []
+        return _packed(attempts)
+
+    def _result(self, attempt: _Attempt) -> Sample | Rejected:
+        try:
+            sample = play(self.make(attempt.index, attempt.number), attempt.answers)
+        except Rejected as reason:
+            return reason
+        assert isinstance(sample, Sample), "a script ends with the last of its stages"
+        return sample.encoded()
 
 
 def _packed(attempts: Sequence[_Attempt]) -> _Batch:

@@ -73,13 +73,13 @@ def textures(draw: Draw) -> Script:
     rng = draw.rng
     thing, placement = rng.choice(draw.words.objects), rng.choice(draw.words.placements)
     prompt, seed = f"A {thing} {placement}", new_seed(rng)
-    looks = draw.words.materials(rng, thing, placement, VARIANTS)
     (base,) = yield [Text2Image(prompt, seed)]
     (found,) = yield [Detect(base, thing, DETECTION_OF_ONE)]
     if found is None:
         raise Rejected("no detection")
     (mask,) = yield [Segment(base)]
     _check_mask(mask, found.box)
+    looks = draw.words.materials(rng, thing, placement, VARIANTS, base.materials)
     asked = [
         Depth2Image(base, f"A {thing} made from {', '.join(look)} {placement}", new_seed(rng))
         for look in looks

@@ -58,7 +58,9 @@ def _word_paths(config: GenerateConfig) -> dict[str, Path]:
 
 
 def _pocket(config: GenerateConfig) -> Preset:
-    from pops.datagen.pocket import POCKET_WORDS, open_drawing, pocket_stages
+    from pops.datagen.pocket import pocket_stages
+    from pops.datagen.pocket_drawing import open_drawing
+    from pops.datagen.pocket_prompts import POCKET_WORDS
 
     if paths := _word_paths(config):
         raise UsageError(f"--{next(iter(paths))}_path: the pocket preset has words of its own")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any
@@ -31,8 +31,13 @@ class Sample:
     """
 
     name: str
-    files: dict[str, Content]
+    files: Mapping[str, Content]
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def encoded(self) -> Sample:
+        """The same with its files as bytes."""
+        files = {path: encode(path, content) for path, content in self.files.items()}
+        return replace(self, files=files)
 
 
 # A script yields requests of one stage and is sent their answers; it returns its record.

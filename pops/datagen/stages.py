@@ -47,6 +47,11 @@ class Picture:
         """Everything in the picture as plain data, where that is known exactly."""
         return None
 
+    @property
+    def materials(self) -> tuple[str, ...]:
+        """What its things are made of, where that is known exactly."""
+        return ()
+
 
 class Request:
     """What a stage is asked; `stage` names it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,12 +26,17 @@ class Words:
     placements: Sequence[str]
     attributes: Sequence[str]
 
-    def materials(self, rng: Random, thing: str, placement: str, count: int) -> list[list[str]]:
-        """`count` different looks of a thing in a place, one to five attributes each."""
+    def materials(
+        self, rng: Random, thing: str, placement: str, count: int, besides: Collection[str] = ()
+    ) -> list[list[str]]:
+        """`count` different looks of a thing in a place, one to five attributes each.
+
+        `besides`: what it is made of already, which no look is.
+        """
+        attributes = [word for word in self.attributes if word not in besides]
         looks: list[list[str]] = []
         while len(looks) < count:
-            most = min(5, len(self.attributes))
-            look = rng.sample(self.attributes, rng.randint(1, most))
+            look = rng.sample(attributes, rng.randint(1, min(5, len(attributes))))
             if look not in looks:
                 looks.append(look)
         return looks
