@@ -1,22 +1,26 @@
 """Samples a second of data generation, batched beside the published one-by-one order.
 
-python -m benchmarks.datagen --json
+python -m benchmarks.datagen --json                 # batches beside one by one
+python -m benchmarks.datagen --engine ray --json    # a Ray cluster beside one process
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Literal
 
 import torch
 
 from benchmarks.command import run_benchmark
+from benchmarks.engines import EngineReport, compare_engines, files_of
 from benchmarks.machine import cores
 from pops.config import setting
 from pops.datagen.generators import GENERATORS
@@ -25,7 +29,9 @@ from pops.datagen.pocket_prompts import POCKET_WORDS
 from pops.datagen.run import Plan, write_all
 from pops.datagen.sample import Rejected, Sample
 from pops.datagen.scheduler import Finished, Local, schedule
+from pops.datagen.stages import Stages
 from pops.datagen.store import Shard, Store
+from pops.datagen.words import Words
 from pops.errors import UsageError
 
 __all__ = ["DatagenBenchmark", "Report", "compare", "main", "one_by_one"]
@@ -36,11 +42,18 @@ class DatagenBenchmark:
     """Compare data generation with the one-by-one order of the published scripts.
 
     In that order a sample is finished and written before the next begins, and every stage is asked
-    for one thing at a time. Ours asks the stages in batches and writes meanwhile. Both run the
-    pocket world, make the same files and take turns in one run.
+    for one thing at a time. Ours asks the stages in batches and writes meanwhile. Both make the
+    same files and take turns in one run. With `--engine ray`, the same pocket samples are made by
+    this process and by a Ray cluster on the same cores, in turns.
     """
 
     kinds: tuple[str, ...] = setting(("textures", "scenes", "unions"), "kinds of record")
+    models: Literal["pocket", "tiny"] = setting(
+        "pocket", "the pocket world, or tiny random models of the published kinds"
+    )
+    engine: Literal["local", "ray"] = setting(
+        "local", "local: batches beside one by one; ray: a cluster beside this process"
+    )
     count: int = setting(32, "samples of each kind")
     size: int = setting(64, "pixels of a side of a picture")
     batch_size: int = setting(16, "requests that a stage answers at once")
@@ -48,7 +61,11 @@ class DatagenBenchmark:
     threads: int | None = setting(None, "CPU threads; null: one for each core")
     json: bool = setting(False, "print one JSON object as the last line")
 
-    examples = ("python -m benchmarks.datagen --json",)
+    examples = (
+        "python -m benchmarks.datagen --json",
+        "python -m benchmarks.datagen --models tiny --count 16",
+        "python -m benchmarks.datagen --engine ray --count 256 --threads 1",
+    )
 
     def __post_init__(self) -> None:
         for name in ("count", "batch_size", "repeats"):
@@ -57,6 +74,8 @@ class DatagenBenchmark:
         for kind in self.kinds:
             if kind not in GENERATORS:
                 raise UsageError(f"unknown kind {kind!r}: the kinds are {', '.join(GENERATORS)}")
+        if self.engine == "ray" and self.models != "pocket":
+            raise UsageError("--engine ray is compared on --models pocket")
 
 
 @dataclass(frozen=True)
@@ -64,6 +83,7 @@ class Report:
     """Seconds for all samples of a kind, by kind."""
 
     settings: DatagenBenchmark
+    turns: dict[str, list[float]]  # ratios of the turns
     one_by_one: dict[str, float]
     batched: dict[str, float]
     same_files: bool
@@ -85,6 +105,22 @@ class Report:
             for name, kind in pairs.items()
         }
         return {**ratios, **speeds, **before, "same_files": float(self.same_files)}
+
+    def text(self) -> str:
+        settings = self.settings
+        rows = [
+            f"{settings.count} samples of each kind, {settings.size} pixels, {settings.models}",
+            f"{'kind':<16}{'one by one':>12}{'batched':>12}{'ratio':>8}   of each turn",
+        ]
+        for kind in settings.kinds:
+            before, after = self.one_by_one[kind], self.batched[kind]
+            turns = " ".join(f"{ratio:.1f}" for ratio in self.turns[kind])
+            rows.append(
+                f"{kind:<16}{settings.count / before:>10.1f}/s{settings.count / after:>10.1f}/s"
+                f"{before / after:>8.1f}   {turns}"
+            )
+        rows.append("the files are " + ("the same" if self.same_files else "NOT the same"))
+        return "\n".join(rows)
 
 
 def one_by_one(plan: Plan, stages: Local) -> Iterator[Finished]:
@@ -113,13 +149,31 @@ def _made(plan: Plan, stages: Local, index: int, attempt: int) -> Sample:
             return sample
 
 
-def _time(kind: str, settings: DatagenBenchmark, batched: bool, folder: Path) -> float:
+# Words, and stages that answer batches or one thing at a time.
+_Setting = tuple[Words, Callable[[bool], Stages]]
+
+
+@contextmanager
+def _setting(settings: DatagenBenchmark) -> Iterator[_Setting]:
+    if settings.models == "pocket":
+        yield POCKET_WORDS, lambda batched: pocket_stages(settings.size, share=batched)
+        return
+    from benchmarks.tiny_stages import TINY_WORDS, tiny_stages
+
+    with tiny_stages(settings.size) as stages:
+        yield TINY_WORDS, lambda batched: stages
+
+
+def _time(
+    kind: str, settings: DatagenBenchmark, ways: _Setting, batched: bool, folder: Path
+) -> float:
     """Seconds to make and write every sample of a kind into a new folder."""
-    plan = Plan(kind, POCKET_WORDS, seed=0, count=settings.count)
+    words, make_stages = ways
+    plan = Plan(kind, words, seed=0, count=settings.count)
     store = Store(folder, Shard())
+    stages = Local(make_stages(batched))
     started = perf_counter()
     with store.open({"kind": kind}):
-        stages = Local(pocket_stages(settings.size, share=batched))
         if batched:
             made = schedule(plan.indices, plan.script, stages, settings.batch_size)
             for _ in write_all(made, store, plan.seed, settings.batch_size):
@@ -130,49 +184,42 @@ def _time(kind: str, settings: DatagenBenchmark, batched: bool, folder: Path) ->
     return perf_counter() - started
 
 
-def _files(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix != ".jsonl" and not path.name.startswith(".")
-    }
+def _same(one: Path, other: Path, models: str) -> bool:
+    """Whether two folders hold the same; of models, whose batches round otherwise, by name."""
+    ours, theirs = files_of(one), files_of(other)
+    return ours == theirs if models == "pocket" else ours.keys() == theirs.keys()
 
 
-def compare(settings: DatagenBenchmark) -> Report:
+def compare(settings: DatagenBenchmark) -> Report | EngineReport:
     """Run the benchmark."""
     torch.set_num_threads(settings.threads or cores())
+    if settings.engine == "ray":
+        return compare_engines(settings)
     seconds: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
     same = True
-    for kind in settings.kinds:
-        for _ in range(settings.repeats):
-            with tempfile.TemporaryDirectory() as root:
-                for batched in (False, True):
-                    folder = Path(root) / str(batched)
-                    spent = _time(kind, settings, batched, folder)
-                    seconds[batched].setdefault(kind, []).append(spent)
-                same &= _files(Path(root) / "True") == _files(Path(root) / "False")
+    with _setting(settings) as ways:
+        for kind in settings.kinds:
+            for _ in range(settings.repeats):
+                with tempfile.TemporaryDirectory() as root:
+                    for batched in (False, True):
+                        folder = Path(root) / str(batched)
+                        spent = _time(kind, settings, ways, batched, folder)
+                        seconds[batched].setdefault(kind, []).append(spent)
+                    same &= _same(Path(root) / "True", Path(root) / "False", settings.models)
     middle = {
         way: {kind: median(times) for kind, times in by_kind.items()}
         for way, by_kind in seconds.items()
     }
-    return Report(settings, middle[False], middle[True], same)
+    turns = {
+        kind: [one / ours for one, ours in zip(seconds[False][kind], times, strict=True)]
+        for kind, times in seconds[True].items()
+    }
+    return Report(settings, turns, middle[False], middle[True], same)
 
 
-def show(report: Report) -> str:
+def show(report: Report | EngineReport) -> str:
     """The report as a table."""
-    settings = report.settings
-    rows = [
-        f"{settings.count} samples of each kind, {settings.size} pixels, pocket world",
-        f"{'kind':<16}{'one by one':>12}{'batched':>12}{'ratio':>8}",
-    ]
-    for kind in settings.kinds:
-        before, after = report.one_by_one[kind], report.batched[kind]
-        rows.append(
-            f"{kind:<16}{settings.count / before:>10.1f}/s{settings.count / after:>10.1f}/s"
-            f"{before / after:>8.1f}"
-        )
-    rows.append("the files are " + ("the same" if report.same_files else "NOT the same"))
-    return "\n".join(rows)
+    return report.text()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
+import huggingface_hub
 import numpy as np
 import pytest
 import tiny_datagen
@@ -82,6 +84,11 @@ def _turbo(folders: Folders) -> tuple[Any, list[Any]]:
     return stage, [Text2Image("a mug", 1), Text2Image("a hat", 2), Text2Image("a mug", 3)]
 
 
+def _z_image(folders: Folders) -> tuple[Any, list[Any]]:
+    stage = TextToImage.load(folders["z_image"], HOST, FEW)
+    return stage, [Text2Image("a mug", 1), Text2Image("a red hat", 2), Text2Image("a mug", 3)]
+
+
 def _depth(folders: Folders) -> tuple[Any, list[Any]]:
     stage = DepthDiffusion.load(folders["sd2_depth"], HOST, GUIDED)
     return stage, [Depth2Image(noise(i), f"a mug of {i}", i) for i in range(3)]
@@ -98,7 +105,7 @@ def _inpaint(folders: Folders) -> tuple[Any, list[Any]]:
     return stage, [Inpaint(noise(i), hole(), "an empty beach", i) for i in range(3)]
 
 
-@pytest.mark.parametrize("make", [_turbo, _depth, _union, _inpaint])
+@pytest.mark.parametrize("make", [_turbo, _z_image, _depth, _union, _inpaint])
 def test_a_batch_draws_what_its_members_draw_alone(make: Make, folders: Folders) -> None:
     stage, asked = make(folders)
     together = arrays(stage(asked))
@@ -109,10 +116,12 @@ def test_a_batch_draws_what_its_members_draw_alone(make: Make, folders: Folders)
 
 
 def test_a_picture_depends_on_its_seed_and_its_prompt(folders: Folders) -> None:
-    stage, _ = _turbo(folders)
-    asked = [Text2Image("a mug", 1), Text2Image("a mug", 1), Text2Image("a mug", 2)]
-    first, again, other = arrays(stage([*asked]))
-    assert alike(first, again) and not alike(first, other)
+    for make in (_turbo, _z_image):
+        stage, _ = make(folders)
+        asked = [Text2Image("a mug", 1), Text2Image("a mug", 1), Text2Image("a mug", 2)]
+        first, again, other, hat = arrays(stage([*asked, Text2Image("a hat", 1)]))
+        assert alike(first, again) and not alike(first, other)
+    assert not alike(first, hat)  # the last model's text encoder is not too small to matter
 
 
 def test_depth_is_what_another_material_keeps(folders: Folders) -> None:
@@ -208,6 +217,21 @@ def test_code_of_a_repository_runs_only_where_it_was_asked_for(
         with pytest.raises(BaseException, match="nothing is to be downloaded"):
             stages.loaders["segment"]()
     assert bool(ran) == asked
+
+
+def test_without_a_hub_people_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreachable(place: str) -> None:
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "dataset_info", unreachable)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("tried it"))
+    arguments = ["--count=1", "--preset=faithful", f"--output_dir={tmp_path / 'a'}"]
+    assert cli.main(["generate", "clothes", *arguments]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "no hub is reachable; give a folder of pictures and masks" in last
 
 
 def test_people_come_from_a_folder_of_pictures_and_labels(tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ from diffusers import (
     AutoencoderKL,
     ControlNetUnionModel,
     EulerAncestralDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     PNDMScheduler,
     StableDiffusionXLInpaintPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
 )
 from transformers import (
     CLIPTextConfig,
@@ -27,6 +30,9 @@ from transformers import (
     DPTImageProcessorPil,
     Owlv2Config,
     Owlv2ForObjectDetection,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3Model,
 )
 
 CROSS = 32
@@ -43,6 +49,7 @@ def make_all(root: Path, tokenizer: Path) -> dict[str, Path]:
         "owlv2": _owlv2,
         "control": _control,
         "depth_anything": _depth_anything,
+        "z_image": _z_image,
     }
     for name, make in makers.items():
         make(root / name, CLIPTokenizer.from_pretrained(tokenizer))
@@ -112,6 +119,47 @@ def _sdxl_parts(tokenizer: CLIPTokenizer, channels: int = 4) -> dict[str, object
 def _turbo(folder: Path, tokenizer: CLIPTokenizer) -> None:
     pipeline = StableDiffusionXLPipeline(**_sdxl_parts(tokenizer), add_watermarker=False)
     pipeline.save_pretrained(folder, variant="fp16")  # named as the hub names them
+
+
+def _z_image(folder: Path, tokenizer: CLIPTokenizer) -> None:
+    """With a tokenizer of single bytes, and the chat template that prompts go through."""
+    signs = [*map(chr, range(33, 127)), *map(chr, range(256, 324))]  # as byte-level BPE says bytes
+    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    words = Qwen2Tokenizer({sign: i for i, sign in enumerate((*special, *signs))}, [])
+    words.add_special_tokens({"additional_special_tokens": list(special[1:])})
+    words.chat_template = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
+    encoder = Qwen3Config(
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+    )
+    transformer = ZImageTransformer2DModel(
+        in_channels=4,
+        dim=32,
+        n_layers=1,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=16,
+        axes_dims=[4, 6, 6],
+        axes_lens=[1024, 64, 64],
+    )
+    with torch.no_grad():  # some of it is made without values
+        for weight in transformer.parameters():
+            weight.normal_(std=0.1)
+    vae = _vae()
+    vae.register_to_config(shift_factor=0.1)
+    ZImagePipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=vae,
+        text_encoder=Qwen3Model(encoder),
+        tokenizer=words,
+        transformer=transformer,
+    ).save_pretrained(folder)
 
 
 def _inpaint(folder: Path, tokenizer: CLIPTokenizer) -> None:

@@ -138,10 +138,31 @@ def _open_dataset(place: str) -> Dataset:
             f"{datasets.config.HF_DATASETS_CACHE}, unless it is there",
             file=sys.stderr,
         )
+        _check_reachable(place, Path(datasets.config.HF_DATASETS_CACHE))
         return datasets.load_dataset(place, split="train")
+    except DataError:
+        raise
     except Exception as error:  # the package raises almost anything on a missing or odd dataset
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{place} cannot be read as a dataset ({reason[:200]})") from error
+
+
+def _check_reachable(place: str, cache: Path) -> None:
+    """Say at once that no hub is there, which the package would try for half a minute."""
+    from huggingface_hub import dataset_info
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if (cache / place.replace("/", "___")).is_dir():  # downloaded before
+        return
+    try:
+        dataset_info(place)
+    except HfHubHTTPError:  # a hub has answered; `datasets` says what is wrong
+        return
+    except Exception as error:  # of the hub's client, or of what it talks to the network with
+        raise DataError(
+            f"{place} cannot be downloaded: no hub is reachable; give a folder of pictures and "
+            "masks instead"
+        ) from error
 
 
 def _labels(mask: Image.Image, named: str) -> np.ndarray:

@@ -1,0 +1,184 @@
+"""Data generation by a Ray cluster on one machine, beside the same in one process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.machine import cores
+from pops.datagen.config import GenerateConfig
+from pops.datagen.generators import GENERATORS
+from pops.datagen.pocket import pocket_stages
+from pops.datagen.pocket_prompts import POCKET_WORDS
+from pops.datagen.run import Plan, make_samples, write_all
+from pops.datagen.sample import Script
+from pops.datagen.store import Shard, Store
+from pops.errors import UsageError
+
+if TYPE_CHECKING:
+    from benchmarks.datagen import DatagenBenchmark
+
+__all__ = ["EngineReport", "compare_engines", "files_of"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One run of an engine, from the first request to the last file.
+
+    `startup`: seconds before that: Ray's actors start, and import what they need.
+    `processor`: seconds of the processor, of this process and of all that came of it, which says
+    what is done where other programs keep the machine busy.
+    """
+
+    startup: float
+    seconds: float
+    processor: float
+
+
+@dataclass(frozen=True)
+class EngineReport:
+    """The turns of each engine, by kind."""
+
+    count: int
+    cores: int
+    local: dict[str, list[Turn]]
+    ray: dict[str, list[Turn]]
+    same_files: bool
+
+    def overhead(self, kind: str, what: str = "seconds") -> float:
+        """How much more Ray takes, as a share: the median of the turns."""
+        pairs = zip(self.ray[kind], self.local[kind], strict=True)
+        return median(getattr(ray, what) / getattr(local, what) for ray, local in pairs) - 1
+
+    def values(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for kind in self.ray:
+            name = kind.replace(" ", "_")
+            found[f"ray_overhead_{name}"] = self.overhead(kind)
+            found[f"ray_overhead_processor_{name}"] = self.overhead(kind, "processor")
+            found[f"samples_per_second_{name}"] = self.count / _middle(self.local[kind])
+            found[f"samples_per_second_ray_{name}"] = self.count / _middle(self.ray[kind])
+            found[f"ray_startup_seconds_{name}"] = _middle(self.ray[kind], "startup")
+        return {**found, "same_files": float(self.same_files)}
+
+    def text(self) -> str:
+        rows = [
+            f"{self.count} samples of each kind, pocket world, {self.cores} cores for either way",
+            f"{'kind':<16}{'local':>12}{'ray':>12}{'overhead':>10}{'processor':>11}{'start-up':>10}",
+        ]
+        for kind in self.ray:
+            rows.append(
+                f"{kind:<16}{self.count / _middle(self.local[kind]):>10.1f}/s"
+                f"{self.count / _middle(self.ray[kind]):>10.1f}/s{self.overhead(kind):>10.1%}"
+                f"{self.overhead(kind, 'processor'):>11.1%}"
+                f"{_middle(self.ray[kind], 'startup'):>8.1f} s"
+            )
+        rows.append("the files are " + ("the same" if self.same_files else "NOT the same"))
+        return "\n".join(rows)
+
+
+def _middle(turns: Sequence[Turn], what: str = "seconds") -> float:
+    return median(getattr(turn, what) for turn in turns)
+
+
+@dataclass(frozen=True)
+class _Clocked:
+    """A plan that leaves a file when its first sample is begun, in whatever process."""
+
+    plan: Plan
+    begun: Path
+
+    def script(self, index: int, attempt: int) -> Script:
+        if not self.begun.exists():
+            self.begun.touch()
+        return self.plan.script(index, attempt)
+
+
+def compare_engines(settings: DatagenBenchmark) -> EngineReport:
+    """Make the same samples by both engines, in turns, on the same cores."""
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UsageError("--engine ray needs Ray Data: pip install 'pops[cluster]'") from error
+    limit = settings.threads or cores()
+    if hasattr(os, "sched_setaffinity"):  # for Ray's processes too, which begin here
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:limit])
+    ray.init(num_cpus=limit, log_to_driver=False, logging_level=logging.ERROR)
+    # No pool begins before all can: what starting costs is then apart from what making costs.
+    ray.data.DataContext.get_current().wait_for_min_actors_s = 600
+    turns: dict[str, dict[str, list[Turn]]] = {"local": {}, "ray": {}}
+    same = True
+    try:
+        for kind in settings.kinds:
+            for _ in range(settings.repeats):
+                with tempfile.TemporaryDirectory() as root:
+                    for engine, of_kinds in turns.items():
+                        turn = _turn(kind, settings, engine, Path(root))
+                        of_kinds.setdefault(kind, []).append(turn)
+                    same &= files_of(Path(root) / "local") == files_of(Path(root) / "ray")
+    finally:
+        ray.shutdown()
+    return EngineReport(settings.count, limit, turns["local"], turns["ray"], same)
+
+
+def _turn(kind: str, settings: DatagenBenchmark, engine: str, root: Path) -> Turn:
+    config = GenerateConfig(
+        preset="pocket", size=settings.size, engine=engine, batch_size=settings.batch_size
+    )
+    plan = Plan(kind, POCKET_WORDS, seed=0, count=settings.count)
+    clocked = _Clocked(plan, root / f"{engine}-begun")
+    stages = pocket_stages(settings.size)
+    store = Store(root / engine, Shard())
+    started = time.perf_counter()
+    with ThreadPoolExecutor() as threads, store.open({"kind": kind}):
+        begun = threads.submit(_when_there, clocked.begun)
+        asked = GENERATORS[kind].stages
+        made = make_samples(plan.indices, clocked.script, asked, config, stages)
+        try:
+            for _ in write_all(made, store, plan.seed, settings.batch_size):
+                pass
+        finally:
+            clocked.begun.touch()  # nobody waits for it, whatever happened
+        at, processor = begun.result()
+        end = time.perf_counter()
+        return Turn(at - started, end - at, _processor_seconds() - processor)
+
+
+def _when_there(path: Path) -> tuple[float, float]:
+    """The time when a file appears, and the processor's seconds until then."""
+    while not path.exists():
+        time.sleep(0.005)
+    return time.perf_counter(), _processor_seconds()
+
+
+def _processor_seconds() -> float:
+    """Of this process, its descendants and those of them that have ended; Linux only."""
+    parents, ticks = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # ended meanwhile
+            fields = path.read_text().rpartition(")")[2].split()
+            number = int(path.parent.name)
+            parents[number], ticks[number] = int(fields[1]), sum(map(int, fields[11:15]))
+    own = {os.getpid()}
+    while more := {number for number, parent in parents.items() if parent in own} - own:
+        own |= more
+    return sum(ticks.get(number, 0) for number in own) / os.sysconf("SC_CLK_TCK")
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file of the samples of a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".jsonl" and not path.name.startswith(".")
+    }
