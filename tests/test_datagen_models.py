@@ -1,5 +1,6 @@
 """The heavy stages, on tiny random models loaded and called as the hub's are."""
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import tiny_datagen
 from PIL import Image
 
+from benchmarks import datagen
 from pops import cli
 from pops.checkpoints import quietly
 from pops.datagen import models, presets, rows
@@ -253,3 +255,10 @@ def test_people_come_from_a_folder_of_pictures_and_labels(tmp_path: Path) -> Non
         assert garment.size == (20, 30)
     with Image.open(next(out.glob("person_0_*.jpg"))) as person:
         assert person.size == (40, 40)  # padded to a square
+
+
+def test_the_benchmark_runs_tiny_models_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--models=tiny", "--kinds=unions", "--count=2", "--size=32", "--repeats=1"]
+    assert datagen.main([*arguments, "--threads=1", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert values["same_files"] == 1.0 and values["throughput_ratio_unions"] > 0

@@ -8,6 +8,7 @@ keeps the pools busy, and makes anew what is lost with a node.
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import time
 from collections import Counter
@@ -37,7 +38,7 @@ class _Attempt:
     number: int
     answers: list[list[Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    result: Sample | Rejected | None = None
+    result: Sample | Rejected | PopsError | None = None
 
 
 _Batch = dict[str, np.ndarray]  # one column: attempts, pickled
@@ -126,18 +127,12 @@ def _run(
     )
     try:
         for batch in data.iter_batches(batch_size=None):
-            yield from _unpacked(batch)
+            for attempt in _unpacked(batch):
+                if isinstance(attempt.result, PopsError):
+                    raise attempt.result
+                yield attempt
     except ray.exceptions.RayError as error:
-        raise PopsError(_told(error)) from error
-
-
-def _told(error: BaseException) -> str:
-    """The error in one line: that of a stage where there is one."""
-    causes = [error]
-    while (cause := getattr(causes[-1], "cause", None) or causes[-1].__cause__) is not None:
-        causes.append(cause)
-    own = next((one for one in causes if isinstance(one, PopsError)), causes[-1])
-    return str(own).strip().splitlines()[-1]
+        raise PopsError(f"the cluster failed: {' '.join(str(error).split())[-300:]}") from error
 
 
 def _gpus(ray: Any, actors: int) -> float:
@@ -160,6 +155,14 @@ class _Stage:
     def __call__(self, batch: _Batch) -> _Batch:
         """Attempts with the answers of this stage; rejected ones without any."""
         attempts = _unpacked(batch)
+        try:
+            self._answer(attempts)
+        except PopsError as error:  # told by the process that was started
+            for attempt in attempts:
+                attempt.answers, attempt.result = [], error
+        return _packed(attempts)
+
+    def _answer(self, attempts: Sequence[_Attempt]) -> None:
         asked = [_asked(attempt, self.make) for attempt in attempts]
         requests = [request for of_one in asked for request in of_one]
         started = time.perf_counter()
@@ -172,7 +175,6 @@ class _Stage:
             if of_one:
                 attempt.answers.append([next(left) for _ in of_one])
                 attempt.seconds[self.stage] = round(each * len(of_one), 4)
-        return _packed(attempts)
 
 
 def _asked(attempt: _Attempt, make: MakeScript) -> list[Any]:
@@ -222,6 +224,7 @@ def _unpacked(batch: _Batch) -> list[_Attempt]:
 @contextmanager
 def _connected(address: str | None) -> Iterator[Any]:
     """Ray, on a cluster that is there or on one of this machine, which ends with the block."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     try:
         import ray
         import ray.data

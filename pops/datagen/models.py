@@ -74,6 +74,13 @@ def _seeded(asked: Sequence[Any]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(request.seed) for request in asked]
 
 
+def _draw(pipeline: Any, **asked: Any) -> Sequence[Image.Image]:
+    """What a pipeline draws, without the advice that diffusers gives at every call."""
+    with quietly():
+        images: Sequence[Image.Image] = pipeline(**asked).images
+    return images
+
+
 def _pictures(images: Sequence[Image.Image], size: tuple[int, int]) -> list[Picture]:
     """The pipeline's images as pictures of (width, height)."""
     return [
@@ -102,14 +109,15 @@ class TextToImage(_Sampled):
     @torch.inference_mode()
     def __call__(self, asked: Sequence[Text2Image]) -> list[Picture]:
         size = self.sampling.size
-        images = self.pipeline(
+        images = _draw(
+            self.pipeline,
             prompt=[request.prompt for request in asked],
             num_inference_steps=self.sampling.steps,
             guidance_scale=self.sampling.guidance,
             height=size,
             width=size,
             generator=_seeded(asked),
-        ).images
+        )
         return _pictures(images, (size, size))
 
 
@@ -159,7 +167,8 @@ class DepthDiffusion(_Sampled):
     def __call__(self, asked: Sequence[Depth2Image]) -> list[Picture]:
         side = (self.sampling.size, self.sampling.size)
         pictures = [request.picture.image.resize(side) for request in asked]
-        images = self.pipeline(
+        images = _draw(
+            self.pipeline,
             prompt=[request.prompt for request in asked],
             image=pictures,
             depth_map=torch.cat([self._depth(picture) for picture in pictures]),
@@ -167,7 +176,7 @@ class DepthDiffusion(_Sampled):
             num_inference_steps=self.sampling.steps,
             guidance_scale=self.sampling.guidance,
             generator=_seeded(asked),
-        ).images
+        )
         return _pictures(images, asked[0].picture.image.size)
 
     def _depth(self, picture: Image.Image) -> torch.Tensor:
@@ -211,7 +220,8 @@ class ControlNetUnion:
     def __call__(self, asked: Sequence[Depth2Image]) -> list[Picture]:
         size = self.sampling.size
         maps = [self._map(request.picture.image, size) for request in asked]
-        images = self.pipeline(
+        images = _draw(
+            self.pipeline,
             prompt=[request.prompt for request in asked],
             control_image=[torch.stack(maps)],
             control_mode=[DEPTH_MODE],
@@ -220,7 +230,7 @@ class ControlNetUnion:
             num_inference_steps=self.sampling.steps,
             guidance_scale=self.sampling.guidance,
             generator=_seeded(asked),
-        ).images
+        )
         return _pictures(images, asked[0].picture.image.size)
 
     def _map(self, image: Image.Image, size: int) -> torch.Tensor:
@@ -247,7 +257,8 @@ class Inpainter(_Sampled):
     @torch.inference_mode()
     def __call__(self, asked: Sequence[Inpaint]) -> list[Picture]:
         size = self.sampling.size
-        images = self.pipeline(
+        images = _draw(
+            self.pipeline,
             prompt=[request.prompt for request in asked],
             image=[request.picture.image.resize((size, size)) for request in asked],
             mask_image=[_hole(request.mask, size) for request in asked],
@@ -257,7 +268,7 @@ class Inpainter(_Sampled):
             height=size,
             width=size,
             generator=_seeded(asked),
-        ).images
+        )
         return _pictures(images, asked[0].picture.image.size)
 
 
