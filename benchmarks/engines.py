@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from threading import Event
 from typing import TYPE_CHECKING
 
 from benchmarks.machine import cores
@@ -139,40 +140,57 @@ def _turn(kind: str, settings: DatagenBenchmark, engine: str, root: Path) -> Tur
     clocked = _Clocked(plan, root / f"{engine}-begun")
     stages = pocket_stages(settings.size)
     store = Store(root / engine, Shard())
+    meter = _Meter(clocked.begun)
     started = time.perf_counter()
-    with ThreadPoolExecutor() as threads, store.open({"kind": kind}):
-        begun = threads.submit(_when_there, clocked.begun)
+    with ThreadPoolExecutor(1) as threads, store.open({"kind": kind}):
+        watching = threads.submit(meter.watch)
         asked = GENERATORS[kind].stages
         made = make_samples(plan.indices, clocked.script, asked, config, stages)
         try:
             for _ in write_all(made, store, plan.seed, settings.batch_size):
                 pass
+            end = time.perf_counter()
         finally:
-            clocked.begun.touch()  # nobody waits for it, whatever happened
-        at, processor = begun.result()
-        end = time.perf_counter()
-        return Turn(at - started, end - at, _processor_seconds() - processor)
+            meter.over.set()
+        begun, processor = watching.result()
+    return Turn(begun - started, end - begun, processor)
 
 
-def _when_there(path: Path) -> tuple[float, float]:
-    """The time when a file appears, and the processor's seconds until then."""
-    while not path.exists():
-        time.sleep(0.005)
-    return time.perf_counter(), _processor_seconds()
+class _Meter:
+    """Looks now and then at the processor's time of this process and its descendants.
+
+    Linux only. Of a process that has ended counts what it had used at the last look.
+    """
+
+    def __init__(self, begun: Path) -> None:
+        self.begun = begun
+        self.over = Event()
+
+    def watch(self) -> tuple[float, float]:
+        """When the file appeared, and the seconds used from then on."""
+        while not (self.begun.exists() or self.over.is_set()):
+            time.sleep(0.005)
+        begun, before = time.perf_counter(), _ticks()
+        used = dict(before)
+        while not self.over.wait(0.25):
+            used |= _ticks()
+        used |= _ticks()
+        ticks = sum(used.values()) - sum(before.values())
+        return begun, ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _processor_seconds() -> float:
-    """Of this process, its descendants and those of them that have ended; Linux only."""
+def _ticks() -> dict[int, int]:
+    """Of this process and its descendants, by number."""
     parents, ticks = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # ended meanwhile
             fields = path.read_text().rpartition(")")[2].split()
             number = int(path.parent.name)
-            parents[number], ticks[number] = int(fields[1]), sum(map(int, fields[11:15]))
+            parents[number], ticks[number] = int(fields[1]), int(fields[11]) + int(fields[12])
     own = {os.getpid()}
     while more := {number for number, parent in parents.items() if parent in own} - own:
         own |= more
-    return sum(ticks.get(number, 0) for number in own) / os.sysconf("SC_CLK_TCK")
+    return {number: ticks[number] for number in own & ticks.keys()}
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

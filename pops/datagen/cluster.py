@@ -11,7 +11,6 @@ import logging
 import os
 import pickle
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,17 +48,18 @@ class _Trials:
     """What is known of the attempts at one sample; they arrive in any order."""
 
     rejections: list[str] = field(default_factory=list)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
     later: dict[int, _Attempt] = field(default_factory=dict)  # the others come first
 
     def add(self, attempt: _Attempt, rejected: Callable[[str], None]) -> Finished | None:
         """The sample, once an attempt is accepted and all before it are rejected."""
         self.later[attempt.number] = attempt
         while (first := self.later.pop(len(self.rejections), None)) is not None:
-            self.seconds.update(first.seconds)
+            for stage, spent in first.seconds.items():
+                self.seconds[stage] = round(self.seconds.get(stage, 0.0) + spent, 4)
             if isinstance(first.result, Sample):
-                reasons, seconds = tuple(self.rejections), dict(self.seconds)
-                return Finished(first.index, first.number, first.result, reasons, seconds)
+                reasons = tuple(self.rejections)
+                return Finished(first.index, first.number, first.result, reasons, self.seconds)
             rejected(str(first.result))
             self.rejections.append(str(first.result))
         return None
@@ -91,8 +91,9 @@ def make_on_cluster(
             until = min(MOST_ATTEMPTS, max(1, 2 * tried))
             attempts = [_Attempt(index, n) for index in left for n in range(tried, until)]
             for attempt in _run(ray, attempts, make, stages, config):
-                trials = left.get(attempt.index)
-                if trials and (finished := trials.add(attempt, rejected)):
+                if attempt.index not in left:  # an earlier attempt was accepted
+                    continue
+                if finished := left[attempt.index].add(attempt, rejected):
                     del left[attempt.index]
                     yield finished
             tried = until

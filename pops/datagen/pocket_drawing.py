@@ -5,11 +5,13 @@ Then all that wait are drawn in one call, so that pictures of one pose are trace
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from pops.datagen.stages import Picture
@@ -22,7 +24,21 @@ from pops.pocket.world.trace import Placed, Surface, placing
 
 __all__ = ["Canvas", "Drawing", "as_drawing", "open_drawing"]
 
-Pose = dict[Placed, Surface]  # where the rays of a picture meet its things
+
+class Pose(dict[Placed, Surface]):
+    """Where the rays of a picture meet its things."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels as arrays, which is several times quicker than as tensors."""
+        parts = [
+            (placed, [getattr(surface, one.name).numpy() for one in fields(surface)])
+            for placed, surface in self.items()
+        ]
+        return _arrived_pose, (parts,)
+
+
+def _arrived_pose(parts: list[tuple[Placed, list[np.ndarray]]]) -> Pose:
+    return Pose((placed, Surface(*map(torch.from_numpy, arrays))) for placed, arrays in parts)
 
 
 class Drawing(Picture):
@@ -75,7 +91,7 @@ class Canvas:
 
     def add(self, scene: Scene, like: Drawing | None = None) -> Drawing:
         """A picture of the scene; `like`: one of the same things in the same places."""
-        drawing = Drawing(scene, self, like.pose if like and self._share else {})
+        drawing = Drawing(scene, self, like.pose if like and self._share else Pose())
         if self._share:
             self._waiting.append(drawing)
         return drawing
