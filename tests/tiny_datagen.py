@@ -136,6 +136,7 @@ def _z_image(folder: Path, tokenizer: CLIPTokenizer) -> None:
         num_attention_heads=2,
         num_key_value_heads=1,
         head_dim=8,
+        initializer_range=1.0,  # prompts are to matter
     )
     transformer = ZImageTransformer2DModel(
         in_channels=4,
@@ -150,7 +151,7 @@ def _z_image(folder: Path, tokenizer: CLIPTokenizer) -> None:
     )
     with torch.no_grad():  # some of it is made without values
         for weight in transformer.parameters():
-            weight.normal_(std=0.1)
+            weight.normal_(std=0.2)
     vae = _vae()
     vae.register_to_config(shift_factor=0.1)
     ZImagePipeline(
