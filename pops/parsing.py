@@ -166,7 +166,9 @@ def _numbers(value: str | float | Iterable[float]) -> tuple[float, ...]:
 
 
 def _names(value: str | Iterable[object]) -> tuple[str, ...]:
-    """`a,b`, `['a', 'b']` or a YAML list."""
+    """`a,b`, `['a', 'b']` or a YAML list; `null` or nothing at all for none."""
+    if value in ("", "null"):
+        return ()
     return tuple(_items(value) if isinstance(value, str) else map(str, value))
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pops.conditions import Conditions
 from pops.data.source import Batch
 from pops.engine import Engine
-from pops.errors import UsageError, WeightsError
-from pops.operators import INSTRUCT, TEXTURING
+from pops.errors import DataError, UsageError, WeightsError
+from pops.operators import INSTRUCT, OPERATORS, TEXTURING
 from pops.parsing import parse
 from pops.prior import Prior, PriorConfig
 from pops.schedule import Schedule, add_noise
@@ -25,6 +25,7 @@ from pops.training.journal import Journal, choose_trackers, read_journal
 from pops.training.loop import learning_rate
 from pops.training.loss import operator_losses
 from pops.training.state import State, latest_checkpoint, read_state, save_checkpoint
+from pops.training.tasks import find_tasks
 from pops.training.validation import band_losses, mean_of_inputs, retrieve, validate
 
 SMALL = PriorConfig(num_attention_heads=2, attention_head_dim=8, num_layers=2, embedding_dim=16)
@@ -253,6 +254,31 @@ def test_the_settings_files_are_read(kind: str, mode: str):
         1,
         500_000,
     )
+
+
+@pytest.mark.parametrize("kind", ["", "pocket/"])
+def test_the_joint_settings_join_all_five(kind: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    config = parse("train", TrainConfig, [f"--config_path=configs/training/{kind}joint.yaml"])
+    assert config is not None
+    assert {task.operator.name for task in find_tasks(config)} == set(OPERATORS)
+
+
+def test_a_wrong_folder_to_validate_on_is_told_before_a_step_is_trained(
+    golden: Path, tmp_path: Path
+):
+    flags = ["--stack=pocket", f"--pretrained_prior_path={golden / 'kandinsky-tiny-prior'}"]
+    flags += [f"--val_dataset_path={tmp_path / 'nowhere'}", f"--output_dir={tmp_path / 'run'}"]
+    with pytest.raises(DataError, match="nowhere"):
+        training_run.main(flags)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("none", ["null", ""])
+def test_a_list_can_be_emptied(none: str):
+    config = parse("train", TrainConfig, ["--val_dataset_path=a,b", f"--val_dataset_path={none}"])
+    assert config is not None
+    assert config.val_dataset_path == ()
 
 
 def test_a_dry_run_tells_and_writes_nothing(

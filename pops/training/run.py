@@ -25,7 +25,7 @@ from pops.training.config import TrainConfig
 from pops.training.journal import Journal, Line, choose_trackers, read_journal
 from pops.training.loop import Loop
 from pops.training.result import draw_curves, save_result
-from pops.training.sources import HeldOut, open_held_out
+from pops.training.sources import HeldOut, check_held_out, open_held_out
 from pops.training.state import State, latest_checkpoint, read_state
 from pops.training.tasks import Task, find_tasks, open_tasks
 from pops.training.trainee import Footprint, make_trainee, trained_parameters
@@ -46,6 +46,8 @@ SAME = ("operator", "stack", "seed", "rows", "training_mode", "lora_rank", "use_
 def train(config: TrainConfig) -> int:
     """Train, validate, and write the operator folder; or, with dry_run, tell what would be done."""
     tasks = find_tasks(config)
+    for task in tasks:
+        check_held_out(task.config, task.operator, task.recipe)
     trackers = choose_trackers(config.report_to)
     if config.dry_run:
         return _dry_run(config, tasks)

@@ -14,7 +14,7 @@ from pops.operators import Operator
 from pops.stacks import Stack
 from pops.training.config import TrainConfig
 
-__all__ = ["HeldOut", "open_held_out", "open_training"]
+__all__ = ["HeldOut", "check_held_out", "open_held_out", "open_training"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ def open_training(config: TrainConfig, operator: Operator, recipe: Recipe, stack
         workers=config.workers,
         max_broken_share=config.max_broken_share,
     )
+
+
+def check_held_out(config: TrainConfig, operator: Operator, recipe: Recipe) -> None:
+    """DataError before anything is trained, where val_dataset_path cannot be validated on."""
+    if config.val_dataset_path:
+        _nothing_dropped(config, operator, recipe)
 
 
 def open_held_out(
