@@ -21,7 +21,14 @@ import numpy as np
 
 from pops.datagen.config import GenerateConfig
 from pops.datagen.sample import Rejected, Sample, play
-from pops.datagen.scheduler import MOST_ATTEMPTS, Finished, Local, MakeScript, give_up
+from pops.datagen.scheduler import (
+    BATCHES_AT_ONCE,
+    MOST_ATTEMPTS,
+    Finished,
+    Local,
+    MakeScript,
+    give_up,
+)
 from pops.errors import PopsError, UsageError
 
 __all__ = ["make_on_cluster"]
@@ -108,13 +115,14 @@ def _run(
 ) -> Iterator[_Attempt]:
     """Attempts with their results, as they arrive."""
     rows = [{"attempt": pickle.dumps(attempt)} for attempt in attempts]
-    blocks = ceil(len(rows) / config.batch_size)
+    at_once = config.batch_size * BATCHES_AT_ONCE  # a stage may be quicker with more than asked
+    blocks = ceil(len(rows) / at_once)
     data = ray.data.from_items(rows, override_num_blocks=blocks)
     for stage in stages:
         data = data.map_batches(
             _Stage,
             fn_constructor_args=(stage, make, config),
-            batch_size=config.batch_size,
+            batch_size=at_once,
             concurrency=config.actors,
             num_cpus=LITTLE_CPU,
             num_gpus=_gpus(ray, config.actors * len(stages)),
@@ -122,7 +130,7 @@ def _run(
     data = data.map_batches(
         _Files,
         fn_constructor_args=(make,),
-        batch_size=config.batch_size,
+        batch_size=at_once,
         concurrency=config.actors,
         num_cpus=LITTLE_CPU,
     )

@@ -18,7 +18,15 @@ from pops.datagen.sample import Rejected, Sample, Script
 from pops.datagen.stages import Request, Stages
 from pops.errors import PopsError
 
-__all__ = ["MOST_ATTEMPTS", "Finished", "Local", "MakeScript", "give_up", "schedule"]
+__all__ = [
+    "BATCHES_AT_ONCE",
+    "MOST_ATTEMPTS",
+    "Finished",
+    "Local",
+    "MakeScript",
+    "give_up",
+    "schedule",
+]
 
 MOST_ATTEMPTS = 50  # at one sample: then words and stages do not fit each other
 MOST_TRIES = 3  # of one request, where a stage fails
