@@ -56,7 +56,7 @@ def check_held_out(config: TrainConfig, operator: Operator, recipe: Recipe) -> N
 def open_held_out(
     config: TrainConfig, operator: Operator, recipe: Recipe, stack: Stack
 ) -> HeldOut | None:
-    """The first records of val_dataset_path; None without it.
+    """Records spread evenly over val_dataset_path, which lists like things together; or None.
 
     The figure takes its textures from textures_dir, where that is given, as the published one does.
     """
@@ -65,12 +65,18 @@ def open_held_out(
     plain = replace(config, randoms_dir=None, textures_dir=None)
     dataset = _nothing_dropped(plain, operator, recipe)
     shown = _nothing_dropped(replace(config, randoms_dir=None), operator, recipe)
-    pictures = range(min(config.n_val_images, len(shown)))
+    pictures = _spread(config.n_val_images, len(shown))
     return HeldOut(
-        _encoded(dataset, stack, min(config.n_val_records, len(dataset))),
+        _encoded(dataset, stack, _spread(config.n_val_records, len(dataset))),
         [shown.example(0, index) for index in pictures],
-        _encoded(shown, stack, len(pictures)) if pictures else None,
+        _encoded(shown, stack, pictures) if pictures else None,
     )
+
+
+def _spread(count: int, length: int) -> list[int]:
+    """`count` of `length` records, or all."""
+    count = min(count, length)
+    return [length * i // count for i in range(count)]
 
 
 def _nothing_dropped(config: TrainConfig, operator: Operator, recipe: Recipe) -> ExampleDataset:
@@ -84,7 +90,7 @@ def _nothing_dropped(config: TrainConfig, operator: Operator, recipe: Recipe) ->
     )
 
 
-def _encoded(dataset: ExampleDataset, stack: Stack, count: int) -> Batch:
-    """The first records in one batch."""
-    rows = [[(0, index) for index in range(count)]]
+def _encoded(dataset: ExampleDataset, stack: Stack, indices: Sequence[int]) -> Batch:
+    """These records in one batch."""
+    rows = [[(0, index) for index in indices]]
     return next(OnlineSource(dataset, stack).batches(rows))
