@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import tee
 
 import numpy as np
@@ -14,6 +14,8 @@ from pops.data.order import Parts
 from pops.data.source import Batch, Plan, Source
 
 __all__ = ["JointSource"]
+
+_Located = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class JointSource:
@@ -28,28 +30,29 @@ class JointSource:
 
     def batches(self, plan: Plan) -> Iterator[Batch]:
         """A batch for each element of the plan, in order."""
-        plans = tee(plan, len(self.sources) + 1)
+        located, *plans = tee(map(self._located, plan), len(self.sources) + 1)
         streams = [
-            source.batches(self._own(number, own))
-            for number, (source, own) in enumerate(zip(self.sources, plans, strict=False))
+            source.batches(_own(number, own))
+            for number, (source, own) in enumerate(zip(self.sources, plans, strict=True))
         ]
-        for pairs in plans[-1]:
-            operator = torch.from_numpy(self._located(pairs)[0])
+        for parts, _, _ in located:
+            operator = torch.from_numpy(parts)
             present = operator.unique().tolist()
             yield _merged(operator, {number: next(streams[number]) for number in present})
 
-    def _own(self, number: int, plan: Plan) -> Iterator[list[tuple[int, int]]]:
-        """What a plan asks of one source; batches without a row of it are passed over."""
-        for pairs in plan:
-            part, record, turn = self._located(pairs)
-            rows = part == number
-            if rows.any():
-                yield list(zip(turn[rows].tolist(), record[rows].tolist(), strict=True))
-
-    def _located(self, pairs: Sequence[tuple[int, int]]) -> tuple[np.ndarray, ...]:
+    def _located(self, pairs: Sequence[tuple[int, int]]) -> _Located:
         """Of every row its operator, its record there, and how often that was shown before."""
         at = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-        return self.parts.locate(at[:, 0], at[:, 1])
+        part, record, turn = self.parts.locate(at[:, 0], at[:, 1])
+        return part, record, turn
+
+
+def _own(number: int, located: Iterable[_Located]) -> Iterator[list[tuple[int, int]]]:
+    """What is asked of one source; batches without a row of it are passed over."""
+    for part, record, turn in located:
+        rows = part == number
+        if rows.any():
+            yield list(zip(turn[rows].tolist(), record[rows].tolist(), strict=True))
 
 
 def _merged(operator: Tensor, batches: dict[int, Batch]) -> Batch:

@@ -208,20 +208,20 @@ class Run:
     def _validate(self, step: int, last: bool = False) -> dict[str, float]:
         """Numbers into the journal, and figures where they are due; on the main process alone."""
         numbers: dict[str, float] = {}
+        engine = self._engine()
         with self.loop.state.averaged():
-            for number, (task, held_out) in enumerate(zip(self.tasks, self.held_out, strict=True)):
+            for number, held_out in enumerate(self.held_out):
                 if held_out is not None:
-                    numbers |= self._validate_task(number, task, held_out, step, last)
+                    numbers |= self._validate_task(engine, number, held_out, step, last)
         if numbers:
             self._tell(step, numbers)
         return numbers
 
     def _validate_task(
-        self, number: int, task: Task, held_out: HeldOut, step: int, last: bool
+        self, engine: Engine, number: int, held_out: HeldOut, step: int, last: bool
     ) -> dict[str, float]:
         """The numbers of one operator, by their names in the journal."""
-        engine, alone = self._engine(), len(self.tasks) == 1
-        trainee = self.trainee
+        task, alone, trainee = self.tasks[number], len(self.tasks) == 1, self.trainee
         prior = trainee.operator(number) if isinstance(trainee, JointPrior) else trainee
         found = validate(engine, task.operator, prior, held_out.records)
         every = self.config.log_image_frequency
