@@ -233,10 +233,8 @@ def call(url: str, data: list[Any], client: str) -> tuple[int, dict[str, str]]:
     return status, json.loads(told)
 
 
-def test_a_flood_is_refused_at_once_and_what_was_taken_is_done(
-    client: Client, served: tuple[str, Studio]
-) -> None:
-    url, studio = served
+def keep_busy(studio: Studio) -> threading.Event:
+    """The worker has a job that lasts until the event is set."""
     started, go = threading.Event(), threading.Event()
 
     def hold(job: Job) -> None:
@@ -245,6 +243,14 @@ def test_a_flood_is_refused_at_once_and_what_was_taken_is_done(
 
     studio.desk.submit(hold)
     assert started.wait(30)
+    return go
+
+
+def test_a_flood_is_refused_at_once_and_what_was_taken_is_done(
+    client: Client, served: tuple[str, Studio]
+) -> None:
+    url, studio = served
+    go = keep_busy(studio)
     names = ["mug", "car", "hat", "fish", "tree"] * 20
     jobs = [["texturing", [f"objects/{name}", None], "", QUICK] for name in names]
     with ThreadPoolExecutor(len(jobs)) as pool:
@@ -263,14 +269,7 @@ def test_a_flood_is_refused_at_once_and_what_was_taken_is_done(
 
 def test_one_client_leaves_places_for_others(client: Client, served: tuple[str, Studio]) -> None:
     url, studio = served
-    started, go = threading.Event(), threading.Event()
-
-    def hold(job: Job) -> None:
-        started.set()
-        go.wait(90)
-
-    studio.desk.submit(hold)
-    assert started.wait(30)
+    go = keep_busy(studio)
     data = ["texturing", ["objects/mug", None], "", QUICK]
     answers = [call(url, data, "greedy") for _ in range(3)]
     assert [status for status, _ in answers] == [200, 200, 503]
