@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from pops.parsing import parse, run_command
+from pops.settings.parsing import parse, run_command
 
 __all__ = ["run_benchmark"]
 

@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from threading import Event
-from typing import TYPE_CHECKING
 
+from benchmarks.datagen_settings import DatagenBenchmark
 from benchmarks.machine import cores
 from pops.datagen.config import GenerateConfig
+from pops.datagen.folder.store import Store
 from pops.datagen.generators import GENERATORS
-from pops.datagen.pocket import pocket_stages
-from pops.datagen.pocket_prompts import POCKET_WORDS
+from pops.datagen.pocket.prompts import POCKET_WORDS
+from pops.datagen.pocket.stages import pocket_stages
 from pops.datagen.run import Plan, make_samples, write_all
 from pops.datagen.sample import Script
-from pops.datagen.store import Shard, Store
 from pops.errors import UsageError
-
-if TYPE_CHECKING:
-    from benchmarks.datagen import DatagenBenchmark
+from pops.settings.shard import Shard
 
 __all__ = ["EngineReport", "compare_engines", "files_of"]
 

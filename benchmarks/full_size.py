@@ -27,13 +27,14 @@ from benchmarks import sizes
 from benchmarks.command import run_benchmark
 from benchmarks.machine import cores
 from benchmarks.weights import random_model
-from pops.checkpoints import quietly
-from pops.config import Dtype, setting
 from pops.engine import Engine
 from pops.errors import UsageError
+from pops.io.loading import quietly
 from pops.operators import OperatorCard, find_operator, save_operator
-from pops.prior import Prior, PriorConfig
-from pops.stacks import PRIOR_WEIGHTS, WEIGHTS
+from pops.prior.model import Prior, PriorConfig
+from pops.settings.fields import setting
+from pops.settings.groups import Dtype
+from pops.stacks.stack import PRIOR_WEIGHTS, WEIGHTS
 
 with quietly():
     from diffusers import DDPMScheduler, UnCLIPScheduler, UNet2DConditionModel, VQModel

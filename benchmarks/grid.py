@@ -21,12 +21,13 @@ from torch import Tensor
 from benchmarks.command import run_benchmark
 from benchmarks.machine import Stopwatch, cores
 from benchmarks.published import PublishedPrior
-from pops.checkpoints import quietly
-from pops.config import Dtype, setting
 from pops.engine import Engine
 from pops.errors import UsageError
-from pops.render import RenderSettings
-from pops.stacks import WEIGHTS
+from pops.io.loading import quietly
+from pops.settings.fields import setting
+from pops.settings.groups import Dtype
+from pops.settings.rendering import RenderSettings
+from pops.stacks.stack import WEIGHTS
 
 __all__ = ["GridBenchmark", "Report", "compare", "main"]
 

@@ -18,14 +18,15 @@ from benchmarks.command import run_benchmark
 from benchmarks.machine import Laps, Limits, Stopwatch, cores, measure_limits, step_seconds
 from benchmarks.published import PublishedPrior
 from benchmarks.weights import random_model
-from pops.config import Dtype, setting
 from pops.engine import Engine
 from pops.errors import UsageError
+from pops.io.placement import choose_placement
 from pops.operators import TEXTURING, Operator
-from pops.placement import choose_placement
-from pops.prior import Prior, PriorConfig
-from pops.schedule import Schedule
-from pops.stacks import Stack, StackSpec
+from pops.prior.model import Prior, PriorConfig
+from pops.prior.schedule import Schedule
+from pops.settings.fields import setting
+from pops.settings.groups import Dtype
+from pops.stacks.stack import Stack, StackSpec
 
 __all__ = ["PriorBenchmark", "Report", "compare", "main"]
 

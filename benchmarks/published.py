@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pops.checkpoints import quietly
-from pops.prior import Prior
-from pops.sampling import OnStep
+from pops.io.loading import quietly
+from pops.prior.model import Prior
+from pops.prior.sampling import OnStep
 
 with quietly():
     from diffusers import PriorTransformer, UnCLIPScheduler

@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.command import run_benchmark
-from pops.config import setting
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.pocket.world.render import render, render_swatches
 from pops.pocket.world.scene import Swatch, single
 from pops.pocket.world.split import Combination, held_out, is_held_out
 from pops.pocket.world.vocabulary import MATERIALS
-from pops.sampling import SAMPLERS
+from pops.prior.sampling import SAMPLERS
+from pops.settings.fields import setting
 
 __all__ = ["Report", "SamplersBenchmark", "main", "measure"]
 

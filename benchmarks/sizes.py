@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pops.checkpoints import quietly
-from pops.prior import Prior, PriorConfig
+from pops.io.loading import quietly
+from pops.prior.model import Prior, PriorConfig
 
 with quietly():
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel, VQModel

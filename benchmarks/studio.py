@@ -30,8 +30,8 @@ from urllib.request import Request, urlopen
 import torch
 from PIL import Image
 
-from pops.config import check_range, setting
-from pops.parsing import parse, run_command
+from pops.settings.fields import check_range, setting
+from pops.settings.parsing import parse, run_command
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
 from pops.studio.studio import Studio
@@ -245,7 +245,7 @@ def _apply(url: str, number: int, mine: str, steps: int) -> dict[str, str] | Non
 
 
 def _embedding(content: bytes) -> torch.Tensor:
-    from pops.embeddings import load_embeddings
+    from pops.io.embeddings import load_embeddings
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "made.safetensors"

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from pops.checkpoints import quietly
-from pops.datagen.models import DepthDiffusion, Inpainter, Sampling, TextToImage
+from pops.datagen.models.diffusion import DepthDiffusion, Inpainter, Sampling, TextToImage
+from pops.datagen.models.vision import Foreground, OnnxForeground, Owl
 from pops.datagen.stages import Box, Detect, Detection, Model, Segment, Stages
-from pops.datagen.vision import Foreground, OnnxForeground, Owl
 from pops.datagen.words import Words
-from pops.placement import HOST
+from pops.io.loading import quietly
+from pops.io.placement import HOST
 
 __all__ = ["TINY_WORDS", "tiny_stages"]
 
@@ -31,7 +31,7 @@ TINY_WORDS = Words(LABELS, ("at night", "on the beach"), ("wood", "gold", "clay"
 @contextmanager
 def tiny_stages(size: int) -> Iterator[Stages]:
     """Stages that draw pictures of `size` pixels, in the published numbers of steps."""
-    from tests import tiny_datagen
+    from benchmarks import tiny_datagen
 
     with tempfile.TemporaryDirectory() as root:
         tokenizer = GOLDEN / "kandinsky-tiny-prior" / "tokenizer"

@@ -26,17 +26,17 @@ from benchmarks.command import run_benchmark
 from benchmarks.machine import Limits, Stopwatch, cores, measure_limits
 from benchmarks.published import PublishedPrior
 from benchmarks.weights import random_model
-from pops.checkpoints import quietly
-from pops.config import setting
-from pops.data.cache import CacheIndex, Shard, write_index, write_shard
-from pops.data.cached import CachedSource
-from pops.data.fingerprints import operator_traits, stats_digest
+from pops.data.cache.fingerprints import operator_traits, stats_digest
+from pops.data.cache.format import CacheIndex, Shard, write_index, write_shard
+from pops.data.cache.read import CachedSource
 from pops.errors import UsageError
+from pops.io.loading import quietly
+from pops.io.pictures import open_picture
 from pops.operators import TEXTURING
-from pops.pictures import open_picture
-from pops.prior import Prior, PriorConfig
-from pops.schedule import Schedule, add_noise
-from pops.stacks import open_stack
+from pops.prior.model import Prior, PriorConfig
+from pops.prior.schedule import Schedule, add_noise
+from pops.settings.fields import setting
+from pops.stacks.stack import open_stack
 from pops.training.config import TrainConfig
 from pops.training.loop import Loop
 from pops.training.state import State

@@ -5,7 +5,7 @@ python -m data_generation.generate_random_images --output_dir=datasets/random_im
 
 import sys
 
-from pops.datagen.published import generate_random_images
+from pops.compat.generation import generate_random_images
 
 if __name__ == "__main__":
     sys.exit(generate_random_images())

@@ -5,7 +5,7 @@ python -m data_generation.generate_scenes --output_dir=datasets/scenes
 
 import sys
 
-from pops.datagen.published import generate_scenes
+from pops.compat.generation import generate_scenes
 
 if __name__ == "__main__":
     sys.exit(generate_scenes())

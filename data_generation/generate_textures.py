@@ -5,7 +5,7 @@ python -m data_generation.generate_textures --output_dir=datasets/textures
 
 import sys
 
-from pops.datagen.published import generate_textures
+from pops.compat.generation import generate_textures
 
 if __name__ == "__main__":
     sys.exit(generate_textures())

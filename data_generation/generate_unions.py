@@ -5,7 +5,7 @@ python -m data_generation.generate_unions --output_dir=datasets/unions
 
 import sys
 
-from pops.datagen.published import generate_unions
+from pops.compat.generation import generate_unions
 
 if __name__ == "__main__":
     sys.exit(generate_unions())

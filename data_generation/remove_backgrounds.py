@@ -5,7 +5,7 @@ python -m data_generation.remove_backgrounds --input_dir=photos --output_dir=pho
 
 import sys
 
-from pops.datagen.published import remove_backgrounds
+from pops.compat.generation import remove_backgrounds
 
 if __name__ == "__main__":
     sys.exit(remove_backgrounds())

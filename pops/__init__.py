@@ -17,12 +17,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pops.composition import Result, draw_tree
-    from pops.embeddings import Embeddings
+    from pops.compose.parse import clothes, instruct, mean, scene, texturing, union
+    from pops.compose.run import Result, draw_tree
     from pops.engine import Engine
     from pops.errors import InputError, OutputError, PopsError, UsageError, WeightsError
-    from pops.expression import clothes, instruct, mean, scene, texturing, union
-    from pops.pictures import open_picture, save_picture
+    from pops.io.embeddings import Embeddings
+    from pops.io.pictures import open_picture, save_picture
 
 __all__ = [
     "Embeddings",
@@ -48,23 +48,23 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Embeddings": "pops.embeddings",
+    "Embeddings": "pops.io.embeddings",
     "Engine": "pops.engine",
     "InputError": "pops.errors",
     "OutputError": "pops.errors",
     "PopsError": "pops.errors",
-    "Result": "pops.composition",
+    "Result": "pops.compose.run",
     "UsageError": "pops.errors",
     "WeightsError": "pops.errors",
-    "clothes": "pops.expression",
-    "draw_tree": "pops.composition",
-    "instruct": "pops.expression",
-    "mean": "pops.expression",
-    "open_picture": "pops.pictures",
-    "save_picture": "pops.pictures",
-    "scene": "pops.expression",
-    "texturing": "pops.expression",
-    "union": "pops.expression",
+    "clothes": "pops.compose.parse",
+    "draw_tree": "pops.compose.run",
+    "instruct": "pops.compose.parse",
+    "mean": "pops.compose.parse",
+    "open_picture": "pops.io.pictures",
+    "save_picture": "pops.io.pictures",
+    "scene": "pops.compose.parse",
+    "texturing": "pops.compose.parse",
+    "union": "pops.compose.parse",
 }
 
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from pops.cli import main
+from pops.cli.main import main
 
 sys.exit(main())

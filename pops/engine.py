@@ -11,20 +11,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pops.composition import Result, Settings, run_plan
-from pops.conditions import condition_row
-from pops.embeddings import Embeddings
+from pops.compose.nodes import Apply, Leaf, Mean, Node
+from pops.compose.plan import Plan, make_plan
+from pops.compose.run import Result, Settings, run_plan
 from pops.errors import InputError, UsageError
-from pops.jobs import sample_requests, seeds_of_each
-from pops.nodes import Apply, Leaf, Mean, Node
+from pops.io.embeddings import Embeddings
+from pops.io.pictures import open_picture
+from pops.io.sources import Source, given_embedding, source_key
 from pops.operators import Operator
-from pops.pictures import open_picture
-from pops.plan import Plan, make_plan
-from pops.prior import Prior
-from pops.render import Progress, Renderer, RenderSettings, find_renderer
-from pops.sampling import find_sampler
-from pops.sources import Source, given_embedding, source_key
-from pops.stacks import Stack, open_stack
+from pops.prior.batching import sample_requests, seeds_of_each
+from pops.prior.conditions import condition_row
+from pops.prior.model import Prior
+from pops.prior.sampling import find_sampler
+from pops.render import Renderer, find_renderer
+from pops.settings.progress import Progress
+from pops.settings.rendering import RenderSettings
+from pops.stacks.stack import Stack, open_stack
 
 __all__ = ["DECODER_SEEDS", "PRIOR_SEEDS", "Engine", "Request", "Source"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pops.errors import UsageError, WeightsError, nearest
-from pops.files import atomic_path, make_folder
+from pops.io.files import atomic_path, make_folder
 
 if TYPE_CHECKING:
     from torch import Tensor

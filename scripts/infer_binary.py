@@ -5,7 +5,7 @@ python -m scripts.infer_binary --config_path=configs/infer/texturing.yaml
 
 import sys
 
-from pops.published import infer_binary
+from pops.compat import infer_binary
 
 if __name__ == "__main__":
     sys.exit(infer_binary())

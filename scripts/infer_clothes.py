@@ -5,7 +5,7 @@ python -m scripts.infer_clothes --config_path=configs/infer/clothes.yaml
 
 import sys
 
-from pops.published import infer_clothes
+from pops.compat import infer_clothes
 
 if __name__ == "__main__":
     sys.exit(infer_clothes())

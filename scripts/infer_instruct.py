@@ -5,7 +5,7 @@ python -m scripts.infer_instruct --config_path=configs/infer/instruct.yaml
 
 import sys
 
-from pops.published import infer_instruct
+from pops.compat import infer_instruct
 
 if __name__ == "__main__":
     sys.exit(infer_instruct())

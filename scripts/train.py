@@ -5,7 +5,7 @@ python -m scripts.train --config_path=configs/training/texturing.yaml
 
 import sys
 
-from pops.cli import main
+from pops.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["train", *sys.argv[1:]]))

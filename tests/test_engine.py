@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 
 from pops import scene, texturing, union
-from pops.clip import ImageEncoder
-from pops.embeddings import Embeddings
 from pops.engine import Engine
 from pops.errors import InputError, UsageError
-from pops.pictures import open_picture
-from pops.sampling import seeded_noise
-from pops.stacks import Stack
+from pops.io.embeddings import Embeddings
+from pops.io.pictures import open_picture
+from pops.prior.sampling import seeded_noise
+from pops.stacks.clip import ImageEncoder
+from pops.stacks.stack import Stack
 
 Cases = dict[str, list[dict[str, Any]]]
 Expected = dict[str, torch.Tensor]
@@ -146,7 +146,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
 
     monkeypatch.setattr(ImageEncoder, "encode_pixels", encoding)
     monkeypatch.setattr(Stack, "operator", loading)
-    monkeypatch.setattr("pops.jobs.seeded_noise", sampling)
+    monkeypatch.setattr("pops.prior.batching.seeded_noise", sampling)
     return seen
 
 
@@ -201,7 +201,7 @@ def test_a_batch_gives_what_its_members_give_alone(engine: Engine, guidance: flo
 def test_more_than_a_batch_is_sampled_in_turns(engine: Engine, monkeypatch: pytest.MonkeyPatch):
     requests = [(torch.randn(32), torch.randn(32)) for _ in range(3)]
     whole = engine.apply("texturing", requests, seeds=[1, 2], steps=3)
-    monkeypatch.setattr("pops.jobs.MOST_ROWS", 4)
+    monkeypatch.setattr("pops.prior.batching.MOST_ROWS", 4)
     seen: list[tuple[str, int, int]] = []
     turns = engine.apply(
         "texturing", requests, seeds=[1, 2], steps=3, progress=lambda *s: seen.append(s)

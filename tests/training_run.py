@@ -9,9 +9,9 @@ from unittest.mock import patch
 
 import torch
 
-from pops.conditions import Conditions
 from pops.data.source import Batch, Plan
-from pops.parsing import parse, run_command
+from pops.prior.conditions import Conditions
+from pops.settings.parsing import parse, run_command
 from pops.training import run as training
 from pops.training import tasks
 from pops.training.config import TrainConfig

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pops.config import StackConfig, check_range, check_seeds, setting
 from pops.errors import DataError, UsageError
+from pops.settings.fields import check_range, check_seeds, setting
+from pops.settings.groups import StackConfig
 
 if TYPE_CHECKING:
     from pops.data.reader import RecipeSettings
@@ -128,7 +129,7 @@ class EmbedConfig(StackConfig, DataConfig):
     @property
     def part(self) -> tuple[int, int]:
         """Which part of how many, counted from 0; UsageError where the flag names none."""
-        from pops.datagen.store import Shard
+        from pops.settings.shard import Shard
 
         shard = Shard.parse(self.shard)
         return shard.number, shard.count

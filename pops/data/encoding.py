@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pops.clip import TextEncoding, picture_pixels
-from pops.conditions import Conditions
 from pops.data.recipes import Example
 from pops.data.source import Batch
 from pops.errors import DataError
-from pops.stacks import Stack
+from pops.prior.conditions import Conditions
+from pops.stacks.clip import TextEncoding, picture_pixels
+from pops.stacks.stack import Stack
 
 if TYPE_CHECKING:
     from transformers import CLIPImageProcessorPil

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pops.clip import TextEncoding
-from pops.conditions import pack
 from pops.data.dataset import BrokenRecords, Drawn, ExampleDataset
 from pops.data.encoding import (
     Prepared,
@@ -24,7 +22,9 @@ from pops.data.encoding import (
 )
 from pops.data.source import Batch, Plan
 from pops.errors import DataError
-from pops.stacks import Stack
+from pops.prior.conditions import pack
+from pops.stacks.clip import TextEncoding
+from pops.stacks.stack import Stack
 
 if TYPE_CHECKING:
     from transformers import CLIPImageProcessorPil

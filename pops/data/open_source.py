@@ -7,23 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pops.data.cache import read_index
-from pops.data.cached import CachedSource
-from pops.data.dataset import ExampleDataset, Part
-from pops.data.fingerprints import (
+from pops.data.cache.fingerprints import (
     encoder_digests,
     operator_traits,
     part_traits,
     settings_digest,
     stats_digest,
 )
+from pops.data.cache.format import read_index
+from pops.data.cache.read import CachedSource
+from pops.data.dataset import ExampleDataset, Part
 from pops.data.online import OnlineSource
 from pops.data.reader import RecipeSettings
 from pops.data.recipes import Recipe
 from pops.data.source import Source
 from pops.errors import DataError
 from pops.operators import Operator
-from pops.stacks import Stack
+from pops.stacks.stack import Stack
 
 __all__ = ["check_cache", "open_source"]
 

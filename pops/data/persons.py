@@ -18,8 +18,8 @@ from PIL import Image
 
 from pops.data.records import find_pictures, folder_of
 from pops.errors import DataError, InputError
-from pops.hub import is_repository
-from pops.pictures import open_picture
+from pops.io.hub import is_repository
+from pops.io.pictures import open_picture
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pops.errors import InputError
-from pops.pictures import open_picture
+from pops.io.pictures import open_picture
 
 __all__ = ["Reader", "RecipeSettings", "read_words"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pops.errors import DataError
-from pops.pictures import picture_suffixes
+from pops.io.pictures import picture_suffixes
 
 __all__ = [
     "PictureRecord",

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from pops.conditions import Conditions
+from pops.prior.conditions import Conditions
 
 __all__ = ["Batch", "Plan", "Source"]
 

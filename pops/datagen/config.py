@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pops.config import argument, check_range, check_seeds, setting
+from pops.settings.fields import argument, check_range, check_seeds, setting
 
 __all__ = [
     "ClothesConfig",
@@ -51,7 +51,7 @@ class GenerateConfig:
     dry_run: bool = setting(False, "say what would be made, with the first prompts; make nothing")
 
     def __post_init__(self) -> None:
-        from pops.datagen.store import Shard
+        from pops.settings.shard import Shard
 
         check_range("count", self.count, 1, 10**12)
         check_range("batch_size", self.batch_size, 1, 4096)

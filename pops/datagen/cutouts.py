@@ -11,14 +11,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pops.datagen.config import CutoutsConfig
+from pops.datagen.folder.store import Store
 from pops.datagen.masks import crop_on_white
 from pops.datagen.presets import load_preset
 from pops.datagen.run import make_samples, write_all
 from pops.datagen.sample import Sample, Script
 from pops.datagen.stages import Picture, Segment
-from pops.datagen.store import Shard, Store
 from pops.errors import InputError
-from pops.pictures import picture_suffixes
+from pops.io.pictures import picture_suffixes
+from pops.settings.shard import Shard
 
 __all__ = ["generate_cutouts"]
 

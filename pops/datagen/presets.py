@@ -9,12 +9,18 @@ from functools import partial
 from pathlib import Path
 
 from pops.datagen.config import GenerateConfig
-from pops.datagen.rows import FAITHFUL, PERMISSIVE, PICTURE_SIDE, RMBG_BY_ITS_OWN_CODE, ModelRow
+from pops.datagen.models.registry import (
+    FAITHFUL,
+    PERMISSIVE,
+    PICTURE_SIDE,
+    RMBG_BY_ITS_OWN_CODE,
+    ModelRow,
+)
 from pops.datagen.stages import Model, Picture, Stages
 from pops.datagen.words import Words, read_words, shipped_words
 from pops.errors import UsageError
-from pops.hub import REPOSITORIES, Repository
-from pops.pictures import open_picture
+from pops.io.hub import REPOSITORIES, Repository
+from pops.io.pictures import open_picture
 
 __all__ = ["PRESETS", "Preset", "load_preset"]
 
@@ -58,9 +64,9 @@ def _word_paths(config: GenerateConfig) -> dict[str, Path]:
 
 
 def _pocket(config: GenerateConfig) -> Preset:
-    from pops.datagen.pocket import pocket_stages
-    from pops.datagen.pocket_drawing import open_drawing
-    from pops.datagen.pocket_prompts import POCKET_WORDS
+    from pops.datagen.pocket.drawing import open_drawing
+    from pops.datagen.pocket.prompts import POCKET_WORDS
+    from pops.datagen.pocket.stages import pocket_stages
 
     if paths := _word_paths(config):
         raise UsageError(f"--{next(iter(paths))}_path: the pocket preset has words of its own")

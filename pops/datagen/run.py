@@ -15,13 +15,14 @@ from typing import Any
 from tqdm import tqdm
 
 from pops.datagen.config import GenerateConfig
+from pops.datagen.engines.local import Finished, Local, MakeScript, schedule
+from pops.datagen.folder.store import Store
 from pops.datagen.generators import GENERATORS, Draw
 from pops.datagen.presets import Preset, load_preset
 from pops.datagen.sample import Script
-from pops.datagen.scheduler import Finished, Local, MakeScript, schedule
 from pops.datagen.stages import Model, Stages
-from pops.datagen.store import Shard, Store
 from pops.datagen.words import Words
+from pops.settings.shard import Shard
 
 __all__ = ["Plan", "generate", "make_samples", "write_all"]
 
@@ -87,7 +88,7 @@ def make_samples(
     """Run the scripts of these samples, which ask these stages, by the engine of the settings."""
     if config.engine == "local":
         return schedule(indices, make, Local(stages), config.batch_size, rejected)
-    from pops.datagen.cluster import make_on_cluster
+    from pops.datagen.engines.ray import make_on_cluster
 
     return make_on_cluster(indices, make, tuple(asked), config, rejected)
 

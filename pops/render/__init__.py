@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -15,23 +14,11 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from pops.stacks import Stack
+    from pops.settings.progress import Progress
+    from pops.settings.rendering import RenderSettings
+    from pops.stacks.stack import Stack
 
-__all__ = ["PUBLISHED", "RENDERERS", "Progress", "RenderSettings", "Renderer", "find_renderer"]
-
-Progress = Callable[[str, int, int], None]  # (what, done, total)
-
-
-@dataclass(frozen=True)
-class RenderSettings:
-    """How to render; the defaults are the published ones of the stack's own decoder."""
-
-    steps: int = 50
-    guidance: float = 4.0
-    size: int = 512  # pixels, of both sides
-
-
-PUBLISHED = RenderSettings()
+__all__ = ["RENDERERS", "Renderer", "find_renderer"]
 
 
 class Renderer(Protocol):
@@ -79,7 +66,7 @@ def find_renderer(name: str) -> type[Renderer]:
         raise UsageError(
             f"unknown renderer {name!r}{near} (the renderers are {', '.join(RENDERERS)})"
         )
-    from pops.checkpoints import quietly
+    from pops.io.loading import quietly
 
     module, kind = RENDERERS[name].split(":")
     with quietly():

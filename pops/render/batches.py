@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from pops.render import Progress, RenderSettings
+from pops.settings.progress import Progress
+from pops.settings.rendering import RenderSettings
 
 __all__ = ["Counter", "PlainRenderer", "batches", "to_pictures"]
 

@@ -13,16 +13,17 @@ from PIL import Image
 from torch import Tensor
 from transformers import DPTForDepthEstimation, DPTImageProcessorPil
 
-from pops.checkpoints import load_model, quietly, reading
-from pops.placement import Placement
-from pops.render import Progress, RenderSettings
+from pops.io.loading import load_model, quietly, reading
+from pops.io.placement import Placement
 from pops.render.batches import to_pictures
-from pops.render.sdxl import SDXL, SETTINGS, ControlNetPipeline, render_batches
+from pops.render.sdxl import SDXL, SETTINGS, ControlNetPipeline, load_sdxl, render_batches
+from pops.settings.progress import Progress
+from pops.settings.rendering import RenderSettings
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from pops.stacks import Stack
+    from pops.stacks.stack import Stack
 
 __all__ = ["DepthEstimator", "DepthRenderer"]
 
@@ -82,7 +83,7 @@ class DepthRenderer:
     @classmethod
     def load(cls, stack: Stack) -> Self:
         """Shares SDXL with `IPAdapterRenderer`; the VAE is its own, as in the published scripts."""
-        parts = dict(stack.sdxl.pipeline.components)
+        parts = dict(stack.shared(load_sdxl).pipeline.components)
         rest, dtype = stack.placement.rest, stack.placement.dtype
         controlnet = load_model(ControlNetModel, stack.folder("controlnet"), rest, dtype)
         parts["vae"] = load_model(AutoencoderKL, stack.folder("sdxl_vae"), rest, dtype)
@@ -90,7 +91,7 @@ class DepthRenderer:
         with quietly():
             pipeline = ControlNetPipeline(**parts, controlnet=controlnet, add_watermarker=False)
         pipeline.set_progress_bar_config(disable=True)
-        return cls(stack.sdxl, pipeline, DepthEstimator.load(stack))
+        return cls(stack.shared(load_sdxl), pipeline, DepthEstimator.load(stack))
 
     def render(
         self,

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pops.render import Progress, RenderSettings
 from pops.render.batches import PlainRenderer
-from pops.render.sdxl import SDXL, SETTINGS, render_batches
+from pops.render.sdxl import SDXL, SETTINGS, load_sdxl, render_batches
+from pops.settings.progress import Progress
+from pops.settings.rendering import RenderSettings
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from pops.stacks import Stack
+    from pops.stacks.stack import Stack
 
 __all__ = ["IPAdapterRenderer"]
 
@@ -31,7 +32,7 @@ class IPAdapterRenderer(PlainRenderer):
     @classmethod
     def load(cls, stack: Stack) -> Self:
         """UsageError or WeightsError where SDXL or its adapter is not whole or does not fit."""
-        return cls(stack.sdxl)
+        return cls(stack.shared(load_sdxl))
 
     def render_arrays(
         self,

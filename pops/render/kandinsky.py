@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from pops.errors import UsageError
-from pops.placement import HOST, Placement
-from pops.render import PUBLISHED, Progress, RenderSettings
+from pops.io.placement import HOST, Placement
 from pops.render.batches import Counter, PlainRenderer, batches
+from pops.settings.progress import Progress
+from pops.settings.rendering import PUBLISHED, RenderSettings
 
 if TYPE_CHECKING:
     from typing import Self
 
     from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
 
-    from pops.stacks import Stack
+    from pops.stacks.stack import Stack
 
 __all__ = ["KandinskyRenderer"]
 

@@ -24,14 +24,15 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from pops.checkpoints import can_load_cheaply, load_model, quietly, reading
 from pops.errors import UsageError
-from pops.placement import Placement
-from pops.render import Progress, RenderSettings
+from pops.io.loading import can_load_cheaply, load_model, quietly, reading
+from pops.io.placement import Placement
 from pops.render.batches import Counter, batches
+from pops.settings.progress import Progress
+from pops.settings.rendering import RenderSettings
 
 if TYPE_CHECKING:
-    from pops.stacks import Stack
+    from pops.stacks.stack import Stack
 
 __all__ = ["SDXL", "ControlNetPipeline", "Pipeline", "load_sdxl", "render_batches"]
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pops import __version__
-from pops.hub import REPOSITORIES, is_repository
+from pops.io.hub import REPOSITORIES, is_repository
+from pops.io.pictures import open_picture
 from pops.operators import OPERATORS, Operator, read_operator_card
-from pops.pictures import open_picture
 from pops.render import RENDERERS
 from pops.studio.shelf import Item
 
 if TYPE_CHECKING:
     from pops.engine import Engine
-    from pops.stacks import Stack
+    from pops.stacks.stack import Stack
     from pops.studio.shelf import Shelf
 
 __all__ = ["add_examples", "describe", "offered_operators", "offered_renderers"]

@@ -10,12 +10,12 @@ from typing import Any
 from PIL import Image
 
 from pops import Result, draw_tree
-from pops.embeddings import Embeddings
+from pops.compose.nodes import Leaf, Mean, Node, Place
+from pops.compose.parse import parse
+from pops.compose.plan import Plan
 from pops.errors import PopsError, UsageError, nearest
-from pops.expression import parse
-from pops.nodes import Leaf, Mean, Node, Place
+from pops.io.embeddings import Embeddings
 from pops.operators import OPERATORS
-from pops.plan import Plan
 from pops.studio.bounded import Bounded
 from pops.studio.desk import Job
 from pops.studio.jobs import Workshop

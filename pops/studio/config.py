@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from pops.config import StackConfig, check_range, setting
+from pops.settings.fields import check_range, setting
+from pops.settings.groups import StackConfig
 
 __all__ = ["StudioConfig"]
 

@@ -15,8 +15,8 @@ from pops.operators import Operator
 from pops.studio.shelf import Item, encode_picture
 
 if TYPE_CHECKING:
-    from pops.embeddings import Embeddings
     from pops.engine import Engine, Request, Source
+    from pops.io.embeddings import Embeddings
     from pops.studio.desk import Job
     from pops.studio.options import Options
     from pops.studio.shelf import Shelf

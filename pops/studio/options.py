@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from pops.config import RendererName, check_range, check_seeds
 from pops.errors import UsageError
-from pops.sampling import SAMPLERS
+from pops.prior.sampling import SAMPLERS
+from pops.settings.fields import check_range, check_seeds
+from pops.settings.groups import RendererName
 
 __all__ = ["Options"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from pops.embeddings import Embeddings
+from pops.compose.parse import parse
 from pops.errors import InputError
-from pops.expression import parse
+from pops.io.embeddings import Embeddings
 from pops.studio.compose import names_in
 from pops.studio.options import Options
 from pops.studio.shelf import Item

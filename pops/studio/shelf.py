@@ -20,8 +20,8 @@ from pops.errors import InputError
 from pops.studio.bounded import Bounded
 
 if TYPE_CHECKING:
-    from pops.embeddings import Embeddings
     from pops.engine import Source
+    from pops.io.embeddings import Embeddings
 
 __all__ = ["Item", "Shelf", "encode_picture", "plain_name"]
 

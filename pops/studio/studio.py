@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pops.compose.nodes import Node
 from pops.errors import PopsError, UsageError
-from pops.nodes import Node
 from pops.operators import Operator
 from pops.studio import about
 from pops.studio.compose import Composer, check, read

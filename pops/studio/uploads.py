@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from pops.embeddings import Embeddings, load_embeddings
 from pops.errors import InputError
-from pops.pictures import open_picture
+from pops.io.embeddings import Embeddings, load_embeddings
+from pops.io.pictures import open_picture
 from pops.studio.shelf import Item, plain_name
 
 __all__ = ["read_upload"]

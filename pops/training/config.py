@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pops.config import LARGEST_SEED, check_range, setting
 from pops.data.config import DataConfig
 from pops.errors import UsageError
+from pops.settings.fields import LARGEST_SEED, check_range, setting
 
 __all__ = ["TrainConfig"]
 

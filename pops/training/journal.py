@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pops.errors import UsageError
-from pops.files import atomic_path
+from pops.io.files import atomic_path
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

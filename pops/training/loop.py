@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pops.conditions import Conditions
 from pops.data.order import row
 from pops.errors import PopsError
-from pops.prior import Prior
-from pops.schedule import Schedule
+from pops.prior.conditions import Conditions
+from pops.prior.model import Prior
+from pops.prior.schedule import Schedule
 from pops.training.config import TrainConfig
 from pops.training.deal import Deal, Draws, seed_dropout
 from pops.training.interrupt import Interrupt

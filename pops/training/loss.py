@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pops.conditions import Conditions
-from pops.prior import Prior
-from pops.schedule import Schedule, add_noise
+from pops.prior.conditions import Conditions
+from pops.prior.model import Prior
+from pops.prior.schedule import Schedule, add_noise
 
 __all__ = ["Predict", "operator_losses", "prior_loss"]
 

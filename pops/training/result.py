@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pops.adapters import save_adapter
-from pops.files import atomic_path
-from pops.joint import JointPrior, save_own, save_shared
+from pops.io.files import atomic_path
 from pops.operators import OperatorCard, save_card, save_operator
+from pops.prior.adapters import save_adapter
+from pops.prior.joint import JointPrior, save_own, save_shared
 from pops.training.config import TrainConfig
 from pops.training.journal import Line
 from pops.training.trainee import Trainee, operator_state

@@ -16,11 +16,11 @@ import yaml
 
 from pops.engine import Engine
 from pops.errors import UsageError
-from pops.files import atomic_path, make_folder
-from pops.joint import JointPrior
+from pops.io.files import atomic_path, make_folder
+from pops.io.pictures import save_picture
 from pops.operators import OperatorCard
-from pops.pictures import save_picture
-from pops.stacks import Stack, open_stack
+from pops.prior.joint import JointPrior
+from pops.stacks.stack import Stack, open_stack
 from pops.training.config import TrainConfig
 from pops.training.journal import Journal, Line, choose_trackers, read_journal
 from pops.training.loop import Loop

@@ -11,7 +11,7 @@ from pops.data.open_source import open_source
 from pops.data.recipes import Example, Recipe
 from pops.data.source import Batch, Source
 from pops.operators import Operator
-from pops.stacks import Stack
+from pops.stacks.stack import Stack
 from pops.training.config import TrainConfig
 
 __all__ = ["HeldOut", "check_held_out", "open_held_out", "open_training"]

@@ -24,9 +24,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pops.checkpoints import reading
 from pops.errors import WeightsError
-from pops.files import make_folder
+from pops.io.files import make_folder
+from pops.io.loading import reading
 
 __all__ = ["State", "latest_checkpoint", "read_state", "save_checkpoint"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pops.data.joint import JointSource
+from pops.data.mixing import JointSource
 from pops.data.recipes import Recipe
 from pops.data.source import Source
 from pops.errors import UsageError
 from pops.operators import Operator
-from pops.parsing import parse
-from pops.stacks import Stack
+from pops.settings.parsing import parse
+from pops.stacks.stack import Stack
 from pops.training.config import TrainConfig
 from pops.training.sources import open_training
 

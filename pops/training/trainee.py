@@ -7,12 +7,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from pops.adapters import ADAPTER_CONFIG, Adapter, adapter_state, add_adapter, merge_adapter
 from pops.errors import UsageError
-from pops.joint import JointPrior
 from pops.operators import OPERATORS, without_stats
-from pops.prior import Prior
-from pops.stacks import Stack, local_path
+from pops.prior.adapters import ADAPTER_CONFIG, Adapter, adapter_state, add_adapter, merge_adapter
+from pops.prior.joint import JointPrior
+from pops.prior.model import Prior
+from pops.stacks.stack import Stack, local_path
 from pops.training.config import TrainConfig
 
 __all__ = ["Footprint", "Trainee", "make_trainee", "operator_state", "trained_parameters"]

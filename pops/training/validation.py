@@ -15,15 +15,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from pops.conditions import Conditions
 from pops.data.recipes import Example
 from pops.data.source import Batch
-from pops.embeddings import Embeddings
 from pops.engine import Engine
 from pops.figures import Cell, strips
+from pops.io.embeddings import Embeddings
 from pops.operators import Operator
-from pops.prior import Prior
-from pops.schedule import Schedule, add_noise
+from pops.prior.conditions import Conditions
+from pops.prior.model import Prior
+from pops.prior.schedule import Schedule, add_noise
 
 __all__ = ["Found", "band_losses", "draw_figure", "evaluating", "retrieve", "validate"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from pops.figures import grid
-from pops.pictures import save_picture
+from pops.io.pictures import save_picture
 from pops.pocket.world.cutout import garment_cutouts, garment_scene, pixels_picture
 from pops.pocket.world.render import render, render_swatches
 from pops.pocket.world.scene import Item, Scene, Swatch, View, outfit, pair, single, with_adjective

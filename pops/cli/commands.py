@@ -1,0 +1,312 @@
+"""What the commands do once their settings are known: check, call the engine, write, say where.
+
+Inputs are checked before torch is imported, so that a wrong name costs no wait.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from pops.cli.outputs import Previews, RunFiles, depth_sources, given_weights
+from pops.compose.plan import make_plan
+from pops.errors import InputError, UsageError
+from pops.figures import Cell, strips
+from pops.io.files import EMBEDDING_SUFFIXES, make_folder, staged_folder
+from pops.io.pictures import open_picture, save_picture
+from pops.operators import Operator, find_operator, read_operator_card
+from pops.settings.commands import (
+    ApplyConfig,
+    ConvertConfig,
+    DemoConfig,
+    EvalPocketConfig,
+    PocketAssetsConfig,
+    PocketSheetConfig,
+    RunConfig,
+)
+from pops.settings.groups import SamplingConfig, StackConfig
+from pops.settings.progress import Progress, ProgressBars
+
+if TYPE_CHECKING:
+    from pops.engine import Engine
+    from pops.io.embeddings import Embeddings
+    from pops.io.sources import Source
+
+__all__ = ["apply", "convert", "demo", "eval_pocket", "pocket_assets", "pocket_sheet", "run"]
+
+LEFT_OUT = "_"
+EMBEDDING = "embedding"
+PACKAGE = Path(__file__).parents[1]
+LONGEST_NAME = 120  # letters of an output's name, well under what file systems hold
+
+
+def apply(config: ApplyConfig) -> int:
+    """`pops apply`: one request; for each seed an embedding file and pictures, and one strip."""
+    folder = Path(config.operator).expanduser()
+    own = (folder / "operator.json").is_file()
+    operator = read_operator_card(folder).operator if own else find_operator(config.operator)
+    operator.check_inputs(len(config.inputs), config.text)
+    request = tuple(None if name == LEFT_OUT else Path(name) for name in config.inputs)
+    first = _depth_source(request, config)
+    shown = [_preview(source) for source in request]
+    stems = ["none" if source is None else source.stem for source in request]
+    name = _file_name([operator.name, *stems, config.text or ""])
+    with staged_folder(config.out) as stage:
+        engine = _load(config)
+        with closing(ProgressBars()) as progress:
+            made = _sample(
+                engine, config.operator, [request], config, progress, config.text, config.weights
+            )
+            depth_of = None if first is None else [first] * len(made)
+            pictures = _render(engine, made, config, progress, config.renderer, depth_of)
+            shown = [
+                _render(engine, engine.encode([source]), config, progress)[0]
+                if source and image == EMBEDDING
+                else image
+                for source, image in zip(request, shown, strict=True)
+            ]
+        for seed, embedding in zip(config.seeds, made, strict=True):
+            embedding.save(stage / f"{name}_s{seed}.safetensors")
+        for (seed, render_seed), picture in zip(_seed_pairs(config), pictures, strict=True):
+            save_picture(picture, stage / f"{name}_s{seed}_r{render_seed}.png")
+        row = _equation(operator, request, shown, config.text, _captioned(config, pictures))
+        save_picture(strips([row]), stage / f"{name}.jpg")
+    print(f"{config.out / name}.jpg  (the pictures and embeddings are beside it)")
+    return 0
+
+
+def run(config: RunConfig) -> int:
+    """`pops run`: the embedding of every part, pictures of the results, and how they were made."""
+    previews = Previews()
+    plan = make_plan(config.composition, previews.usable)
+    weights = given_weights(config, plan)
+    first = depth_sources(config, plan)
+    parts_by = "kandinsky" if first else config.renderer  # the parts of a tree have no depth
+    for leaf in plan.leaves:
+        previews.open(leaf)
+    once = replace(config, render_seeds=config.render_seeds[:1])
+    with staged_folder(config.out) as stage:
+        engine = _load(config)
+        with closing(ProgressBars()) as progress:
+            result = engine.run(
+                plan,
+                seeds=config.seeds,
+                guidance=config.guidance,
+                steps=config.steps,
+                sampler=config.sampler,
+                weights=weights,
+                progress=progress,
+            )
+            depth_of = [first[node] for node, _ in result.keys] if first else None
+            pictures = _render(
+                engine, result.embeddings, config, progress, config.renderer, depth_of
+            )
+            shown = dict(zip(result.keys, pictures[:: len(config.render_seeds)], strict=True))
+            files = RunFiles(result, _file_name)
+            figures = files.figures(
+                previews.pictures | shown,
+                lambda made: _render(engine, made, once, progress, parts_by),
+                config.trees,
+            )
+        files.save_embeddings(stage)
+        files.save_pictures(stage, pictures, config.render_seeds)
+        for name, figure in figures.items():
+            save_picture(figure, stage / name)
+    for said in [f"skipped: {file}" for file in previews.skipped] + [
+        f"not drawn: {figure}" for figure in files.left_out
+    ]:
+        print(said, file=sys.stderr)
+    print(f"{config.out / next(iter(figures), '')}  (the pictures and embeddings are beside it)")
+    return 1 if previews.skipped else 0
+
+
+def demo(config: DemoConfig) -> int:
+    """`pops demo`: texturing of shipped pairs, as one figure of equations."""
+    operator = find_operator("texturing")
+    requests = [_shipped_pair(pair) for pair in config.pairs]
+    shown = [[_preview(source) for source in request] for request in requests]
+    with staged_folder(config.out) as stage:
+        engine = _load(config)
+        with closing(ProgressBars()) as progress:
+            made = _sample(engine, operator.name, requests, config, progress)
+            pictures = iter(_render(engine, made, config, progress))
+        each = len(config.seeds) * len(config.render_seeds)
+        rows = [
+            _equation(operator, request, inputs, None, _captioned(config, islice(pictures, each)))
+            for request, inputs in zip(requests, shown, strict=True)
+        ]
+        save_picture(strips(rows), stage / "texturing.jpg")
+    print(f"Look at {config.out / 'texturing.jpg'}, then bring your own: pops apply --help")
+    return 0
+
+
+def convert(config: ConvertConfig) -> int:
+    """`pops convert`: an operator in its other form."""
+    if config.operator is not None:
+        find_operator(config.operator)
+    from pops.stacks.convert import convert as convert_operator
+
+    print(convert_operator(config.source, config.out, config.operator, config.stack))
+    return 0
+
+
+def pocket_sheet(config: PocketSheetConfig) -> int:
+    """`pops pocket sheet`: contact sheets of the pocket world."""
+    from pops.pocket.world import sheet
+
+    with closing(ProgressBars()) as progress:
+        for path in sheet.draw(make_folder(config.out), config.seed, progress):
+            print(path)
+    return 0
+
+
+def pocket_assets(config: PocketAssetsConfig) -> int:
+    """`pops pocket assets`: the default input pictures."""
+    from pops.pocket.world import sheet
+
+    with closing(ProgressBars()) as progress:
+        sheet.draw_assets(make_folder(config.out), progress)
+    print(f"{config.out}  (objects, textures, backgrounds, garments)")
+    return 0
+
+
+def eval_pocket(config: EvalPocketConfig) -> int:
+    """`pops eval pocket`: the numbers of the pocket benchmark, as a table or as JSON."""
+    if config.operator != "all":
+        find_operator(config.operator)
+    from pops.evaluation.pocket.run import evaluate
+
+    with closing(ProgressBars()) as progress:
+        report = evaluate(config.operator, weights=config.weights, progress=progress)
+    if config.json:
+        print(json.dumps(report))
+        return 0
+    for subject, numbers in report.items():
+        print(subject)
+        for name, value in numbers.items():
+            print(f"  {name.replace('_', ' '):<32}{value:>10.4g}")
+    return 0
+
+
+def _load(config: StackConfig) -> "Engine":
+    print(f"loading {config.stack}", file=sys.stderr)
+    from pops.engine import Engine
+
+    return Engine.load(config.stack, config.device, config.dtype, offload=config.offload)
+
+
+def _sample(
+    engine: "Engine",
+    operator: str,
+    requests: Sequence[tuple[Path | None, ...]],
+    config: SamplingConfig,
+    progress: Progress,
+    text: str | None = None,
+    weights: str | None = None,
+) -> "Embeddings":
+    return engine.apply(
+        operator,
+        requests,
+        text=text,
+        seeds=config.seeds,
+        guidance=config.guidance,
+        steps=config.steps,
+        sampler=config.sampler,
+        weights=weights,
+        progress=progress,
+    )
+
+
+def _render(
+    engine: "Engine",
+    made: "Embeddings",
+    config: SamplingConfig,
+    progress: Progress,
+    renderer: str = "kandinsky",
+    depth_of: "Sequence[Source] | None" = None,
+) -> list[Image.Image]:
+    return engine.render(
+        made,
+        seeds=config.render_seeds,
+        steps=config.render_steps,
+        guidance=config.render_guidance,
+        size=config.render_size,
+        renderer=renderer,
+        depth_of=depth_of,
+        progress=progress,
+    )
+
+
+def _depth_source(request: Sequence[Path | None], config: ApplyConfig) -> Path | None:
+    """The first input, where the renderer keeps its depth."""
+    if config.renderer != "depth":
+        return None
+    if request[0] is None:
+        raise UsageError("--renderer depth keeps the depth of the first input: give one")
+    return request[0]
+
+
+def _preview(source: Path | None) -> Image.Image | str:
+    """The input as it is shown in the strip; an embedding is to be rendered first."""
+    if source is None:
+        return "left out"
+    if source.suffix.lower() not in EMBEDDING_SUFFIXES:
+        return open_picture(source)
+    if not source.is_file():
+        raise InputError(f"no such file: {source}; check the name")
+    return EMBEDDING
+
+
+def _equation(
+    operator: Operator,
+    request: Sequence[Path | None],
+    inputs: Sequence[Image.Image | str],
+    text: str | None,
+    results: Sequence[Cell],
+) -> list[Cell]:
+    """input + input → results, as the cells of one strip."""
+    slots = operator.inputs[: len(request)]
+    row = [
+        Cell(image, "" if source is None else source.stem, slot, sign="plus")
+        for image, source, slot in zip(inputs, request, slots, strict=True)
+    ]
+    if text is not None:
+        row.append(Cell(text, note="text", sign="plus"))
+    return [replace(row[0], sign=None), *row[1:], replace(results[0], sign="arrow"), *results[1:]]
+
+
+def _captioned(config: SamplingConfig, pictures: Iterable[Image.Image]) -> list[Cell]:
+    several = len(config.render_seeds) > 1
+    return [
+        Cell(picture, note=f"seed {seed}" + (f", render seed {render_seed}" if several else ""))
+        for (seed, render_seed), picture in zip(_seed_pairs(config), pictures, strict=True)
+    ]
+
+
+def _seed_pairs(config: SamplingConfig) -> list[tuple[int, int]]:
+    return [(seed, render) for seed in config.seeds for render in config.render_seeds]
+
+
+def _file_name(words: Sequence[str]) -> str:
+    plain = (re.sub(r"[^\w.-]+", "-", word).strip("-.") for word in words)
+    return "_".join(word for word in plain if word)[:LONGEST_NAME]
+
+
+def _shipped_pair(pair: str) -> tuple[Path, Path]:
+    parts = pair.split("+")
+    if len(parts) != 2:
+        raise UsageError(f"--pairs wants OBJECT+TEXTURE, as in mug+wood, not {pair!r}")
+    return _asset("objects", parts[0]), _asset("textures", parts[1])
+
+
+def _asset(kind: str, name: str) -> Path:
+    """A shipped picture: inside the package, or at the root of a checkout without links."""
+    places = [folder / "assets" / kind / f"{name}.png" for folder in (PACKAGE, PACKAGE.parent)]
+    return next((place for place in places if place.is_file()), places[-1])

@@ -1,0 +1,161 @@
+"""What `pops run` looks at beforehand, and the files it writes: embeddings, pictures, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from PIL import Image
+
+from pops.compose.nodes import Apply, Leaf, Mean, Node, first_leaf
+from pops.compose.plan import Plan, leaf_name, open_leaf
+from pops.errors import InputError, UsageError
+from pops.io.files import EMBEDDING_SUFFIXES
+from pops.io.pictures import save_picture
+from pops.operators import find_operator
+from pops.settings.commands import RunConfig
+
+if TYPE_CHECKING:
+    from pops.compose.run import Pictures, Render, Result
+    from pops.io.sources import Source
+
+__all__ = ["Previews", "RunFiles", "depth_sources", "given_weights"]
+
+Trees = Literal["auto", "all", "none"]
+
+
+class Previews:
+    """Opens each picture of a composition once, before anything is loaded, as figures show it."""
+
+    def __init__(self) -> None:
+        self.pictures: Pictures = {}
+        self.skipped: list[str] = []
+
+    def open(self, leaf: Leaf) -> None:
+        """InputError, with its place, if it is a picture that cannot be opened."""
+        if (leaf, 0) not in self.pictures and (picture := open_leaf(leaf)) is not None:
+            self.pictures[leaf, 0] = picture
+
+    def usable(self, leaf: Leaf) -> bool:
+        """Whether a file of a folder can be used; if not, why goes to `skipped`."""
+        try:
+            self.open(leaf)
+            if _is_embedding(leaf):
+                from pops.io.embeddings import load_embeddings
+
+                load_embeddings(str(leaf.source))
+        except InputError as error:
+            self.skipped.append(str(error.at(None)))
+            return False
+        return True
+
+
+def given_weights(config: RunConfig, plan: Plan) -> dict[str, str]:
+    """The weights that are given, by operator; UsageError if one is not in the composition."""
+    used = {node.operator for node in plan.nodes if isinstance(node, Apply)}
+    for name in config.weights_of:
+        if find_operator(name).name not in used:
+            raise UsageError(f"--weights names {name}, which is not in the composition")
+    return config.weights_of
+
+
+def depth_sources(config: RunConfig, plan: Plan) -> dict[Node, Source] | None:
+    """Of every result the first input, where the renderer keeps its depth."""
+    if config.renderer != "depth":
+        return None
+    leaves = {node: first_leaf(node) for node in plan.results}
+    if None in leaves.values():
+        raise UsageError("--renderer depth keeps the depth of the first input: give one")
+    return {node: leaf.source for node, leaf in leaves.items() if leaf is not None}
+
+
+class RunFiles:
+    """The files of a result, under names of their own."""
+
+    def __init__(self, result: Result, file_name: Callable[[Sequence[str]], str]) -> None:
+        self.result = result
+        self.names = _part_names(result.plan, file_name)
+        self.left_out: list[str] = []
+
+    def name(self, node: Node, row: int) -> str:
+        """The name, without ending, of what belongs to one row of a part."""
+        seeds = self.result[node].seeds
+        return self.names[node] + (f"_s{seeds[row]}" if seeds else "")
+
+    def save_embeddings(self, folder: Path) -> None:
+        """One file for each row of each part, but for inputs that are such files already."""
+        for node, rows in self.result.parts.items():
+            if not _is_embedding(node):
+                for row in self.result.of(node):
+                    rows[row].save(folder / f"{self.name(node, row)}.safetensors")
+
+    def save_pictures(
+        self, folder: Path, pictures: Sequence[Image.Image], seeds: Sequence[int]
+    ) -> None:
+        """`pictures`: of every row of the results, one for each of the renderer's `seeds`."""
+        shown = iter(pictures)
+        for node, row in self.result.keys:
+            for seed in seeds:
+                save_picture(next(shown), folder / f"{self.name(node, row)}_r{seed}.png")
+
+    def figures(self, shown: Pictures, render: Render, trees: Trees) -> dict[str, Image.Image]:
+        """The grid of folders and the trees that are asked for, by file name.
+
+        `shown`: the pictures of leaves and results; `render` makes the others that trees show.
+        Why a figure could not be drawn goes to `left_out`: the results are worth more.
+        """
+        from pops.compose.run import draw_grids, draw_tree
+
+        result = self.result
+        figures: dict[str, Image.Image] = {}
+        name = self.names[result.plan.composition]
+        if result.plan.axes:
+            with self._leaving_out(f"{name}.jpg"):
+                for seed, figure in draw_grids(result, shown).items():
+                    figures[f"{name}{'' if seed is None else f'_s{seed}'}.jpg"] = figure
+        if trees == "all" or (trees == "auto" and not result.plan.axes):
+            for at, node in enumerate(result.plan.results):
+                for row in result.of(node):
+                    name = f"{self.name(node, row)}_tree.jpg"
+                    with self._leaving_out(name):
+                        figures[name] = draw_tree(result, render, shown, at=at, row=row)
+        return figures
+
+    @contextmanager
+    def _leaving_out(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except UsageError as error:
+            self.left_out.append(f"{name}: {error}")
+
+
+def _part_names(plan: Plan, file_name: Callable[[Sequence[str]], str]) -> dict[Node, str]:
+    """A file name, without ending, for every part; numbered where two would be the same."""
+    names: dict[Node, str] = {}
+    taken: set[str] = set()
+    for node in dict.fromkeys([*reversed(plan.nodes), plan.composition]):
+        kind = ["input"] if isinstance(node, Leaf) else []
+        plain = file_name([*kind, *_part_words(node)])
+        name, number = plain, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{plain}-{number}"
+        taken.add(name.lower())
+        names[node] = name
+    return names
+
+
+def _part_words(node: Node | None) -> list[str]:
+    """What a part is called by: its operators and files in the order they are written in."""
+    if node is None or isinstance(node, Leaf):
+        return ["none" if node is None else leaf_name(node)]
+    own = node.operator if isinstance(node, Apply) else "mean"
+    last = f"{node.weight:g}" if isinstance(node, Mean) else node.text or ""
+    return [own, *(word for made in node.inputs for word in _part_words(made)), last]
+
+
+def _is_embedding(node: Node) -> bool:
+    path = node.source if isinstance(node, Leaf) else None
+    return isinstance(path, Path) and path.suffix.lower() in EMBEDDING_SUFFIXES

@@ -1,0 +1,39 @@
+"""The published commands: an operator over folders of inputs, with the published settings.
+
+    python -m scripts.infer_binary --config_path=configs/infer/texturing.yaml
+
+`config.py` has the settings, `plan.py` what is made of which inputs, `run.py` makes it. Imports no
+torch, so that help and mistakes are instant.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from pops.compat.config import BinaryConfig, ClothesConfig, InstructConfig, PublishedConfig
+from pops.settings.parsing import parse, run_command
+
+__all__ = ["infer_binary", "infer_clothes", "infer_instruct"]
+
+
+def infer_binary(arguments: Sequence[str] | None = None) -> int:
+    """Every input of one folder with every one of another. The exit status."""
+    return _infer("infer_binary", BinaryConfig, arguments)
+
+
+def infer_instruct(arguments: Sequence[str] | None = None) -> int:
+    """Every input of a folder with every text. The exit status."""
+    return _infer("infer_instruct", InstructConfig, arguments)
+
+
+def infer_clothes(arguments: Sequence[str] | None = None) -> int:
+    """The garments of a folder on one person, or every choice of one from each folder. The exit
+    status."""
+    return _infer("infer_clothes", ClothesConfig, arguments)
+
+
+def _infer(program: str, kind: type[PublishedConfig], arguments: Sequence[str] | None) -> int:
+    def run(given: list[str]) -> int:
+        config = parse(f"python -m scripts.{program}", kind, given)
+        return 0 if config is None else int(import_module("pops.compat.run").run(config))
+
+    return run_command(program, arguments, run)

@@ -1,0 +1,93 @@
+"""One published command from its settings to its exit status."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pops.compat.config import DECODER_REPO, PRIOR_REPO, PublishedConfig
+from pops.compat.plan import plan
+from pops.compat.record import Records
+from pops.errors import UsageError, WeightsError
+from pops.io.files import make_folder
+from pops.operators import OPERATORS, Operator, find_operator, read_operator_card
+
+if TYPE_CHECKING:
+    from pops.engine import Engine
+
+__all__ = ["run"]
+
+
+def run(config: PublishedConfig) -> int:
+    """Make everything that the settings ask for and that is not there; the exit status.
+
+    An input that cannot be read is named and left out, and the rest is made; the status is then 1.
+
+    Raises:
+        UsageError: the settings do not fit each other.
+        InputError: there is no input at all.
+        WeightsError: a model is missing or does not fit.
+        OutputError: the folder cannot be written.
+    """
+    operator = _operator(config)
+    engine = cache(lambda: _load(config))
+    jobs = plan(config, lambda: engine().stack.operator_row(operator.name, config.weights))
+    folder = make_folder(config.output_dir_name)
+    records = Records(config, operator, folder)
+    todo = [job for job in jobs if config.overwrite or not records.is_complete(job)]
+    there = len(jobs) - len(todo)
+    hint = f" ({there} are complete; --overwrite makes them again)" if there else ""
+    print(f"{len(todo)} of {len(jobs)} to make in {folder}{hint}", file=sys.stderr)
+    made, faults = 0, {}
+    if todo:
+        from pops.compat.grid import Grid
+
+        grid = Grid(config, operator, engine(), records)
+        made, faults = grid.make(todo), grid.faults
+    if faults:
+        left = f"{len(todo) - made} left out, since {len(faults)} of the inputs cannot be used"
+        print("\n  ".join([f"{left}:", *faults.values()]), file=sys.stderr)
+    print(f"{folder}: {made} made{f', {there} were complete' if there else ''}")
+    return 1 if faults else 0
+
+
+def _operator(config: PublishedConfig) -> Operator:
+    """The row of the operator that is named, or that the weights are of."""
+    weights = config.weights
+    if config.is_local and weights is not None and not Path(weights).exists():
+        raise WeightsError(
+            f"{weights} is missing: check --prior_path, or name its repository by --prior_repo"
+        )
+    if weights is not None and (Path(weights) / "operator.json").is_file():
+        operator = read_operator_card(weights).operator
+    else:
+        path = Path(config.prior_path or "")
+        said = [part for part in (*path.parts, path.stem) if part in OPERATORS]
+        # Weights that do not say which they are: any operator of the same inputs does.
+        operator = find_operator(config.operator or (said or [config.default_operator.name])[-1])
+    if config.operator not in (None, operator.name):
+        raise UsageError(f"{weights} holds {operator.name}, not {config.operator}")
+    if not config.fits(operator):
+        text = " and a text" if operator.takes_text else ""
+        raise UsageError(
+            f"{operator.name} takes {', '.join(operator.inputs)}{text}, which is for another of "
+            "infer_binary, infer_instruct and infer_clothes"
+        )
+    return operator
+
+
+def _load(config: PublishedConfig) -> Engine:
+    from pops.engine import Engine
+
+    # The published repositories give way to the parts of a stack that is named.
+    prior, decoder = config.kandinsky_prior_repo, config.kandinsky_decoder_repo
+    return Engine.load(
+        config.stack or "kandinsky-2.2",
+        config.device,
+        config.dtype,
+        offload=config.offload,
+        prior=None if prior == PRIOR_REPO else prior,
+        decoder=None if decoder == DECODER_REPO else decoder,
+    )

@@ -1,0 +1,213 @@
+"""Plans of compositions: folders spread into grids, equal parts shared, operators put in order.
+
+A plan says what is to be done before any of it is: each distinct source is encoded once, each
+distinct part is sampled once, and an operator does all that it can in one batch, level by level.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from pathlib import Path
+
+from PIL import Image
+
+from pops.compose.nodes import Apply, Leaf, Node
+from pops.compose.parse import parse
+from pops.errors import InputError, UsageError
+from pops.io.files import EMBEDDING_SUFFIXES
+from pops.io.pictures import open_picture, picture_suffixes
+
+__all__ = ["Plan", "Step", "leaf_name", "make_plan", "open_leaf"]
+
+MOST_RESULTS = 100_000  # of a grid
+SHOWN_SIZE = (512, 512)  # pixels within which a figure's pictures are kept
+Accept = Callable[[Leaf], bool]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Nodes that can be made together: all of one operator, or all means where it is None."""
+
+    operator: str | None
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A composition made ready. A part that stands in several places is one node."""
+
+    composition: Node
+    axes: tuple[tuple[Leaf, ...], ...]  # what each folder holds, in the order they are written in
+    results: tuple[Node, ...]  # one for each combination of the axes, the last axis fastest
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every distinct node of every result, each after those it is made of."""
+        found: dict[Node, None] = {}
+        for result in self.results:
+            _collect(result, found)
+        return tuple(found)
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The distinct sources."""
+        return tuple(node for node in self.nodes if isinstance(node, Leaf))
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """What to sample, in order."""
+        return tuple(_order(self.nodes))
+
+
+def make_plan(composition: Node | str, accept: Accept = lambda leaf: True) -> Plan:
+    """The plan of a composition, or of its text.
+
+    A folder in place of a file stands for each picture and embedding in it that `accept` takes;
+    each place that a folder stands in is an axis of its own.
+
+    Raises:
+        UsageError: the text is no composition, or its grid is beyond `MOST_RESULTS`.
+        InputError: a file is missing, or a folder holds nothing to use. Both show the place.
+    """
+    node = parse(composition) if isinstance(composition, str) else composition
+    axes = tuple(_files(leaf, accept) for leaf in _walk_leaves(node) if _is_folder(leaf))
+    if prod(map(len, axes)) > MOST_RESULTS:
+        sizes = " x ".join(str(len(axis)) for axis in axes)
+        raise UsageError(f"the folders make {sizes} results, more than {MOST_RESULTS}: split them")
+    if not axes:
+        return Plan(node, (), (node,))
+    picks = itertools.product(*axes)
+    return Plan(node, axes, tuple(_fill(node, iter(pick)) for pick in picks))
+
+
+def open_leaf(leaf: Leaf) -> Image.Image | None:
+    """The picture of a leaf, small, as figures show it; None for an embedding.
+
+    Raises:
+        InputError: it cannot be opened; shows the place.
+    """
+    source = leaf.source
+    if isinstance(source, Path) and source.suffix.lower() in EMBEDDING_SUFFIXES:
+        return None
+    if not isinstance(source, Path | Image.Image):
+        return None
+    picture = _picture(leaf)
+    picture.thumbnail(SHOWN_SIZE)
+    return picture
+
+
+def _picture(leaf: Leaf) -> Image.Image:
+    assert isinstance(leaf.source, Path | Image.Image)
+    try:
+        return open_picture(leaf.source)
+    except InputError as error:
+        raise error.at(leaf.place) from None
+
+
+def leaf_name(leaf: Leaf) -> str:
+    """What a leaf is called under its picture: the name of its file, without the ending."""
+    return leaf.source.stem if isinstance(leaf.source, Path) else str(leaf)
+
+
+def _walk_leaves(node: Node) -> Iterator[Leaf]:
+    """The leaves in the order they are written in. InputError for a file that is not there."""
+    if isinstance(node, Leaf):
+        _check_there(node)
+        yield node
+    for made in node.inputs:
+        if made is not None:
+            yield from _walk_leaves(made)
+
+
+def _check_there(leaf: Leaf) -> None:
+    # os.path, since Path raises an error for names that no file can have.
+    if isinstance(leaf.source, Path) and not os.path.exists(leaf.source):
+        _picture(leaf)  # says what is wrong, and which file is near
+
+
+def _is_folder(leaf: Leaf) -> bool:
+    return isinstance(leaf.source, Path) and os.path.isdir(leaf.source)
+
+
+def _files(leaf: Leaf, accept: Accept) -> tuple[Leaf, ...]:
+    """The pictures and embeddings of a folder, by name. InputError if there are none."""
+    folder, suffixes = Path(str(leaf.source)), {*picture_suffixes(), *EMBEDDING_SUFFIXES}
+    try:
+        names = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"cannot read {folder}: {reason}").at(leaf.place) from error
+    files = [Leaf(path, leaf.place) for path in names if path.name[0] != "." and path.is_file()]
+    usable = tuple(file for file in files if accept(file))
+    if not usable:
+        said = "none of its files can be used" if files else "it holds no picture or embedding"
+        raise InputError(f"{folder}: {said}").at(leaf.place)
+    return usable
+
+
+def _fill(node: Node, pick: Iterator[Leaf]) -> Node:
+    """`node` with one file in place of each folder."""
+    if isinstance(node, Leaf):
+        return next(pick) if _is_folder(node) else node
+    inputs = tuple(None if made is None else _fill(made, pick) for made in node.inputs)
+    return replace(node, inputs=inputs)  # type: ignore[arg-type]
+
+
+def _collect(node: Node, found: dict[Node, None]) -> None:
+    if node in found:
+        return
+    for made in node.inputs:
+        if made is not None:
+            _collect(made, found)
+    found[node] = None
+
+
+def _kind(node: Node) -> str | None:
+    return node.operator if isinstance(node, Apply) else None
+
+
+def _order(nodes: Sequence[Node]) -> Iterator[Step]:
+    """All that is ready of one operator at a time, each operator as late and as whole as it can be.
+
+    An operator that another one still feeds waits, so that it is loaded once and does more
+    together; where operators feed each other, the one that was loaded last goes on.
+    """
+    number = {node: i for i, node in enumerate(nodes)}
+    feeds = [[number[made] for made in node.inputs if made is not None] for node in nodes]
+    pending = [i for i, node in enumerate(nodes) if not isinstance(node, Leaf)]
+    last: str | None = None
+    while pending:
+        waits = _waits(pending, feeds, nodes)
+        left = set(pending)
+        ready = [i for i in pending if not left.intersection(feeds[i])]
+        last = _choose([_kind(nodes[i]) for i in ready], waits, last)
+        batch = [i for i in ready if _kind(nodes[i]) == last]
+        yield Step(last, tuple(nodes[i] for i in batch))
+        pending = sorted(left.difference(batch))
+
+
+def _waits(
+    pending: Sequence[int], feeds: Sequence[Sequence[int]], nodes: Sequence[Node]
+) -> dict[str | None, set[str | None]]:
+    """For each kind of node, the other kinds that something of it still waits for."""
+    below: dict[int, set[str | None]] = {}
+    waits: dict[str | None, set[str | None]] = {}
+    for i in pending:
+        fed_by = [j for j in feeds[i] if j in below]
+        below[i] = set().union(*(below[j] | {_kind(nodes[j])} for j in fed_by))
+        waits.setdefault(_kind(nodes[i]), set()).update(below[i] - {_kind(nodes[i]), None})
+    return waits
+
+
+def _choose(
+    ready: Sequence[str | None], waits: dict[str | None, set[str | None]], last: str | None
+) -> str | None:
+    """Means, which cost nothing; then an operator that waits for none, the loaded one first."""
+    if None in ready:
+        return None
+    return min(ready, key=lambda kind: (bool(waits[kind]), kind != last, -ready.count(kind)))

@@ -1,0 +1,104 @@
+"""What a cache was made from, as short digests: encoders, datasets and settings."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pops.data.dataset import Part
+from pops.data.reader import RecipeSettings
+from pops.operators import Operator
+from pops.stacks.stack import Stack
+
+__all__ = [
+    "encoder_digests",
+    "listing_digest",
+    "operator_traits",
+    "settings_digest",
+    "stats_digest",
+]
+
+WHOLE = 2**26  # bytes: of a larger file, blocks spread over it are read
+BLOCK, BLOCKS = 2**18, 64
+SUFFIXES = (".json", ".txt", ".safetensors")
+
+
+def encoder_digests(stack: Stack, *, with_text: bool) -> dict[str, str]:
+    """A digest of the files of each encoder that a cache needs, and of its preparation."""
+    parts = ["image_encoder", "image_processor", *(["text_encoder", "tokenizer"] * with_text)]
+    return {part: _folder_digest(stack.prior_folder / part) for part in parts}
+
+
+def stats_digest(stats: dict[str, Tensor]) -> str:
+    """Of the mean and standard deviation that embeddings are normalised by."""
+    return _digest(stats[key].float().numpy().tobytes() for key in ("clip_mean", "clip_std"))
+
+
+def listing_digest(part: Part) -> str:
+    """Of the names and sizes of a dataset's files. What its pictures show is not looked at."""
+    return _digest(
+        f"{record.name}\0{path.name}\0{_size(path)}".encode()
+        for record in part.records
+        for path in (record.files or (Path(),))
+    )
+
+
+def settings_digest(settings: RecipeSettings) -> dict[str, Any]:
+    """The recipe's settings: numbers as they are, lists as their length and digest."""
+    found: dict[str, Any] = {}
+    for name, value in asdict(settings).items():
+        if isinstance(value, tuple):
+            entries = (f"{v.name} {_size(v)}" if isinstance(v, Path) else v for v in value)
+            value = f"{len(value)}: {_digest(entry.encode() for entry in entries)}"
+        found[name] = value
+    return found
+
+
+def operator_traits(operator: Operator) -> dict[str, Any]:
+    """What of an operator's row is frozen in its examples."""
+    return {
+        "name": operator.name,
+        "inputs": list(operator.inputs),
+        "takes_text": operator.takes_text,
+        "drop_each": operator.drop_each,
+        "drop_all": operator.drop_all,
+    }
+
+
+def part_traits(part: Part) -> dict[str, Any]:
+    """Where a dataset is, how many records it has, and the digest of its listing."""
+    return {"place": part.place, "records": len(part.records), "listing": listing_digest(part)}
+
+
+def _folder_digest(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    return _digest(piece for path in files for piece in (path.name.encode(), *_pieces(path)))
+
+
+def _pieces(path: Path) -> Iterable[bytes]:
+    size = path.stat().st_size
+    yield str(size).encode()
+    with path.open("rb") as file:
+        if size <= WHOLE:
+            yield file.read()
+            return
+        for block in range(BLOCKS):
+            file.seek((size - BLOCK) * block // (BLOCKS - 1))
+            yield file.read(BLOCK)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _digest(pieces: Iterable[bytes]) -> str:
+    found = hashlib.sha256()
+    for piece in pieces:
+        found.update(len(piece).to_bytes(8, "big") + piece)
+    return found.hexdigest()[:16]

@@ -1,0 +1,178 @@
+"""What is in a folder of generated data: counts, rejections, broken records, a contact sheet."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from pops.datagen.config import InspectConfig
+from pops.datagen.folder.store import SETTINGS, read_manifest
+from pops.errors import InputError
+from pops.io.files import make_folder
+from pops.io.pictures import open_picture, save_picture
+
+__all__ = ["Inspection", "contact_sheet", "generate_inspect", "inspect_folder"]
+
+CELL, GAP = 128, 4
+MOST_COLUMNS = 8
+MASK_COLOUR, BOX_COLOURS = (255, 0, 160), ("#00e000", "#ffb000")
+BROKEN_SHOWN = 20
+PICTURES = (".jpg", ".png")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A folder of samples. `broken`: what is wrong, one line each; empty where nothing is."""
+
+    settings: dict[str, Any]
+    samples: list[dict[str, Any]]
+    rejections: Counter[str]
+    broken: list[str]
+
+
+def generate_inspect(config: InspectConfig) -> int:
+    """Print what is in the folder and draw its contact sheet; 1 where something is broken."""
+    folder = Path(config.folder)
+    found = inspect_folder(folder)
+    for line in _lines(found):
+        print(line)
+    whole = [line for line in found.samples if not any(_faults(folder, line))]
+    if whole:
+        place = config.out or folder.parent / f"{folder.resolve().name}-inspect.jpg"
+        make_folder(place.parent)
+        save_picture(contact_sheet(folder, whole[: config.samples]), place)
+        print(f"contact sheet: {place}")
+    return 1 if found.broken else 0
+
+
+def inspect_folder(folder: Path) -> Inspection:
+    """Read the manifests of a folder and check every file of every sample.
+
+    Raises:
+        InputError: it is no folder of generated data.
+    """
+    try:
+        settings = json.loads((folder / SETTINGS).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} is no folder of `pops generate`: it has no {SETTINGS}"
+        ) from error
+    samples = list(read_manifest(folder))
+    rejections = Counter(reason for line in samples for reason in line["rejections"])
+    broken = [fault for line in samples for fault in _faults(folder, line)]
+    twice = Counter(line["index"] for line in samples)
+    broken += [f"sample {index} is there {n} times" for index, n in twice.items() if n > 1]
+    known = {path for line in samples for path in line["files"]}
+    broken += [
+        f"{path}: of no sample; run the same command again" for path in _strays(folder, known)
+    ]
+    return Inspection(settings, samples, rejections, broken)
+
+
+def _faults(folder: Path, line: dict[str, Any]) -> Iterator[str]:
+    for name in line["files"]:
+        path = folder / name
+        try:
+            if path.suffix in PICTURES:
+                open_picture(path)
+            elif path.suffix == ".npy":
+                np.load(path)
+            else:
+                json.loads(path.read_text())
+        except (InputError, OSError, ValueError, EOFError) as error:
+            yield f"{name}: {error}"
+
+
+def _strays(folder: Path, known: set[str]) -> Iterator[str]:
+    """Files that no line of the manifests knows: what a killed run was moving."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if path.is_file() and not hidden and path.suffix != ".jsonl" and name not in known:
+            yield name
+
+
+def _lines(found: Inspection) -> Iterator[str]:
+    settings = found.settings
+    made = f"{settings['kind']}, preset {settings['preset']}, seed {settings['seed']}"
+    yield f"{len(found.samples)} samples of {made}"
+    for stage, model in settings["models"].items():
+        yield f"  {stage}: {model['name']}@{model['revision']}, {model['licence']}"
+    tried = len(found.samples) + found.rejections.total()
+    yield f"rejected: {found.rejections.total()} of {tried} tried"
+    for reason, count in found.rejections.most_common():
+        yield f"  {reason}: {count}"
+    yield f"broken: {len(found.broken)}"
+    for fault in found.broken[:BROKEN_SHOWN]:
+        yield f"  {fault}"
+    if len(found.broken) > BROKEN_SHOWN:
+        yield f"  and {len(found.broken) - BROKEN_SHOWN} more"
+
+
+# --- the contact sheet ----------------------------------------------------------------------
+
+
+def contact_sheet(folder: Path, samples: Sequence[dict[str, Any]]) -> Image.Image:
+    """A row for each sample: its picture, the same with boxes and mask drawn, its other files."""
+    rows = [_row(folder, line)[:MOST_COLUMNS] for line in samples]
+    columns = max(len(row) for row in rows)
+    step = CELL + GAP
+    sheet = Image.new("RGB", (columns * step + GAP, len(rows) * step + GAP), "#404040")
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            small = _fit(picture)
+            left = GAP + x * step + (CELL - small.width) // 2
+            sheet.paste(small, (left, GAP + y * step + (CELL - small.height) // 2))
+    return sheet
+
+
+def _row(folder: Path, line: dict[str, Any]) -> list[Image.Image]:
+    *others, main = line["files"]
+    picture = open_picture(folder / main)
+    masks = [name for name in others if name.endswith(("mask.png", ".npy"))]
+    drawn = picture
+    for name in masks:
+        drawn = _with_mask(drawn, _read_mask(folder / name))
+    boxes = line.get("boxes", [line["box"]] if "box" in line else [])
+    drawn = _with_boxes(drawn, boxes)
+    rest = [name for name in others if name.endswith(PICTURES) and name not in masks]
+    shown = [picture, drawn] if masks or boxes else [picture]
+    return shown + [open_picture(folder / name) for name in rest]
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    if path.suffix == ".npy":
+        return np.load(path) > 0
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L")) > 0
+
+
+def _with_mask(picture: Image.Image, mask: np.ndarray) -> Image.Image:
+    """Half tinted where the mask is."""
+    tint = Image.blend(picture, Image.new("RGB", picture.size, MASK_COLOUR), 0.5)
+    return Image.composite(tint, picture, Image.fromarray(mask.astype(np.uint8) * 255))
+
+
+def _with_boxes(picture: Image.Image, boxes: Sequence[Sequence[int]]) -> Image.Image:
+    """The picture large enough for lines, with a line round each box."""
+    scale = max(1, CELL * 2 // picture.width)
+    drawn = picture.resize((picture.width * scale, picture.height * scale))
+    draw = ImageDraw.Draw(drawn)
+    for i, box in enumerate(boxes):
+        x1, y1, x2, y2 = (value * scale for value in box)
+        colour = BOX_COLOURS[i % len(BOX_COLOURS)]
+        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=colour, width=3)
+    return drawn
+
+
+def _fit(picture: Image.Image) -> Image.Image:
+    scale = CELL / max(picture.size)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return picture.resize(size, Image.Resampling.BICUBIC)

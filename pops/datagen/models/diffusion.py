@@ -1,0 +1,277 @@
+"""Stages answered by diffusion models: text to picture, depth to picture, inpainting.
+
+Each loads from a folder in the hub's layout and answers batches; every request has its own seed,
+and its noise is drawn on the CPU, so that a seed means the same in any batch and on any device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pops.datagen.stages import Depth2Image, Inpaint, Picture, Text2Image
+from pops.io.loading import can_load_cheaply, load_model, quietly, reading
+from pops.io.placement import Placement
+
+__all__ = ["ControlNetUnion", "DepthDiffusion", "Inpainter", "Sampling", "TextToImage"]
+
+DEPTH_MODE = 1  # of ControlNet-union: openpose, depth, soft edges, ...
+INPAINT_STRENGTH = 0.99  # at 1 the pipeline would not see the picture round the hole
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a pipeline is sampled."""
+
+    steps: int
+    guidance: float
+    size: int  # pixels of a side, as the model was trained
+
+
+def _load(kind: Any, folder: Path, placement: Placement, **parts: Any) -> Any:
+    """A diffusers pipeline from its folder, the half-precision weights where there are any.
+
+    Raises:
+        WeightsError: a part is missing or damaged.
+    """
+    half = any(folder.glob("*/*.fp16.safetensors"))
+    with reading(folder), quietly(), _without_bars():
+        pipeline = kind.from_pretrained(
+            folder,
+            **parts,
+            dtype=placement.dtype,
+            variant="fp16" if half else None,
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=can_load_cheaply(),
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(placement.device)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Without diffusers' bar over the parts of a pipeline."""
+    from diffusers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _seeded(asked: Sequence[Any]) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(request.seed) for request in asked]
+
+
+def _draw(pipeline: Any, **asked: Any) -> Sequence[Image.Image]:
+    """What a pipeline draws, without the advice that diffusers gives at every call."""
+    with quietly():
+        images: Sequence[Image.Image] = pipeline(**asked).images
+    return images
+
+
+def _pictures(images: Sequence[Image.Image], size: tuple[int, int]) -> list[Picture]:
+    """The pipeline's images as pictures of (width, height)."""
+    return [
+        Picture(image if image.size == size else image.resize(size, Image.Resampling.LANCZOS))
+        for image in images
+    ]
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """A pipeline, and how it is sampled."""
+
+    pipeline: Any
+    sampling: Sampling
+
+
+class TextToImage(_Sampled):
+    """Any text-to-picture pipeline that takes prompts, steps, guidance and a size."""
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement, sampling: Sampling) -> TextToImage:
+        from diffusers import DiffusionPipeline
+
+        return cls(_load(DiffusionPipeline, folder, placement), sampling)
+
+    @torch.inference_mode()
+    def __call__(self, asked: Sequence[Text2Image]) -> list[Picture]:
+        size = self.sampling.size
+        images = _draw(
+            self.pipeline,
+            prompt=[request.prompt for request in asked],
+            num_inference_steps=self.sampling.steps,
+            guidance_scale=self.sampling.guidance,
+            height=size,
+            width=size,
+            generator=_seeded(asked),
+        )
+        return _pictures(images, (size, size))
+
+
+class DepthDiffusion(_Sampled):
+    """Stable Diffusion 2 conditioned on the depth of a picture."""
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement, sampling: Sampling) -> DepthDiffusion:
+        """Part by part: the folder's index names a class that transformers no longer has."""
+        from diffusers import (
+            AutoencoderKL,
+            PNDMScheduler,
+            StableDiffusionDepth2ImgPipeline,
+            UNet2DConditionModel,
+        )
+        from transformers import (
+            CLIPTextModel,
+            CLIPTokenizer,
+            DPTForDepthEstimation,
+            DPTImageProcessorPil,
+        )
+
+        kinds = {
+            "unet": UNet2DConditionModel,
+            "vae": AutoencoderKL,
+            "text_encoder": CLIPTextModel,
+        }
+        where = placement.device, placement.dtype
+        models = {name: load_model(kind, folder / name, *where) for name, kind in kinds.items()}
+        # In float32: it normalises over batches, which half precision does not bear.
+        models["depth_estimator"] = load_model(
+            DPTForDepthEstimation, folder / "depth_estimator", placement.device, torch.float32
+        )
+        with reading(folder), quietly():
+            pipeline = StableDiffusionDepth2ImgPipeline(
+                **models,
+                tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+                scheduler=PNDMScheduler.from_pretrained(folder / "scheduler"),
+                feature_extractor=DPTImageProcessorPil.from_pretrained(
+                    folder / "feature_extractor"
+                ),
+            )
+        pipeline.set_progress_bar_config(disable=True)
+        return cls(pipeline, sampling)
+
+    @torch.inference_mode()
+    def __call__(self, asked: Sequence[Depth2Image]) -> list[Picture]:
+        side = (self.sampling.size, self.sampling.size)
+        pictures = [request.picture.image.resize(side) for request in asked]
+        images = _draw(
+            self.pipeline,
+            prompt=[request.prompt for request in asked],
+            image=pictures,
+            depth_map=torch.cat([self._depth(picture) for picture in pictures]),
+            strength=1.0,  # nothing of the old colours
+            num_inference_steps=self.sampling.steps,
+            guidance_scale=self.sampling.guidance,
+            generator=_seeded(asked),
+        )
+        return _pictures(images, asked[0].picture.image.size)
+
+    def _depth(self, picture: Image.Image) -> torch.Tensor:
+        """(1, h, w), of any scale: the pipeline stretches it."""
+        model = self.pipeline.depth_estimator
+        pixels = self.pipeline.feature_extractor(picture, return_tensors="pt")["pixel_values"]
+        depth: torch.Tensor = model(pixels.to(model.device)).predicted_depth
+        return depth
+
+
+class ControlNetUnion:
+    """SDXL with the union ControlNet, on depth by a depth model."""
+
+    def __init__(self, pipeline: Any, depth: Any, processor: Any, sampling: Sampling) -> None:
+        self.pipeline = pipeline
+        self.depth = depth
+        self.processor = processor
+        self.sampling = sampling
+
+    @classmethod
+    def load(
+        cls, base: Path, control: Path, depth: Path, placement: Placement, sampling: Sampling
+    ) -> ControlNetUnion:
+        from diffusers import ControlNetUnionModel, StableDiffusionXLControlNetUnionPipeline
+        from transformers import DepthAnythingForDepthEstimation, DPTImageProcessorPil
+
+        controlnet = load_model(ControlNetUnionModel, control, placement.device, placement.dtype)
+        pipeline = _load(
+            StableDiffusionXLControlNetUnionPipeline,
+            base,
+            placement,
+            controlnet=controlnet,
+            add_watermarker=False,
+        )
+        model = load_model(DepthAnythingForDepthEstimation, depth, placement.device, torch.float32)
+        with reading(depth), quietly():
+            processor = DPTImageProcessorPil.from_pretrained(depth, local_files_only=True)
+        return cls(pipeline, model, processor, sampling)
+
+    @torch.inference_mode()
+    def __call__(self, asked: Sequence[Depth2Image]) -> list[Picture]:
+        size = self.sampling.size
+        maps = [self._map(request.picture.image, size) for request in asked]
+        images = _draw(
+            self.pipeline,
+            prompt=[request.prompt for request in asked],
+            control_image=[torch.stack(maps)],
+            control_mode=[DEPTH_MODE],
+            height=size,
+            width=size,
+            num_inference_steps=self.sampling.steps,
+            guidance_scale=self.sampling.guidance,
+            generator=_seeded(asked),
+        )
+        return _pictures(images, asked[0].picture.image.size)
+
+    def _map(self, image: Image.Image, size: int) -> torch.Tensor:
+        """Depth (3, size, size) in [0, 1], 1 nearest."""
+        pixels = self.processor(image, return_tensors="pt")["pixel_values"]
+        depth = self.depth(pixels.to(self.depth.device)).predicted_depth  # (1, h, w)
+        depth = torch.nn.functional.interpolate(depth[:, None], (size, size), mode="bicubic")[0]
+        low, high = depth.amin(), depth.amax()
+        return ((depth - low) / (high - low).clamp(min=1e-6)).cpu().expand(3, -1, -1)
+
+
+class Inpainter(_Sampled):
+    """SDXL inpainting."""
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement, sampling: Sampling) -> Inpainter:
+        from diffusers import StableDiffusionXLInpaintPipeline
+
+        return cls(
+            _load(StableDiffusionXLInpaintPipeline, folder, placement, add_watermarker=False),
+            sampling,
+        )
+
+    @torch.inference_mode()
+    def __call__(self, asked: Sequence[Inpaint]) -> list[Picture]:
+        size = self.sampling.size
+        images = _draw(
+            self.pipeline,
+            prompt=[request.prompt for request in asked],
+            image=[request.picture.image.resize((size, size)) for request in asked],
+            mask_image=[_hole(request.mask, size) for request in asked],
+            strength=INPAINT_STRENGTH,
+            num_inference_steps=self.sampling.steps,
+            guidance_scale=self.sampling.guidance,
+            height=size,
+            width=size,
+            generator=_seeded(asked),
+        )
+        return _pictures(images, asked[0].picture.image.size)
+
+
+def _hole(mask: np.ndarray, size: int) -> Image.Image:
+    white = Image.fromarray(mask.astype(np.uint8) * 255)
+    return white.resize((size, size), Image.Resampling.NEAREST)

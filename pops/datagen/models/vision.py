@@ -1,0 +1,208 @@
+"""Stages that look at pictures: open-vocabulary detection and foreground masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pops.datagen.stages import Box, Detect, Detection, Segment
+from pops.datagen.words import with_article
+from pops.errors import UsageError, WeightsError
+from pops.io.loading import load_model, quietly, reading
+from pops.io.placement import Placement
+
+__all__ = ["Foreground", "OnnxForeground", "Owl", "RemoteForeground", "to_detection"]
+
+TOKENS = 16  # of a text of OWLv2
+FOREGROUND = 0.5  # the least that counts as foreground
+
+
+# --- detection ------------------------------------------------------------------------------
+
+
+class Owl:
+    """OWLv2, one label for each picture."""
+
+    def __init__(self, model: Any, tokenizer: Any, config: dict[str, Any]) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.side = int(config["size"]["height"])
+        self.mean, self.std = (np.array(config[f"image_{name}"]) for name in ("mean", "std"))
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> Owl:
+        """In float32: boxes are small numbers."""
+        from transformers import CLIPTokenizer, Owlv2ForObjectDetection
+
+        model = load_model(Owlv2ForObjectDetection, folder, placement.device, torch.float32)
+        with reading(folder), quietly():
+            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+            config = json.loads((folder / "preprocessor_config.json").read_text())
+        return cls(model, tokenizer, config)
+
+    @torch.inference_mode()
+    def __call__(self, asked: Sequence[Detect]) -> list[Detection | None]:
+        texts = [f"a photo of {with_article(request.label)}" for request in asked]
+        words = self.tokenizer(
+            texts, padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt"
+        )
+        pixels = np.stack([self._pixels(request.picture.image) for request in asked])
+        out = self.model(
+            input_ids=words["input_ids"].to(self.model.device),
+            attention_mask=words["attention_mask"].to(self.model.device),
+            pixel_values=torch.from_numpy(pixels).to(self.model.device),
+        )
+        scores = out.logits.sigmoid().amax(-1).cpu()  # (N, places)
+        best = scores.argmax(1)
+        boxes = out.pred_boxes.cpu()[torch.arange(len(asked)), best]  # (N, 4): middle, size
+        return [
+            to_detection(request, float(scores[i, best[i]]), boxes[i].tolist())
+            for i, request in enumerate(asked)
+        ]
+
+    def _pixels(self, image: Image.Image) -> np.ndarray:
+        """(3, side, side): padded with grey below and right to a square, as it was trained."""
+        square = Image.new("RGB", (max(image.size),) * 2, (128, 128, 128))
+        square.paste(image)
+        resized = square.resize((self.side, self.side), Image.Resampling.BILINEAR)
+        pixels = (np.asarray(resized) / 255.0 - self.mean) / self.std
+        return pixels.transpose(2, 0, 1).astype(np.float32)
+
+
+def to_detection(request: Detect, score: float, box: Sequence[float]) -> Detection | None:
+    """What a box, its middle and size as shares of the picture's longer side, is in pixels.
+
+    None where the score is below the threshold, or nothing of the box is in the picture.
+    """
+    if score < request.threshold:
+        return None
+    wide, high = request.picture.image.size
+    x, y, w, h = (value * max(wide, high) for value in box)
+    x1, y1 = max(0, round(x - w / 2)), max(0, round(y - h / 2))
+    x2, y2 = min(wide, round(x + w / 2)), min(high, round(y + h / 2))
+    return Detection((x1, y1, x2, y2), score) if x1 < x2 and y1 < y2 else None
+
+
+# --- foreground masks -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Foreground:
+    """How a foreground model sees a picture and says what it saw."""
+
+    side: int = 1024
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    logits: bool = False  # whether it gives them; otherwise shares, stretched to [0, 1]
+
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        """(3, side, side) float32."""
+        resized = image.resize((self.side, self.side), Image.Resampling.BILINEAR)
+        scaled = (np.asarray(resized) / 255.0 - np.array(self.mean)) / np.array(self.std)
+        return scaled.transpose(2, 0, 1).astype(np.float32)
+
+    def mask(self, said: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """What the model said (h, w) as a mask of a picture of (width, height)."""
+        if self.logits:
+            share = 1.0 / (1.0 + np.exp(-np.clip(said, -30, 30)))
+        else:
+            share = (said - said.min()) / max(float(said.max() - said.min()), 1e-6)
+        scaled = Image.fromarray(share.astype(np.float32))
+        return np.asarray(scaled.resize(size, Image.Resampling.BILINEAR)) >= FOREGROUND
+
+
+class _Segmenter:
+    """A foreground model; of a box, what it sees in that part of the picture alone."""
+
+    def __init__(self, foreground: Foreground) -> None:
+        self.foreground = foreground
+
+    def __call__(self, asked: Sequence[Segment]) -> list[np.ndarray]:
+        parts = [_part(request) for request in asked]
+        pixels = np.stack([self.foreground.pixels(part) for part in parts])
+        masks = []
+        for request, part, said in zip(asked, parts, self.said(pixels), strict=True):
+            mask = self.foreground.mask(said, part.size)
+            masks.append(mask if request.box is None else _whole(mask, request, request.box))
+        return masks
+
+    def said(self, pixels: np.ndarray) -> np.ndarray:
+        """(N, 3, side, side) -> (N, h, w)."""
+        raise NotImplementedError
+
+
+def _part(request: Segment) -> Image.Image:
+    image = request.picture.image
+    return image if request.box is None else image.crop(request.box)
+
+
+def _whole(part: np.ndarray, request: Segment, box: Box) -> np.ndarray:
+    wide, high = request.picture.image.size
+    mask = np.zeros((high, wide), dtype=bool)
+    x1, y1, x2, y2 = box
+    mask[y1:y2, x1:x2] = part
+    return mask
+
+
+class OnnxForeground(_Segmenter):
+    """A foreground model as an ONNX graph: no code comes with it."""
+
+    def __init__(self, session: Any, foreground: Foreground) -> None:
+        super().__init__(foreground)
+        self.session = session
+
+    @classmethod
+    def load(cls, file: Path, placement: Placement, foreground: Foreground) -> OnnxForeground:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UsageError(
+                "the foreground model needs onnxruntime: pip install 'pops[generate]'"
+            ) from error
+        wanted = ["CUDAExecutionProvider"] if placement.device.type == "cuda" else []
+        here = onnxruntime.get_available_providers()
+        providers = [name for name in (*wanted, "CPUExecutionProvider") if name in here]
+        try:
+            session = onnxruntime.InferenceSession(str(file), providers=providers)
+        except Exception as error:  # its errors have no common class
+            reason = str(error).splitlines()[0][:200]
+            raise WeightsError(f"{file} is damaged or cut short ({reason})") from error
+        return cls(session, foreground)
+
+    def said(self, pixels: np.ndarray) -> np.ndarray:
+        name = self.session.get_inputs()[0].name
+        # One by one: the published graphs take one picture.
+        said = [self.session.run(None, {name: one[None]})[0] for one in pixels]
+        return np.concatenate(said).reshape(len(pixels), *said[0].shape[-2:])
+
+
+class RemoteForeground(_Segmenter):
+    """RMBG as its repository has it: code of the repository runs. Only where that was asked for."""
+
+    def __init__(self, model: Any, foreground: Foreground, placement: Placement) -> None:
+        super().__init__(foreground)
+        self.model = model
+        self.placement = placement
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement, foreground: Foreground) -> RemoteForeground:
+        from transformers import AutoModelForImageSegmentation
+
+        with reading(folder), quietly():
+            model = AutoModelForImageSegmentation.from_pretrained(folder, trust_remote_code=True)
+        return cls(model.eval().to(placement.device), foreground, placement)
+
+    @torch.inference_mode()
+    def said(self, pixels: np.ndarray) -> np.ndarray:
+        out = self.model(torch.from_numpy(pixels).to(self.placement.device))
+        while not isinstance(out, torch.Tensor):  # the finest map comes first
+            out = out[0]
+        said: np.ndarray = out[:, 0].float().cpu().numpy()
+        return said

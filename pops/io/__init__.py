@@ -1,0 +1,11 @@
+"""Read and write pictures, embeddings, weights and folders, on disk and from the hub.
+
+Modules:
+    files       files and folders that are whole or absent
+    pictures    any usual picture file, as an upright RGB picture
+    embeddings  the `Embeddings` type and its files
+    sources     an input of a slot: a picture or an embedding
+    hub         repositories that can be downloaded: revisions, licences, sizes
+    loading     checked folders of models, and one line for what is wrong with them
+    placement   the device, the number format and offloading
+"""

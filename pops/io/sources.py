@@ -1,0 +1,41 @@
+"""Sources: what an operator's slot can be given, one picture or one embedding."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from pops.errors import InputError
+from pops.io.embeddings import EMBEDDING_SUFFIXES, Embeddings, load_embeddings
+
+__all__ = ["Source", "given_embedding", "source_key"]
+
+Source = str | Path | Image.Image | Tensor | Embeddings
+
+
+def source_key(source: Source) -> object:
+    """Equal for the same file, and for the very same object."""
+    return os.path.abspath(source) if isinstance(source, str | Path) else id(source)
+
+
+def given_embedding(source: Source) -> Embeddings | None:
+    """The one embedding that a source is or holds; None for a picture.
+
+    Raises:
+        InputError: a file cannot be read, or there is not exactly one embedding.
+    """
+    if isinstance(source, Image.Image):
+        return None
+    named = "input"
+    if isinstance(source, str | Path):
+        if Path(source).suffix.lower() not in EMBEDDING_SUFFIXES:
+            return None
+        named, source = str(source), load_embeddings(source)
+    if isinstance(source, Tensor):
+        source = Embeddings(source.detach().float().cpu().reshape(-1, source.shape[-1]))
+    if len(source) != 1:
+        raise InputError(f"{named} holds {len(source)} embeddings where one is wanted")
+    return source

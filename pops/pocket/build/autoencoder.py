@@ -1,0 +1,148 @@
+"""Stage `autoencoder`: pictures to an 8 x 8 grid of latents and back (MoVQ).
+
+The latents are fixed before any training: the leading principal components of 8 x 8 patches,
+scaled to a mean variance of 1. The encoder learns to give them, the decoder to draw from them
+more than the components alone say, and the diffusion model need wait for neither. The pipeline
+that decodes never quantises and never scales, so nothing else stands between.
+"""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import VQModel
+from torch import Tensor
+from torch.nn import functional as F
+
+from pops.io.files import atomic_path
+from pops.pocket.build.fit import Fit, device
+from pops.pocket.build.pictures import SIZE, Pictures
+
+__all__ = ["LATENTS", "PatchBasis", "autoencoder_fit", "patch_basis", "train_autoencoder"]
+
+LATENTS = 24
+PATCH = 8
+WHOLE, CROPS, ENCODED = 6, 24, 8  # whole pictures, or quarters, drawn in a step; quarters encoded
+SHAKE = 0.3  # most noise on the latents: a diffusion model never draws exact ones
+
+
+@dataclass(frozen=True)
+class PatchBasis:
+    """Latents of a picture without any model: mean (192,) and scaled components (192, 24)."""
+
+    mean: Tensor
+    components: Tensor
+
+    def latents(self, pictures: Tensor) -> Tensor:
+        """(N, 24, H / 8, W / 8) of pictures (N, 3, H, W) in [0, 1]."""
+        n, _, height, width = pictures.shape
+        patches = F.unfold(pictures, PATCH, stride=PATCH).transpose(1, 2)
+        found = (patches - self.mean) @ self.components
+        return found.transpose(1, 2).reshape(n, LATENTS, height // PATCH, width // PATCH)
+
+
+def _find_basis(pictures: Tensor) -> PatchBasis:
+    patches = F.unfold(pictures, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1)
+    mean = patches.mean(0)
+    centred = patches - mean
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    values, vectors = values.flip(0)[:LATENTS], vectors.flip(1)[:, :LATENTS]
+    # Between raw components, whose first drown the rest, and whitened ones, in which grain
+    # weighs as much as shape.
+    scale = values**-0.25
+    scale = scale / (scale.square() * values).mean().sqrt()
+    return PatchBasis(mean, vectors * scale)
+
+
+def patch_basis(folder: Path, data: Pictures) -> PatchBasis:
+    """The basis of a build, found once from its pictures."""
+    path = folder / "basis.pt"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        step = max(1, len(data.records) // 4000)
+        basis = _find_basis(data.batch(np.arange(0, len(data.records), step)))
+        with atomic_path(path) as part:
+            torch.save({"mean": basis.mean, "components": basis.components}, part)
+    return PatchBasis(**torch.load(path, weights_only=True))
+
+
+def make_autoencoder() -> VQModel:
+    return VQModel(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        # Narrow where there are many pixels: the spatial norms show every level the latents.
+        block_out_channels=(32, 32, 32, 128),
+        layers_per_block=1,
+        latent_channels=LATENTS,
+        vq_embed_dim=LATENTS,
+        num_vq_embeddings=16,  # the pipeline never quantises
+        norm_num_groups=8,
+        norm_type="spatial",
+        sample_size=SIZE,
+    )
+
+
+def encode(model: VQModel, pictures: Tensor) -> Tensor:
+    """Latents (N, 24, 8, 8) of pictures in [0, 1]."""
+    out: Tensor = model.encode(pictures * 2 - 1).latents
+    return out
+
+
+def decode(model: VQModel, latents: Tensor) -> Tensor:
+    """Pictures, about [0, 1], of latents."""
+    out: Tensor = model.decode(latents, force_not_quantize=True).sample
+    return out / 2 + 0.5
+
+
+def _edges(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x[..., 1:, :] - x[..., :-1, :], x[..., 1:] - x[..., :-1]
+
+
+def losses(model: VQModel, basis: PatchBasis, pictures: Tensor) -> dict[str, Tensor]:
+    latents = basis.latents(pictures)
+    level = SHAKE * torch.rand(len(latents), 1, 1, 1, device=latents.device)
+    drawn = decode(model, latents + level * torch.randn_like(latents))
+    across, down = (F.l1_loss(a, b) for a, b in zip(_edges(drawn), _edges(pictures), strict=True))
+    # Brown for green costs little per pixel: colours are compared on a coarse grid as well.
+    coarse = F.l1_loss(F.avg_pool2d(drawn, 4), F.avg_pool2d(pictures, 4))
+    found = encode(model, pictures[:ENCODED])
+    return {
+        "pixel": F.l1_loss(drawn, pictures),
+        "edge": across + down,
+        "coarse": coarse,
+        "encoder": 0.2 * F.mse_loss(found, latents[:ENCODED]),
+    }
+
+
+def autoencoder_fit(folder: Path) -> Fit:
+    model = make_autoencoder().to(memory_format=torch.channels_last)
+    return Fit(folder, model, lr=1.5e-3, weight_decay=0.0, average=0.995)
+
+
+def train_autoencoder(folder: Path, data: Pictures, seconds: float) -> None:
+    torch.manual_seed(0)
+    fit = autoencoder_fit(folder)
+    model = fit.module
+    assert isinstance(model, VQModel)
+    # The codebook is part of the format, but nothing of it is used.
+    model.quantize.requires_grad_(False)
+    basis = patch_basis(folder, data)
+    basis = PatchBasis(basis.mean.to(device()), basis.components.to(device()))
+    many = range(len(data.records))
+
+    def step(number: int) -> dict[str, Tensor]:
+        # Quarters cost a quarter and show more kinds of picture in a step; whole pictures keep
+        # the statistics of the norms honest.
+        rng = random.Random(f"autoencoder/{number}")
+        whole = number % 3 == 2
+        pictures = data.batch(np.array(rng.sample(many, WHOLE if whole else CROPS)))
+        if not whole:
+            x, y = (PATCH * rng.randrange(SIZE // 2 // PATCH + 1) for _ in "xy")
+            pictures = pictures[..., y : y + SIZE // 2, x : x + SIZE // 2]
+        return losses(model, basis, pictures.to(device()).contiguous())
+
+    fit.run(seconds, step)

@@ -1,0 +1,100 @@
+"""Stage `caches`: what the operators learn from, in the form that `pops train` reads."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pops.data.cache.fingerprints import (
+    encoder_digests,
+    operator_traits,
+    settings_digest,
+    stats_digest,
+)
+from pops.data.cache.format import CacheIndex, Shard, write_index, write_shard
+from pops.data.reader import RecipeSettings
+from pops.data.recipes import find_recipe
+from pops.io.files import make_folder
+from pops.operators import Operator
+from pops.pocket.build.recipes import Drawing, Example
+from pops.pocket.world.split import SPLIT_NAME
+from pops.prior.conditions import drop_conditions
+from pops.stacks.stack import Stack
+
+__all__ = ["write_cache"]
+
+RECORDS, VARIANTS = 16384, 4
+
+
+def write_cache(folder: Path, drawing: Drawing, stack: Stack, records: int = RECORDS) -> None:
+    """Draw examples into a cache of one shard, as `pops embed` would write it."""
+    _, recipe = find_recipe(drawing.operator.name)
+    index = CacheIndex(
+        stack=stack.name,
+        encoders=encoder_digests(stack, with_text=drawing.operator.takes_text),
+        clip_stats=stats_digest(stack.clip_stats),
+        dim=stack.prior_config.embedding_dim,
+        operator=operator_traits(drawing.operator),
+        recipe=recipe.name,
+        recipe_version=recipe.version,
+        settings=settings_digest(RecipeSettings()),
+        datasets=[{"place": SPLIT_NAME, "records": records, "listing": SPLIT_NAME}],
+        variants=VARIANTS,
+        seed=0,
+        shard_records=records,
+    )
+    write_index(make_folder(folder), index)
+    write_shard(folder, 0, _shard(drawing, records))
+
+
+def _shard(drawing: Drawing, records: int) -> Shard:
+    count = records * VARIANTS
+    slots = len(drawing.operator.inputs)
+    texts = {text: number for number, text in enumerate(drawing.texts)}
+    dropped = _dropped(drawing.operator, count)
+    row_of: dict[bytes, int] = {}
+    rows = np.full((count, 1 + slots), -1, dtype=np.int32)
+    words = np.full((count, 3), -1, dtype=np.int32)
+    for number, example in enumerate(_examples(drawing, count)):
+        row = [drawing.pictures[example.target], *example.slots]
+        for at, embed in enumerate(row):
+            if embed is not None and not (at > 0 and dropped[number, at - 1]):
+                key = embed.half().numpy().tobytes()
+                rows[number, at] = row_of.setdefault(key, len(row_of))
+        if example.text is not None:
+            words[number, :2] = texts[example.text], dropped[number, -1]
+    dim = drawing.pictures.shape[1]
+    embeds = np.frombuffer(b"".join(row_of), dtype=np.float16).reshape(-1, dim)
+    shape = (records, VARIANTS, -1)
+    shard = Shard(list(range(records)), embeds, rows.reshape(shape))
+    if texts:
+        tokens = list(drawing.texts.values())
+        shard.words, shard.texts = words.reshape(shape), list(texts)
+        shard.lengths = [len(own) for own in tokens]
+        shard.hidden = torch.cat(tokens).half().numpy()
+        shard.drawn = np.zeros((0, dim), np.float16)
+    return shard
+
+
+def _examples(drawing: Drawing, count: int) -> Iterator[Example]:
+    rng = random.Random(f"caches/{drawing.operator.name}")
+    while count:
+        example = drawing.example(rng)
+        if example is not None:
+            count -= 1
+            yield example
+
+
+def _dropped(operator: Operator, count: int) -> Tensor:
+    """(N, conditions) bool: what the operator's chances drop of each example."""
+    conditions = len(operator.inputs) + operator.takes_text
+    kept = drop_conditions(
+        torch.ones(count, conditions, 1),
+        each=operator.drop_each,
+        all=operator.drop_all,
+        generator=torch.Generator().manual_seed(0),
+    )
+    return kept[..., 0] == 0

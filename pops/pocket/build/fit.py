@@ -1,0 +1,174 @@
+"""A training loop with a budget of time, which the same call resumes.
+
+`Fit` owns all state of one stage: module, average of its weights, optimiser, step, the seconds
+spent and the curve. It is one file, written beside and renamed, readable without running code.
+"""
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from pops.io.files import atomic_path
+
+__all__ = ["Fit", "device"]
+
+Losses = dict[str, Tensor]
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Fit:
+    """One module in training, with everything that a resume needs.
+
+    The learning rate rises over the first steps and falls to nothing over the last `cool` share
+    of every slice of time, so each slice ends with a model that can be used.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        module: nn.Module,
+        lr: float,
+        *,
+        weight_decay: float = 0.01,
+        average: float = 0.999,
+        cool: float = 0.3,
+    ) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.module = module.to(device())
+        self.smooth = copy.deepcopy(module).requires_grad_(False).eval()
+        self.optimiser = torch.optim.AdamW(
+            [p for p in module.parameters() if p.requires_grad],
+            lr=lr,
+            betas=(0.9, 0.98),
+            weight_decay=weight_decay,
+        )
+        self.lr, self.average, self.cool = lr, average, cool
+        self.step, self.seconds = 0, 0.0
+        self.curve: list[dict[str, float]] = []
+        if self.path.exists():
+            self._load()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "state.pt"
+
+    def _load(self) -> None:
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        self.module.load_state_dict(state["module"])
+        self.smooth.load_state_dict(state["smooth"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.curve = state["curve"]
+
+    def save(self) -> None:
+        with atomic_path(self.path) as path:
+            torch.save(
+                {
+                    "module": self.module.state_dict(),
+                    "smooth": self.smooth.state_dict(),
+                    "optimiser": self.optimiser.state_dict(),
+                    "step": self.step,
+                    "seconds": self.seconds,
+                    "curve": self.curve,
+                },
+                path,
+            )
+        (self.folder / "curve.json").write_text(json.dumps(self.curve))
+
+    def _rates(self, seconds: float, agreed: bool) -> Iterator[float]:
+        """Learning rates until the slice is over, warmed up and cooled down.
+
+        Several processes agree on the time, so that none waits for one that has stopped.
+        """
+        start = time.monotonic()
+        warm = 0
+        while True:
+            spent = torch.tensor(time.monotonic() - start)
+            if agreed:
+                dist.broadcast(spent, 0)
+            if spent >= seconds:
+                return
+            warm += 1
+            left = (seconds - float(spent)) / (self.cool * seconds)
+            yield self.lr * min(1.0, warm / 100, left)
+
+    def _average_gradients(self) -> None:
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        for gradient, piece in zip(
+            gradients, flat.split([g.numel() for g in gradients]), strict=True
+        ):
+            gradient.copy_(piece.view_as(gradient))
+
+    def run(
+        self,
+        seconds: float,
+        losses: Callable[[int], Losses],
+        *,
+        save_every: float = 60.0,
+        average_gradients: bool = False,
+        writes: bool = True,
+    ) -> None:
+        """Train for some seconds on the sum of `losses(step)`.
+
+        Of several processes, all average gradients and one writes.
+        """
+        self.module.train()
+        last_save = last_note = began = time.monotonic()
+        before, noted = self.seconds, self.step
+        for rate in self._rates(seconds, average_gradients):
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            with torch.autocast("cuda", torch.bfloat16, enabled=device().type == "cuda"):
+                parts = losses(self.step)
+            loss = torch.stack(list(parts.values())).sum()
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            if average_gradients:
+                self._average_gradients()
+            torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+            self.optimiser.step()
+            self._follow()
+            self.step += 1
+            now = time.monotonic()
+            self.seconds = before + now - began
+            if writes and now - last_note > 15:
+                speed = (self.step - noted) / (now - last_note)
+                self._note({k: float(v.detach()) for k, v in parts.items()}, speed)
+                last_note, noted = now, self.step
+            if writes and now - last_save > save_every:
+                self.save()
+                last_save = now
+        self.module.eval()
+        if writes:
+            self.save()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the averaged weights towards the present ones."""
+        keep = min(self.average, (1 + self.step) / (10 + self.step))
+        ours: list[Tensor] = list(self.smooth.parameters())
+        theirs: list[Tensor] = list(self.module.parameters())
+        torch._foreach_lerp_(ours, theirs, 1 - keep)
+        for own, other in zip(self.smooth.buffers(), self.module.buffers(), strict=True):
+            own.copy_(other)
+
+    def _note(self, values: dict[str, float], speed: float) -> None:
+        self.curve.append({"step": self.step, "seconds": round(self.seconds, 1), **values})
+        shown = " ".join(f"{k} {v:.4f}" for k, v in values.items())
+        print(
+            f"{self.folder.name}: step {self.step} ({speed:.1f}/s, {self.seconds:.0f} s) {shown}",
+            flush=True,
+        )

@@ -1,0 +1,12 @@
+"""The diffusion prior: the model, the tokens that it is given, and how it is sampled.
+
+Modules:
+    model       the prior: `forward` for training, `condition` and `denoise` for sampling
+    linear      linear layers that are fast for few rows on a CPU
+    conditions  inputs packed into condition tokens and a mask; dropping of conditions
+    schedule    the noise schedule, as pure functions
+    sampling    guidance and samplers, as pure functions
+    batching    many requests with many seeds, as batches of the prior
+    adapters    low-rank adapters, in the files of peft
+    joint       one prior for several operators, and the files of each one's own part
+"""

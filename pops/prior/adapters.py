@@ -1,0 +1,134 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685) of the prior, in peft's own file format.
+
+An adapter is two small matrices beside each linear layer of the transformer blocks. Operators that
+are adapters share one base prior in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from pops.errors import UsageError, WeightsError
+from pops.io.files import atomic_path
+from pops.prior.model import Prior
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+__all__ = [
+    "ADAPTER_CONFIG",
+    "ADAPTER_WEIGHTS",
+    "Adapter",
+    "adapter_state",
+    "add_adapter",
+    "merge_adapter",
+    "save_adapter",
+]
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+# All linear layers of a transformer block.
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2")
+PREFIX = "base_model.model."  # peft's, in the names of its files
+
+
+def add_adapter(prior: Prior, rank: int) -> None:
+    """Put a fresh adapter into a prior, in place; it changes nothing until it is trained.
+
+    Only the adapter's parameters require gradients afterwards.
+    """
+    peft = _peft()
+    peft.inject_adapter_in_model(_config(rank), prior.requires_grad_(False))
+
+
+def merge_adapter(prior: Prior) -> None:
+    """Add an adapter to the weights it stands beside and take it out, in place.
+
+    Weights that are shared with another prior are not touched: changed ones are new tensors.
+    """
+    adapted = [
+        (name, layer) for name, layer in prior.named_modules() if hasattr(layer, "get_delta_weight")
+    ]
+    for name, layer in adapted:
+        plain = layer.get_base_layer()
+        merged = plain.weight + layer.get_delta_weight("default").to(plain.weight)
+        plain.weight = nn.Parameter(merged.detach(), requires_grad=False)
+        prior.set_submodule(name, plain)
+
+
+def adapter_state(prior: Prior) -> dict[str, Tensor]:
+    """The adapter's tensors, by the names that peft has in its files."""
+    state = _peft().get_peft_model_state_dict(prior, adapter_name="default")
+    return {PREFIX + key: value for key, value in state.items()}
+
+
+class Adapter:
+    """An adapter as it lies in an operator folder."""
+
+    def __init__(self, config: LoraConfig, state: Mapping[str, Tensor], source: str) -> None:
+        self.config, self.state, self.source = config, state, source
+
+    @property
+    def rank(self) -> int:
+        return int(self.config.r)
+
+    @classmethod
+    def read(cls, folder: Path) -> Adapter:
+        """WeightsError where a file is missing, damaged, or of another kind of adapter."""
+        from safetensors.torch import load_file
+
+        from pops.io.loading import reading
+
+        path = folder / ADAPTER_CONFIG
+        peft = _peft()
+        with reading(path):
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values.get("peft_type") != "LORA":
+                raise WeightsError(f"{path}: {values.get('peft_type')!r} is no LoRA adapter")
+            config = peft.LoraConfig.from_peft_type(**values)
+        with reading(folder / ADAPTER_WEIGHTS):
+            state = load_file(folder / ADAPTER_WEIGHTS)
+        return cls(config, state, str(folder / ADAPTER_WEIGHTS))
+
+    def put_into(self, prior: Prior) -> None:
+        """Inject it into a prior, in place; WeightsError unless every tensor finds its layer."""
+        peft = _peft()
+        try:
+            peft.inject_adapter_in_model(self.config, prior)
+        except ValueError as error:
+            raise WeightsError(f"{self.source}: does not fit this stack's prior") from error
+        own = adapter_state(prior)
+        shapes = {key: value.shape for key, value in own.items()}
+        if shapes != {key: value.shape for key, value in self.state.items()}:
+            raise WeightsError(f"{self.source}: does not fit this stack's prior")
+        for key, value in own.items():
+            value.data.copy_(self.state[key])
+
+
+def save_adapter(folder: Path, state: Mapping[str, Tensor], rank: int) -> None:
+    """Write the two files of an adapter, as peft reads them."""
+    from safetensors.torch import save_file
+
+    values: dict[str, Any] = _config(rank).to_dict() | {"inference_mode": True}
+    values["target_modules"] = sorted(values["target_modules"])
+    with atomic_path(folder / ADAPTER_CONFIG) as part:
+        part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    with atomic_path(folder / ADAPTER_WEIGHTS) as part:
+        save_file(dict(state), part, metadata={"format": "pt"})
+
+
+def _config(rank: int) -> LoraConfig:
+    return _peft().LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS))
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise UsageError("adapters need peft: pip install 'pops[train]'") from error
+    return peft

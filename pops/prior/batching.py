@@ -1,0 +1,112 @@
+"""Many requests, each with seeds of its own, sampled together in batches of the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pops.errors import UsageError
+from pops.prior.conditions import Conditions, null_conditions, pack
+from pops.prior.model import ConditionCache, Prior
+from pops.prior.sampling import Noise, OnStep, Sampler, guide, seeded_noise
+from pops.prior.schedule import Schedule
+
+__all__ = ["sample_requests", "seeds_of_each"]
+
+MOST_ROWS = 256  # samples in one batch of the prior
+
+
+def seeds_of_each(
+    seeds: Sequence[int] | Sequence[Sequence[int]], requests: int
+) -> list[Sequence[int]]:
+    """The seeds of every request: those given to all of them, or a sequence each."""
+    own = [seed for seed in seeds if isinstance(seed, Sequence)]
+    if not own:
+        return [list(seeds)] * requests  # type: ignore[arg-type]
+    if len(own) != requests:
+        raise UsageError(f"seeds of {len(own)} requests for {requests}: give them to all, or each")
+    return own
+
+
+def sample_requests(
+    prior: Prior,
+    rows: Sequence[Tensor],
+    seeds: Sequence[Sequence[int]],
+    guidance: float,
+    schedule: Schedule,
+    steps: int,
+    sampler: Sampler,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Un-normalised embeddings (N, D) float32 on the CPU: every request with each of its seeds.
+
+    `rows`: of every request the condition tokens (k, D), normalised, on the CPU. `seeds`: those of
+    every request. `on_step` counts the steps of all batches.
+    """
+    device = prior.clip_mean.device
+    jobs = [(request, seed) for request, own in enumerate(seeds) for seed in own]
+    made = [torch.zeros(0, prior.config.embedding_dim)]
+    batches = [jobs[start : start + MOST_ROWS] for start in range(0, len(jobs), MOST_ROWS)]
+    for done, batch in enumerate(batches):
+        count = _step_counter(on_step, done * steps, len(batches) * steps)
+        conditions, of_job = _pack_jobs(rows, [request for request, _ in batch])
+        cache = _prefixes(prior, conditions, of_job, guided=guidance > 1)
+        noise = seeded_noise([seed for _, seed in batch], prior.config.embedding_dim, device)
+        made.append(_sample(prior, cache, noise, guidance, schedule, steps, sampler, count))
+    return torch.cat(made)
+
+
+def _pack_jobs(rows: Sequence[Tensor], requests: Sequence[int]) -> tuple[Conditions, Tensor]:
+    """The distinct requests of a batch, packed, and for every job which of them is its own."""
+    distinct = list(dict.fromkeys(requests))
+    return pack([rows[i] for i in distinct]), torch.tensor([distinct.index(i) for i in requests])
+
+
+def _prefixes(
+    prior: Prior, conditions: Conditions, of_job: Tensor, *, guided: bool
+) -> ConditionCache:
+    """What every job's moving tokens attend to; with guidance, the unconditional jobs first.
+
+    Each distinct request is computed once, and so is each distinct unconditional one: all
+    requests with as many condition tokens share it.
+    """
+    index = of_job
+    if guided:
+        masks, kind = torch.unique(conditions.mask, dim=0, return_inverse=True)
+        example = torch.zeros(len(masks), dtype=torch.long)
+        example[kind] = torch.arange(len(conditions))
+        null = null_conditions(conditions.rows(example))
+        conditions = Conditions(
+            torch.cat([null.tokens, conditions.tokens]), torch.cat([null.mask, conditions.mask])
+        )
+        index = torch.cat([kind[of_job], len(masks) + of_job])
+    device = prior.clip_mean.device
+    return prior.condition(conditions.tokens.to(device), conditions.mask.to(device)).rows(index)
+
+
+@torch.inference_mode()
+def _sample(
+    prior: Prior,
+    cache: ConditionCache,
+    noise: Noise,
+    scale: float,
+    schedule: Schedule,
+    steps: int,
+    sampler: Sampler,
+    on_step: OnStep | None,
+) -> Tensor:
+    """Un-normalised embeddings (N, D) float32 on the CPU."""
+
+    def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+        return prior.denoise(x_t, t, cache)
+
+    x0 = sampler(guide(denoise, scale), noise, schedule, steps, on_step)
+    return prior.denormalise(x0).cpu()
+
+
+def _step_counter(on_step: OnStep | None, before: int, total: int) -> OnStep | None:
+    if on_step is None:
+        return None
+    return lambda done, _: on_step(before + done, total)

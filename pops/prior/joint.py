@@ -1,0 +1,92 @@
+"""One prior for several operators: all of its tensors are shared but two biases.
+
+The prior is told which operator is meant by two learned vectors, its marks: one is added to every
+condition token, one to the pooled-text slot, which all operators leave empty. As biases of the two
+projections they cost nothing, and what comes of it is a plain prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pops.errors import WeightsError
+from pops.io.files import atomic_path, make_folder
+from pops.io.loading import reading
+from pops.prior.model import Prior, PriorConfig
+
+__all__ = [
+    "OWN_WEIGHTS",
+    "SHARED_WEIGHTS",
+    "JointPrior",
+    "read_own",
+    "save_own",
+    "save_shared",
+]
+
+SHARED_WEIGHTS = "prior.safetensors"  # beside the operators' folders
+OWN_WEIGHTS = "own.safetensors"  # in each of them
+MARKED = ("encoder_hidden_states_proj.bias", "embedding_proj.bias")
+
+
+class JointPrior(nn.Module):
+    """A prior in training for several operators."""
+
+    def __init__(self, prior: Prior, operators: int) -> None:
+        super().__init__()
+        self.prior = prior
+        self.marks = nn.Parameter(torch.zeros(operators, len(MARKED), prior.config.width))
+
+    @property
+    def config(self) -> PriorConfig:
+        return self.prior.config
+
+    def forward(
+        self, x_t: Tensor, t: Tensor, tokens: Tensor, mask: Tensor, operator: Tensor
+    ) -> Tensor:
+        """As the prior's, each row for the operator (N,) of that number."""
+        out: Tensor = self.prior(x_t, t, tokens, mask, self.marks[operator])
+        return out
+
+    def own_state(self, operator: int) -> dict[str, Tensor]:
+        """The tensors that are the operator's own, by their names in the prior."""
+        return {
+            name: (self.prior.get_parameter(name) + mark).detach()
+            for name, mark in zip(MARKED, self.marks[operator], strict=True)
+        }
+
+    def operator(self, operator: int) -> Prior:
+        """The prior of one operator; its other tensors are those of this one."""
+        return self.prior.sharing(self.own_state(operator))
+
+
+def save_shared(folder: Path, state: Mapping[str, Tensor]) -> None:
+    """Write what all operators share, beside their folders."""
+    _save(make_folder(folder) / SHARED_WEIGHTS, state)
+
+
+def save_own(folder: Path, own: Mapping[str, Tensor]) -> None:
+    """Write into an operator's folder what it adds to the shared prior."""
+    _save(folder / OWN_WEIGHTS, own)
+
+
+def _save(path: Path, state: Mapping[str, Tensor]) -> None:
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as part:
+        save_file(dict(state), part, metadata={"format": "pt"})
+
+
+def read_own(folder: Path) -> dict[str, Tensor]:
+    """What an operator adds to the shared prior; WeightsError where it cannot be read."""
+    from safetensors.torch import load_file
+
+    path = folder / OWN_WEIGHTS
+    with reading(path):
+        own = load_file(path)
+    if set(own) != set(MARKED):
+        raise WeightsError(f"{path}: holds {', '.join(sorted(own))}, not {' and '.join(MARKED)}")
+    return own

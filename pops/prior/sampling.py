@@ -1,0 +1,145 @@
+"""Guidance and samplers: pure functions over one contract, `(x_t, t) -> x_0`.
+
+A sampler never draws noise itself. It is handed `noise`, which gives one (N, D) draw per call:
+the start first, then one draw for every step but the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from pops.errors import UsageError
+from pops.prior.schedule import Schedule, timesteps
+
+__all__ = [
+    "SAMPLERS",
+    "Denoiser",
+    "Noise",
+    "OnStep",
+    "Sampler",
+    "find_sampler",
+    "guide",
+    "posterior",
+    "sample_ancestral",
+    "sample_ddim",
+    "seeded_noise",
+]
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]  # (x_t (N, D), t ()) -> x_0 (N, D)
+Noise = Callable[[], Tensor]  # () -> (N, D), standard normal
+OnStep = Callable[[int, int], None]  # (steps done, steps in all)
+Sampler = Callable[[Denoiser, Noise, Schedule, int, OnStep | None], Tensor]
+
+
+def guide(denoise: Denoiser, scale: float) -> Denoiser:
+    """Classifier-free guidance on x0, both branches in one call (arXiv 2207.12598).
+
+    `denoise` takes 2N rows, the unconditional ones first. With a scale of 1 or less there is no
+    unconditional branch: pass the conditional denoiser, and it is returned as it is.
+    """
+    if scale <= 1.0:
+        return denoise
+
+    def guided(x: Tensor, t: Tensor) -> Tensor:
+        uncond, cond = denoise(torch.cat([x, x]), t).chunk(2)
+        return uncond + scale * (cond - uncond)
+
+    return guided
+
+
+def seeded_noise(seeds: Sequence[int], dim: int, device: torch.device | str = "cpu") -> Noise:
+    """Standard normal draws (len(seeds), dim), each row from a generator of its own seed.
+
+    Rows with equal seeds are equal. Drawn on the CPU in float32, so that a seed means the same
+    on every device, in every dtype and in every batch.
+    """
+    distinct = list(dict.fromkeys(seeds))
+    generators = [torch.Generator().manual_seed(seed) for seed in distinct]
+    rows = torch.tensor([distinct.index(seed) for seed in seeds], dtype=torch.long)
+
+    def draw() -> Tensor:
+        draws = torch.cat([torch.randn(1, dim, generator=g) for g in generators])
+        return draws[rows].to(device)
+
+    return draw
+
+
+def _pairs(schedule: Schedule, steps: int) -> Iterator[tuple[int, int]]:
+    """(t, the timestep after it) for every step; -1 stands for the clean embedding."""
+    ts = timesteps(steps, schedule.train_timesteps)
+    yield from zip(ts, [*ts[1:], -1], strict=True)
+
+
+def _alpha_bar(schedule: Schedule, t: int) -> Tensor:
+    return schedule.alphas_cumprod[t] if t >= 0 else torch.tensor(1.0)
+
+
+def posterior(schedule: Schedule, t: int, previous: int) -> tuple[float, float, float]:
+    """q(x_previous | x_t, x0): the weights of x0 and of x_t, and the standard deviation.
+
+    DDPM (arXiv 2006.11239), equations 6 and 7. All in float32 and, for neighbouring timesteps,
+    from the schedule's own beta: at t = 0 that rounds the weight of x0 to 0.9995, not 1, and the
+    published operators' outputs have it so.
+    """
+    a_t, a_previous = _alpha_bar(schedule, t), _alpha_bar(schedule, previous)
+    beta = schedule.betas[t] if previous == t - 1 else 1 - a_t / a_previous
+    weight_x0 = a_previous.sqrt() * beta / (1 - a_t)
+    weight_xt = (1 - beta).sqrt() * (1 - a_previous) / (1 - a_t)
+    variance = (beta * (1 - a_previous) / (1 - a_t)).clamp(min=1e-20)
+    return weight_x0.item(), weight_xt.item(), variance.sqrt().item()
+
+
+def sample_ancestral(
+    denoise: Denoiser,
+    noise: Noise,
+    schedule: Schedule,
+    steps: int = 25,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """The UnCLIP sampler (N, D), the published operators' own: draws from `posterior`."""
+    x = noise()
+    for done, (t, previous) in enumerate(_pairs(schedule, steps), start=1):
+        x0 = schedule.clip(denoise(x, torch.tensor(t, device=x.device)))
+        weight_x0, weight_xt, deviation = posterior(schedule, t, previous)
+        x = weight_x0 * x0 + weight_xt * x
+        if done < steps:
+            x = x + deviation * noise()
+        if on_step is not None:
+            on_step(done, steps)
+    return x
+
+
+def sample_ddim(
+    denoise: Denoiser,
+    noise: Noise,
+    schedule: Schedule,
+    steps: int = 25,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """The deterministic DDIM sampler (N, D) on x0 (arXiv 2010.02502, equation 12, sigma 0).
+
+    Draws noise for the start alone.
+    """
+    x = noise()
+    for done, (t, previous) in enumerate(_pairs(schedule, steps), start=1):
+        x0 = schedule.clip(denoise(x, torch.tensor(t, device=x.device)))
+        a_t = _alpha_bar(schedule, t).item()
+        a_previous = _alpha_bar(schedule, previous).item()
+        epsilon = (x - a_t**0.5 * x0) / (1 - a_t) ** 0.5
+        x = a_previous**0.5 * x0 + (1 - a_previous) ** 0.5 * epsilon
+        if on_step is not None:
+            on_step(done, steps)
+    return x
+
+
+SAMPLERS: dict[str, Sampler] = {"ancestral": sample_ancestral, "ddim": sample_ddim}
+
+
+def find_sampler(name: str) -> Sampler:
+    """The sampler of that name; UsageError with the known names otherwise."""
+    if name not in SAMPLERS:
+        raise UsageError(f"unknown sampler {name!r}; the samplers are {', '.join(SAMPLERS)}")
+    return SAMPLERS[name]

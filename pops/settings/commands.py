@@ -1,0 +1,157 @@
+"""The settings of each command: one frozen dataclass, and so its flags, its YAML and its help."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pops.errors import UsageError
+from pops.settings.fields import argument, check_seeds, setting
+from pops.settings.groups import DrawnConfig, SamplingConfig
+
+__all__ = [
+    "ApplyConfig",
+    "ConvertConfig",
+    "DemoConfig",
+    "EvalPocketConfig",
+    "PocketAssetsConfig",
+    "PocketSheetConfig",
+    "RunConfig",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyConfig(DrawnConfig):
+    """Apply an operator to pictures or embedding files.
+
+    Writes a captioned strip, the pictures and the embeddings into a folder; an embedding file
+    can be the input of the next operator.
+    """
+
+    operator: str = argument("texturing, union, scene, instruct, clothes, or an operator folder")
+    inputs: tuple[str, ...] = argument(
+        "pictures or embedding files in the order of the operator's slots; _ leaves one out", "*"
+    )
+    text: str | None = setting(None, "the instruction, for an operator that takes one")
+    weights: str | None = setting(
+        None, "operator folder, weights file or REPOSITORY:FILE in place of the stack's own"
+    )
+    out: Path = setting(Path("out/apply"), "folder to write into")
+
+    examples = (
+        "pops apply texturing assets/objects/mug.png assets/textures/wood.png",
+        "pops apply texturing mug.jpg wood.jpg --seeds 1,2,3,4 --guidance 4 --out out/mugs",
+        "pops apply texturing _ wood.jpg            # the first input left out",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(DrawnConfig):
+    """Run a composition: operators applied to what operators made.
+
+    It is made of operators, quoted files and texts, mean(a, b, 0.3), where 0.3 is the weight of
+    b, and _ for an input left out; a folder in place of a file makes a grid. Writes the embedding
+    of every part, pictures of the results, and for each seed a tree that shows how it was made,
+    or the grid.
+    """
+
+    composition: str = argument("the composition, in quotes")
+    weights: tuple[str, ...] = setting(
+        (), "OPERATOR=PLACE, each: weights in place of the stack's own, as apply takes them"
+    )
+    trees: Literal["auto", "all", "none"] = setting(
+        "auto", "trees to draw, one for a result and seed; auto: all but those of a grid"
+    )
+    out: Path = setting(Path("out/run"), "folder to write into")
+
+    examples = (
+        "pops run \"scene(texturing('mug.jpg', 'wood.jpg'), 'beach.jpg')\" --seeds 18,42",
+        "pops run \"instruct(union('mug.jpg', 'hat.jpg'), 'shiny')\"",
+        "pops run \"texturing('assets/objects', 'assets/textures')\"      # a grid",
+    )
+
+    @property
+    def weights_of(self) -> dict[str, str]:
+        """`weights` by operator. UsageError for one that is not OPERATOR=PLACE."""
+        parts = [given.partition("=") for given in self.weights]
+        for given, (_, _, place) in zip(self.weights, parts, strict=True):
+            if not place:
+                raise UsageError(
+                    f"--weights wants OPERATOR=PLACE, as in scene=operators/scene, not {given!r}"
+                )
+        return {name: place for name, _, place in parts}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """Convert an operator between the published weights file and an operator folder.
+
+    A weights file becomes a folder of safetensors with a model card, an operator folder becomes a
+    .pth file. Keys and shapes are checked against the stack first.
+    """
+
+    source: str = argument("weights file, REPOSITORY:FILE on the hub, or operator folder")
+    out: str = argument("the folder to write, or a file that ends in .pth")
+    operator: str | None = setting(
+        None, "which operator a weights file holds; null: as its path says"
+    )
+    stack: str | None = setting(
+        None, "the stack it is of, by name or folder; null: as its card says, or kandinsky-2.2"
+    )
+
+    examples = (
+        "pops convert pOpsPaper/operators:models/scene/learned_prior.pth operators/scene",
+        "pops convert runs/texturing/learned_prior.pth operators/texturing",
+        "pops convert operators/texturing texturing.pth",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig(SamplingConfig):
+    """Show the texturing operator on pictures that come with pops."""
+
+    pairs: tuple[str, ...] = setting(
+        ("mug+wood", "rabbit+gold", "chair+rainbow", "tree+knit", "car+leopard", "vase+lava"),
+        "OBJECT+TEXTURE names of pictures in assets/objects and assets/textures",
+    )
+    out: Path = setting(Path("out/demo"), "folder to write into")
+
+    examples = ("pops demo", "pops demo --pairs mug+brick,house+ice --seeds 1,2,3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PocketSheetConfig:
+    """Draw contact sheets of the pocket world."""
+
+    out: Path = setting(Path("out/pocket"), "folder to write into")
+    seed: int = setting(0, "seed of the world")
+
+    examples = ("pops pocket sheet", "pops pocket sheet --seed 7 --out out/another-world")
+
+    def __post_init__(self) -> None:
+        check_seeds("seed", (self.seed,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PocketAssetsConfig:
+    """Render the default input pictures: objects, materials, backgrounds and garments."""
+
+    out: Path = setting(Path("out/assets"), "folder to write into")
+
+    examples = ("pops pocket assets", "pops pocket assets --out assets")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalPocketConfig:
+    """Measure the operators of the pocket stack on combinations they have never seen."""
+
+    operator: str = setting("all", "the operator to measure, or all")
+    weights: tuple[str, ...] = setting(
+        (), "operator folders to measure, on the same pictures, in place of those that ship"
+    )
+    json: bool = setting(False, "print the numbers as one JSON object, on the last line")
+
+    examples = (
+        "pops eval pocket",
+        "pops eval pocket --operator texturing --json",
+        "pops eval pocket --weights texturing,results/pocket/texturing/operator",
+    )

@@ -1,0 +1,87 @@
+"""Operators between the published weights file and the operator folder of pops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pops.errors import UsageError, WeightsError
+from pops.io.files import atomic_path, make_folder
+from pops.operators import (
+    OPERATORS,
+    Operator,
+    OperatorCard,
+    find_operator,
+    read_operator_card,
+    read_state_dict,
+    save_operator,
+    without_stats,
+)
+from pops.prior.adapters import merge_adapter
+from pops.stacks.stack import STACKS, local_path, open_stack
+
+__all__ = ["convert"]
+
+PUBLISHED_STACK = "kandinsky-2.2"
+WEIGHTS_SUFFIXES = (".pth", ".pt")
+
+
+def convert(
+    source: str | Path, out: str | Path, operator: str | None = None, stack: str | None = None
+) -> Path:
+    """Write `source` in the other form, once its keys and shapes are found to fit its stack.
+
+    `source`: a weights file or REPOSITORY:FILE, which becomes an operator folder with its model
+    card; or an operator folder, an adapter's or one of a joint prior's too, which becomes a weights
+    file where `out` ends in .pth. `operator`: which one a weights file holds, where its path does
+    not say. `stack`: the stack it is of; that of the folder's card, or else kandinsky-2.2.
+
+    Raises:
+        UsageError: it is not known which operator or which stack it is.
+        WeightsError: the source is missing, damaged, holds more than tensors, or does not fit.
+    """
+    path, out = local_path(source), Path(out)
+    if path.is_dir():
+        return _from_folder(path, out, operator, stack)
+    if out.suffix in WEIGHTS_SUFFIXES:
+        raise UsageError(f"{path} is a weights file already: name a folder to convert it into")
+    row = find_operator(operator) if operator else _operator_of(source)
+    state = read_state_dict(path)
+    stack = stack or PUBLISHED_STACK
+    of = open_stack(stack, device="cpu")
+    of.check_operator(state, str(path))
+    made_from = str(source) if str(source) != str(path) else path.name
+    return save_operator(out, OperatorCard(row, of.name, {"converted from": made_from}), state)
+
+
+def _from_folder(folder: Path, out: Path, operator: str | None, stack: str | None) -> Path:
+    if out.suffix not in WEIGHTS_SUFFIXES:
+        raise UsageError(f"{folder} is a folder: convert it into a file that ends in .pth")
+    card = read_operator_card(folder)
+    if operator not in (None, card.operator.name):
+        raise UsageError(f"{folder} holds {card.operator.name}, not {operator}")
+    if stack is None and card.stack not in STACKS:
+        raise UsageError(f"{folder} is of the stack {card.stack}: name its folder with --stack")
+    of = open_stack(stack or card.stack, device="cpu")
+    if of.name != card.stack:
+        raise WeightsError(f"{folder} is of the stack {card.stack}, not {of.name}")
+    prior = of.tuned_prior(folder)
+    merge_adapter(prior)
+    state = without_stats(prior.state_dict())
+    make_folder(out.parent)
+    with atomic_path(out) as part:
+        torch.save(state, part)
+    return out
+
+
+def _operator_of(source: str | Path) -> Operator:
+    """The operator that a path names, as `models/texturing/learned_prior.pth` does."""
+    path = Path(str(source).rpartition(":")[2])
+    named = [name for name in (path.stem, *reversed(path.parent.parts)) if name in OPERATORS]
+    if not named:
+        raise UsageError(
+            f"{source} does not say which operator it is: add --operator, "
+            f"one of {', '.join(OPERATORS)}"
+        )
+    return OPERATORS[named[0]]

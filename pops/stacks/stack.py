@@ -1,0 +1,364 @@
+"""Stacks: the frozen models of one embedding space, by name or by folder, loaded part by part.
+
+A stack is two folders in the layout of Kandinsky 2.2 and, where there are any, its operators:
+
+    prior/      image_encoder  image_processor  text_encoder  tokenizer  prior  scheduler
+    decoder/    unet  movq  scheduler  [render.json]
+    operators/  NAME/operator.json + prior.safetensors, or in its place an adapter's files, or
+                own.safetensors where several share one prior.safetensors beside their folders;
+                or models/NAME/learned_prior.pth
+
+The models of the other renderers may lie beside them: sdxl, sdxl_vae, ip_adapter, controlnet and
+dpt. Where they do not, they are those of the hub.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from pops.errors import UsageError, WeightsError, nearest
+from pops.io.hub import PART_FILES, fetch, fetch_file, is_repository
+from pops.io.loading import load_model, reading
+from pops.io.placement import Placement, choose_placement
+from pops.operators import (
+    Operator,
+    check_state_dict,
+    find_operator,
+    read_operator_card,
+    read_state_dict,
+    without_stats,
+)
+from pops.prior.adapters import ADAPTER_CONFIG, Adapter
+from pops.prior.joint import OWN_WEIGHTS, SHARED_WEIGHTS, read_own
+from pops.prior.model import Prior, PriorConfig, read_prior_config
+from pops.prior.schedule import Schedule, read_schedule
+from pops.settings.rendering import RenderSettings
+from pops.stacks.clip import ImageEncoder, TextEncoder
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
+
+__all__ = ["STACKS", "Stack", "StackSpec", "local_path", "open_stack"]
+
+WEIGHTS = Path(__file__).parents[1] / "pocket" / "weights"
+Part = TypeVar("Part")
+PRIOR_WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+@dataclass(frozen=True)
+class StackSpec:
+    """Where a stack lives: each part a folder, or a repository of the hub."""
+
+    name: str
+    prior: str
+    decoder: str
+    operators: str
+    sdxl: str = "stabilityai/stable-diffusion-xl-base-1.0"
+    sdxl_vae: str = "madebyollin/sdxl-vae-fp16-fix"
+    ip_adapter: str = "h94/IP-Adapter"
+    controlnet: str = "diffusers/controlnet-depth-sdxl-1.0"
+    dpt: str = "Intel/dpt-hybrid-midas"
+
+
+STACKS = {
+    spec.name: spec
+    for spec in (
+        StackSpec(
+            "pocket", str(WEIGHTS / "prior"), str(WEIGHTS / "decoder"), str(WEIGHTS / "operators")
+        ),
+        StackSpec(
+            "kandinsky-2.2",
+            "kandinsky-community/kandinsky-2-2-prior",
+            "kandinsky-community/kandinsky-2-2-decoder",
+            "pOpsPaper/operators",
+        ),
+    )
+}
+# Known without a download, so that an operator's weights can be checked without it.
+PRIOR_CONFIGS = {"kandinsky-community/kandinsky-2-2-prior": PriorConfig()}
+
+
+def open_stack(
+    stack: str | Path = "pocket",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    offload: str = "none",
+    **parts: str | Path | None,
+) -> Stack:
+    """A stack by name or by folder; `parts` replace those fields of its `StackSpec` by others.
+
+    Nothing is loaded yet. UsageError for an unknown stack, with the nearest name.
+    """
+    given = {name: str(place) for name, place in parts.items() if place is not None}
+    return Stack(replace(_find_spec(stack), **given), choose_placement(device, dtype, offload))
+
+
+def _find_spec(stack: str | Path) -> StackSpec:
+    if str(stack) in STACKS:
+        return STACKS[str(stack)]
+    folder = Path(stack).expanduser()
+    if folder.is_dir():
+        if not (folder / "prior").is_dir():
+            raise WeightsError(f"{folder} is no stack: it has no folder named prior")
+        own = {part: str(folder / part) for part in PART_FILES if (folder / part).is_dir()}
+        needed = {part: str(folder / part) for part in ("prior", "decoder", "operators")}
+        return StackSpec(folder.resolve().name, **(own | needed))
+    raise UsageError(
+        f"unknown stack {str(stack)!r}{nearest(str(stack), STACKS)} "
+        f"(name one of {', '.join(STACKS)}, or a folder)"
+    )
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The parts of a stack, each loaded when first used. WeightsError where one is not whole."""
+
+    spec: StackSpec
+    placement: Placement
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where its models run."""
+        return self.placement.device
+
+    @cached_property
+    def prior_folder(self) -> Path:
+        return self.folder("prior")
+
+    @cached_property
+    def decoder_folder(self) -> Path:
+        return self.folder("decoder")
+
+    @cached_property
+    def prior_config(self) -> PriorConfig:
+        if self.spec.prior in PRIOR_CONFIGS and not Path(self.spec.prior).is_dir():
+            return PRIOR_CONFIGS[self.spec.prior]
+        return read_prior_config(self.prior_folder / "prior")
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return read_schedule(self.prior_folder / "scheduler")
+
+    @cached_property
+    def render_settings(self) -> RenderSettings:
+        """The decoder's own `render.json`, or the published 50 steps, guidance 4, 512 pixels."""
+        path = self.decoder_folder / "render.json"
+        if not path.is_file():
+            return RenderSettings()
+        try:
+            return RenderSettings(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise WeightsError(f"{path}: cannot be read as render settings ({error})") from error
+
+    @cached_property
+    def image_encoder(self) -> ImageEncoder:
+        from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
+
+        model = self._model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
+        folder = self.prior_folder / "image_processor"
+        with reading(folder):
+            processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        return ImageEncoder(model, processor)
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+        model = self._model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
+        folder = self.prior_folder / "tokenizer"
+        with reading(folder):
+            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        return TextEncoder(model, tokenizer)
+
+    @cached_property
+    def unet(self) -> UNet2DConditionModel:
+        from diffusers import UNet2DConditionModel
+
+        return self._model(UNet2DConditionModel, self.decoder_folder / "unet")
+
+    @cached_property
+    def movq(self) -> VQModel:
+        from diffusers import VQModel
+
+        return self._model(VQModel, self.decoder_folder / "movq")
+
+    @cached_property
+    def decoder_scheduler(self) -> DDPMScheduler:
+        from diffusers import DDPMScheduler
+
+        folder = self.decoder_folder / "scheduler"
+        with reading(folder):
+            scheduler: DDPMScheduler = DDPMScheduler.from_pretrained(folder, local_files_only=True)
+        return scheduler
+
+    def shared(self, load: Callable[[Stack], Part]) -> Part:
+        """Load a part that several renderers share once, and keep it.
+
+        Args:
+            load: makes the part from this stack; the part is kept under this function.
+        """
+        if load not in self._shared:
+            self._shared[load] = load(self)
+        part: Part = self._shared[load]
+        return part
+
+    @cached_property
+    def _shared(self) -> dict[Callable[[Stack], Any], Any]:
+        return {}
+
+    @cached_property
+    def clip_stats(self) -> dict[str, Tensor]:
+        """`clip_mean` and `clip_std` (1, D) float32, read from the base prior without the rest."""
+        path = self.prior_folder / "prior" / PRIOR_WEIGHTS
+        with reading(path), safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key).float() for key in ("clip_mean", "clip_std")}
+
+    @cached_property
+    def base_prior(self) -> Prior:
+        """The base prior, on which adapters stand."""
+        return self.prior(self.base_prior_state(), str(self.prior_folder / "prior"))
+
+    def base_prior_state(self) -> dict[str, Tensor]:
+        """The base prior's tensors, where an operator's training can start."""
+        return read_state_dict(self.prior_folder / "prior" / PRIOR_WEIGHTS)
+
+    def operator_row(self, name: str, weights: str | Path | None = None) -> Operator:
+        """The row of an operator: that of its folder where it has one here, else the table's.
+
+        `name`: a row of the table, or an operator folder. `weights`: an operator folder or a
+        weights file to use in place of the stack's own. Loads and downloads nothing.
+        """
+        folder = _operator_folder(name) or _operator_folder(weights)
+        own = _operator_folder(Path(self.spec.operators) / name)
+        if folder is None and (weights is not None or own is None):
+            return find_operator(name)
+        card = read_operator_card(folder or own or "")
+        if card.stack != self.name and {card.stack, self.name} <= set(STACKS):
+            raise WeightsError(
+                f"{folder or own} is of the stack {card.stack}, not {self.name}: "
+                f"use --stack {card.stack}"
+            )
+        if name != card.operator.name and _operator_folder(name) is None:
+            raise UsageError(f"{folder} holds {card.operator.name}, not {name}")
+        return card.operator
+
+    def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
+        """The row of an operator, as `operator_row` finds it, and its tuned prior."""
+        row = self.operator_row(name, weights)
+        place = weights if weights is not None else _operator_folder(name)
+        path = self.operator_path(row.name) if place is None else local_path(place)
+        return row, self.tuned_prior(path)
+
+    def tuned_prior(self, path: Path) -> Prior:
+        """The prior of an operator folder or weights file.
+
+        Adapters share the tensors of the base prior, operators that were trained jointly those of
+        their own: each adds only what is its alone.
+        """
+        if (path / ADAPTER_CONFIG).is_file():
+            prior = self.base_prior.sharing()
+            Adapter.read(path).put_into(prior)
+            return prior.requires_grad_(False).eval()
+        if (path / OWN_WEIGHTS).is_file():
+            return self._one_of_joint(path)
+        path = path / "prior.safetensors" if path.is_dir() else path
+        return self.prior(read_state_dict(path), str(path))
+
+    def _one_of_joint(self, folder: Path) -> Prior:
+        shared = folder.resolve().parent / SHARED_WEIGHTS
+        if shared not in self._joint_priors:
+            self._joint_priors[shared] = self.prior(read_state_dict(shared), str(shared))
+        prior = self._joint_priors[shared]
+        own = read_own(folder)
+        source = str(folder / OWN_WEIGHTS)
+        check_state_dict(own, {name: prior.get_parameter(name) for name in own}, source)
+        return prior.sharing({n: t.to(prior.get_parameter(n)) for n, t in own.items()})
+
+    @cached_property
+    def _joint_priors(self) -> dict[Path, Prior]:
+        """Those that have been loaded, by their file."""
+        return {}
+
+    @cached_property
+    def prior_shapes(self) -> dict[str, Tensor]:
+        """The tensors of this stack's prior by name, without their content."""
+        with torch.device("meta"):
+            return Prior(self.prior_config).state_dict()
+
+    def check_operator(self, state: dict[str, Tensor], source: str) -> None:
+        """WeightsError with the keys that do not fit, unless `state` is a prior of this stack.
+
+        `state` is without the clip statistics, which belong to the stack.
+        """
+        check_state_dict(state, without_stats(self.prior_shapes), source)
+
+    def prior(self, state: dict[str, Tensor], source: str) -> Prior:
+        """A prior of this stack with these weights; WeightsError with the keys that do not fit."""
+        self.check_operator(state, source)
+        with torch.device("meta"):
+            prior = Prior(self.prior_config)
+        prior.load_state_dict({**state, **self.clip_stats}, assign=True)
+        prior.requires_grad_(False).eval().to(self.placement.rest, self.placement.dtype)
+        # The statistics stay in float32: they scale every embedding that goes in or out.
+        for key, value in self.clip_stats.items():
+            getattr(prior, key).data = value.to(self.placement.rest)
+        return prior
+
+    @property
+    def prior_bytes(self) -> int:
+        """What one loaded prior takes."""
+        return sum(t.numel() for t in self.prior_shapes.values()) * self.placement.dtype.itemsize
+
+    def operator_path(self, name: str) -> Path:
+        """The stack's own operator folder, or its file in the published layout."""
+        published = f"models/{name}/learned_prior.pth"
+        place = self.spec.operators
+        root = Path(place).expanduser()
+        if not root.is_dir():
+            if is_repository(place):
+                return fetch_file(place, published)
+            raise WeightsError(f"{root} is missing: {self.name} has no operators there")
+        found = [path for path in (root / name, root / published) if path.exists()]
+        if not found:
+            raise WeightsError(f"{root / name} is missing: {self.name} has no operator {name}")
+        return found[0]
+
+    def folder(self, part: str) -> Path:
+        """The local folder of a part of the spec, downloaded first where it is a repository."""
+        place = getattr(self.spec, part)
+        folder = Path(place).expanduser()
+        if folder.is_dir():
+            return folder
+        if is_repository(place):
+            return fetch(place, PART_FILES[part])
+        raise WeightsError(f"{folder} is missing: the stack {self.name} is not whole")
+
+    def _model(self, kind: Any, folder: Path) -> Any:
+        return load_model(kind, folder, self.placement.rest, self.placement.dtype)
+
+
+def local_path(place: str | Path) -> Path:
+    """A path, or the local copy of what is spelled REPOSITORY:FILE."""
+    repository, colon, file = str(place).partition(":")
+    if colon and is_repository(repository):
+        return fetch_file(repository, file)
+    return Path(place).expanduser()
+
+
+def _operator_folder(place: str | Path | None) -> Path | None:
+    folder = None if place is None else Path(place).expanduser()
+    return folder if folder and (folder / "operator.json").is_file() else None

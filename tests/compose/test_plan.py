@@ -1,0 +1,179 @@
+"""Plans: folders spread, equal parts are one, operators do all they can at once."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pops import clothes, instruct, mean, scene, texturing, union
+from pops.compose.nodes import Leaf, Node
+from pops.compose.parse import parse
+from pops.compose.plan import Plan, make_plan, open_leaf
+from pops.errors import InputError, UsageError
+
+A, B, C, D = (Image.new("RGB", (8, 8), name) for name in ("red", "green", "blue", "white"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of two pictures and an embedding, among things that are neither."""
+    place = tmp_path / "objects"
+    (place / "deeper.png").mkdir(parents=True)
+    A.save(place / "mug.png")
+    B.save(place / "Car.JPG")
+    (place / "hat.safetensors").touch()
+    (place / ".hidden.png").touch()
+    (place / "notes.txt").touch()
+    return place
+
+
+def order(composition: Node) -> list[tuple[str | None, int]]:
+    return [(step.operator, len(step.nodes)) for step in make_plan(composition).steps]
+
+
+# Order
+
+
+def test_equal_parts_are_planned_once() -> None:
+    plan = make_plan(union(scene(texturing(A, B), C), scene(texturing(A, B), D)))
+    assert len(plan.leaves) == 4
+    assert order(plan.composition) == [("texturing", 1), ("scene", 2), ("union", 1)]
+
+
+def test_an_operator_does_all_that_is_ready_at_once_level_by_level() -> None:
+    made = texturing(texturing(A, texturing(B, C)), texturing(C, D))
+    assert order(made) == [("texturing", 2), ("texturing", 1), ("texturing", 1)]
+
+
+def test_an_operator_waits_for_what_feeds_it_so_that_it_is_loaded_once() -> None:
+    made = union(texturing(A, B), texturing(scene(C, D), B))
+    assert order(made) == [("scene", 1), ("texturing", 2), ("union", 1)]
+    through_a_mean = union(texturing(A, B), texturing(mean(scene(C, D), A), B))
+    kinds = [kind for kind, _ in order(through_a_mean)]
+    assert kinds == ["scene", None, "texturing", "union"]
+
+
+def test_operators_that_feed_each_other_take_turns() -> None:
+    made = texturing(scene(texturing(A, B), C), D)
+    assert order(made) == [("texturing", 1), ("scene", 1), ("texturing", 1)]
+
+
+def test_a_source_alone_needs_no_step() -> None:
+    assert make_plan(Leaf(A)).steps == ()
+    assert make_plan(Leaf(A)).nodes == (Leaf(A),)
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Node:
+    nodes: list[Node] = [Leaf(A), Leaf(B), Leaf(C)]
+    for _ in range(draw(st.integers(0, 9))):
+        a, b = draw(st.sampled_from(nodes)), draw(st.sampled_from(nodes))
+        make = draw(st.sampled_from([texturing, scene, union, mean, clothes]))
+        nodes.append(make(a, b))
+    return nodes[-1]
+
+
+@settings(deadline=None)
+@given(programs())
+def test_every_part_is_made_once_and_after_what_it_is_made_of(program: Node) -> None:
+    plan = make_plan(program)
+    known: set[Node] = set(plan.leaves)
+    for step in plan.steps:
+        for node in step.nodes:
+            assert node not in known
+            assert all(made in known for made in node.inputs if made is not None)
+        known |= set(step.nodes)
+    assert known == set(plan.nodes) and program in known
+
+
+# Folders
+
+
+def test_a_folder_spreads_into_its_files_by_name(folder: Path) -> None:
+    plan = make_plan(scene(folder, A))
+    names = ["Car.JPG", "hat.safetensors", "mug.png"]
+    assert [leaf.source for leaf in plan.axes[0]] == [folder / name for name in names]
+    assert plan.results == tuple(scene(folder / name, A) for name in names)
+
+
+def test_folders_make_a_grid_at_any_depth_the_last_fastest(folder: Path) -> None:
+    plan = make_plan(instruct(scene(texturing(folder, A), mean(B, folder)), "shiny"))
+    assert [len(axis) for axis in plan.axes] == [3, 3]
+    files = [leaf.source for leaf in plan.axes[0]]
+    wanted = [instruct(scene(texturing(a, A), mean(B, b)), "shiny") for a in files for b in files]
+    assert plan.results == tuple(wanted)
+    assert len(plan.leaves) == 5
+    assert [(step.operator, len(step.nodes)) for step in plan.steps] == [
+        (None, 3),
+        ("texturing", 3),
+        ("scene", 9),
+        ("instruct", 9),
+    ]
+
+
+def test_files_that_are_not_accepted_are_left_out(folder: Path) -> None:
+    plan = make_plan(scene(folder, None), lambda leaf: Path(str(leaf.source)).stem != "Car")
+    assert [Path(str(leaf.source)).stem for leaf in plan.axes[0]] == ["hat", "mug"]
+
+
+def refusal(text: str, kind: type[Exception] = InputError) -> list[str]:
+    with pytest.raises(kind) as caught:
+        make_plan(text)
+    return str(caught.value).split("\n")
+
+
+def test_a_folder_of_nothing_is_named_with_its_place(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    said, line, caret = refusal(f"scene('{tmp_path}/empty', _)")
+    assert "holds no picture or embedding" in said
+    assert line[caret.index("^") :].startswith("'")
+    with pytest.raises(InputError, match="none of its files can be used"):
+        make_plan(scene(folder, None), lambda leaf: False)
+
+
+def test_a_missing_file_is_named_with_its_place(folder: Path) -> None:
+    said, line, caret = refusal(f"scene(texturing('{folder}/mug.png', '{folder}/mugg.png'), _)")
+    assert said.startswith("no such file:") and "did you mean mug.png?" in said
+    before = line[: caret.index("^")]
+    assert "mugg.png" not in before and before.count("mug.png") <= 1
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a/" * 3000, "\udc80", "\udfff.png"])
+def test_a_name_that_no_file_can_have_is_one_error(name: str) -> None:
+    assert len(refusal(f"scene({name!r}, _)")) == 3
+
+
+def test_a_missing_file_given_in_python_has_no_place() -> None:
+    with pytest.raises(InputError) as caught:
+        make_plan(scene("nowhere.png", None))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_grid_beyond_measure_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pops.compose.plan.MOST_RESULTS", 8)
+    text = f"scene('{folder}', '{folder}')"
+    (said,) = refusal(text, UsageError)
+    assert "3 x 3 results, more than 8" in said
+
+
+# Previews
+
+
+def test_a_leaf_is_shown_small_and_an_embedding_not_at_all(tmp_path: Path) -> None:
+    Image.new("RGB", (3000, 1000)).save(tmp_path / "large.png")
+    shown = open_leaf(Leaf(tmp_path / "large.png"))
+    assert shown is not None and max(shown.size) <= 512
+    assert open_leaf(Leaf(tmp_path / "a.safetensors")) is None
+    whole = Image.new("RGB", (3000, 1000))
+    assert open_leaf(Leaf(whole)) is not whole and whole.size == (3000, 1000)
+
+
+def test_a_damaged_picture_is_named_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("text")
+    plan: Plan = make_plan(parse(f"scene('{tmp_path}/bad.png', _)"))
+    with pytest.raises(InputError) as caught:
+        open_leaf(plan.leaves[0])
+    said, line, caret = str(caught.value).split("\n")
+    assert "is not a picture" in said and line[caret.index("^")] == "'"

@@ -1,0 +1,226 @@
+"""Runs that are killed, run out of room, or meet each other; and names made of any words."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pops.cli import main as cli
+from pops.datagen.folder.inspect import inspect_folder
+from pops.datagen.folder.store import Store, read_manifest
+from pops.datagen.sample import Sample
+from pops.datagen.words import LONGEST_WORD, file_word, read_words, shipped_words
+from pops.errors import InputError, OutputError, UsageError
+from pops.settings.shard import Shard
+
+COUNT = 40
+COMMAND = ("generate", "random", "--preset=pocket", "--size=16", "--batch_size=2", "--seed=5")
+SETTINGS = {"kind": "textures", "preset": "pocket", "seed": 0, "models": {}}
+
+
+def run(folder: Path, *more: str) -> int:
+    return cli.main([*COMMAND, f"--count={COUNT}", f"--output_dir={folder}", *more])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.jpg")}
+
+
+def picture(value: int = 0) -> Image.Image:
+    return Image.fromarray(np.full((16, 16, 3), value, np.uint8))
+
+
+def sample(name: str = "mug_at-night_1") -> Sample:
+    return Sample(name, {f"{name}_mask.png": picture(1), f"{name}.jpg": picture(2)})
+
+
+# --- killed and resumed ---------------------------------------------------------------------
+
+
+def test_a_run_killed_again_and_again_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    assert run(tmp_path / "whole") == 0
+    killed = tmp_path / "killed"
+    rng = random.Random(0)
+    kills = 0
+    for _ in range(6):
+        # A process of its own that has imported everything already.
+        process = get_context("fork").Process(target=run, args=(killed,))
+        process.start()
+        before = len(files(killed))
+        while process.is_alive() and len(files(killed)) <= before + rng.randint(0, 4):
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.03))
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+        for line in read_manifest(killed):  # what has a line is whole, at any moment
+            for name in line["files"]:
+                with Image.open(killed / name) as image:
+                    image.load()
+    assert kills >= 3
+    assert run(killed) == 0
+    assert files(killed) == files(tmp_path / "whole")
+    assert inspect_folder(killed).broken == []
+    assert not list(killed.glob(".staging*"))
+
+
+def one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_a_finished_run_has_nothing_left_to_make(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "a", "--count=3") == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").glob("*.jpg")}
+    assert run(tmp_path / "a", "--count=3") == 0
+    assert "0 made in" in capsys.readouterr().out
+    assert run(tmp_path / "a", "--count=5") == 0  # more of the same run
+    assert len(files(tmp_path / "a")) == 5
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+
+
+def test_a_line_cut_short_is_made_again(tmp_path: Path) -> None:
+    assert run(tmp_path, "--count=4") == 0
+    whole = files(tmp_path)
+    manifest = tmp_path / "manifest.jsonl"
+    content = manifest.read_bytes()
+    manifest.write_bytes(content[:-30])
+    assert len(list(read_manifest(tmp_path))) == 3
+    assert run(tmp_path, "--count=4") == 0
+    assert files(tmp_path) == whole
+    assert sorted(line["index"] for line in read_manifest(tmp_path)) == [0, 1, 2, 3]
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "manifest.jsonl").write_text('{"index": 0}\nnonsense\n{"index": 1}\n')
+    with pytest.raises(InputError, match=r"manifest.jsonl, line 2: not JSON"):
+        list(read_manifest(tmp_path))
+
+
+# --- folders that cannot take it ------------------------------------------------------------
+
+
+def test_other_settings_are_not_mixed_into_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "a", "--count=1") == 0
+    before = files(tmp_path / "a")
+    assert run(tmp_path / "a", "--count=1", "--seed=6") == 2
+    assert "was made with seed 5, not 6" in capsys.readouterr().err
+    assert files(tmp_path / "a") == before
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "mine.txt").write_text("mine")
+    assert run(tmp_path / "b", "--count=1") == 2
+    assert "holds other files" in capsys.readouterr().err
+
+
+def test_a_run_that_made_nothing_leaves_the_folder_free_for_another(tmp_path: Path) -> None:
+    with Store(tmp_path, Shard()).open(SETTINGS):
+        pass
+    with Store(tmp_path, Shard()).open({**SETTINGS, "seed": 1}) as there:
+        assert there == set()
+
+
+def test_two_runs_do_not_write_the_same_shard(tmp_path: Path) -> None:
+    with Store(tmp_path, Shard()).open(SETTINGS):
+        other = Store(tmp_path, Shard()).open(SETTINGS)
+        with pytest.raises(UsageError, match="another run is writing"), other:
+            pass
+        with Store(tmp_path, Shard(0, 2)).open(SETTINGS):
+            pass
+
+
+def test_no_room_is_one_clear_line_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """Files may grow to 2000 bytes: the system refuses more, as a full disk does."""
+    program = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
+        "from pops.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *COMMAND, "--size=64", f"--output_dir={tmp_path / 'a'}"],
+        capture_output=True,
+        text=True,
+        env=one_thread(),
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "cannot write" in last and "file too large; make room" in last
+    assert files(tmp_path / "a") == {}
+    assert not list((tmp_path / "a").glob(".staging*"))
+
+
+def test_a_sample_whose_writing_fails_is_not_in_the_manifest(tmp_path: Path) -> None:
+    store = Store(tmp_path, Shard())
+    with store.open(SETTINGS):
+        store.add(sample(), {"index": 0})
+        (tmp_path / "in_the_way.jpg").mkdir()
+        with pytest.raises(OutputError, match="cannot write"):
+            store.add(sample("in_the_way"), {"index": 1})
+    assert [line["index"] for line in read_manifest(tmp_path)] == [0]
+
+
+def test_no_sample_can_leave_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with Store(folder, Shard()).open(SETTINGS):
+        for path in ("../escaped.jpg", "/tmp/escaped.jpg", "a/../../escaped.jpg"):
+            with pytest.raises(OutputError, match="would leave the output folder"):
+                Store(folder, Shard()).add(Sample("a", {path: picture()}), {"index": 0})
+    assert not list(tmp_path.glob("*.jpg"))
+
+
+# --- words ----------------------------------------------------------------------------------
+
+
+@given(st.text())
+def test_any_words_make_a_safe_part_of_a_name(text: str) -> None:
+    part = file_word(text)
+    assert 1 <= len(part) <= LONGEST_WORD
+    assert part == part.strip("-.") and part.isascii() and part == part.lower()
+    assert not set(part) & set('/\\._ \0:*?"<>|')
+
+
+def test_words_of_names_can_be_read_back() -> None:
+    assert file_word("hot air balloon") == "hot-air-balloon"
+    assert file_word("Café / ../crème") == "cafe-creme"
+    assert file_word("日本") == "x"
+
+
+def test_lists_of_words_are_plain_lines_or_open_images_class_lists(tmp_path: Path) -> None:
+    path = tmp_path / "words.csv"
+    path.write_text("# a comment\n/m/011k07,Tortoise\n\n/m/0138tl,Toy\nmug\nmug\n")
+    assert read_words(path) == ("Tortoise", "Toy", "mug")
+    path.write_text("# nothing\n")
+    with pytest.raises(InputError, match="holds no words"):
+        read_words(path)
+    with pytest.raises(InputError, match="cannot read .*no such file"):
+        read_words(tmp_path / "absent.txt")
+
+
+def test_the_lists_that_come_with_pops_make_distinct_names() -> None:
+    for name, least in (("objects", 150), ("placements", 50), ("attributes", 100)):
+        words = shipped_words(name)
+        assert len(words) >= least
+        assert len({file_word(word) for word in words}) == len(words)
+
+
+def test_a_users_words_are_what_prompts_are_made_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "things.txt").write_text("astrolabe\n")
+    words = f"--objects_path={tmp_path / 'things.txt'}"
+    assert cli.main(["generate", "random", "--dry-run", words, f"--output_dir={tmp_path}"]) == 0
+    assert "A photo of an astrolabe " in capsys.readouterr().out

@@ -1,0 +1,296 @@
+"""Every usual kind of picture opens as RGB; every unusable file is named in one line."""
+
+import os
+import stat
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pops.errors import InputError, OutputError
+from pops.io.files import atomic_path, make_folder, staged_folder
+from pops.io.pictures import open_picture, save_picture
+
+RED = (200, 30, 40)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says how large it is and holds next to nothing."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = chunk(b"IDAT", zlib.compress(b"\0" * 100))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rows + chunk(b"IEND", b"")
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        open_picture(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.jpeg", "a.webp", "a.bmp", "a.gif", "a.tiff"])
+def test_a_usual_file_opens_as_rgb_in_its_own_colour(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (16, 12), RED).save(tmp_path / name)
+    picture = open_picture(tmp_path / name)
+    assert (picture.mode, picture.size) == ("RGB", (16, 12))
+    assert np.abs(np.subtract(picture.getpixel((8, 6)), RED)).max() <= 4
+
+
+def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (2, 1), (*RED, 255))
+    image.putpixel((1, 0), (0, 0, 0, 0))
+    image.save(tmp_path / "a.png")
+    picture = open_picture(tmp_path / "a.png")
+    assert picture.getpixel((0, 0)) == RED
+    assert picture.getpixel((1, 0)) == (255, 255, 255)
+
+
+def test_half_transparent_grey_is_laid_on_white(tmp_path: Path) -> None:
+    Image.new("LA", (1, 1), (0, 128)).save(tmp_path / "a.png")
+    assert open_picture(tmp_path / "a.png").getpixel((0, 0)) == (127, 127, 127)
+
+
+def test_a_transparent_palette_colour_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([*RED, 0, 0, 0])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / "a.png", transparency=1)
+    picture = open_picture(tmp_path / "a.png")
+    assert [picture.getpixel((x, 0)) for x in (0, 1)] == [RED, (255, 255, 255)]
+
+
+def test_greyscale_keeps_its_grey(tmp_path: Path) -> None:
+    Image.new("L", (1, 1), 90).save(tmp_path / "a.png")
+    assert open_picture(tmp_path / "a.png").getpixel((0, 0)) == (90, 90, 90)
+
+
+def test_black_and_white_opens(tmp_path: Path) -> None:
+    Image.new("1", (1, 1), 1).save(tmp_path / "a.png")
+    assert open_picture(tmp_path / "a.png").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_cmyk_opens_in_its_colour(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
+    red, green, blue = open_picture(tmp_path / "a.jpg").getpixel((4, 4))
+    assert red > 240 and green < 15 and blue < 15
+
+
+@pytest.mark.parametrize("value, expected", [(0, 0), (128 * 257, 128), (65535, 255)])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path, value: int, expected: int) -> None:
+    values = np.full((2, 2), value, np.uint16)
+    for name in ("a.png", "a.tiff"):
+        Image.fromarray(values).save(tmp_path / name)
+        assert open_picture(tmp_path / name).getpixel((0, 0)) == (expected,) * 3
+
+
+def test_sixteen_bits_of_a_dark_picture_stay_dark(tmp_path: Path) -> None:
+    Image.fromarray(np.full((2, 2), 257, np.uint16)).save(tmp_path / "a.png")
+    assert open_picture(tmp_path / "a.png").getpixel((0, 0)) == (1, 1, 1)
+
+
+def test_floating_grey_between_0_and_1_is_scaled(tmp_path: Path) -> None:
+    values = np.array([[0.0, 0.5, 1.0]], np.float32)
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    picture = open_picture(tmp_path / "a.tiff")
+    assert [picture.getpixel((x, 0))[0] for x in range(3)] == [0, 128, 255]
+
+
+def test_a_picture_from_a_turned_camera_is_upright(tmp_path: Path) -> None:
+    image = Image.new("RGB", (32, 16), "white")
+    image.paste(RED, (0, 0, 16, 16))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise: the left side becomes the top
+    image.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    picture = open_picture(tmp_path / "a.jpg")
+    assert picture.size == (16, 32)
+    assert picture.getpixel((8, 4))[1] < 80
+    assert picture.getpixel((8, 28))[1] > 200
+
+
+def test_an_open_picture_is_converted_like_a_file() -> None:
+    assert open_picture(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0)) == (255,) * 3
+
+
+def test_a_jpeg_named_png_opens(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), RED).save(tmp_path / "a.png", format="JPEG")
+    assert open_picture(tmp_path / "a.png").size == (8, 8)
+
+
+def test_a_missing_file_is_named_with_its_nearest_neighbour(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "mug.png")
+    message = refusal(tmp_path / "mgu.png")
+    assert message.startswith("no such file") and "did you mean" in message
+
+
+def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+    assert "there is no folder" in refusal(tmp_path / "gone" / "mug.png")
+
+
+def test_a_folder_is_not_a_picture(tmp_path: Path) -> None:
+    assert "is a folder" in refusal(tmp_path)
+
+
+def test_a_pipe_is_refused_without_waiting_on_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    assert "not a regular file" in refusal(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "body, reason",
+    [
+        (b"", "0 bytes"),
+        (b"hello, this is text\n" * 20, "it is text"),
+        (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"%PDF-1.7 \xff\xfe", "PDF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0\xff", "HEIC"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "is not a picture"),
+        (bytes(range(128, 256)) * 4, "unknown"),
+    ],
+)
+def test_a_file_that_is_no_picture_says_what_it_is(
+    tmp_path: Path, body: bytes, reason: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(body)
+    assert reason in refusal(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.gif", "a.tiff", "a.bmp"])
+def test_a_truncated_picture_is_refused(tmp_path: Path, name: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(
+        tmp_path / "whole", format=Image.registered_extensions()["." + name[2:]]
+    )
+    body = (tmp_path / "whole").read_bytes()
+    (tmp_path / name).write_bytes(body[: len(body) // 2])
+    refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("side", [10_001, 20_000])
+def test_a_bomb_is_refused_from_its_header(tmp_path: Path, side: int) -> None:
+    (tmp_path / "bomb.png").write_bytes(png_header(side, side))
+    assert "100 megapixels" in refusal(tmp_path / "bomb.png")
+
+
+def test_a_picture_just_under_the_limit_is_not_called_too_large(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png_header(10_000, 10_000))
+    assert "damaged" in refusal(tmp_path / "a.png")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").chmod(0)
+    assert "permission" in refusal(tmp_path / "a.png")
+
+
+def test_a_permission_error_is_an_input_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Path, "open", refuse)
+    assert "permission denied" in refusal(tmp_path / "a.png")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_damaged_png_opens_or_is_refused_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "a.png")
+    body = bytearray((folder / "a.png").read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(body) - 1), min_size=1, max_size=6)):
+        body[at] = data.draw(st.integers(0, 255))
+    (folder / "a.png").write_bytes(bytes(body))
+    try:
+        assert open_picture(folder / "a.png").mode == "RGB"
+    except InputError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
+def test_a_saved_picture_opens_again_and_nothing_else_is_left(tmp_path: Path, name: str) -> None:
+    save_picture(Image.new("RGB", (16, 12), RED), tmp_path / name)
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    assert np.abs(np.subtract(open_picture(tmp_path / name).getpixel((8, 6)), RED)).max() <= 4
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.pdq", "gone/a.png"])
+def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError) as caught:
+        save_picture(Image.new("RGB", (4, 4)), tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_keeps_the_old_file_and_removes_its_part(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"old")
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.bin") as part:
+        part.write_bytes(b"half")
+        raise RuntimeError
+    assert (tmp_path / "a.bin").read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match="no space left on device"),
+        atomic_path(tmp_path / "a.bin"),
+    ):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_atomic_file_has_the_mode_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    with atomic_path(tmp_path / "ours") as part:
+        part.touch()
+    usual, ours = (stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "ours"))
+    assert ours == usual
+
+
+def test_a_folder_under_a_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        make_folder(tmp_path / "file" / "folder")
+
+
+def test_staged_files_arrive_together(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "out"
+    with staged_folder(out) as stage:
+        (stage / "one").write_text("1")
+        (stage / "two").write_text("2")
+        assert not (out / "one").exists()
+    assert sorted(entry.name for entry in out.iterdir()) == ["one", "two"]
+
+
+def test_a_failed_stage_leaves_the_place_as_it_was(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), staged_folder(tmp_path / "a" / "out") as stage:
+        (stage / "one").write_text("1")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_stage_keeps_a_folder_that_was_there(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    with pytest.raises(RuntimeError), staged_folder(tmp_path / "out"):
+        raise RuntimeError
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["old"]

@@ -1,0 +1,144 @@
+"""The build of the pocket stack: its pieces, and the whole from nothing."""
+
+import json
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pops.evaluation.pocket.run import evaluate
+from pops.operators import OPERATORS
+from pops.pocket.build.autoencoder import LATENTS, PatchBasis
+from pops.pocket.build.clip import make_tokenizer
+from pops.pocket.build.fit import Fit
+from pops.pocket.build.labels import CLASSES, IGNORE, labels
+from pops.pocket.build.main import STAGES
+from pops.pocket.judge import QUESTIONS, Judge, load_judge
+from pops.pocket.world.patches import crop_patch, find_patch
+from pops.pocket.world.split import is_held_out, is_held_out_pair
+from pops.pocket.world.vocabulary import MATERIALS
+
+
+@pytest.fixture
+def quarter_disc():
+    y, x = np.mgrid[:64, :64]
+    return (x - 20) ** 2 + (y - 30) ** 2 < 18**2
+
+
+def test_a_patch_lies_inside_the_mask(quarter_disc):
+    for seed in range(50):
+        x, y, side = find_patch(quarter_disc, random.Random(seed))
+        assert quarter_disc[y : y + side, x : x + side].all()
+
+
+def test_a_mask_too_thin_for_a_patch_gives_none():
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[10:15] = True
+    assert find_patch(mask, random.Random(0)) is None
+
+
+def test_a_patch_is_enlarged_to_a_whole_picture():
+    picture = torch.zeros(3, 64, 64)
+    picture[:, 10:20, 30:40] = 1.0
+    assert torch.allclose(crop_patch(picture, (32, 12, 6)), torch.ones(3, 64, 64), atol=1e-5)
+
+
+def test_labels_ask_only_what_a_picture_can_answer():
+    records = [
+        {"kind": "single", "things": [["mug", "wood"]], "background": "beach", "adjective": None},
+        {"kind": "swatch", "things": [["", "ice"]]},
+        {
+            "kind": "outfit",
+            "things": [["worn hat", "gold"]],
+            "background": "room",
+            "adjective": None,
+        },
+    ]
+    found = labels(records)
+    assert set(found) == set(CLASSES)
+    assert found["object"].tolist() == [0, CLASSES["object"] - 2, CLASSES["object"] - 1]
+    assert found["material"].tolist() == [0, MATERIALS.index("ice"), IGNORE]
+    assert found["worn hat"].tolist()[2] == MATERIALS.index("gold")
+    assert all(int(v.max()) < CLASSES[k] for k, v in found.items())
+
+
+def test_the_tokenizer_knows_its_words_and_survives_others():
+    tokenizer = make_tokenizer(["a wooden mug on the beach", "a red hat at night"])
+    assert tokenizer.tokenize("a wooden mug") == ["a</w>", "wooden</w>", "mug</w>"]
+    ids = tokenizer("A WOODEN mug, 7 Ångström").input_ids
+    assert ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id
+    assert max(ids) < len(tokenizer)
+
+
+def test_a_whole_basis_gives_the_picture_back():
+    mean = torch.rand(192)
+    components = torch.linalg.qr(torch.randn(192, 192)).Q[:, :LATENTS]
+    pictures = torch.rand(2, 3, 16, 24)
+    latents = PatchBasis(mean, components).latents(pictures)
+    assert latents.shape == (2, LATENTS, 2, 3)
+    patch = pictures[1, :, 8:16, 16:24].reshape(-1)
+    torch.testing.assert_close(latents[1, :, 1, 2], (patch - mean) @ components)
+
+
+def test_the_judge_answers_every_question():
+    answers = Judge().eval().answer(torch.rand(3, 3, 64, 64))
+    assert set(answers) == set(QUESTIONS)
+    assert all(answers[q].shape == (3,) for q in QUESTIONS)
+
+
+def _fit(folder):
+    torch.manual_seed(0)
+    return Fit(folder, nn.Linear(4, 1), lr=0.05)
+
+
+def test_training_goes_on_where_it_stopped(tmp_path):
+    x = torch.randn(64, 4)
+    y = x @ torch.tensor([[1.0], [2.0], [-1.0], [0.5]])
+
+    def loss(fit):
+        return lambda step: {"mse": nn.functional.mse_loss(fit.module(x), y)}
+
+    first = _fit(tmp_path)
+    first.run(0.5, loss(first))
+    assert first.step > 10
+    again = _fit(tmp_path)
+    assert (again.step, again.seconds) == (first.step, first.seconds)
+    for a, b in zip(again.module.parameters(), first.module.parameters(), strict=True):
+        assert torch.equal(a, b)
+    again.run(0.5, loss(again))
+    assert again.step > first.step
+    untrained = loss(_fit(tmp_path / "new"))(0)["mse"].item()
+    assert loss(again)(0)["mse"].item() < 0.5 * untrained
+
+
+@pytest.mark.slow
+def test_the_whole_stack_is_built_from_nothing_and_paints(tmp_path):
+    out = tmp_path / "stack"
+    command = [sys.executable, "-m", "pops.pocket.build", "--minutes", "0.05", "--shards", "2"]
+    stages = [stage for stage in STAGES if stage != "benchmark"]  # its galleries take minutes
+    where = ["--runs", tmp_path / "runs", "--out", out]
+    subprocess.run([*command, "--stages", *stages, *where], check=True)
+    for path in (tmp_path / "runs").glob("*/records-*.json"):
+        for record in json.loads(path.read_text()):
+            for shape, material in record["things"]:
+                if record["kind"] in ("single", "adjective", "pair"):
+                    assert not is_held_out(shape, material, record["background"])
+            if record["kind"] == "pair":
+                assert not is_held_out_pair(*map(tuple, record["things"]))
+    from pops.engine import Engine
+
+    engine = Engine.load(out)
+    for operator in OPERATORS.values():
+        text = "tiny" if operator.takes_text else None
+        made = engine.apply(operator.name, [(None,) * len(operator.inputs)], text=text, seeds=(0,))
+        (picture,) = engine.render(made, seeds=(0,), steps=2)
+        assert picture.size == (64, 64)
+    found = evaluate(
+        "union", engine=engine, judge=load_judge(out / "judge/model.safetensors"), limit=4
+    )
+    assert {"top1", "ceiling_top1", "mean_top1", "leak", "lost", "chance"} <= set(found["union"])
+    assert json.loads((out / "report.json").read_text())["build"]["stages"]["clip"]["steps"] > 0

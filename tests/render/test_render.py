@@ -1,0 +1,167 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler, KandinskyV22Pipeline, UNet2DConditionModel, VQModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pops.engine import Engine
+from pops.errors import UsageError
+from pops.render.kandinsky import KandinskyRenderer
+from pops.settings.rendering import RenderSettings
+
+Expected = dict[str, torch.Tensor]
+FEW = RenderSettings(steps=2, guidance=4.0, size=32)
+
+
+@pytest.fixture(scope="module")
+def renderer(engine: Engine) -> KandinskyRenderer:
+    found = engine.renderer()
+    assert isinstance(found, KandinskyRenderer)
+    return found
+
+
+def test_golden_renders_come_out(
+    renderer: KandinskyRenderer, cases: dict[str, list[dict[str, Any]]], expected: Expected
+):
+    renders = cases["renders"]
+    embeds = torch.cat([expected[case["embedding"]] for case in renders])
+    arrays = renderer.render_arrays(
+        embeds,
+        [case["unet_seed"] for case in renders],
+        RenderSettings(steps=10, guidance=4.0, size=32),
+    )
+    for array, case in zip(arrays, renders, strict=True):
+        np.testing.assert_allclose(array, expected[case["name"]].numpy(), rtol=0, atol=1e-3)
+
+
+def test_a_golden_render_alone_comes_out(renderer: KandinskyRenderer, expected: Expected):
+    (array,) = renderer.render_arrays(expected["mean/ab"], [1], RenderSettings(10, 4.0, 32))
+    np.testing.assert_allclose(array, expected["render/ab_u1"].numpy(), rtol=0, atol=1e-3)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=4))
+@settings(max_examples=4, deadline=None)
+def test_a_batch_renders_what_its_members_render_alone(engine: Engine, seeds: list[int]):
+    renderer = engine.renderer()
+    assert isinstance(renderer, KandinskyRenderer)
+    embeds = torch.randn(len(seeds), 32)
+    together = renderer.render_arrays(embeds, seeds, FEW)
+    for i, seed in enumerate(seeds):
+        alone = renderer.render_arrays(embeds[i : i + 1], [seed], FEW)
+        np.testing.assert_allclose(together[i], alone[0], rtol=0, atol=1e-4)
+
+
+def test_more_than_a_batch_is_rendered_in_turns(
+    renderer: KandinskyRenderer, monkeypatch: pytest.MonkeyPatch
+):
+    embeds, seeds = torch.randn(3, 32), [0, 1, 2]
+    whole = renderer.render_arrays(embeds, seeds, FEW)
+    monkeypatch.setattr("pops.render.kandinsky.MOST_IN_A_BATCH", 2)
+    seen: list[tuple[str, int, int]] = []
+    turns = renderer.render_arrays(embeds, seeds, FEW, lambda *step: seen.append(step))
+    np.testing.assert_allclose(turns, whole, rtol=0, atol=1e-4)
+    assert seen == [("render", done, 4) for done in (1, 2, 3, 4)]
+
+
+def small_decoder(variance_type: str, prediction_type: str) -> tuple[Any, ...]:
+    """A decoder with four MoVQ levels, 64 pixels to 8 x 8 latents."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=8,
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        attention_head_dim=8,
+        cross_attention_dim=16,
+        encoder_hid_dim=16,
+        encoder_hid_dim_type="image_proj",
+        addition_embed_type="image",
+        resnet_time_scale_shift="scale_shift",
+    )
+    movq = VQModel(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(32, 32, 32, 32),
+        latent_channels=4,
+        vq_embed_dim=4,
+        num_vq_embeddings=8,
+        norm_num_groups=8,
+        norm_type="spatial",
+    )
+    scheduler = DDPMScheduler(
+        variance_type=variance_type, prediction_type=prediction_type, clip_sample=False
+    )
+    return unet.eval(), movq.eval(), scheduler
+
+
+def by_diffusers(parts: tuple[Any, ...], embeds: torch.Tensor, seeds: Sequence[int]) -> np.ndarray:
+    pipeline = KandinskyV22Pipeline(*[parts[i] for i in (0, 2, 1)])
+    pipeline.set_progress_bar_config(disable=True)
+    arrays: np.ndarray = pipeline(
+        image_embeds=embeds,
+        negative_image_embeds=torch.zeros(len(embeds), 16),
+        height=64,
+        width=64,
+        num_inference_steps=3,
+        guidance_scale=4.0,
+        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+        output_type="np",
+    ).images
+    return arrays
+
+
+@pytest.mark.parametrize("variance_type", ["learned_range", "fixed_small"])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_any_scheduler_renders_as_diffusers_does(variance_type: str, prediction_type: str):
+    unet, movq, scheduler = parts = small_decoder(variance_type, prediction_type)
+    embeds, seeds = torch.randn(2, 16), [3, 4]
+    ours = KandinskyRenderer(unet, movq, scheduler, torch.zeros(1, 16))
+    arrays = ours.render_arrays(embeds, seeds, RenderSettings(3, 4.0, 64))
+    np.testing.assert_allclose(arrays, by_diffusers(parts, embeds, seeds), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 1.0])
+def test_guidance_of_one_or_less_never_asks_for_the_negative(guidance: float):
+    unet, movq, scheduler = small_decoder("fixed_small", "v_prediction")
+    settings = RenderSettings(2, guidance, 64)
+    renders = [
+        KandinskyRenderer(unet, movq, scheduler, negative).render_arrays(
+            torch.ones(1, 16), [0], settings
+        )
+        for negative in (torch.zeros(1, 16), torch.full((1, 16), 9.0))
+    ]
+    np.testing.assert_allclose(*renders, rtol=0, atol=0)
+
+
+def test_pictures_are_of_the_size_asked_for(renderer: KandinskyRenderer):
+    (picture,) = renderer.render(torch.zeros(1, 32), [0], RenderSettings(1, 1.0, 48))
+    assert (picture.size, picture.mode) == ((48, 48), "RGB")
+
+
+@pytest.mark.parametrize("size", [0, -4, 33])
+def test_a_size_the_decoder_cannot_make_is_refused(renderer: KandinskyRenderer, size: int):
+    with pytest.raises(UsageError, match="multiple of 4"):
+        renderer.render(torch.zeros(1, 32), [0], RenderSettings(2, 4.0, size))
+
+
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_steps_out_of_range_are_refused(renderer: KandinskyRenderer, steps: int):
+    with pytest.raises(UsageError, match="between 1 and 1000"):
+        renderer.render(torch.zeros(1, 32), [0], RenderSettings(steps, 4.0, 32))
+
+
+def test_no_embeddings_are_no_pictures(renderer: KandinskyRenderer):
+    assert renderer.render(torch.zeros(0, 32), [], FEW) == []
+
+
+def test_one_seed_for_each_embedding_is_asked_for(renderer: KandinskyRenderer):
+    with pytest.raises(ValueError, match="1 seeds for 2 embeddings"):
+        renderer.render(torch.zeros(2, 32), [0], FEW)

@@ -1,0 +1,168 @@
+"""What people put into the studio: refused in one friendly line, or the same as the file itself."""
+
+import base64
+import io
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pops.engine import Engine
+from pops.errors import InputError, UsageError
+from pops.io.embeddings import Embeddings
+from pops.studio.options import Options
+from pops.studio.shelf import Item, Shelf, plain_name
+from pops.studio.uploads import read_upload
+from tests.studio_server import png_that_says
+
+DIM = 32
+
+
+def _png(picture: Image.Image) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue()
+
+
+def _saved(tmp_path: Path, embeds: torch.Tensor, stack: str | None = "pocket") -> bytes:
+    path = tmp_path / "made.safetensors"
+    Embeddings(embeds, stack).save(path)
+    return path.read_bytes()
+
+
+class _Runs:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("the pickle ran",)
+
+
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
+        ("mug.png", pickle.dumps(_Runs()), "mug.png is not a picture"),
+        ("mug.safetensors", pickle.dumps(_Runs()), "mug.safetensors: cut short or no embedding"),
+        ("mug.pth", b"x", "mug.pth: embeddings are taken as .safetensors files only"),
+        ("empty.png", b"", "empty.png is empty"),
+        ("page.html", b"<html></html>", "it is text"),
+        ("half.png", _png(Image.new("RGB", (64, 64)))[:60], "half.png is damaged or cut short"),
+        ("../../etc/passwd", b"root:x:0:0", "passwd is not a picture"),
+    ],
+)
+def test_what_is_no_input_is_named_with_its_reason(
+    name: str, content: bytes, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError) as refused:
+        read_upload(content, name, "pocket", DIM)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value) and "/tmp" not in str(refused.value)
+    assert "ran" not in capsys.readouterr().out
+
+
+def test_a_picture_of_900_megapixels_is_refused_from_its_header() -> None:
+    content = png_that_says(30_000)
+    assert len(content) < 10_000
+    with pytest.raises(InputError, match="bomb.png is too large: more than 100 megapixels"):
+        read_upload(content, "bomb.png", "pocket", DIM)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (512, 300), (700, 900), (1200, 40)])
+def test_an_uploaded_picture_is_encoded_as_its_file_is(
+    size: tuple[int, int], engine: Engine, tmp_path: Path
+) -> None:
+    noise = torch.randint(0, 256, (size[1], size[0], 3), dtype=torch.uint8).numpy()
+    path = tmp_path / "noise.png"
+    Image.fromarray(noise).save(path)
+    item = read_upload(path.read_bytes(), "noise.png", engine.stack.name, engine.dim)
+    alone, uploaded = (engine.encode([s]).image_embeds for s in (path, item.source))
+    assert torch.equal(alone, uploaded)
+
+
+def test_an_uploaded_embedding_is_the_embedding(tmp_path: Path) -> None:
+    embeds = torch.randn(1, DIM)
+    item = read_upload(_saved(tmp_path, embeds), "made.safetensors", "pocket", DIM)
+    assert isinstance(item.source, Embeddings)
+    assert torch.equal(item.source.image_embeds, embeds)
+    assert item.expression == "'made.safetensors'"
+
+
+@pytest.mark.parametrize(
+    "embeds, stack, said",
+    [
+        (torch.zeros(2, DIM), "pocket", "holds 2 embeddings"),
+        (torch.zeros(1, 7), "pocket", "7 numbers"),
+        (torch.zeros(1, DIM), "kandinsky-2.2", "of the stack kandinsky-2.2"),
+        (torch.full((1, DIM), torch.nan), "pocket", "finite"),
+    ],
+)
+def test_an_embedding_that_does_not_fit_is_refused(
+    embeds: torch.Tensor, stack: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=said):
+        read_upload(_saved(tmp_path, embeds, stack), "made.safetensors", "pocket", DIM)
+
+
+def test_reading_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    read_upload(_png(Image.new("RGB", (8, 8))), "a.png", "pocket", DIM)
+    with pytest.raises(InputError):
+        read_upload(b"no", "b.png", "pocket", DIM)
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.text(max_size=300))
+def test_a_name_can_stand_in_an_expression_whatever_it_was(name: str) -> None:
+    from pops.compose.parse import parse
+
+    plain = plain_name(name)
+    assert 0 < len(plain) <= 60 and "/" not in plain
+    assert str(parse(repr(plain))) == repr(plain)
+    assert plain_name(plain) == plain
+
+
+def test_an_item_is_found_by_its_name_alone() -> None:
+    shelf = Shelf(2**20)
+    a, b = (shelf.add(Item("figure", "x", shown=bytes([n]))) for n in (1, 2))
+    assert a.id != b.id and len(a.id) >= 20
+    assert (shelf.get(a.id).shown, shelf.get(b.id).shown) == (b"\1", b"\2")
+    with pytest.raises(InputError, match="no longer here: add it again"):
+        shelf.get(base64.b64encode(b"guess").decode())
+
+
+def test_the_shelf_forgets_what_was_not_used_but_no_example() -> None:
+    shelf = Shelf(10_000)
+    shelf.add_example("objects/mug", Item("example", "mug.png", shown=bytes(5000)))
+    items = [shelf.add(Item("figure", str(n), shown=bytes(4000))) for n in range(3)]
+    assert shelf.bytes <= 10_000
+    assert shelf.get("objects/mug").name == "mug.png"
+    assert shelf.get(items[-1].id) is not None
+    with pytest.raises(InputError):
+        shelf.get(items[0].id)
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"seeds": []}, "--seeds is empty"),
+        ({"seeds": ["a"]}, "seeds is a list of whole numbers"),
+        ({"seeds": "18"}, "seeds is a list"),
+        ({"seeds": list(range(17))}, "at most 16 results"),
+        ({"seeds": [-1]}, "--seeds must be from 0"),
+        ({"steps": 100_000}, "--steps must be from 1 to 250"),
+        ({"steps": "25"}, "steps is a whole number"),
+        ({"steps": True}, "steps is a whole number"),
+        ({"guidance": float("nan")}, "guidance is a number"),
+        ({"guidance": "x"}, "guidance is a number"),
+        ({"renderer": "../x"}, "renderer is one of"),
+        ({"sampler": None}, "sampler is one of"),
+        ({"weights": "/etc/passwd"}, "unknown setting 'weights'"),
+        ([1], "the settings are an object"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(given: object, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Options.read(given)  # type: ignore[arg-type]
+    assert said in str(refused.value)
