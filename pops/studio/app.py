@@ -8,7 +8,7 @@ import threading
 import webbrowser
 from typing import TYPE_CHECKING
 
-from pops.errors import UsageError
+from pops.errors import UsageError, install_hint
 from pops.studio.config import StudioConfig
 from pops.studio.gate import LOCAL, Gate
 from pops.studio.studio import Studio
@@ -53,7 +53,7 @@ def start(config: StudioConfig) -> tuple[Server, str, Studio]:
     try:
         import gradio  # noqa: F401
     except ImportError as error:
-        raise UsageError("the studio needs Gradio: pip install 'pops[studio]'") from error
+        raise UsageError(f"the studio needs Gradio: {install_hint('studio')}") from error
     from pops.engine import Engine
 
     engine = Engine.load(config.stack, config.device, config.dtype, offload=config.offload)

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import socket
 import sys
 import threading
@@ -20,7 +21,7 @@ from gradio_client.exceptions import AppError
 from gradio_client.utils import QueueError
 from PIL import Image
 
-from pops.errors import UsageError
+from pops.errors import UsageError, install_hint
 from pops.io.embeddings import load_embeddings
 from pops.pocket.world.vocabulary import ADJECTIVES
 from pops.studio.app import start
@@ -339,7 +340,7 @@ def test_a_port_that_is_taken_is_named(served: tuple[str, Studio]) -> None:
 
 def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(UsageError, match=r"pip install 'pops\[studio\]'"):
+    with pytest.raises(UsageError, match=re.escape(install_hint("studio"))):
         start(StudioConfig(browser=False))
 
 
