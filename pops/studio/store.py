@@ -1,4 +1,4 @@
-"""The shelf: what people have put in and what was made of it, each under a secret name.
+"""The store: what people have put in and what was made of it, each under a secret name.
 
 Everything is in memory and bounded; what has not been used for longest goes first. Whoever knows
 the name of an item can use it, and names are never told to anybody else.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pops.engine import Source
     from pops.io.embeddings import Embeddings
 
-__all__ = ["Item", "Shelf", "encode_picture", "plain_name"]
+__all__ = ["StoredItem", "Store", "encode_picture", "plain_name"]
 
 SHOWN_SIDE = 512  # pixels within which a picture is shown
 SEEN_SIZE = (512, 512)  # what every picture is resized to before it is encoded
@@ -32,7 +32,7 @@ Kind = Literal["example", "picture", "embedding", "result", "figure"]
 
 
 @dataclass(frozen=True)
-class Item:
+class StoredItem:
     """A picture, an embedding, or a result, which is both.
 
     `shown`: the encoded picture that the page shows; empty if there is none. `seen`: of a picture
@@ -50,7 +50,7 @@ class Item:
     id: str = ""
 
     @classmethod
-    def of_picture(cls, name: str, picture: Image.Image, kind: Kind = "picture") -> Item:
+    def of_picture(cls, name: str, picture: Image.Image, kind: Kind = "picture") -> StoredItem:
         """A picture to be used as input. `picture`: RGB."""
         large = max(picture.size) > SHOWN_SIDE
         seen = picture.resize(SEEN_SIZE) if large else picture  # as the encoder does it
@@ -105,12 +105,12 @@ class Item:
         }
 
 
-class Shelf:
+class Store:
     """Items by their names. Examples stay; the others are forgotten when there are too many."""
 
     def __init__(self, most_bytes: int) -> None:
-        self.examples: dict[str, Item] = {}
-        self._items: Bounded[str, Item] = Bounded(most_bytes)
+        self.examples: dict[str, StoredItem] = {}
+        self._items: Bounded[str, StoredItem] = Bounded(most_bytes)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -119,16 +119,16 @@ class Shelf:
     def bytes(self) -> int:
         return self._items.bytes
 
-    def add(self, item: Item) -> Item:
+    def add(self, item: StoredItem) -> StoredItem:
         """The item under a name that nobody can guess."""
         named = replace(item, id=secrets.token_urlsafe(16))
         self._items.put(named.id, named, named.size)
         return named
 
-    def add_example(self, name: str, item: Item) -> None:
+    def add_example(self, name: str, item: StoredItem) -> None:
         self.examples[name] = replace(item, id=name)
 
-    def get(self, name: str) -> Item:
+    def get(self, name: str) -> StoredItem:
         """InputError if there is no such item, or no more."""
         item = self.examples.get(name) or self._items.get(name)
         if item is None:
