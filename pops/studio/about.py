@@ -12,6 +12,7 @@ from pops import __version__
 from pops.io.hub import REPOSITORIES, is_repository
 from pops.io.pictures import open_picture
 from pops.operators import OPERATORS, Operator, read_operator_card
+from pops.prior.sampling import SAMPLERS
 from pops.render import RENDERERS
 from pops.studio.store import StoredItem
 
@@ -77,7 +78,10 @@ def describe(engine: Engine, store: Store, limits: dict[str, int]) -> dict[str, 
     return {
         "version": __version__,
         "operators": [_operator(row, stack, store) for row in offered_operators(stack)],
-        "renderers": [{"name": n, "says": RENDERER_SAYS[n]} for n in offered_renderers(stack)],
+        "samplers": list(SAMPLERS),
+        "renderers": [
+            {"name": name, "says": RENDERER_SAYS.get(name, "")} for name in offered_renderers(stack)
+        ],
         "examples": {
             folder: [
                 {**item.told, "kind": "example"}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
+from cachetools import LRUCache
 from PIL import Image
 
 from pops import Result, draw_tree
@@ -16,11 +17,10 @@ from pops.compose.plan import Plan
 from pops.errors import PopsError, UsageError, nearest
 from pops.io.embeddings import Embeddings
 from pops.operators import OPERATORS
-from pops.studio.bounded import Bounded
 from pops.studio.options import Options
 from pops.studio.queue import Job
 from pops.studio.runner import Runner
-from pops.studio.store import StoredItem, encode_picture
+from pops.studio.store import StoredItem, embedding_size, encode_picture
 
 __all__ = ["MOST_PARTS", "Composer", "check", "names_in", "read", "spelled"]
 
@@ -104,8 +104,8 @@ class Composer:
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
-        self._embeddings: Bounded[bytes, Embeddings] = Bounded(KNOWN_BYTES // 4)
-        self._pictures: Bounded[bytes, bytes] = Bounded(KNOWN_BYTES)
+        self._embeddings: LRUCache[bytes, Embeddings] = LRUCache(KNOWN_BYTES // 4, embedding_size)
+        self._pictures: LRUCache[bytes, bytes] = LRUCache(KNOWN_BYTES, len)
 
     def run(self, job: Job, node: Node, inputs: Inputs, options: Options) -> None:
         """Every part of a composition, rendered and told as it is there, inputs first."""
@@ -175,8 +175,7 @@ class Composer:
             for one in sampled:
                 if one not in made and bound[one] in result.parts:
                     made[one] = replace(result.parts[bound[one]], expressions=(str(one),))
-                    size = made[one].image_embeds.numel() * 4 + 512
-                    self._embeddings.put(keys[one], made[one], size)
+                    self._embeddings[keys[one]] = made[one]
         return {part: made[part] for part in keys}, sampled
 
     def _picture(
@@ -198,13 +197,8 @@ class Composer:
         key = _digest(keys[part], repr((*settings, options.render_seeds[0])).encode())
         known = self._pictures.get(key)
         if known is None:
-            plain = (
-                replace(options, renderer="kandinsky") if options.renderer == "depth" else options
-            )
-            made = self.runner.render(job, embedding, options.render_seeds[0], plain)
-            ((_, picture),) = made
-            known = encode_picture(picture)
-            self._pictures.put(key, known, len(known))
+            ((_, picture),) = self.runner.render(job, embedding, options.render_seeds[0], options)
+            known = self._pictures[key] = encode_picture(picture)
         return Image.open(BytesIO(known), formats=["PNG"])
 
 

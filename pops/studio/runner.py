@@ -141,10 +141,11 @@ class Runner:
 
     def depth_source(self, request: Sequence[Source | None], options: Options) -> Source | None:
         """The first input, where the renderer keeps its depth."""
-        if options.renderer != "depth":
+        if not options.takes_depth:
             return None
         if request[0] is None:
-            raise UsageError("the depth renderer keeps the depth of the first input: give one")
+            name = options.renderer
+            raise UsageError(f"the {name} renderer keeps the depth of the first input: give one")
         return request[0]
 
     def keep(

@@ -100,7 +100,7 @@ class StudioService:
         self, expression: str, inputs: Mapping[str, str], settings: Any, client: str = ""
     ) -> Job:
         items, options = self._named(inputs), Options.read(settings)
-        if options.renderer == "depth":
+        if options.takes_depth:
             raise UsageError("a composition has no single shape to keep: use another renderer")
         node = read(expression, items)
         self._check_operators(node)

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pops.errors import InputError, PopsError
-from pops.studio.bounded import Bounded
 from pops.studio.queue import Busy, Event, Job, JobQueue
 
 
@@ -224,22 +223,3 @@ def test_an_unforeseen_error_is_logged_and_not_told(
     assert "secret" not in str(told.value)
     assert "secret path" in capsys.readouterr().err
     asyncio.run(_all(queue.submit(lambda job: None)))  # the worker is still there
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=60))
-def test_what_is_held_never_grows_beyond_its_bound(puts: list[tuple[int, int]]) -> None:
-    held: Bounded[int, int] = Bounded(100)
-    for key, size in puts:
-        held.put(key, size, size)
-        assert held.bytes <= 100
-        assert held.get(key) == size
-    assert held.bytes == sum(held.get(key) or 0 for key in range(10))
-
-
-def test_what_was_used_last_is_forgotten_last() -> None:
-    held: Bounded[str, int] = Bounded(20)
-    held.put("a", 1, 10)
-    held.put("b", 2, 10)
-    held.get("a")
-    held.put("c", 3, 10)
-    assert (held.get("a"), held.get("b"), held.get("c")) == (1, None, 3)

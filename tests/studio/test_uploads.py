@@ -143,6 +143,22 @@ def test_the_store_forgets_what_was_not_used_but_no_example() -> None:
         store.get(items[0].id)
 
 
+@given(st.lists(st.tuples(st.text(max_size=9), st.text(max_size=99), st.integers(0, 9000))))
+def test_what_is_kept_never_grows_beyond_its_bound(made: list[tuple[str, str, int]]) -> None:
+    store = Store(20_000)
+    for name, expression, size in made:
+        item = store.add(StoredItem("figure", name, bytes(size), expression=expression))
+        assert store.get(item.id) is item
+        assert store.bytes <= 20_000
+    assert store.bytes == sum(item.size for item in store._items.values())
+    assert not made or store.bytes >= size + 4 * len(name + expression)
+
+
+def test_what_is_larger_than_the_store_is_refused() -> None:
+    with pytest.raises(InputError, match="vast.png is larger than all that is kept here"):
+        Store(10_000).add(StoredItem("figure", "vast.png", bytes(10_000)))
+
+
 @pytest.mark.parametrize(
     "given, said",
     [
