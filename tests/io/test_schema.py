@@ -97,7 +97,7 @@ def test_any_value_in_any_field_fits_or_is_refused(value: Any, field: str):
 def test_a_file_too_large_is_refused_unread(tmp_path: Path):
     (tmp_path / "a.json").write_text('{"name": "a"}' + " " * 100)
     assert read_json(tmp_path / "a.json", Card, DataError).name == "a"
-    with pytest.raises(DataError, match=r"a\.json is larger than 100 bytes"):
+    with pytest.raises(DataError, match=r"a\.json is too large: over 100 bytes"):
         read_json(tmp_path / "a.json", Card, DataError, most_bytes=100)
 
 
