@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from pops.data.records import find_pictures, folder_of
-from pops.errors import DataError, InputError
+from pops.errors import DataError, InputError, install_hint
 from pops.io.hub import is_repository
 from pops.io.pictures import open_picture
 
@@ -127,7 +127,7 @@ def _open_dataset(place: str) -> Dataset:
     except ImportError as error:
         raise DataError(
             f"{place} is read by the package datasets, which is not here: "
-            "pip install 'pops[train]', or give a folder of pictures and masks"
+            f"{install_hint('train')}, or give a folder of pictures and masks"
         ) from error
     try:
         if Path(place).expanduser().is_dir():

@@ -1,6 +1,7 @@
 """Records and recipes: what an example shows, and how often its conditions are dropped."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ import pops.data.persons as persons
 from pops.data.cutting import cut_out, find_patch, paste_at_random, square
 from pops.data.reader import Reader, RecipeSettings, read_words
 from pops.data.recipes import RECIPES, Example, drop, find_recipe, make_example
-from pops.errors import DataError, InputError, UsageError
+from pops.errors import DataError, InputError, UsageError, install_hint
 from pops.operators import GARMENTS, OPERATORS, TEXTURING, Operator
 from tests.tiny_data import (
     COLOURS,
@@ -285,7 +286,7 @@ def test_without_the_package_datasets_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(DataError, match=r"pip install 'pops\[train\]'"):
+    with pytest.raises(DataError, match=re.escape(install_hint("train"))):
         RECIPES["clothes"].read(persons.ATR)
 
 
