@@ -192,8 +192,9 @@ def _refusing(error: type[PopsError], source: str, advice: str) -> Iterator[None
     except msgspec.ValidationError as wrong:
         fault, _, place = str(wrong).partition(" - at `")
         field = place.rstrip("`").removeprefix("$").removeprefix(".")
-        said = f"{field}: {fault}" if field else fault
-        raise error(f"{source}: {said.replace('`', '')}{advice}") from wrong
+        fault = fault.removeprefix("Object contains ").removeprefix("Object ")
+        fault = fault.replace("`", "'" if "field" in fault else "")
+        raise error(f"{source}: {f'{field}: ' * bool(field)}{fault}{advice}") from wrong
     except (msgspec.DecodeError, UnicodeError) as wrong:
         raise error(f"{source}: is damaged or no JSON ({wrong}){advice}") from wrong
     except (RecursionError, MemoryError) as wrong:
