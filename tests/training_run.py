@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import torch
 
-from pops.data.source import Batch, Plan
+from pops.data.batches import Batch, BatchIndices
 from pops.prior.conditions import Conditions
 from pops.settings.parsing import parse, run_command
 from pops.training import run as training
@@ -32,7 +32,7 @@ class MemorySource:
     def __len__(self) -> int:
         return self.records
 
-    def batches(self, plan: Plan) -> Iterator[Batch]:
+    def batches(self, plan: BatchIndices) -> Iterator[Batch]:
         for rows in plan:
             tokens = torch.stack([self.tokens(*row) for row in rows])
             target = tokens.mean(1)

@@ -20,7 +20,7 @@ from pops.prior.conditions import Conditions
 from pops.prior.model import Prior
 from pops.prior.schedule import Schedule
 from pops.training.config import TrainConfig
-from pops.training.deal import Deal, Draws, seed_dropout
+from pops.training.batch_sampler import BatchSampler, StepNoise, seed_dropout
 from pops.training.interrupt import Interrupt
 from pops.training.loss import Predict, operator_losses
 from pops.training.state import State, save_checkpoint
@@ -28,7 +28,7 @@ from pops.training.state import State, save_checkpoint
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from pops.data.source import Batch, Source
+    from pops.data.batches import Batch, BatchSource
 
 __all__ = ["Loop", "learning_rate"]
 
@@ -51,7 +51,7 @@ class Loop:
     model: nn.Module  # the prior as accelerate wraps it
     prior: Prior
     schedule: Schedule
-    source: Source
+    source: BatchSource
     state: State
     text_weights: Tensor  # (operators,) of the text loss
     checkpoints: Path
@@ -60,9 +60,9 @@ class Loop:
     validate: Callable[[int], object]
 
     @property
-    def deal(self) -> Deal:
+    def deal(self) -> BatchSampler:
         config, accelerator = self.config, self.accelerator
-        return Deal(
+        return BatchSampler(
             config.train_batch_size,
             config.gradient_accumulation_steps,
             accelerator.process_index,
@@ -101,7 +101,7 @@ class Loop:
     def _step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         config, deal, step = self.config, self.deal, self.state.step
         dim, times = self.prior.config.embedding_dim, self.schedule.train_timesteps
-        draws = Draws.of_step(config.seed, step, deal.total, dim, times)
+        draws = StepNoise.of_step(config.seed, step, deal.total, dim, times)
         seed_dropout(config.seed, step, deal.rank)
         for group in self.state.optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
@@ -122,7 +122,7 @@ class Loop:
         self.state.follow()
         return {**sums, "grad_norm": norm}
 
-    def _losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+    def _losses(self, batch: Batch, draws: StepNoise) -> dict[str, Tensor]:
         place = self.accelerator.device
         drawn = batch.text_embeds is not None and self.text_weights.any()
         texts = batch.text_embeds.to(place) if drawn else None  # type: ignore[union-attr]

@@ -22,13 +22,13 @@ from pops.operators import OperatorCard
 from pops.prior.joint import JointPrior
 from pops.stacks.stack import Stack, open_stack
 from pops.training.config import TrainConfig
-from pops.training.journal import Journal, Line, choose_trackers, read_journal
+from pops.training.metrics import MetricsLog, Line, choose_trackers, read_metrics
 from pops.training.loop import Loop
-from pops.training.result import draw_curves, save_result
+from pops.training.operator_folder import draw_curves, save_result
 from pops.training.sources import HeldOut, check_held_out, open_held_out
 from pops.training.state import State, latest_checkpoint, read_state
 from pops.training.tasks import Task, find_tasks, open_tasks
-from pops.training.trainee import Footprint, make_trainee, trained_parameters
+from pops.training.model import Footprint, make_model, trained_parameters
 from pops.training.validation import draw_figure, validate
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def train(config: TrainConfig) -> int:
 def _dry_run(config: TrainConfig, tasks: Sequence[Task]) -> int:
     stack = _open_stack(config, "cpu", "float32")
     source = open_tasks(tasks, stack)
-    trainee = make_trainee(config, stack, len(tasks))
+    trainee = make_model(config, stack, len(tasks))
     rows = [task.operator for task in tasks]
     tokens = max(len(row.inputs) + TEXT_TOKENS * row.takes_text for row in rows)
     print(_yaml(config), end="")
@@ -114,7 +114,7 @@ class Run:
         encoders = _open_stack(config, str(accelerator.device), "auto")
         with accelerator.main_process_first():  # one of several downloads what is missing
             self.source = open_tasks(tasks, encoders)
-            self.trainee = make_trainee(config, self.stack, len(tasks))
+            self.trainee = make_model(config, self.stack, len(tasks))
         self.loop = self._loop()
         self.journal = self._resume()
 
@@ -159,7 +159,7 @@ class Run:
             validate=self._validate,
         )
 
-    def _resume(self) -> Journal:
+    def _resume(self) -> MetricsLog:
         """Take up the newest checkpoint, where there is one."""
         state, main = self.loop.state, self.accelerator.is_main_process
         found = latest_checkpoint(self.loop.checkpoints) or self.config.resume_from_path
@@ -172,7 +172,7 @@ class Run:
             with atomic_path(self.folder / "config.yaml") as part:
                 part.write_text(_yaml(self.config), encoding="utf-8")
         self.accelerator.init_trackers("pops", config=_plain(self.config))
-        return Journal(self.folder / "metrics.jsonl", self.accelerator, state.step)
+        return MetricsLog(self.folder / "metrics.jsonl", self.accelerator, state.step)
 
     def train(self) -> int:
         """All steps that are left, and the operator folder: the exit status."""
@@ -240,10 +240,10 @@ class Run:
     def _finish(self) -> None:
         """The last validation, the curves, and the operator folders."""
         step, alone = self.loop.state.step, len(self.tasks) == 1
-        lines = read_journal(self.folder / "metrics.jsonl")
+        lines = read_metrics(self.folder / "metrics.jsonl")
         numbers = _validated(lines, step) or self._validate(step, last=True)
         folder = make_folder(self.folder / ("operator" if alone else "operators"))
-        drawn = draw_curves(read_journal(self.folder / "metrics.jsonl"), folder / CURVES)
+        drawn = draw_curves(read_metrics(self.folder / "metrics.jsonl"), folder / CURVES)
         cards = [
             OperatorCard(task.row, self.stack.name, self._summary(task, step, numbers))
             for task in self.tasks

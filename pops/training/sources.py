@@ -9,7 +9,7 @@ from pops.data.dataset import ExampleDataset
 from pops.data.online import OnlineSource
 from pops.data.open_source import open_source
 from pops.data.recipes import Example, Recipe
-from pops.data.source import Batch, Source
+from pops.data.batches import Batch, BatchSource
 from pops.operators import Operator
 from pops.stacks.stack import Stack
 from pops.training.config import TrainConfig
@@ -26,7 +26,7 @@ class HeldOut:
     shown: Batch | None  # the examples, encoded
 
 
-def open_training(config: TrainConfig, operator: Operator, recipe: Recipe, stack: Stack) -> Source:
+def open_training(config: TrainConfig, operator: Operator, recipe: Recipe, stack: Stack) -> BatchSource:
     """The caches that are named, or else the pictures, encoded by `stack` as training goes on.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pops.data.mixing import JointSource
 from pops.data.recipes import Recipe
-from pops.data.source import Source
+from pops.data.batches import BatchSource
 from pops.errors import UsageError
 from pops.operators import Operator
 from pops.settings.parsing import parse
@@ -64,7 +64,7 @@ def find_tasks(config: TrainConfig) -> list[Task]:
     return list(tasks.values())
 
 
-def open_tasks(tasks: Sequence[Task], stack: Stack) -> Source:
+def open_tasks(tasks: Sequence[Task], stack: Stack) -> BatchSource:
     """The examples of one task, or of all mixed; the errors are those of `open_training`."""
     sources = [open_training(task.config, task.operator, task.recipe, stack) for task in tasks]
     return sources[0] if len(sources) == 1 else JointSource(sources)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pops.data.recipes import Example
-from pops.data.source import Batch
+from pops.data.batches import Batch
 from pops.engine import Engine
 from pops.figures import Cell, strips
 from pops.io.embeddings import Embeddings
@@ -142,7 +142,7 @@ def draw_figure(
         if example.text is not None:
             row.append(Cell(example.text, "text", sign="plus"))
         row = [Cell(row[0].image, row[0].caption), *row[1:]]
-        row.append(Cell(example.target, "target", example.drawn_to or "", sign="arrow"))
+        row.append(Cell(example.target, "target", example.target_text or "", sign="arrow"))
         rows.append(row + [Cell(image, name) for image, name in zip(made, names, strict=True)])
     return strips(rows, size=128)
 

@@ -16,7 +16,7 @@ from pops.prior.model import Prior, PriorConfig
 from pops.stacks.convert import convert
 from pops.stacks.stack import open_stack
 from pops.training.config import TrainConfig
-from pops.training.trainee import Footprint, make_trainee, trained_parameters
+from pops.training.model import Footprint, make_model, trained_parameters
 from tests import training_run
 
 SMALL = PriorConfig(num_attention_heads=2, attention_head_dim=8, num_layers=2, embedding_dim=16)
@@ -91,7 +91,7 @@ def test_the_folder_gives_what_was_trained(trained: Path, golden: Path):
     parts = {"prior": str(golden / "kandinsky-tiny-prior")}
     stack = open_stack("pocket", device="cpu", **parts)
     inputs = example(32)
-    continued = make_trainee(config, stack).eval()(*inputs)
+    continued = make_model(config, stack).eval()(*inputs)
     loaded = stack.operator("texturing", trained)[1](*inputs)
     base = stack.base_prior(*inputs)
     torch.testing.assert_close(loaded, continued, rtol=0, atol=0)
@@ -142,7 +142,7 @@ def test_an_adapter_that_cannot_start_there_is_refused(
     stack = open_stack("pocket", device="cpu", **stack_parts)
     values: dict[str, object] = {"stack": "pocket", "init_from": str(trained), **setting}
     with pytest.raises(UsageError, match=said):
-        make_trainee(TrainConfig(**values), stack)  # type: ignore[arg-type]
+        make_model(TrainConfig(**values), stack)  # type: ignore[arg-type]
 
 
 def test_an_adapter_of_another_prior_is_refused(trained: Path):
@@ -154,7 +154,7 @@ def test_an_adapter_of_another_prior_is_refused(trained: Path):
 def test_the_estimate_counts_what_is_trained(mode: str, golden: Path):
     config = TrainConfig(stack="pocket", training_mode=mode, use_ema=True)
     stack = open_stack("pocket", device="cpu", prior=str(golden / "kandinsky-tiny-prior"))
-    prior = make_trainee(config, stack)
+    prior = make_model(config, stack)
     found = Footprint.of(prior, config, tokens=2)
     trained = sum(p.numel() for p in trained_parameters(prior).values())
     assert (found.trained, found.gradients, found.optimiser) == (trained, 4 * trained, 8 * trained)

@@ -18,7 +18,7 @@ from pops.stacks.convert import convert
 from pops.stacks.stack import open_stack
 from pops.training.config import TrainConfig
 from pops.training.tasks import find_tasks
-from pops.training.trainee import Footprint, make_trainee, trained_parameters
+from pops.training.model import Footprint, make_model, trained_parameters
 from tests import training_run
 from tests.training_run import MemorySource
 
@@ -103,7 +103,7 @@ def test_a_joint_prior_starts_as_the_base_for_every_operator(golden: Path, tmp_p
     joined = configs(tmp_path, "texturing", "scene")
     config = parse("train", TrainConfig, flags(tmp_path, golden, f"--joint={joined}"))
     assert config is not None
-    trainee = make_trainee(config, stack, 2)
+    trainee = make_model(config, stack, 2)
     assert isinstance(trainee, JointPrior)
     assert "marks" in trained_parameters(trainee)
     base, dim = stack.base_prior, stack.prior_config.embedding_dim
@@ -146,7 +146,7 @@ def test_training_can_start_from_one_of_a_joint_prior(trained: Path, golden: Pat
     )
     assert config is not None
     stack = open_stack("pocket", device="cpu", prior=golden / "kandinsky-tiny-prior")
-    started = make_trainee(config, stack)
+    started = make_model(config, stack)
     assert isinstance(started, Prior)
     torch.testing.assert_close(
         started.embedding_proj.bias.detach(),

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pops.data.source import Batch
+from pops.data.batches import Batch
 from pops.engine import Engine
 from pops.errors import DataError, UsageError, WeightsError
 from pops.operators import INSTRUCT, OPERATORS, TEXTURING
@@ -19,8 +19,8 @@ from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule, add_noise
 from pops.settings.parsing import parse
 from pops.training.config import TrainConfig
-from pops.training.deal import Deal, Draws
-from pops.training.journal import Journal, choose_trackers, read_journal
+from pops.training.batch_sampler import BatchSampler, StepNoise
+from pops.training.metrics import MetricsLog, choose_trackers, read_metrics
 from pops.training.loop import learning_rate
 from pops.training.loss import operator_losses
 from pops.training.state import State, latest_checkpoint, read_state, save_checkpoint
@@ -45,8 +45,8 @@ def test_processes_and_accumulation_share_one_order_of_rows(
     batch: int, split: tuple[int, int], first: int
 ):
     processes, accumulation = split
-    whole = Deal(batch * processes * accumulation)
-    parts = [Deal(batch, accumulation, rank, processes) for rank in range(processes)]
+    whole = BatchSampler(batch * processes * accumulation)
+    parts = [BatchSampler(batch, accumulation, rank, processes) for rank in range(processes)]
     plans = [list(part.plan(lambda at: (0, at), first, first + 2)) for part in parts]
     taken = [row for step in zip(*plans, strict=True) for rows in step for row in rows]
     assert all(part.total == whole.total for part in parts)
@@ -56,11 +56,11 @@ def test_processes_and_accumulation_share_one_order_of_rows(
 
 
 def test_noise_belongs_to_the_row_and_not_to_the_process():
-    draws = Draws.of_step(seed=3, step=5, rows=8, dim=4, timesteps=1000)
-    second = draws.of_rows(Deal(2, 2, rank=1, processes=2).rows(1))
+    draws = StepNoise.of_step(seed=3, step=5, rows=8, dim=4, timesteps=1000)
+    second = draws.of_rows(BatchSampler(2, 2, rank=1, processes=2).rows(1))
     torch.testing.assert_close(second.noise, draws.noise[6:8])
-    again = Draws.of_step(seed=3, step=5, rows=8, dim=4, timesteps=1000)
-    other = Draws.of_step(seed=3, step=6, rows=8, dim=4, timesteps=1000)
+    again = StepNoise.of_step(seed=3, step=5, rows=8, dim=4, timesteps=1000)
+    other = StepNoise.of_step(seed=3, step=6, rows=8, dim=4, timesteps=1000)
     torch.testing.assert_close(again.noise, draws.noise, rtol=0, atol=0)
     assert not torch.equal(other.noise, draws.noise)
 
@@ -211,9 +211,9 @@ def test_a_checkpoint_of_other_parameters_is_refused(tmp_path: Path):
 def test_lines_that_a_killed_run_lost_are_taken_out(tmp_path: Path):
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps({"step": n, "loss": 1.0}) + "\n" for n in range(5)) + '{"st')
-    journal = Journal(path, Accelerator(cpu=True), step=2)
+    journal = MetricsLog(path, Accelerator(cpu=True), step=2)
     journal.write(3, {"loss": 0.5})
-    assert [line["step"] for line in read_journal(path)] == [0, 1, 2, 3]
+    assert [line["step"] for line in read_metrics(path)] == [0, 1, 2, 3]
 
 
 def test_an_unknown_tracker_is_refused():

@@ -13,8 +13,8 @@ from pops.operators import OperatorCard, save_card, save_operator
 from pops.prior.adapters import save_adapter
 from pops.prior.joint import JointPrior, save_own, save_shared
 from pops.training.config import TrainConfig
-from pops.training.journal import Line
-from pops.training.trainee import Trainee, operator_state
+from pops.training.metrics import Line
+from pops.training.model import TrainedPrior, operator_state
 
 __all__ = ["draw_curves", "save_result"]
 
@@ -24,7 +24,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 def save_result(
     folder: Path,
     config: TrainConfig,
-    trainee: Trainee,
+    trainee: TrainedPrior,
     cards: Sequence[OperatorCard],
     pictures: Sequence[str],
 ) -> list[Path]:

@@ -14,20 +14,20 @@ from pops.io.files import atomic_path
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["Journal", "choose_trackers", "read_journal"]
+__all__ = ["MetricsLog", "choose_trackers", "read_metrics"]
 
 TRACKERS = ("tensorboard", "wandb", "trackio")
 Line = dict[str, float]
 
 
-class Journal:
+class MetricsLog:
     """One JSON object a line: the step, and numbers by name. Only the main process writes."""
 
     def __init__(self, path: Path, accelerator: Accelerator, step: int) -> None:
         """`step`: where the run goes on; lines of later steps, which were lost, are taken out."""
         self.path, self.accelerator = path, accelerator
         if accelerator.is_main_process:
-            kept = [line for line in read_journal(path) if line["step"] <= step]
+            kept = [line for line in read_metrics(path) if line["step"] <= step]
             with atomic_path(path) as part:
                 part.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
@@ -39,7 +39,7 @@ class Journal:
         self.accelerator.log(dict(values), step=step)
 
 
-def read_journal(path: Path) -> list[Line]:
+def read_metrics(path: Path) -> list[Line]:
     """The lines of a run so far; one that was cut short is left out."""
     lines: list[Line] = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Deal", "Draws", "seed_dropout"]
+__all__ = ["BatchSampler", "StepNoise", "seed_dropout"]
 
 Order = Callable[[int], tuple[int, int]]  # position -> (epoch, record)
 
 
 @dataclass(frozen=True)
-class Deal:
+class BatchSampler:
     """The rows of one process: `accumulation` batches of `batch` rows in every step."""
 
     batch: int
@@ -47,20 +47,20 @@ class Deal:
 
 
 @dataclass(frozen=True)
-class Draws:
+class StepNoise:
     """Noise (N, D) and timesteps (N,) of the rows of one step."""
 
     noise: Tensor
     t: Tensor
 
     @classmethod
-    def of_step(cls, seed: int, step: int, rows: int, dim: int, timesteps: int) -> Draws:
+    def of_step(cls, seed: int, step: int, rows: int, dim: int, timesteps: int) -> StepNoise:
         generator = torch.Generator().manual_seed(_number(seed, step, "noise"))
         t = torch.randint(timesteps, (rows,), generator=generator)
         return cls(torch.randn(rows, dim, generator=generator), t)
 
-    def of_rows(self, rows: slice) -> Draws:
-        return Draws(self.noise[rows], self.t[rows])
+    def of_rows(self, rows: slice) -> StepNoise:
+        return StepNoise(self.noise[rows], self.t[rows])
 
 
 def seed_dropout(seed: int, step: int, rank: int) -> None:

@@ -15,16 +15,16 @@ from pops.prior.model import Prior
 from pops.stacks.stack import Stack, local_path
 from pops.training.config import TrainConfig
 
-__all__ = ["Footprint", "Trainee", "make_trainee", "operator_state", "trained_parameters"]
+__all__ = ["Footprint", "TrainedPrior", "make_model", "operator_state", "trained_parameters"]
 
-Trainee = Prior | JointPrior
+TrainedPrior = Prior | JointPrior
 CONSTANTS = ("clip_mean", "clip_std")
 # Floats that one token of one block keeps for the way back, in widths: two norms, the three
 # projections, attention, its output, two sums, and the feed-forward layer twice at four widths.
 KEPT_WIDTHS = 18
 
 
-def make_trainee(config: TrainConfig, stack: Stack, operators: int = 1) -> Trainee:
+def make_model(config: TrainConfig, stack: Stack, operators: int = 1) -> TrainedPrior:
     """A float32 prior on the CPU, its parameters marked that are to be trained.
 
     `operators`: how many it is to learn; for several it is a joint one.
@@ -84,7 +84,7 @@ def _last_blocks(prior: Prior, count: int) -> list[nn.Module]:
     return blocks[len(blocks) - count :]
 
 
-def trained_parameters(trainee: Trainee) -> dict[str, nn.Parameter]:
+def trained_parameters(trainee: TrainedPrior) -> dict[str, nn.Parameter]:
     """The parameters that training moves, by name."""
     return {name: p for name, p in trainee.named_parameters() if p.requires_grad}
 
@@ -113,7 +113,7 @@ class Footprint:
         return self.weights + self.gradients + self.optimiser + self.average + self.activations
 
     @classmethod
-    def of(cls, prior: Trainee, config: TrainConfig, tokens: int) -> Footprint:
+    def of(cls, prior: TrainedPrior, config: TrainConfig, tokens: int) -> Footprint:
         """`tokens`: condition tokens of one example."""
         every = sum(p.numel() for p in prior.parameters())
         trained = sum(p.numel() for p in trained_parameters(prior).values())
