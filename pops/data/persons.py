@@ -66,9 +66,7 @@ class FolderPerson:
                 labels = _labels(mask, picture.size)
         except Exception as error:  # Pillow's readers raise almost anything on a damaged file
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(
-                f"{self.mask}: cannot be read as a map of labels ({reason})"
-            ) from error
+            raise InputError(f"{self.mask}: is no map of labels ({reason})") from error
         return picture, labels
 
 

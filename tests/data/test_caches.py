@@ -365,7 +365,7 @@ def test_embed_makes_a_cache_shares_the_work_and_says_what_is_left(
         ("--randoms_dir=absent", "cannot read absent"),
         (
             "--adjectives=absent",
-            "cannot read absent: no such file or directory; the word lists of pops are",
+            "cannot read absent: no such file or directory; the word lists",
         ),
         ("--max_broken_share=2", "--max_broken_share must be from 0 to 1"),
         ("--variants=0", "--variants must be from 1"),

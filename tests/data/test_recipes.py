@@ -309,9 +309,13 @@ def _cut(path: Path) -> None:
         ("scene", lambda f: (f / "mug_0_inpainted.png").unlink(), r"mug_0_inpainted"),
         ("union", lambda f: (f / "pair_0_OBJ_1.png").unlink(), r"pair_0_OBJ_1\.png"),
         ("instruct", lambda f: _cut(f / "mug_on-the-beach_0.png"), "is not a picture"),
-        ("clothes", lambda f: _cut(f / "person_0_mask.png"), "map of labels"),
+        ("clothes", lambda f: _cut(f / "person_0_mask.png"), "is no map of labels"),
         ("clothes", lambda f: (f / "person_0_mask.png").unlink(), r"person_0_mask\.png"),
-        ("clothes", lambda f: Image.new("L", (4, 4)).save(f / "person_0_mask.png"), "is no map"),
+        (
+            "clothes",
+            lambda f: Image.new("L", (4, 4)).save(f / "person_0_mask.png"),
+            "is no map of labels",
+        ),
         ("clothes", lambda f: Image.new("L", (40, 60), 99).save(f / "person_0_mask.png"), "99"),
     ],
 )
