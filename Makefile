@@ -34,6 +34,7 @@ test-browser: setup
 check: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 format: setup

@@ -23,7 +23,7 @@ from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
 from pops.datagen.run import Generation, make_samples, write_all
 from pops.datagen.sample import Script
-from pops.errors import UsageError
+from pops.errors import UsageError, install_hint
 from pops.settings.shard import Shard
 
 __all__ = ["EngineReport", "compare_engines", "files_of"]
@@ -108,7 +108,7 @@ def compare_engines(settings: DatagenBenchmark) -> EngineReport:
         import ray
         import ray.data
     except ImportError as error:
-        raise UsageError("--engine ray needs Ray Data: pip install 'pops[cluster]'") from error
+        raise UsageError(f"--engine ray needs Ray Data: {install_hint('cluster')}") from error
     limit = settings.threads or cores()
     if hasattr(os, "sched_setaffinity"):  # for Ray's processes too, which begin here
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:limit])

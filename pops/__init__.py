@@ -45,7 +45,9 @@ __all__ = [
     "union",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.1.0"  # the only place where it stands; pyproject.toml reads it
+
+DISTRIBUTION = "pops-operators"  # the name that pip installs; `pops` there is another project
 
 _HOMES = {
     "Embeddings": "pops.io.embeddings",

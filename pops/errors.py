@@ -15,6 +15,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Self
 
+from pops import DISTRIBUTION
+
 __all__ = [
     "DataError",
     "InputError",
@@ -22,6 +24,7 @@ __all__ = [
     "PopsError",
     "UsageError",
     "WeightsError",
+    "install_hint",
     "nearest",
 ]
 
@@ -30,6 +33,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """For the end of a message: `: did you mean ...?`, or nothing where no known name is near."""
     close = difflib.get_close_matches(name, sorted(set(known)), n=1, cutoff=0.4)
     return f": did you mean {close[0]}?" if close else ""
+
+
+def install_hint(extra: str) -> str:
+    """Tell how to install one of the project's optional extras, for the end of a message.
+
+    Args:
+        extra: the name of an extra in `pyproject.toml`, such as `train`.
+
+    Returns:
+        A command for a shell: `pip install 'NAME[extra]'`.
+    """
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 class PopsError(Exception):

@@ -18,7 +18,7 @@ from PIL import Image
 
 from pops.data.human_parsing import LARGEST_LABEL
 from pops.data.records import Stems, folder_of
-from pops.errors import DataError, InputError
+from pops.errors import DataError, InputError, install_hint
 from pops.io.hub import is_repository
 from pops.io.pictures import open_picture
 
@@ -137,7 +137,7 @@ def _open_dataset(place: str) -> Dataset:
     except ImportError as error:
         raise DataError(
             f"{place} is read by the package datasets, which is not here: "
-            "pip install 'pops[train]', or give a folder of pictures and masks"
+            f"{install_hint('train')}, or give a folder of pictures and masks"
         ) from error
     try:
         if Path(place).expanduser().is_dir():

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from pops.data.arrays import read_array
 from pops.data.cutting import Box
 from pops.data.human_parsing import LEAST_AREA, LEAST_SIDE
 from pops.data.word_lists import read_words
 from pops.errors import InputError
-from pops.io.arrays import read_array
 from pops.io.pictures import open_picture
 from pops.io.schema import read_json
 
@@ -21,7 +21,7 @@ __all__ = ["Reader", "RecipeSettings"]
 
 T = TypeVar("T")
 BOX_BYTES = 10_000  # of a file with one box
-A_BOX = "; a box is [x1, y1, x2, y2]"
+BOX_KIND: Any = tuple[float, float, float, float] | dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,14 +168,11 @@ class Reader:
 
 def _corners(path: Path) -> tuple[float, float, float, float] | None:
     """Read x1, y1, x2 and y2; None where there is no file."""
-    kind = tuple[float, float, float, float] | dict[str, float]
-    try:
-        found: Any = read_json(path, kind, most_bytes=BOX_BYTES, advice=A_BOX)  # type: ignore
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    if isinstance(found, dict):
-        if missing := {"x1", "y1", "x2", "y2"} - found.keys():
-            raise InputError(f"{path}: `{min(missing)}` is missing{A_BOX}")
-        found = tuple(found[key] for key in ("x1", "y1", "x2", "y2"))
-    corners: tuple[float, float, float, float] = found
-    return corners
+    found = read_json(path, BOX_KIND, InputError, BOX_BYTES)
+    if not isinstance(found, dict):
+        return found
+    if missing := {"x1", "y1", "x2", "y2"} - found.keys():
+        raise InputError(f"{path}: {min(missing)} is missing; a box has x1, y1, x2 and y2")
+    return found["x1"], found["y1"], found["x2"], found["y2"]

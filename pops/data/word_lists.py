@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from pops.errors import InputError
+from pops.io.schema import read_text
 
 __all__ = ["read_word_list", "read_words"]
 
+MOST_BYTES = 2**26  # of a word list
 WORDS = Path(__file__).parent / "words"
 
 
@@ -23,13 +25,8 @@ def read_word_list(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: The file cannot be read or is not UTF-8.
     """
-    try:
-        lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not UTF-8 text: save it as UTF-8") from error
-    stripped = (line.strip() for line in lines)
+    text = read_text(path.expanduser(), InputError, MOST_BYTES)
+    stripped = (line.strip() for line in text.splitlines())
     return tuple(line for line in stripped if line and not line.startswith("#"))
 
 

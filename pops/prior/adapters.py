@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from pops.errors import UsageError, WeightsError
+from pops.errors import UsageError, WeightsError, install_hint
 from pops.io.files import atomic_path
 from pops.prior.model import Prior
 
@@ -130,5 +130,5 @@ def _peft() -> Any:
     try:
         import peft
     except ImportError as error:
-        raise UsageError("adapters need peft: pip install 'pops[train]'") from error
+        raise UsageError(f"adapters need peft: {install_hint('train')}") from error
     return peft

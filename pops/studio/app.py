@@ -8,10 +8,10 @@ import threading
 import webbrowser
 from typing import TYPE_CHECKING
 
-from pops.errors import UsageError
+from pops.errors import UsageError, install_hint
 from pops.studio.config import StudioConfig
-from pops.studio.gate import LOCAL, Gate
-from pops.studio.studio import Studio
+from pops.studio.security import LOCAL, SecurityMiddleware
+from pops.studio.service import StudioService
 
 if TYPE_CHECKING:
     from gradio import Server
@@ -31,19 +31,19 @@ THREADS = 256  # more jobs than can wait, so that each is told of its place in t
 def studio(config: StudioConfig) -> int:
     """`pops studio`: serve the page until Ctrl-C."""
     print(f"loading {config.stack}", file=sys.stderr)
-    server, url, made = start(config)
+    server, url, service = start(config)
     print(f"the studio is at {url}  (Ctrl-C ends it)")
     if config.browser:
         _show(url)
     try:
         threading.Event().wait()
     finally:
-        made.desk.close()
+        service.queue.close()
         server.get_blocks().close(verbose=False)
     return 0
 
 
-def start(config: StudioConfig) -> tuple[Server, str, Studio]:
+def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
     """A running server, where it is, and the studio behind it; the models load meanwhile.
 
     Raises:
@@ -53,12 +53,12 @@ def start(config: StudioConfig) -> tuple[Server, str, Studio]:
     try:
         import gradio  # noqa: F401
     except ImportError as error:
-        raise UsageError("the studio needs Gradio: pip install 'pops[studio]'") from error
+        raise UsageError(f"the studio needs Gradio: {install_hint('studio')}") from error
     from pops.engine import Engine
 
     engine = Engine.load(config.stack, config.device, config.dtype, offload=config.offload)
-    made = Studio(engine, config.waiting, config.upload_mb * 2**20)
-    server = build(made, config.host)
+    service = StudioService(engine, config.waiting, config.upload_mb * 2**20)
+    server = build(service, config.host)
     try:
         _, url, _ = server.launch(
             server_name=config.host,
@@ -75,16 +75,16 @@ def start(config: StudioConfig) -> tuple[Server, str, Studio]:
             state_session_capacity=SESSIONS,
         )
     except OSError as error:
-        made.desk.close()
+        service.queue.close()
         raise UsageError(
             f"cannot listen on {config.host}:{config.port}: is another studio open? "
             "Choose another --port"
         ) from error
-    made.warm_up()
-    return server, url, made
+    service.warm_up()
+    return server, url, service
 
 
-def build(made: Studio, host: str = LOCAL[1]) -> Server:
+def build(service: StudioService, host: str = LOCAL[1]) -> Server:
     """The server of a studio, not yet listening."""
     from gradio import Server
 
@@ -94,10 +94,13 @@ def build(made: Studio, host: str = LOCAL[1]) -> Server:
     server = Server(title="pops studio", docs_url=None, redoc_url=None, openapi_url=None)
     hosts = LOCAL if host in LOCAL else ()
     server.add_middleware(
-        Gate, most_bytes=made.upload_bytes, announce=made.desk.announce, hosts=hosts
+        SecurityMiddleware,
+        most_bytes=service.upload_bytes,
+        announce=service.queue.announce,
+        hosts=hosts,
     )
-    add_routes(server, made)
-    add_calls(server, made)
+    add_routes(server, service)
+    add_calls(server, service)
     return server
 
 

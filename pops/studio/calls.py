@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from gradio import Error, Request, Server
 
 from pops.errors import PopsError
-from pops.studio.gate import client_name
+from pops.studio.security import client_name
 
 if TYPE_CHECKING:
-    from pops.studio.desk import Job
-    from pops.studio.studio import Studio
+    from pops.studio.queue import Job
+    from pops.studio.service import StudioService
 
 __all__ = ["add_calls"]
 
 
-def add_calls(server: Server, made: Studio) -> None:
+def add_calls(server: Server, service: StudioService) -> None:
     """Give `server` the jobs of a studio."""
 
     async def apply(
@@ -34,8 +34,8 @@ def add_calls(server: Server, made: Studio) -> None:
     ) -> AsyncIterator[dict]:
         """Apply an operator to inputs, ids in the order of its slots, null for one left empty."""
         given = operator, inputs, text, settings
-        submit = partial(made.apply, *given)
-        async for event in _stream(server, made, request, submit):
+        submit = partial(service.apply, *given)
+        async for event in _stream(server, service, request, submit):
             yield event
 
     async def compose(
@@ -46,8 +46,8 @@ def add_calls(server: Server, made: Studio) -> None:
     ) -> AsyncIterator[dict]:
         """Run a composition; `inputs` are ids by the names that the expression uses."""
         given = expression, inputs or {}, settings
-        submit = partial(made.compose, *given)
-        async for event in _stream(server, made, request, submit):
+        submit = partial(service.compose, *given)
+        async for event in _stream(server, service, request, submit):
             yield event
 
     async def grid(
@@ -61,8 +61,8 @@ def add_calls(server: Server, made: Studio) -> None:
     ) -> AsyncIterator[dict]:
         """Every row with every column; columns are texts for an operator that takes one."""
         given = operator, rows, columns, mean, settings, slots
-        submit = partial(made.grid, *given)
-        async for event in _stream(server, made, request, submit):
+        submit = partial(service.grid, *given)
+        async for event in _stream(server, service, request, submit):
             yield event
 
     for call in (apply, compose, grid):
@@ -79,11 +79,11 @@ def _forget_sessions(server: Server) -> None:
 
 
 async def _stream(
-    server: Server, made: Studio, request: Request, submit: Callable[..., Job]
+    server: Server, service: StudioService, request: Request, submit: Callable[..., Job]
 ) -> AsyncIterator[dict[str, Any]]:
     """The events of a job, or its refusal in the words that the studio has for it."""
     client = client_name(request.client.host if request.client else "", request.headers)
-    made.desk.arrives(client)
+    service.queue.arrives(client)
     _forget_sessions(server)
     try:
         async for event in submit(client=client).follow():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any
 
 from pops.errors import UsageError
 from pops.prior.sampling import SAMPLERS
+from pops.render import RENDERERS, find_renderer
 from pops.settings.fields import check_range, check_seeds
-from pops.settings.groups import RendererName
 
 __all__ = ["Options"]
 
@@ -29,7 +29,7 @@ class Options:
     render_seeds: tuple[int, ...] = (0,)
     render_steps: int | None = None
     render_guidance: float | None = None
-    renderer: Literal["kandinsky", "ip_adapter", "depth"] = "kandinsky"
+    renderer: str = "kandinsky"
 
     @classmethod
     def read(cls, given: Mapping[str, Any] | None) -> Options:
@@ -61,9 +61,15 @@ class Options:
             value = getattr(self, name)
             if value is not None and not (_is_number(value, Number) and 0 <= value <= 100):
                 raise UsageError(f"{name} is a number from 0 to 100")
-        for name, allowed in (("sampler", tuple(SAMPLERS)), ("renderer", get_args(RendererName))):
-            if getattr(self, name) not in allowed:
-                raise UsageError(f"{name} is one of {', '.join(allowed)}")
+        for name, table in (("sampler", SAMPLERS), ("renderer", RENDERERS)):
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in table:
+                raise UsageError(f"{name} is one of {', '.join(table)}")
+
+    @property
+    def takes_depth(self) -> bool:
+        """Whether the renderer keeps the depth of an input."""
+        return find_renderer(self.renderer).takes_depth
 
 
 def _whole_numbers(name: str, value: object) -> tuple[int, ...]:

@@ -13,8 +13,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
 from pops.errors import PopsError
-from pops.studio.shelf import Item
-from pops.studio.studio import Studio
+from pops.studio.service import StudioService
+from pops.studio.store import StoredItem
 
 __all__ = ["add_routes"]
 
@@ -29,7 +29,7 @@ OPEN_AT_ONCE = 2  # a picture of the largest size takes 300 MB while it is open
 KEEP = {"cache-control": "private, max-age=86400, immutable"}  # an item never changes
 
 
-def add_routes(server: FastAPI, made: Studio) -> None:
+def add_routes(server: FastAPI, service: StudioService) -> None:
     """Give `server` the plain requests of a studio."""
     opening = CapacityLimiter(OPEN_AT_ONCE)
 
@@ -47,17 +47,17 @@ def add_routes(server: FastAPI, made: Studio) -> None:
 
     @server.get("/stack")
     async def stack() -> Response:
-        return await _answer(made.describe)
+        return await _answer(service.describe)
 
     @server.post("/inputs")
     async def inputs(request: Request) -> Response:
         name = unquote(request.headers.get("x-name", "picture"))
         content = await request.body()
-        return await _answer(lambda: made.add(content, name).told, opening)
+        return await _answer(lambda: service.add(content, name).told, opening)
 
     @server.get("/pictures/{name:path}")
     def picture(name: str) -> Response:
-        item = _find(made, name)
+        item = _find(service, name)
         if item is None or not item.shown:
             return Response(status_code=404)
         kind = "image/jpeg" if item.shown.startswith(b"\xff\xd8") else "image/png"
@@ -65,7 +65,7 @@ def add_routes(server: FastAPI, made: Studio) -> None:
 
     @server.get("/embeddings/{name}")
     def embedding(name: str) -> Response:
-        item = _find(made, name)
+        item = _find(service, name)
         if item is None or item.embedding is None:
             return Response(status_code=404)
         with TemporaryDirectory(prefix="pops-studio-") as folder:
@@ -75,16 +75,16 @@ def add_routes(server: FastAPI, made: Studio) -> None:
 
     @server.post("/check")
     async def check(request: Request) -> Response:
-        return await _with_json(made.check, request)
+        return await _with_json(service.check, request)
 
     @server.post("/compositions/save")
     async def save(request: Request) -> Response:
-        return await _with_json(made.save, request)
+        return await _with_json(service.save, request)
 
     @server.post("/compositions/open")
     async def opened(request: Request) -> Response:
         content = await request.body()
-        return await _answer(lambda: made.open(content), opening)
+        return await _answer(lambda: service.open(content), opening)
 
 
 async def _answer(work: Callable[[], Any], limiter: CapacityLimiter | None = None) -> Response:
@@ -111,8 +111,8 @@ def _file(name: str) -> Response:
     return FileResponse(path, media_type=MEDIA[path.suffix], headers=headers)
 
 
-def _find(made: Studio, name: str) -> Item | None:
+def _find(service: StudioService, name: str) -> StoredItem | None:
     try:
-        return made.shelf.get(name)
+        return service.store.get(name)
     except PopsError:
         return None

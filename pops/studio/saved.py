@@ -15,7 +15,7 @@ from pops.errors import InputError
 from pops.io.embeddings import Embeddings
 from pops.studio.compose import names_in
 from pops.studio.options import Options
-from pops.studio.shelf import Item
+from pops.studio.store import StoredItem
 from pops.studio.uploads import read_upload
 
 __all__ = ["open_composition", "save_composition"]
@@ -25,7 +25,7 @@ MOST_INPUTS = 64
 
 
 def save_composition(
-    text: str, inputs: Mapping[str, Item], options: Options, stack: str
+    text: str, inputs: Mapping[str, StoredItem], options: Options, stack: str
 ) -> dict[str, Any]:
     """The content of the file. UsageError if `text` is no composition of these inputs."""
     kept = {}
@@ -50,7 +50,7 @@ def save_composition(
 
 def open_composition(
     content: bytes, stack: str, dim: int
-) -> tuple[str, dict[str, Any], dict[str, Item]]:
+) -> tuple[str, dict[str, Any], dict[str, StoredItem]]:
     """The expression, the settings and the inputs of a file; every input checked as an upload.
 
     Raises:
@@ -76,7 +76,7 @@ def open_composition(
     )
 
 
-def _read_input(name: str, saved: Any, made_by: str, stack: str, dim: int) -> Item:
+def _read_input(name: str, saved: Any, made_by: str, stack: str, dim: int) -> StoredItem:
     try:
         if saved["embedding"] is None:
             picture = base64.b64decode(saved["picture"], validate=True)
@@ -87,4 +87,4 @@ def _read_input(name: str, saved: Any, made_by: str, stack: str, dim: int) -> It
     if made_by != stack or embeds.shape[-1] != dim or not embeds.isfinite().all():
         raise InputError(f"{name} is an embedding of the stack {made_by}, but this is {stack}")
     known = Embeddings(embeds, stack, (repr(name),))
-    return Item("embedding", name, embedding=known, expression=repr(name))
+    return StoredItem("embedding", name, embedding=known, expression=repr(name))

@@ -8,7 +8,7 @@ from pathlib import Path
 from pops.errors import InputError
 from pops.io.embeddings import Embeddings, load_embeddings
 from pops.io.pictures import open_picture
-from pops.studio.shelf import Item, plain_name
+from pops.studio.store import StoredItem, plain_name
 
 __all__ = ["read_upload"]
 
@@ -16,7 +16,7 @@ EMBEDDING = ".safetensors"
 PICKLES = (".pth", ".pt", ".pkl", ".pickle", ".bin", ".ckpt", ".npy")
 
 
-def read_upload(content: bytes, name: str, stack: str, dim: int) -> Item:
+def read_upload(content: bytes, name: str, stack: str, dim: int) -> StoredItem:
     """An uploaded file as an item. `stack`, `dim`: of the embeddings that can be used.
 
     The file is in a folder of its own while it is read, and gone after that.
@@ -34,12 +34,12 @@ def read_upload(content: bytes, name: str, stack: str, dim: int) -> Item:
         try:
             if suffix == EMBEDDING:
                 return _embedding(load_embeddings(path), name, stack, dim)
-            return Item.of_picture(name, open_picture(path))
+            return StoredItem.of_picture(name, open_picture(path))
         except InputError as error:
             raise InputError(str(error).replace(str(path), name)) from error
 
 
-def _embedding(made: Embeddings, name: str, stack: str, dim: int) -> Item:
+def _embedding(made: Embeddings, name: str, stack: str, dim: int) -> StoredItem:
     if len(made) != 1:
         raise InputError(f"{name} holds {len(made)} embeddings: give them one by one")
     found = made.image_embeds.shape[-1]
@@ -49,4 +49,4 @@ def _embedding(made: Embeddings, name: str, stack: str, dim: int) -> Item:
             f"embeddings of {dim}"
         )
     known = Embeddings(made.image_embeds, made.stack, (repr(name),), made.seeds, made.guidance)
-    return Item("embedding", name, embedding=known, expression=repr(name))
+    return StoredItem("embedding", name, embedding=known, expression=repr(name))

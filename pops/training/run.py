@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from pops.engine import Engine
-from pops.errors import UsageError
+from pops.errors import UsageError, install_hint
 from pops.io.files import atomic_path, make_folder
 from pops.io.pictures import save_picture
 from pops.operators import OperatorCard
@@ -75,7 +75,7 @@ def _accelerator(config: TrainConfig, trackers: list[str]) -> Accelerator:
     try:
         from accelerate import Accelerator, InitProcessGroupKwargs
     except ImportError as error:
-        raise UsageError("training needs accelerate: pip install 'pops[train]'") from error
+        raise UsageError(f"training needs accelerate: {install_hint('train')}") from error
     if ":" in config.device:
         os.environ.setdefault("ACCELERATE_TORCH_DEVICE", config.device)
     if config.device.startswith("cuda") and not torch.cuda.is_available():

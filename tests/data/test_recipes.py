@@ -1,6 +1,7 @@
 """Records and recipes: what an example shows, and how often its conditions are dropped."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -16,7 +17,7 @@ from pops.data.cutting import cut_out, find_patch, paste_at_random, square
 from pops.data.reader import Reader, RecipeSettings
 from pops.data.recipes import RECIPES, Example, drop, find_recipe, make_example
 from pops.data.word_lists import read_words
-from pops.errors import DataError, InputError, UsageError
+from pops.errors import DataError, InputError, UsageError, install_hint
 from pops.operators import GARMENTS, OPERATORS, TEXTURING, Operator
 from tests.tiny_data import (
     COLOURS,
@@ -286,7 +287,7 @@ def test_without_the_package_datasets_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(DataError, match=r"pip install 'pops\[train\]'"):
+    with pytest.raises(DataError, match=re.escape(install_hint("train"))):
         RECIPES["clothes"].read(persons.ATR)
 
 
@@ -301,7 +302,11 @@ def _cut(path: Path) -> None:
     ("mode", "harm", "said"),
     [
         ("texturing", lambda f: (f / "mug_000" / "mask.png").unlink(), r"mask\.png"),
-        ("texturing", lambda f: (f / "mug_000" / "box.json").write_text("[1, 2"), "a box is"),
+        (
+            "texturing",
+            lambda f: (f / "mug_000" / "box.json").write_text("[1, 2"),
+            r"box\.json: is damaged or no JSON",
+        ),
         ("texturing", lambda f: (f / "mug_000" / "box.json").write_text("[9, 9, 9, 9]"), "empty"),
         ("scene", lambda f: _cut(f / "mug_0_inpainted.npy"), "as an array"),
         ("scene", lambda f: np.save(f / "mug_0_inpainted.npy", np.ones((4, 4))), "is no mask"),

@@ -26,10 +26,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
+from pops.data.arrays import read_array
 from pops.errors import DataError
-from pops.io.arrays import read_array
 from pops.io.files import atomic_path
-from pops.io.schema import Count, FileFormat, Index, ShortText, read_json
+from pops.io.schema import Count, Schema, Text, read_json
 
 __all__ = [
     "CacheIndex",
@@ -44,42 +44,44 @@ __all__ = [
 ]
 
 FORMAT = 1
+Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+MOST_LISTED = 2**28  # bytes of the file that lists the records and texts of a shard
 MAKE_ANEW = "; remove it and run pops embed again"
 
 
-class DatasetTraits(FileFormat):
+class DatasetTraits(Schema, frozen=True, kw_only=True):
     """A dataset that a cache was made from."""
 
-    place: ShortText  # a folder, or the name of a dataset of the hub
-    records: Index  # their number
-    listing: ShortText  # digest of the names and sizes of its files
+    place: Text  # a folder, or the name of a dataset of the hub
+    records: Count  # their number
+    listing: Text  # digest of the names and sizes of its files
 
 
-class OperatorTraits(FileFormat):
+class OperatorTraits(Schema, frozen=True, kw_only=True):
     """The part of an operator's row that is frozen in its examples."""
 
-    name: ShortText
-    inputs: tuple[ShortText, ...]
+    name: Text
+    inputs: tuple[Text, ...]
     takes_text: bool
     drop_each: float
     drop_all: float
 
 
-class CacheIndex(FileFormat):
+class CacheIndex(Schema, frozen=True, kw_only=True):
     """`index.json`: what a cache was made from, and in what pieces."""
 
-    stack: ShortText
-    encoders: dict[str, ShortText]  # digests of their files
-    clip_stats: ShortText  # digest of what normalises the embeddings
+    stack: Text
+    encoders: dict[str, Text]  # digests of their files
+    clip_stats: Text  # digest of what normalises the embeddings
     dim: Annotated[int, msgspec.Meta(ge=1, le=2**16)]
     operator: OperatorTraits
-    recipe: ShortText
+    recipe: Text
     recipe_version: int
     settings: dict[str, bool | int | float | str | None]
     datasets: Annotated[list[DatasetTraits], msgspec.Meta(min_length=1, max_length=10_000)]
     variants: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     seed: Annotated[int, msgspec.Meta(ge=0)]
-    shard_records: Count
+    shard_records: Positive
     format: Literal[1] = FORMAT
 
     @property
@@ -182,12 +184,12 @@ FILES = {
 }
 
 
-class _Lists(FileFormat):
+class _Lists(Schema, frozen=True, kw_only=True):
     """`shard-00000.json`."""
 
-    records: list[Index]
+    records: list[Count]
     texts: list[str]
-    lengths: list[Count]
+    lengths: list[Positive]
     target_texts: list[str] = msgspec.field(name="drawn_to")
     broken: dict[str, str]
 
@@ -227,12 +229,9 @@ def read_index(folder: Path) -> CacheIndex:
         DataError: There is none, or it is damaged or of another format.
     """
     path = folder / "index.json"
-    try:
-        return read_json(path, CacheIndex, error=DataError, advice=": make it anew by pops embed")
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{folder} holds no cache: make one with pops embed --out={folder}"
-        ) from error
+    if not path.exists():
+        raise DataError(f"{folder} holds no cache: make one with pops embed --out={folder}")
+    return read_json(path, CacheIndex, DataError)
 
 
 def shard_file(folder: Path, kind: str, shard: int) -> Path:
@@ -302,10 +301,7 @@ def read_shard(folder: Path, number: int, index: CacheIndex) -> CacheShard:
         DataError: A file of it is missing or damaged, or they do not fit one another.
     """
     path = shard_file(folder, "shard", number)
-    try:
-        lists = read_json(path, _Lists, error=DataError, advice=MAKE_ANEW)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing: run pops embed again") from error
+    lists = read_json(path, _Lists, DataError, MOST_LISTED)
     arrays = {
         kind: read_array(
             shard_file(folder, kind, number), mapped=True, error=DataError, advice=MAKE_ANEW

@@ -1,4 +1,4 @@
-"""The shelf: what people have put in and what was made of it, each under a secret name.
+"""The store: what people have put in and what was made of it, each under a secret name.
 
 Everything is in memory and bounded; what has not been used for longest goes first. Whoever knows
 the name of an item can use it, and names are never told to anybody else.
@@ -11,28 +11,31 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from io import BytesIO
+from operator import attrgetter
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
+from cachetools import LRUCache
 from PIL import Image
 
 from pops.errors import InputError
-from pops.studio.bounded import Bounded
 
 if TYPE_CHECKING:
     from pops.engine import Source
     from pops.io.embeddings import Embeddings
 
-__all__ = ["Item", "Shelf", "encode_picture", "plain_name"]
+__all__ = ["StoredItem", "Store", "embedding_size", "encode_picture", "plain_name"]
 
 SHOWN_SIDE = 512  # pixels within which a picture is shown
 SEEN_SIZE = (512, 512)  # what every picture is resized to before it is encoded
 LONGEST_NAME = 60
+OVERHEAD = 2048  # bytes of the objects that an item is made of, beside what they hold
 Kind = Literal["example", "picture", "embedding", "result", "figure"]
 
 
 @dataclass(frozen=True)
-class Item:
+class StoredItem:
     """A picture, an embedding, or a result, which is both.
 
     `shown`: the encoded picture that the page shows; empty if there is none. `seen`: of a picture
@@ -50,7 +53,7 @@ class Item:
     id: str = ""
 
     @classmethod
-    def of_picture(cls, name: str, picture: Image.Image, kind: Kind = "picture") -> Item:
+    def of_picture(cls, name: str, picture: Image.Image, kind: Kind = "picture") -> StoredItem:
         """A picture to be used as input. `picture`: RGB."""
         large = max(picture.size) > SHOWN_SIDE
         seen = picture.resize(SEEN_SIZE) if large else picture  # as the encoder does it
@@ -86,9 +89,10 @@ class Item:
 
     @property
     def size(self) -> int:
-        embeds = self.embedding.image_embeds if self.embedding is not None else None
-        numbers = 0 if embeds is None else embeds.numel() * embeds.itemsize
-        return len(self.shown) + len(self.seen) + numbers + 1024
+        """Bytes that the item takes in memory, its texts at their widest."""
+        texts = 4 * (len(self.name) + len(self.expression))
+        made = 0 if self.embedding is None else embedding_size(self.embedding)
+        return len(self.shown) + len(self.seen) + texts + made + OVERHEAD
 
     @property
     def told(self) -> dict[str, Any]:
@@ -105,35 +109,48 @@ class Item:
         }
 
 
-class Shelf:
+class Store:
     """Items by their names. Examples stay; the others are forgotten when there are too many."""
 
     def __init__(self, most_bytes: int) -> None:
-        self.examples: dict[str, Item] = {}
-        self._items: Bounded[str, Item] = Bounded(most_bytes)
+        self.examples: dict[str, StoredItem] = {}
+        self._items: LRUCache[str, StoredItem] = LRUCache(most_bytes, attrgetter("size"))
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._items)
 
     @property
     def bytes(self) -> int:
-        return self._items.bytes
+        """Bytes that the items take, examples not counted."""
+        return int(self._items.currsize)
 
-    def add(self, item: Item) -> Item:
-        """The item under a name that nobody can guess."""
+    def add(self, item: StoredItem) -> StoredItem:
+        """The item under a name that nobody can guess. InputError if the store cannot hold it."""
         named = replace(item, id=secrets.token_urlsafe(16))
-        self._items.put(named.id, named, named.size)
+        try:
+            with self._lock:
+                self._items[named.id] = named
+        except ValueError as error:
+            raise InputError(f"{item.name} is larger than all that is kept here") from error
         return named
 
-    def add_example(self, name: str, item: Item) -> None:
+    def add_example(self, name: str, item: StoredItem) -> None:
         self.examples[name] = replace(item, id=name)
 
-    def get(self, name: str) -> Item:
+    def get(self, name: str) -> StoredItem:
         """InputError if there is no such item, or no more."""
-        item = self.examples.get(name) or self._items.get(name)
+        with self._lock:
+            item = self.examples.get(name) or self._items.get(name)
         if item is None:
             raise InputError("an input is no longer here: add it again")
         return item
+
+
+def embedding_size(embedding: Embeddings) -> int:
+    """Bytes that embeddings take in memory, with the expressions that say how they were made."""
+    numbers = embedding.image_embeds.numel() * embedding.image_embeds.itemsize
+    return numbers + 4 * sum(map(len, embedding.expressions)) + OVERHEAD
 
 
 def encode_picture(picture: Image.Image, kind: str = "PNG") -> bytes:

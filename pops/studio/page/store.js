@@ -7,7 +7,7 @@ const listeners = new Set();
 const taken = new Set();
 
 /** Call `listener` whenever something is added. */
-export const onShelf = (listener) => listeners.add(listener);
+export const onStored = (listener) => listeners.add(listener);
 
 /** The visitor's own items, the newest first. */
 export const ownItems = () => [...own.values()].reverse();

@@ -1,4 +1,4 @@
-"""The studio's gate: only what is meant for it comes in, and no page can call elsewhere."""
+"""The studio's security: only what is meant for it comes in, and no page can call elsewhere."""
 
 import asyncio
 import json
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pops.studio.desk import Busy
-from pops.studio.gate import MOST_JSON, POLICY, Gate
+from pops.studio.queue import Busy
+from pops.studio.security import MOST_JSON, POLICY, SecurityMiddleware
 
 LARGE = 1000_000
 
@@ -32,7 +32,7 @@ def ask(
     announce: Callable[[str], None] = _free,
     **headers: str,
 ) -> tuple[int, bytes, dict[str, str]]:
-    gate = Gate(_app, LARGE, announce, *([] if hosts is None else [hosts]))
+    security = SecurityMiddleware(_app, LARGE, announce, *([] if hosts is None else [hosts]))
     sent: list[Any] = []
     parts = [] if body is None else [body[i : i + 65536] for i in range(0, len(body), 65536)]
     coming = [{"type": "http.request", "body": p, "more_body": True} for p in parts]
@@ -52,7 +52,7 @@ def ask(
         "client": ("127.0.0.1", 50000),
         "headers": [(k.encode(), v.encode()) for k, v in given.items()],
     }
-    asyncio.run(gate(scope, receive, send))
+    asyncio.run(security(scope, receive, send))
     back = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
     return sent[0]["status"], sent[1]["body"], back
 
@@ -117,7 +117,7 @@ def test_a_file_of_the_server_cannot_be_named(path: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("path", ["/gradio_api/call/apply", "/gradio_api/queue/join"])
-def test_a_job_that_cannot_wait_is_refused_at_the_gate(path: str) -> None:
+def test_a_job_that_cannot_wait_is_refused_before_it_reaches_gradio(path: str) -> None:
     clients = []
 
     def full(client: str) -> None:

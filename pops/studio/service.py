@@ -1,4 +1,4 @@
-"""The studio without HTTP: requests checked, turned into jobs, and put on the desk."""
+"""The studio without HTTP: requests checked, turned into jobs, and put in the queue."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from pops.errors import PopsError, UsageError
 from pops.operators import Operator
 from pops.studio import about
 from pops.studio.compose import Composer, check, read
-from pops.studio.desk import Desk, Job
-from pops.studio.jobs import MOST_CELLS, Workshop
 from pops.studio.options import MOST_RESULTS, Options
+from pops.studio.queue import Job, JobQueue
+from pops.studio.runner import MOST_CELLS, Runner
 from pops.studio.saved import open_composition, save_composition
-from pops.studio.shelf import Item, Shelf
+from pops.studio.store import Store, StoredItem
 from pops.studio.uploads import read_upload
 
 if TYPE_CHECKING:
     from pops.engine import Engine
 
-__all__ = ["Studio"]
+__all__ = ["StudioService"]
 
-SHELF_BYTES = 256 * 2**20
+STORE_BYTES = 256 * 2**20
 MOST_NAMES = 256  # pictures that an expression can choose from
 LONGEST_TEXT = 500  # letters of an instruction
 
 
-class Studio:
-    """An engine with a shelf and a desk before it.
+class StudioService:
+    """An engine with a store and a queue before it.
 
     `waiting`: how many jobs may wait. `upload_bytes`: of the largest file that is taken.
     """
 
     def __init__(self, engine: Engine, waiting: int, upload_bytes: int) -> None:
         self.engine = engine
-        self.shelf = Shelf(SHELF_BYTES)
-        about.add_examples(self.shelf)
-        self.desk = Desk(waiting)
-        self.workshop = Workshop(engine, self.shelf)
-        self.composer = Composer(self.workshop)
+        self.store = Store(STORE_BYTES)
+        about.add_examples(self.store)
+        self.queue = JobQueue(waiting)
+        self.runner = Runner(engine, self.store)
+        self.composer = Composer(self.runner)
         self.upload_bytes = upload_bytes
         self.operators = {row.name: row for row in about.offered_operators(engine.stack)}
 
     def warm_up(self) -> Job:
         """Load every model, so that the first user need not wait for it."""
-        return self.desk.submit(self._load)
+        return self.queue.submit(self._load)
 
     def _load(self, job: Job) -> None:
         try:
@@ -55,7 +55,7 @@ class Studio:
             print(error, file=sys.stderr)  # who uses what is missing is told too
 
     def _use_all(self) -> None:
-        examples = [item.source for item in list(self.shelf.examples.values())[:1]]
+        examples = [item.source for item in list(self.store.examples.values())[:1]]
         self.engine.encode(examples)
         for row in self.operators.values():
             nothing = [None] * len(row.inputs)
@@ -69,12 +69,12 @@ class Studio:
             "results": MOST_RESULTS,
             "cells": MOST_CELLS,
         }
-        return about.describe(self.engine, self.shelf, limits)
+        return about.describe(self.engine, self.store, limits)
 
-    def add(self, content: bytes, name: str) -> Item:
-        """An upload, checked, on the shelf. InputError if it cannot be used."""
+    def add(self, content: bytes, name: str) -> StoredItem:
+        """An upload, checked, in the store. InputError if it cannot be used."""
         found = read_upload(content, name, self.engine.stack.name, self.engine.dim)
-        return self.shelf.add(found)
+        return self.store.add(found)
 
     def apply(
         self,
@@ -92,19 +92,19 @@ class Studio:
         items = [None if name is None else self._item(name) for name in _list("inputs", inputs)]
         words = _text(text) if row.takes_text else None
         row.check_inputs(len(items), words)
-        return self.desk.submit(
-            lambda job: self.workshop.apply(job, row, items, words, options), client
+        return self.queue.submit(
+            lambda job: self.runner.apply(job, row, items, words, options), client
         )
 
     def compose(
         self, expression: str, inputs: Mapping[str, str], settings: Any, client: str = ""
     ) -> Job:
         items, options = self._named(inputs), Options.read(settings)
-        if options.renderer == "depth":
+        if options.takes_depth:
             raise UsageError("a composition has no single shape to keep: use another renderer")
         node = read(expression, items)
         self._check_operators(node)
-        return self.desk.submit(lambda job: self.composer.run(job, node, items, options), client)
+        return self.queue.submit(lambda job: self.composer.run(job, node, items, options), client)
 
     def grid(
         self,
@@ -119,7 +119,7 @@ class Studio:
         """As `apply`. `slots`: those of the rows and of the columns; the first two unless given."""
         row, options = self._operator(operator), Options.read(settings)
         lefts = [self._item(name) for name in _list("rows", rows)]
-        tops: list[Item | str] = [
+        tops: list[StoredItem | str] = [
             _text(name) if row.takes_text else self._item(name)
             for name in _list("columns", columns)
         ]
@@ -130,8 +130,8 @@ class Studio:
         if mean and row.takes_text:
             raise UsageError(f"there is no mean of a picture and a text: {row.name} has none")
         at = _places(row, slots)
-        return self.desk.submit(
-            lambda job: self.workshop.grid(job, row, lefts, tops, at, mean, options), client
+        return self.queue.submit(
+            lambda job: self.runner.grid(job, row, lefts, tops, at, mean, options), client
         )
 
     def check(self, expression: str, inputs: Mapping[str, str], settings: Any) -> dict[str, Any]:
@@ -152,10 +152,10 @@ class Studio:
         return save_composition(expression, items, options, self.engine.stack.name)
 
     def open(self, content: bytes) -> dict[str, Any]:
-        """A saved composition, with its inputs on the shelf."""
+        """A saved composition, with its inputs in the store."""
         stack, dim = self.engine.stack.name, self.engine.dim
         text, settings, items = open_composition(content, stack, dim)
-        told = {name: self.shelf.add(item).told for name, item in items.items()}
+        told = {name: self.store.add(item).told for name, item in items.items()}
         return {"expression": text, "settings": settings, "inputs": told}
 
     def _operator(self, name: str) -> Operator:
@@ -171,16 +171,16 @@ class Studio:
             if made is not None:
                 self._check_operators(made)
 
-    def _item(self, name: object) -> Item:
+    def _item(self, name: object) -> StoredItem:
         if not isinstance(name, str):
             raise UsageError("inputs are named by the id that /inputs gave them, or by an example")
-        return self.shelf.get(name)
+        return self.store.get(name)
 
-    def _named(self, inputs: Mapping[str, str] | None) -> dict[str, Item]:
+    def _named(self, inputs: Mapping[str, str] | None) -> dict[str, StoredItem]:
         """The inputs that an expression can name: the examples, and those given."""
         if not isinstance(inputs or {}, Mapping) or len(inputs or {}) > MOST_NAMES:
             raise UsageError(f"inputs are an object of at most {MOST_NAMES} names and ids")
-        examples = {item.name: item for item in self.shelf.examples.values()}
+        examples = {item.name: item for item in self.store.examples.values()}
         return examples | {str(name): self._item(of) for name, of in (inputs or {}).items()}
 
 

@@ -1,4 +1,4 @@
-"""The studio's desk: one bounded queue, one worker, and jobs that can be left."""
+"""The studio's queue: one bounded queue, one worker, and jobs that can be left."""
 
 import asyncio
 import threading
@@ -10,22 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pops.errors import InputError, PopsError
-from pops.studio.bounded import Bounded
-from pops.studio.desk import Busy, Desk, Event, Job
+from pops.studio.queue import Busy, Event, Job, JobQueue
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    desk = Desk(most_waiting=6)
-    yield desk
-    desk.close()
+def queue() -> Iterator[JobQueue]:
+    queue = JobQueue(most_waiting=6)
+    yield queue
+    queue.close()
 
 
 async def _all(job: Job) -> list[Event]:
     return [event async for event in job.follow()]
 
 
-def _held(desk: Desk) -> tuple[Job, threading.Event]:
+def _held(queue: JobQueue) -> tuple[Job, threading.Event]:
     """A job at work until the event is set."""
     started, go = threading.Event(), threading.Event()
 
@@ -33,25 +32,25 @@ def _held(desk: Desk) -> tuple[Job, threading.Event]:
         started.set()
         go.wait(10)
 
-    job = desk.submit(work)
+    job = queue.submit(work)
     assert started.wait(10)
     return job, go
 
 
-def test_a_job_tells_all_its_results_and_the_last_word_of_its_progress(desk: Desk) -> None:
+def test_a_job_tells_all_its_results_and_the_last_word_of_its_progress(queue: JobQueue) -> None:
     def work(job: Job) -> None:
         job.tell({"state": "result", "n": 1})
         for step in range(100):
             job.progress("drawing", step, 100)
         job.tell({"state": "done"})
 
-    events = asyncio.run(_all(desk.submit(work)))
+    events = asyncio.run(_all(queue.submit(work)))
     assert [e for e in events if e["state"] == "result"] == [{"state": "result", "n": 1}]
     assert events[-1] == {"state": "done"}
     assert len(events) < 10
 
 
-def test_jobs_are_done_one_at_a_time_and_in_order(desk: Desk) -> None:
+def test_jobs_are_done_one_at_a_time_and_in_order(queue: JobQueue) -> None:
     at_work, done = [], []
 
     def job_of(number: int):
@@ -64,7 +63,7 @@ def test_jobs_are_done_one_at_a_time_and_in_order(desk: Desk) -> None:
 
         return work
 
-    jobs = [desk.submit(job_of(number)) for number in range(3)]
+    jobs = [queue.submit(job_of(number)) for number in range(3)]
 
     async def follow_all() -> None:
         await asyncio.gather(*map(_all, jobs))
@@ -73,52 +72,52 @@ def test_jobs_are_done_one_at_a_time_and_in_order(desk: Desk) -> None:
     assert done == [0, 1, 2]
 
 
-def test_a_full_desk_refuses_politely(desk: Desk) -> None:
-    _, go = _held(desk)
+def test_a_full_queue_refuses_politely(queue: JobQueue) -> None:
+    _, go = _held(queue)
     for number in range(6):
-        desk.submit(lambda job: None, f"client {number}")
+        queue.submit(lambda job: None, f"client {number}")
     with pytest.raises(Busy, match="6 jobs wait already; try again"):
-        desk.submit(lambda job: None, "another")
+        queue.submit(lambda job: None, "another")
     with pytest.raises(Busy, match="6 jobs wait already; try again"):
-        desk.announce()
+        queue.announce()
     go.set()
 
 
-def test_one_client_cannot_hold_all_places(desk: Desk) -> None:
-    _, go = _held(desk)
+def test_one_client_cannot_hold_all_places(queue: JobQueue) -> None:
+    _, go = _held(queue)
     for _ in range(3):
-        desk.submit(lambda job: None, "greedy")
+        queue.submit(lambda job: None, "greedy")
     with pytest.raises(Busy, match="3 of your jobs wait already"):
-        desk.submit(lambda job: None, "greedy")
-    desk.submit(lambda job: None, "another")
+        queue.submit(lambda job: None, "greedy")
+    queue.submit(lambda job: None, "another")
     go.set()
 
 
 def test_places_are_kept_for_jobs_that_are_on_their_way(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for client in "aaabbc":
-        desk.announce(client)
+        queue.announce(client)
     with pytest.raises(Busy, match="6 jobs wait already"):
-        desk.announce("d")
-    desk.arrives("c")
+        queue.announce("d")
+    queue.arrives("c")
     with pytest.raises(Busy, match="3 of your jobs wait already"):
-        desk.announce("a")
-    desk.announce("d")
+        queue.announce("a")
+    queue.announce("d")
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 60)
-    desk.announce("a")  # those that did not come by now do not come
+    queue.announce("a")  # those that did not come by now do not come
 
 
-def _order(desk: Desk, clients: str) -> tuple[list[Job], list[str]]:
+def _order(queue: JobQueue, clients: str) -> tuple[list[Job], list[str]]:
     """Jobs of the clients named, submitted while another is at work; and as they are done."""
-    _, go = _held(desk)
+    _, go = _held(queue)
     done: list[str] = []
     jobs = [
-        desk.submit(lambda job, said=f"{client}{at}": done.append(said), client)
+        queue.submit(lambda job, said=f"{client}{at}": done.append(said), client)
         for at, client in enumerate(clients)
     ]
-    places = [desk.ahead(job) for job in jobs]
+    places = [queue.ahead(job) for job in jobs]
     go.set()
     while not all(job.ended for job in jobs):
         time.sleep(0.005)
@@ -126,16 +125,16 @@ def _order(desk: Desk, clients: str) -> tuple[list[Job], list[str]]:
     return jobs, done
 
 
-def test_clients_take_turns_and_each_knows_its_place(desk: Desk) -> None:
-    _, done = _order(desk, "aaabbc")
+def test_clients_take_turns_and_each_knows_its_place(queue: JobQueue) -> None:
+    _, done = _order(queue, "aaabbc")
     assert done == ["a0", "b3", "c5", "a1", "b4", "a2"]
 
 
 @given(st.text("abcdef", max_size=8))
 def test_nobody_has_a_second_job_done_while_another_waits_for_the_first(clients: str) -> None:
-    desk = Desk(most_waiting=16)
-    _, done = _order(desk, clients)
-    desk.close()
+    queue = JobQueue(most_waiting=16)
+    _, done = _order(queue, clients)
+    queue.close()
     for name in set(clients):
         own = [said for said in done if said[0] == name]
         assert own == sorted(own)  # one's own in order
@@ -143,16 +142,16 @@ def test_nobody_has_a_second_job_done_while_another_waits_for_the_first(clients:
         assert len({said[0] for said in done[: first + 1]}) == first + 1
 
 
-def test_a_waiting_job_knows_how_many_are_before_it(desk: Desk) -> None:
-    _, go = _held(desk)
-    first, second = desk.submit(lambda job: None), desk.submit(lambda job: None)
-    assert (desk.ahead(first), desk.ahead(second)) == (1, 2)
+def test_a_waiting_job_knows_how_many_are_before_it(queue: JobQueue) -> None:
+    _, go = _held(queue)
+    first, second = queue.submit(lambda job: None), queue.submit(lambda job: None)
+    assert (queue.ahead(first), queue.ahead(second)) == (1, 2)
     first.cancel()
-    assert desk.ahead(second) == 1
+    assert queue.ahead(second) == 1
     go.set()
 
 
-def test_a_cancelled_job_ends_at_its_next_sign_of_life(desk: Desk) -> None:
+def test_a_cancelled_job_ends_at_its_next_sign_of_life(queue: JobQueue) -> None:
     steps = 0
     started = threading.Event()
 
@@ -164,7 +163,7 @@ def test_a_cancelled_job_ends_at_its_next_sign_of_life(desk: Desk) -> None:
             started.set()
             time.sleep(0.005)
 
-    job = desk.submit(work)
+    job = queue.submit(work)
     assert started.wait(10)
     job.cancel()
     with pytest.raises(PopsError, match="cancelled"):
@@ -172,24 +171,24 @@ def test_a_cancelled_job_ends_at_its_next_sign_of_life(desk: Desk) -> None:
     assert steps < 900
 
 
-def test_a_waiting_job_that_is_cancelled_is_never_done(desk: Desk) -> None:
-    held, go = _held(desk)
+def test_a_waiting_job_that_is_cancelled_is_never_done(queue: JobQueue) -> None:
+    held, go = _held(queue)
     ran = []
-    waiting = desk.submit(lambda job: ran.append(1))
+    waiting = queue.submit(lambda job: ran.append(1))
     waiting.cancel()
     go.set()
     asyncio.run(_all(held))
-    asyncio.run(_all(desk.submit(lambda job: None)))
+    asyncio.run(_all(queue.submit(lambda job: None)))
     assert ran == []
 
 
-def test_who_stops_listening_cancels_the_job(desk: Desk) -> None:
+def test_who_stops_listening_cancels_the_job(queue: JobQueue) -> None:
     def work(job: Job) -> None:
         for step in range(1000):
             job.progress("drawing", step, 1000)
             time.sleep(0.005)
 
-    job = desk.submit(work)
+    job = queue.submit(work)
 
     async def leave() -> None:
         events = job.follow()
@@ -205,41 +204,22 @@ def test_who_stops_listening_cancels_the_job(desk: Desk) -> None:
     assert time.monotonic() - started < 1 and job.error == "cancelled"
 
 
-def test_a_friendly_error_is_told_in_its_own_words(desk: Desk) -> None:
+def test_a_friendly_error_is_told_in_its_own_words(queue: JobQueue) -> None:
     def work(job: Job) -> None:
         raise InputError("mug.png is no picture")
 
     with pytest.raises(PopsError, match="^mug.png is no picture$"):
-        asyncio.run(_all(desk.submit(work)))
+        asyncio.run(_all(queue.submit(work)))
 
 
 def test_an_unforeseen_error_is_logged_and_not_told(
-    desk: Desk, capsys: pytest.CaptureFixture[str]
+    queue: JobQueue, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def work(job: Job) -> None:
         raise RuntimeError("secret path")
 
     with pytest.raises(PopsError, match="RuntimeError") as told:
-        asyncio.run(_all(desk.submit(work)))
+        asyncio.run(_all(queue.submit(work)))
     assert "secret" not in str(told.value)
     assert "secret path" in capsys.readouterr().err
-    asyncio.run(_all(desk.submit(lambda job: None)))  # the worker is still there
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=60))
-def test_what_is_held_never_grows_beyond_its_bound(puts: list[tuple[int, int]]) -> None:
-    held: Bounded[int, int] = Bounded(100)
-    for key, size in puts:
-        held.put(key, size, size)
-        assert held.bytes <= 100
-        assert held.get(key) == size
-    assert held.bytes == sum(held.get(key) or 0 for key in range(10))
-
-
-def test_what_was_used_last_is_forgotten_last() -> None:
-    held: Bounded[str, int] = Bounded(20)
-    held.put("a", 1, 10)
-    held.put("b", 2, 10)
-    held.get("a")
-    held.put("c", 3, 10)
-    assert (held.get("a"), held.get("b"), held.get("c")) == (1, None, 3)
+    asyncio.run(_all(queue.submit(lambda job: None)))  # the worker is still there

@@ -12,16 +12,16 @@ from PIL import Image
 from pops.errors import UsageError
 from pops.figures import Cell, grid, strips
 from pops.operators import Operator
-from pops.studio.shelf import Item, encode_picture
+from pops.studio.store import StoredItem, encode_picture
 
 if TYPE_CHECKING:
     from pops.engine import Engine, Request, Source
     from pops.io.embeddings import Embeddings
-    from pops.studio.desk import Job
     from pops.studio.options import Options
-    from pops.studio.shelf import Shelf
+    from pops.studio.queue import Job
+    from pops.studio.store import Store
 
-__all__ = ["MOST_CELLS", "Workshop", "parts"]
+__all__ = ["MOST_CELLS", "Runner", "parts"]
 
 MOST_CELLS = 64  # of a grid
 AT_ONCE = 4  # pictures rendered together
@@ -29,17 +29,17 @@ FIGURE_SIDE = 192
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """The engine and the shelf that jobs work with."""
+class Runner:
+    """The engine and the store that jobs work with."""
 
     engine: Engine
-    shelf: Shelf
+    store: Store
 
     def apply(
         self,
         job: Job,
         operator: Operator,
-        items: Sequence[Item | None],
+        items: Sequence[StoredItem | None],
         text: str | None,
         options: Options,
     ) -> None:
@@ -48,7 +48,7 @@ class Workshop:
         depth_of = self.depth_source(request, options)
         job.progress("loading", 0, 1)
         made = self.sample(job, operator.name, [request], [text], options)
-        results: list[Item] = []
+        results: list[StoredItem] = []
         count = len(made) * len(options.render_seeds)
         for render_seed in options.render_seeds:
             for at, picture in self.render(job, made, render_seed, options, depth_of):
@@ -63,8 +63,8 @@ class Workshop:
         self,
         job: Job,
         operator: Operator,
-        rows: Sequence[Item],
-        columns: Sequence[Item | str],
+        rows: Sequence[StoredItem],
+        columns: Sequence[StoredItem | str],
         places: Sequence[int],
         mean: bool,
         options: Options,
@@ -73,11 +73,11 @@ class Workshop:
 
         With `mean`, a second table has the mean of each pair.
         """
-        heads = [*rows, *(column for column in columns if isinstance(column, Item))]
+        heads = [*rows, *(column for column in columns if isinstance(column, StoredItem))]
         known = {item.id: item.source for item in heads}
         pairs = [(row, column) for row in rows for column in columns]
         texts = [column if isinstance(column, str) else None for _, column in pairs]
-        sources = [[known[one.id] for one in pair if isinstance(one, Item)] for pair in pairs]
+        sources = [[known[one.id] for one in pair if isinstance(one, StoredItem)] for pair in pairs]
         requests = [_placed(operator, places, given) for given in sources]
         job.progress("loading", 0, 1)
         tables = {operator.name: self.sample(job, operator.name, requests, texts, options)}
@@ -141,17 +141,20 @@ class Workshop:
 
     def depth_source(self, request: Sequence[Source | None], options: Options) -> Source | None:
         """The first input, where the renderer keeps its depth."""
-        if options.renderer != "depth":
+        if not options.takes_depth:
             return None
         if request[0] is None:
-            raise UsageError("the depth renderer keeps the depth of the first input: give one")
+            name = options.renderer
+            raise UsageError(f"the {name} renderer keeps the depth of the first input: give one")
         return request[0]
 
-    def keep(self, made: Embeddings, picture: Image.Image, name: str, render_seed: int) -> Item:
-        """One row of embeddings with its picture, on the shelf."""
+    def keep(
+        self, made: Embeddings, picture: Image.Image, name: str, render_seed: int
+    ) -> StoredItem:
+        """One row of embeddings with its picture, in the store."""
         seed = made.seeds[0] if made.seeds else None
-        return self.shelf.add(
-            Item(
+        return self.store.add(
+            StoredItem(
                 "result",
                 name,
                 encode_picture(picture),
@@ -162,8 +165,8 @@ class Workshop:
             )
         )
 
-    def keep_figure(self, name: str, figure: Image.Image) -> Item:
-        return self.shelf.add(Item("figure", name, encode_picture(figure, "JPEG")))
+    def keep_figure(self, name: str, figure: Image.Image) -> StoredItem:
+        return self.store.add(StoredItem("figure", name, encode_picture(figure, "JPEG")))
 
 
 def _placed(operator: Operator, places: Sequence[int], sources: Sequence[Source]) -> Request:
@@ -182,7 +185,10 @@ def parts(count: int) -> list[range]:
 
 
 def _equation(
-    operator: Operator, items: Sequence[Item | None], text: str | None, results: Sequence[Item]
+    operator: Operator,
+    items: Sequence[StoredItem | None],
+    text: str | None,
+    results: Sequence[StoredItem],
 ) -> Image.Image:
     """The strip of the request: inputs, plus signs, an arrow, results."""
     optional = operator.min_inputs is not None
@@ -197,21 +203,21 @@ def _equation(
     return strips([cells])
 
 
-def _cell(item: Item | None, slot: str) -> Cell:
+def _cell(item: StoredItem | None, slot: str) -> Cell:
     if item is None:
         return Cell("left out", note=slot)
     return Cell(_opened(item), _caption(item), slot)
 
 
-def _label(head: Item | str) -> Cell | str:
+def _label(head: StoredItem | str) -> Cell | str:
     return head if isinstance(head, str) else Cell(_opened(head), _caption(head))
 
 
-def _caption(item: Item) -> str:
+def _caption(item: StoredItem) -> str:
     return item.name if item.kind == "result" else Path(item.name).stem
 
 
-def _opened(item: Item) -> Image.Image | str:
+def _opened(item: StoredItem) -> Image.Image | str:
     from io import BytesIO
 
     return Image.open(BytesIO(item.shown), formats=["PNG", "JPEG"]) if item.shown else "embedding"

@@ -1,4 +1,4 @@
-"""The desk: one bounded queue of jobs, and one worker that does them in turn.
+"""One bounded queue of jobs, and one worker thread that does them in turn.
 
 Only the worker touches the models, so that a device is never asked for two things at once. Clients
 take turns: who asks for much does not keep the others waiting. A job tells of itself as it goes,
@@ -19,7 +19,7 @@ from typing import Any
 
 from pops.errors import PopsError, UsageError
 
-__all__ = ["Busy", "Cancelled", "Desk", "Event", "Job", "Work"]
+__all__ = ["Busy", "Cancelled", "JobQueue", "Event", "Job", "Work"]
 
 Event = dict[str, Any]
 PULSE = 0.05  # seconds between looks at a job by its follower
@@ -39,9 +39,9 @@ class Busy(UsageError):
 class Job:
     """One request of a client: what it has told so far, and whether it is to go on."""
 
-    def __init__(self, work: Work, desk: Desk, client: str) -> None:
+    def __init__(self, work: Work, queue: JobQueue, client: str) -> None:
         self.work = work
-        self.desk = desk
+        self.queue = queue
         self.client = client
         self.error: str | None = None
         self.ended = False
@@ -68,7 +68,7 @@ class Job:
 
     def cancel(self) -> None:
         self._cancelled = True
-        self.desk.drop(self)
+        self.queue.drop(self)
 
     def run(self) -> None:
         """Do the work, in the worker. Whatever goes wrong becomes `error`, one friendly line."""
@@ -95,7 +95,7 @@ class Job:
         quiet = 0.0
         try:
             while not self.ended:
-                ahead = self.desk.ahead(self)
+                ahead = self.queue.ahead(self)
                 if ahead is not None and (ahead != told or quiet >= WAITING_SIGN):
                     told, quiet = ahead, 0.0
                     yield {"state": "waiting", "ahead": ahead}
@@ -127,7 +127,7 @@ class Job:
 Work = Callable[[Job], None]
 
 
-class Desk:
+class JobQueue:
     """Takes jobs, up to `most_waiting` beside the one at work, and does them in turn.
 
     The turns go round over the clients who wait: each has one job done before any has another, and

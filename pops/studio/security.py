@@ -1,4 +1,4 @@
-"""The gate: what of HTTP comes in and goes out, whatever is behind it.
+"""ASGI middleware: allow-list of paths, size limits, checks of the sender, security headers.
 
 Only the paths named here exist. A request is refused if it is too large, comes from another site's
 page, or names a file of the server; a job also if too many wait. Answers forbid the browser every
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pops.errors import PopsError
 
-__all__ = ["POLICY", "Gate", "client_name"]
+__all__ = ["POLICY", "SecurityMiddleware", "client_name"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -55,7 +55,7 @@ def client_name(address: str, headers: Mapping[str, str]) -> str:
     return f"{address} {headers.get('x-client', '')[:LONGEST_CLIENT]}"
 
 
-class Gate:
+class SecurityMiddleware:
     """ASGI middleware.
 
     `announce`: hears of every job, by the name of its client, before Gradio does, which would take
