@@ -16,7 +16,7 @@ import numpy as np
 
 from pops.datagen.models.diffusion import DepthDiffusion, Inpainter, Sampling, TextToImage
 from pops.datagen.models.vision import Foreground, OnnxForeground, Owl
-from pops.datagen.stages import Box, Detect, Detection, StageModel, Segment, Stages
+from pops.datagen.stages import Box, Detect, Detection, Segment, StageModel, Stages
 from pops.datagen.words import PromptWords
 from pops.io.loading import quietly
 from pops.io.placement import HOST
@@ -25,7 +25,9 @@ __all__ = ["TINY_WORDS", "tiny_stages"]
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 LABELS = ("left thing", "right thing")
-TINY_WORDS = PromptWords(LABELS, ("at night", "on the beach"), ("wood", "gold", "clay", "ice", "moss"))
+TINY_WORDS = PromptWords(
+    LABELS, ("at night", "on the beach"), ("wood", "gold", "clay", "ice", "moss")
+)
 
 
 @contextmanager

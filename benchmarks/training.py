@@ -37,10 +37,10 @@ from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule, add_noise
 from pops.settings.fields import setting
 from pops.stacks.stack import open_stack
-from pops.training.config import TrainConfig
-from pops.training.loop import Loop
-from pops.training.state import State
+from pops.training.learning_rate import LearningRate
+from pops.training.loop import Loop, LoopSettings
 from pops.training.model import trained_parameters
+from pops.training.state import State
 
 with quietly():
     from transformers import (
@@ -241,11 +241,11 @@ def our_steps(
     """The training loop of pops on a cache."""
     prior = _copy(models.prior)
     source = CachedSource([random_cache(folder, prior)], _stats(prior), TEXTURING)
-    config = TrainConfig(train_batch_size=settings.batch, lr=LR, cache=(str(folder),))
+    looped = LoopSettings(10**6, settings.batch, LearningRate(LR))
     optimiser = torch.optim.AdamW(trained_parameters(prior).values(), lr=LR, weight_decay=0.0)
     model, prepared = accelerator.prepare(prior, optimiser)
     loop = Loop(
-        config=config,
+        settings=looped,
         accelerator=accelerator,
         model=model,
         prior=prior,
@@ -255,7 +255,7 @@ def our_steps(
         text_weights=torch.zeros(1),
         checkpoints=folder,
         card={},
-        tell=lambda step, values: None,
+        log=lambda step, values: None,
         validate=lambda step: None,
     )
     return loop.steps()

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from pops.data.batches import Batch, BatchIndices, BatchSource
 from pops.data.dataset import ExampleDataset
 from pops.data.reader import RecipeSettings
 from pops.data.recipes import find_recipe
 from pops.data.word_lists import read_words
-from pops.data.batches import Batch, BatchIndices, BatchSource
 
 WORDS = "pocket_adjectives"
 TOLD = RecipeSettings(garment_side=6, garment_area=20, adjectives=read_words(WORDS))

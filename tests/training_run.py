@@ -32,8 +32,8 @@ class MemorySource:
     def __len__(self) -> int:
         return self.records
 
-    def batches(self, plan: BatchIndices) -> Iterator[Batch]:
-        for rows in plan:
+    def batches(self, indices: BatchIndices) -> Iterator[Batch]:
+        for rows in indices:
             tokens = torch.stack([self.tokens(*row) for row in rows])
             target = tokens.mean(1)
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool)

@@ -189,7 +189,9 @@ def clothes(inputs: AttemptInputs) -> Script:
     worn = [path.split("/")[1] for path in files]
     files[f"{name}_mask.png"] = Image.fromarray(pad_to_square(labels, 0))
     files[f"{name}.jpg"] = Image.fromarray(pad_to_square(np.asarray(image), 255))
-    return Sample(name, files, _about(person.picture, seed=seed, number=inputs.number, garments=worn))
+    return Sample(
+        name, files, _about(person.picture, seed=seed, number=inputs.number, garments=worn)
+    )
 
 
 GENERATORS = {

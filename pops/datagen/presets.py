@@ -16,7 +16,7 @@ from pops.datagen.models.registry import (
     RMBG_BY_ITS_OWN_CODE,
     ModelRow,
 )
-from pops.datagen.stages import StageModel, Picture, Stages
+from pops.datagen.stages import Picture, StageModel, Stages
 from pops.datagen.words import PromptWords, read_words, shipped_words
 from pops.errors import UsageError
 from pops.io.hub import REPOSITORIES, Repository

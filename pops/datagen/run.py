@@ -54,7 +54,8 @@ class Generation:
 def generate(config: GenerateConfig, kind: str) -> int:
     """Make what the settings say; the exit status."""
     preset = load_preset(config)
-    generation = Generation(kind, preset.words, config.seed, config.count, Shard.parse(config.shard))
+    shard = Shard.parse(config.shard)
+    generation = Generation(kind, preset.words, config.seed, config.count, shard)
     models = {stage: preset.stages.models[stage] for stage in GENERATORS[kind].stages}
     if config.dry_run:
         print("\n".join(_what(config, generation, models)))
@@ -66,13 +67,15 @@ def generate(config: GenerateConfig, kind: str) -> int:
     with store.open(settings) as there, bar:
         left = [index for index in generation.indices if index not in there]
         bar.update(len(generation.indices) - len(left))
-        finished = make_samples(left, generation.script, models, config, preset.stages, _counted(bar))
+        finished = make_samples(
+            left, generation.script, models, config, preset.stages, _counted(bar)
+        )
         for _ in write_all(finished, store, generation.seed, config.batch_size):
             bar.update()
     seconds = time.perf_counter() - started
     print(
-        f"{len(generation.indices)} {kind} in {config.output_dir}: {len(left)} made in {seconds:.1f} s, "
-        f"{len(generation.indices) - len(left)} there before"
+        f"{len(generation.indices)} {kind} in {config.output_dir}: {len(left)} made in "
+        f"{seconds:.1f} s, {len(generation.indices) - len(left)} there before"
     )
     return 0
 
@@ -150,12 +153,14 @@ def _line(one: Finished, seed: int) -> dict[str, Any]:
     }
 
 
-def _what(config: GenerateConfig, generation: Generation, models: dict[str, StageModel]) -> list[str]:
+def _what(
+    config: GenerateConfig, generation: Generation, models: dict[str, StageModel]
+) -> list[str]:
     """A run in words, without running it."""
     first = [next(generation.script(index, 0))[0] for index in generation.indices[:PROMPTS_SHOWN]]
     return [
-        f"{len(generation.indices)} of {generation.count} {generation.kind}, seed {generation.seed}, "
-        f"into {config.output_dir}",
+        f"{len(generation.indices)} of {generation.count} {generation.kind}, "
+        f"seed {generation.seed}, into {config.output_dir}",
         *(f"  {stage}: {model}, {model.licence}" for stage, model in models.items()),
         *(f"  {request}" for request in first),
     ]

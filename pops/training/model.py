@@ -1,4 +1,4 @@
-"""The prior that is trained: where it starts, which of its parameters move, what that takes."""
+"""The prior that is trained: where it starts, which of its parameters are trained, its memory."""
 
 from __future__ import annotations
 
@@ -13,43 +13,65 @@ from pops.prior.adapters import ADAPTER_CONFIG, Adapter, adapter_state, add_adap
 from pops.prior.joint import JointPrior
 from pops.prior.model import Prior
 from pops.stacks.stack import Stack, local_path
-from pops.training.config import TrainConfig
 
-__all__ = ["Footprint", "TrainedPrior", "make_model", "operator_state", "trained_parameters"]
+__all__ = [
+    "Footprint",
+    "ModelSettings",
+    "TrainedPrior",
+    "make_model",
+    "operator_state",
+    "trained_parameters",
+]
 
 TrainedPrior = Prior | JointPrior
 CONSTANTS = ("clip_mean", "clip_std")
-# Floats that one token of one block keeps for the way back, in widths: two norms, the three
+# Floats that one token of one block keeps for the backward pass, in widths: two norms, the three
 # projections, attention, its output, two sums, and the feed-forward layer twice at four widths.
 KEPT_WIDTHS = 18
 
 
-def make_model(config: TrainConfig, stack: Stack, operators: int = 1) -> TrainedPrior:
-    """A float32 prior on the CPU, its parameters marked that are to be trained.
+@dataclass(frozen=True)
+class ModelSettings:
+    """Where a prior starts, and which of its parameters are trained."""
 
-    `operators`: how many it is to learn; for several it is a joint one.
+    init_from: str | None = None  # an operator; None for the stack's base prior
+    layers: int | None = None  # only the last so many transformer blocks; None for all parameters
+    lora_rank: int | None = None  # of the adapter that is trained in place of the prior
+    gradient_checkpointing: bool = False
+
+
+def make_model(settings: ModelSettings, stack: Stack, operators: int = 1) -> TrainedPrior:
+    """Make the prior that is trained.
+
+    Args:
+        settings: Where it starts, and what of it is trained.
+        stack: The stack.
+        operators: How many operators it learns; for several it is a joint prior.
+
+    Returns:
+        A float32 prior on the CPU in training mode. `requires_grad` marks the trained parameters.
 
     Raises:
-        UsageError: the settings do not fit this prior, or what it is to start from.
-        WeightsError: what it is to start from is missing or does not fit.
+        UsageError: The settings do not fit this prior, or the operator that it starts from.
+        WeightsError: The operator that it starts from is missing or does not fit.
     """
-    prior = _start(config, stack)
-    if config.lora_rank is not None:
-        _give_adapter(prior, config)
+    prior = _start(settings, stack)
+    if settings.lora_rank is not None:
+        _give_adapter(prior, settings.lora_rank, settings.init_from)
     else:
-        prior.requires_grad_(config.layers is None)
-        for block in _last_blocks(prior, config.layers or 0):
+        prior.requires_grad_(settings.layers is None)
+        for block in _last_blocks(prior, settings.layers or 0):
             block.requires_grad_(True)
     for name in CONSTANTS:
         getattr(prior, name).requires_grad_(False)
-    prior.gradient_checkpointing = config.gradient_checkpointing
-    trainee = prior if operators == 1 else JointPrior(prior, operators)
-    return trainee.train()
+    prior.gradient_checkpointing = settings.gradient_checkpointing
+    model = prior if operators == 1 else JointPrior(prior, operators)
+    return model.train()
 
 
-def _start(config: TrainConfig, stack: Stack) -> Prior:
-    place = config.init_from
-    if place is None or (config.lora_rank and _is_adapter(place)):
+def _start(settings: ModelSettings, stack: Stack) -> Prior:
+    place = settings.init_from
+    if place is None or (settings.lora_rank and _is_adapter(place)):
         return stack.prior(stack.base_prior_state(), "the base prior")
     known = place in OPERATORS and not Path(place).exists()
     prior = stack.tuned_prior(stack.operator_path(place) if known else local_path(place))
@@ -61,19 +83,18 @@ def _is_adapter(place: str) -> bool:
     return (Path(place).expanduser() / ADAPTER_CONFIG).is_file()
 
 
-def _give_adapter(prior: Prior, config: TrainConfig) -> None:
-    rank = config.lora_rank or 0
-    if config.init_from is None:
+def _give_adapter(prior: Prior, rank: int, init_from: str | None) -> None:
+    if init_from is None:
         add_adapter(prior, rank)
         return
-    if not _is_adapter(config.init_from):
+    if not _is_adapter(init_from):
         raise UsageError(
-            f"an adapter changes the base prior, and {config.init_from} is another one: start "
+            f"an adapter changes the base prior, and {init_from} is another one: start "
             "from an adapter's folder, or train without --lora_rank"
         )
-    adapter = Adapter.read(Path(config.init_from).expanduser())
+    adapter = Adapter.read(Path(init_from).expanduser())
     if adapter.rank != rank:
-        raise UsageError(f"{config.init_from} has rank {adapter.rank}: use --lora_rank with that")
+        raise UsageError(f"{init_from} has rank {adapter.rank}: use --lora_rank with that")
     adapter.put_into(prior.requires_grad_(False))
 
 
@@ -84,61 +105,95 @@ def _last_blocks(prior: Prior, count: int) -> list[nn.Module]:
     return blocks[len(blocks) - count :]
 
 
-def trained_parameters(trainee: TrainedPrior) -> dict[str, nn.Parameter]:
-    """The parameters that training moves, by name."""
-    return {name: p for name, p in trainee.named_parameters() if p.requires_grad}
+def trained_parameters(model: TrainedPrior) -> dict[str, nn.Parameter]:
+    """List the parameters that are trained.
+
+    Args:
+        model: A prior that `make_model` has made.
+
+    Returns:
+        The parameters by name.
+    """
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def operator_state(prior: Prior, config: TrainConfig) -> dict[str, Tensor]:
-    """What the operator's weights file is to hold: the adapter, or the whole prior."""
-    if config.lora_rank is not None:
-        return adapter_state(prior)
-    return without_stats(prior.state_dict())
+def operator_state(prior: Prior, lora_rank: int | None) -> dict[str, Tensor]:
+    """Give the tensors of the operator's weights file.
+
+    Args:
+        prior: The trained prior.
+        lora_rank: The rank of its adapter; None where the whole prior is trained.
+
+    Returns:
+        The tensors of the adapter, or of the whole prior, by name.
+    """
+    return without_stats(prior.state_dict()) if lora_rank is None else adapter_state(prior)
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What training takes in the memory of each device, in bytes; activations are estimated."""
+    """The memory that training takes on each device, in bytes; activations are estimated."""
 
-    parameters: int  # of the prior, their count
-    trained: int  # of those, that training moves
+    parameters: int  # their number in the prior
+    trained: int  # the number of those that are trained
     weights: int
     gradients: int
     optimiser: int
-    average: int
+    ema: int
     activations: int
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.optimiser + self.average + self.activations
+        """All of it, in bytes."""
+        return self.weights + self.gradients + self.optimiser + self.ema + self.activations
 
     @classmethod
-    def of(cls, prior: TrainedPrior, config: TrainConfig, tokens: int) -> Footprint:
-        """`tokens`: condition tokens of one example."""
-        every = sum(p.numel() for p in prior.parameters())
-        trained = sum(p.numel() for p in trained_parameters(prior).values())
-        size = prior.config
-        kept = 1 if config.gradient_checkpointing else KEPT_WIDTHS
-        layers = size.num_layers * kept + (KEPT_WIDTHS if config.gradient_checkpointing else 0)
-        rows = config.train_batch_size * (tokens + 4)
+    def of(
+        cls,
+        model: TrainedPrior,
+        tokens: int,
+        batch: int,
+        *,
+        use_ema: bool = False,
+        use_8bit_adam: bool = False,
+        gradient_checkpointing: bool = False,
+    ) -> Footprint:
+        """Estimate the memory of training a model.
+
+        Args:
+            model: The model.
+            tokens: Condition tokens of one example.
+            batch: Examples of one process at a time.
+            use_ema: Whether an average of the weights is kept.
+            use_8bit_adam: Whether the optimiser's state has 8 bits.
+            gradient_checkpointing: Whether activations are computed again in the backward pass.
+
+        Returns:
+            The estimate.
+        """
+        every = sum(p.numel() for p in model.parameters())
+        trained = sum(p.numel() for p in trained_parameters(model).values())
+        size = model.config
+        kept = 1 if gradient_checkpointing else KEPT_WIDTHS
+        layers = size.num_layers * kept + (KEPT_WIDTHS if gradient_checkpointing else 0)
         return cls(
             parameters=every,
             trained=trained,
             weights=4 * every,
             gradients=4 * trained,
-            optimiser=(2 if config.use_8bit_adam else 8) * trained,
-            average=4 * trained * config.use_ema,
-            activations=4 * rows * size.width * layers,
+            optimiser=(2 if use_8bit_adam else 8) * trained,
+            ema=4 * trained * use_ema,
+            activations=4 * batch * (tokens + 4) * size.width * layers,
         )
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Say it in words, in two lines."""
         share = self.trained / self.parameters
         return [
             f"parameters: {self.trained:,} of {self.parameters:,} are trained ({share:.1%})",
             f"memory of each process, about: {_size(self.total)} (weights {_size(self.weights)}, "
             f"gradients {_size(self.gradients)}, optimiser {_size(self.optimiser)}, "
-            f"average {_size(self.average)}, activations {_size(self.activations)})",
+            f"average {_size(self.ema)}, activations {_size(self.activations)})",
         ]
 
 

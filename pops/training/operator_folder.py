@@ -1,4 +1,4 @@
-"""What a run leaves: operator folders with their model cards, and its curves as a picture."""
+"""The operator folders that a run leaves, with their model cards."""
 
 from __future__ import annotations
 
@@ -8,98 +8,66 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pops.io.files import atomic_path
+from pops.errors import PopsError
+from pops.io.saving import saving
 from pops.operators import OperatorCard, save_card, save_operator
 from pops.prior.adapters import save_adapter
 from pops.prior.joint import JointPrior, save_own, save_shared
-from pops.training.config import TrainConfig
-from pops.training.metrics import Line
 from pops.training.model import TrainedPrior, operator_state
 
-__all__ = ["draw_curves", "save_result"]
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+__all__ = ["save_operators"]
 
 
-def save_result(
+def save_operators(
     folder: Path,
-    config: TrainConfig,
-    trainee: TrainedPrior,
+    model: TrainedPrior,
     cards: Sequence[OperatorCard],
-    pictures: Sequence[str],
+    pictures: Sequence[str] = (),
+    *,
+    lora_rank: int | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> list[Path]:
-    """The operator folder of every card, each loadable alone. The weights come last.
+    """Write the folder of every operator that a model has learnt. The weights come last.
 
-    One operator is `folder` itself: the whole prior, or, with a rank, an adapter. Several are
-    folders in it, beside the prior that they share. `pictures`: of `folder`, for the model cards.
+    A single operator gets `folder` itself, with the whole prior or an adapter. Several get folders
+    in it, beside the prior that they share; each can be loaded by itself.
+
+    Args:
+        folder: The folder to write into.
+        model: The trained model.
+        cards: The card of every operator, in the order of their numbers in the model.
+        pictures: Names of pictures in `folder` that the model cards show.
+        lora_rank: The rank of the adapter; None where the whole prior is trained.
+        dtype: The number format of the files.
+
+    Returns:
+        The operators' folders.
+
+    Raises:
+        PopsError: A weight is too large for the number format.
+        OutputError: A file cannot be written.
     """
-    small = "float32" if config.lora_rank is None else "float16"
-    dtype = DTYPES[small if config.save_dtype == "auto" else config.save_dtype]
 
     def stored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {k: value.detach().to("cpu", dtype).contiguous() for k, value in state.items()}
+        made = {k: value.detach().to("cpu", dtype).contiguous() for k, value in state.items()}
+        for name, value in made.items():
+            if not value.isfinite().all():
+                raise PopsError(f"{name} is not finite as {dtype}: use --save_dtype float32")
+        return made
 
-    if isinstance(trainee, JointPrior):
-        save_shared(folder, stored(operator_state(trainee.prior, config)))
-        for number, card in enumerate(cards):
-            own = save_card(folder / card.operator.name, card, [f"../{name}" for name in pictures])
-            save_own(own, stored(trainee.own_state(number)))
+    if isinstance(model, JointPrior):
+        with saving(folder):
+            save_shared(folder, stored(operator_state(model.prior, lora_rank)))
+            for number, card in enumerate(cards):
+                shown = [f"../{name}" for name in pictures]
+                own = save_card(folder / card.operator.name, card, shown)
+                save_own(own, stored(model.own_state(number)))
         return [folder / card.operator.name for card in cards]
-    (card,), state = cards, stored(operator_state(trainee, config))
-    if config.lora_rank is None:
-        save_operator(folder, card, state, pictures)
-    else:
-        save_card(folder, card, pictures)
-        save_adapter(folder, state, config.lora_rank)
+    (card,), state = cards, stored(operator_state(model, lora_rank))
+    with saving(folder):
+        if lora_rank is None:
+            save_operator(folder, card, state, pictures)
+        else:
+            save_card(folder, card, pictures)
+            save_adapter(folder, state, lora_rank)
     return [folder]
-
-
-def draw_curves(lines: Sequence[Line], path: Path) -> bool:
-    """Loss, validation and gradient over the steps as one picture; False without matplotlib."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    panels = {
-        "loss": _named(lines, "mse", "text"),
-        "held-out loss by timestep": _named(lines, "val/loss_"),
-        "held-out cosine to the target": _named(lines, "val/cosine", "val/mean_cosine"),
-        "held-out cosine of each operator": _of_each(lines, "/cosine"),
-        "gradient norm": ["grad_norm"],
-    }
-    drawn = {title: names for title, names in panels.items() if names}
-    figure, axes = pyplot.subplots(
-        1, len(drawn), figsize=(4 * len(drawn), 3.2), constrained_layout=True, squeeze=False
-    )
-    for axis, (title, names) in zip(axes[0], drawn.items(), strict=True):
-        for name in names:
-            points = [(line["step"], line[name]) for line in lines if name in line]
-            marker = "." if len(points) < 30 else ""
-            axis.plot(*zip(*points, strict=True), label=_shown(name), lw=1.2, marker=marker)
-        axis.set(title=title, xlabel="step")
-        axis.spines[["top", "right"]].set_visible(False)
-        if len(names) > 1:
-            axis.legend(fontsize=8, frameon=False)
-    with atomic_path(path) as part:
-        figure.savefig(part, dpi=100)
-    pyplot.close(figure)
-    return True
-
-
-def _named(lines: Sequence[Line], *starts: str) -> list[str]:
-    names = dict.fromkeys(name for line in lines for name in line)
-    return [name for name in names if name.startswith(starts)]
-
-
-def _of_each(lines: Sequence[Line], end: str) -> list[str]:
-    """Numbers of several operators, val/NAME/..., as those of one are val/..."""
-    return [name for name in _named(lines, "val/") if name.count("/") > 1 and name.endswith(end)]
-
-
-def _shown(name: str) -> str:
-    words = {"mean_cosine": "mean of inputs", "cosine": "operator"}
-    plain = name.removeprefix("val/").removesuffix("/cosine")
-    return words.get(plain, plain.removeprefix("loss_"))

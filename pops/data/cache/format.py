@@ -43,7 +43,7 @@ __all__ = [
     "write_shard",
 ]
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 MOST_LISTED = 2**28  # bytes of the file that lists the records and texts of a shard
 MAKE_ANEW = "; remove it and run pops embed again"
@@ -302,7 +302,7 @@ def read_shard(folder: Path, number: int, index: CacheIndex) -> CacheShard:
     """
     path = shard_file(folder, "shard", number)
     lists = read_json(path, _Lists, DataError, MOST_LISTED)
-    arrays = {
+    arrays: dict[str, Any] = {
         kind: read_array(
             shard_file(folder, kind, number), mapped=True, error=DataError, advice=MAKE_ANEW
         )

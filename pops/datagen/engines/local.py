@@ -113,7 +113,9 @@ def _fullest(running: Iterable[_RunningScript], batch_size: int) -> tuple[str, l
     return stage, queues[stage][:batch_size]
 
 
-def _advance(script_run: _RunningScript, make: MakeScript, rejected: Callable[[str], None]) -> Sample | None:
+def _advance(
+    script_run: _RunningScript, make: MakeScript, rejected: Callable[[str], None]
+) -> Sample | None:
     """Hand a script its answers: its sample, or None where it asks for more or starts anew."""
     try:
         script_run.ask(script_run.script.send(script_run.answers))
@@ -141,7 +143,9 @@ def give_up(index: int, rejections: Sequence[str]) -> PopsError:
 
 def _finished(script_run: _RunningScript, sample: Sample) -> Finished:
     seconds = {name: round(spent, 4) for name, spent in script_run.seconds.items()}
-    return Finished(script_run.index, script_run.attempt, sample, tuple(script_run.rejections), seconds)
+    return Finished(
+        script_run.index, script_run.attempt, sample, tuple(script_run.rejections), seconds
+    )
 
 
 class Local:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pops.data.persons import PersonRecord
-from pops.data.persons import read_persons
+from pops.data.persons import PersonRecord, read_persons
 from pops.datagen.stages import LoadPerson, ParsedPerson, Picture
 from pops.errors import DataError
 

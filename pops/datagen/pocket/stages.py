@@ -17,10 +17,10 @@ from pops.datagen.stages import (
     Detection,
     Inpaint,
     LoadPerson,
-    StageModel,
     ParsedPerson,
     Picture,
     Segment,
+    StageModel,
     Stages,
     Text2Image,
 )
@@ -100,7 +100,9 @@ class _Pocket:
         return [_segment(request) for request in asked]
 
     def inpaint(self, asked: Sequence[Inpaint]) -> list[Picture]:
-        return [self.canvas.add(replace(as_scene_picture(r.picture).scene, items=())) for r in asked]
+        return [
+            self.canvas.add(replace(as_scene_picture(r.picture).scene, items=())) for r in asked
+        ]
 
     def people(self, asked: Sequence[LoadPerson]) -> list[ParsedPerson]:
         drawings = [self.canvas.add(dress(request)) for request in asked]
