@@ -18,7 +18,7 @@ from pops.studio.store import StoredItem
 
 __all__ = ["add_routes"]
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parent.parent / "page"
 MEDIA = {
     ".html": "text/html",
     ".css": "text/css",
@@ -51,7 +51,7 @@ def add_routes(server: FastAPI, service: StudioService) -> None:
 
     @server.post("/inputs")
     async def inputs(request: Request) -> Response:
-        name = unquote(request.headers.get("x-name", "picture"))
+        name = _told_name(request.headers.get("x-name", "picture"))
         content = await request.body()
         return await _answer(lambda: service.add(content, name).told, opening)
 
@@ -85,6 +85,15 @@ def add_routes(server: FastAPI, service: StudioService) -> None:
     async def opened(request: Request) -> Response:
         content = await request.body()
         return await _answer(lambda: service.open(content), opening)
+
+
+def _told_name(header: str) -> str:
+    """The name in a header: percent-encoded, or bytes of UTF-8 as they are."""
+    name = unquote(header)
+    try:
+        return name.encode("latin-1").decode()
+    except UnicodeError:
+        return name
 
 
 async def _answer(work: Callable[[], Any], limiter: CapacityLimiter | None = None) -> Response:
