@@ -115,8 +115,8 @@ def _commands(settings: BusyBenchmark, folder: Path) -> dict[str, list[str]]:
         "training": [*train, f"--max_train_steps={settings.steps}", "--lr=1e-5"],
         "generation": [*generate, f"--count={settings.count}"],
         "apply": [
-            *(*POPS, "apply", "texturing", "--device=cpu"),
-            *(str(assets / "objects" / "mug.png"), str(assets / "textures" / "wood.png")),
+            *(*POPS, "apply", "texturing", str(assets / "objects" / "mug.png")),
+            *(str(assets / "textures" / "wood.png"), "--device=cpu"),
         ],
     }
 

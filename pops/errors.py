@@ -5,6 +5,7 @@
     ├── InputError            a picture or embedding file cannot be used
     ├── WeightsError          a stack or operator is missing, cut short or does not fit
     ├── DataError             training data is missing, stale, or too much of it is broken
+    ├── DeviceMemoryError     a GPU has too little memory
     └── OutputError           a result cannot be written
 
 Every message is one line that names the file or setting, says what is wrong and what to do. Of a
@@ -19,6 +20,7 @@ from pops import DISTRIBUTION
 
 __all__ = [
     "DataError",
+    "DeviceMemoryError",
     "InputError",
     "OutputError",
     "PopsError",
@@ -79,6 +81,10 @@ class WeightsError(PopsError):
 
 class DataError(PopsError):
     """A dataset or its cache is missing or stale, or too many of its records are broken."""
+
+
+class DeviceMemoryError(PopsError):
+    """A device has too little memory for the models or for their work."""
 
 
 class OutputError(PopsError):

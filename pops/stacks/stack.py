@@ -327,7 +327,8 @@ class Stack:
         # The statistics stay in float32: they scale every embedding that goes in or out.
         for key, value in self.clip_stats.items():
             getattr(prior, key).data = value.to(self.placement.rest)
-        return prior
+        # Offloaded weights are copied to the device one by one, and so cannot be joined there.
+        return prior if self.placement.offload else prior.join_projections()
 
     @property
     def prior_bytes(self) -> int:
