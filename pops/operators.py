@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pops.errors import UsageError, WeightsError, nearest
+from pops.errors import UsageError, WeightsError, check_known
 from pops.io.files import atomic_path, make_folder
 
 if TYPE_CHECKING:
@@ -96,10 +96,8 @@ OPERATORS: dict[str, Operator] = {
 
 def find_operator(name: str) -> Operator:
     """The operator of that name; UsageError with the nearest name otherwise."""
-    if name in OPERATORS:
-        return OPERATORS[name]
-    near = nearest(name.lower(), OPERATORS)
-    raise UsageError(f"unknown operator {name!r}{near} (the operators are {', '.join(OPERATORS)})")
+    check_known("operator", name, OPERATORS)
+    return OPERATORS[name]
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from pops.settings.commands import (
 )
 from pops.settings.groups import SamplingConfig, StackConfig
 from pops.settings.progress import Progress, ProgressBars
+from pops.settings.rendering import RenderSettings
 
 if TYPE_CHECKING:
     from pops.engine import Engine
@@ -58,6 +59,7 @@ def apply(config: ApplyConfig) -> int:
     shown = [_preview(source) for source in request]
     stems = ["none" if source is None else source.stem for source in request]
     name = _file_name([operator.name, *stems, config.text or ""])
+    plain = replace(config.rendering, renderer=RenderSettings.renderer)  # an input has no depth
     with staged_folder(config.out) as stage:
         engine = _load(config)
         with closing(ProgressBars()) as progress:
@@ -65,9 +67,9 @@ def apply(config: ApplyConfig) -> int:
                 engine, config.operator, [request], config, progress, config.text, config.weights
             )
             depth_of = None if first is None else [first] * len(made)
-            pictures = _render(engine, made, config, progress, config.renderer, depth_of)
+            pictures = _render(engine, made, config.rendering, progress, depth_of)
             shown = [
-                _render(engine, engine.encode([source]), config, progress)[0]
+                _render(engine, engine.encode([source]), plain, progress)[0]
                 if source and image == EMBEDDING
                 else image
                 for source, image in zip(request, shown, strict=True)
@@ -88,31 +90,24 @@ def run(config: RunConfig) -> int:
     plan = make_plan(config.composition, previews.usable)
     weights = given_weights(config, plan)
     first = depth_sources(config, plan)
-    parts_by = "kandinsky" if first else config.renderer  # the parts of a tree have no depth
     for leaf in plan.leaves:
         previews.open(leaf)
-    once = replace(config, render_seeds=config.render_seeds[:1])
+    of_parts = replace(
+        config.rendering,
+        seeds=config.render_seeds[:1],
+        renderer=RenderSettings.renderer if first else config.renderer,  # parts have no depth
+    )
     with staged_folder(config.out) as stage:
         engine = _load(config)
         with closing(ProgressBars()) as progress:
-            result = engine.run(
-                plan,
-                seeds=config.seeds,
-                guidance=config.guidance,
-                steps=config.steps,
-                sampler=config.sampler,
-                weights=weights,
-                progress=progress,
-            )
+            result = engine.run(plan, weights=weights, progress=progress, **vars(config.sampling))
             depth_of = [first[node] for node, _ in result.keys] if first else None
-            pictures = _render(
-                engine, result.embeddings, config, progress, config.renderer, depth_of
-            )
+            pictures = _render(engine, result.embeddings, config.rendering, progress, depth_of)
             shown = dict(zip(result.keys, pictures[:: len(config.render_seeds)], strict=True))
             files = RunFiles(result, _file_name)
             figures = files.figures(
                 previews.pictures | shown,
-                lambda made: _render(engine, made, once, progress, parts_by),
+                lambda made: _render(engine, made, of_parts, progress),
                 config.trees,
             )
         files.save_embeddings(stage)
@@ -136,7 +131,7 @@ def demo(config: DemoConfig) -> int:
         engine = _load(config)
         with closing(ProgressBars()) as progress:
             made = _sample(engine, operator.name, requests, config, progress)
-            pictures = iter(_render(engine, made, config, progress))
+            pictures = iter(_render(engine, made, config.rendering, progress))
         each = len(config.seeds) * len(config.render_seeds)
         rows = [
             _equation(operator, request, inputs, None, _captioned(config, islice(pictures, each)))
@@ -215,33 +210,20 @@ def _sample(
         operator,
         requests,
         text=text,
-        seeds=config.seeds,
-        guidance=config.guidance,
-        steps=config.steps,
-        sampler=config.sampler,
         weights=weights,
         progress=progress,
+        **vars(config.sampling),
     )
 
 
 def _render(
     engine: "Engine",
     made: "Embeddings",
-    config: SamplingConfig,
+    rendering: RenderSettings,
     progress: Progress,
-    renderer: str = "kandinsky",
     depth_of: "Sequence[Source] | None" = None,
 ) -> list[Image.Image]:
-    return engine.render(
-        made,
-        seeds=config.render_seeds,
-        steps=config.render_steps,
-        guidance=config.render_guidance,
-        size=config.render_size,
-        renderer=renderer,
-        depth_of=depth_of,
-        progress=progress,
-    )
+    return engine.render(made, depth_of=depth_of, progress=progress, **vars(rendering))
 
 
 def _depth_source(request: Sequence[Path | None], config: ApplyConfig) -> Path | None:

@@ -9,10 +9,12 @@ from math import isfinite
 from pathlib import Path
 from typing import ClassVar
 
-from pops.errors import UsageError
+from pops.errors import UsageError, check_known
 from pops.operators import CLOTHES, INSTRUCT, TEXTURING, Operator
 from pops.settings.fields import MOST_STEPS, check_range, check_seeds, setting
 from pops.settings.groups import PlacementConfig
+from pops.settings.rendering import RenderSettings
+from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = ["BinaryConfig", "ClothesConfig", "InstructConfig", "PublishedConfig"]
 
@@ -35,8 +37,8 @@ class PublishedSettings:
     kandinsky_decoder_repo: str = setting(DECODER_REPO, "folder or repository of the decoder")
     output_dir_name: Path = setting(Path("inference/results"), "folder to write into")
     prior_guidance_scale: tuple[float, ...] = setting((1.0,), "guidance of the operator, each")
-    prior_seeds: tuple[int, ...] = setting((18, 42), "seeds of the operator, each")
-    unet_seeds: tuple[int, ...] = setting((0, 1), "seeds of the decoder, each")
+    prior_seeds: tuple[int, ...] = setting(SamplingSettings.seeds, "seeds of the operator, each")
+    unet_seeds: tuple[int, ...] = setting(RenderSettings.seeds, "seeds of the decoder, each")
     file_exts_a: tuple[str, ...] = setting(EXTENSIONS, "endings of the files of dir_a to take")
     name_filter_a: tuple[str, ...] | None = setting(
         None, "take only the files of dir_a with one of these in their name"
@@ -53,8 +55,8 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come 
     stack: str | None = setting(
         None, "pocket, or a stack's name or folder, in place of the published models"
     )
-    steps: int = setting(25, "sampling steps of the operator")
-    sampler: str = setting("ancestral", "ancestral or ddim")
+    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
+    sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
     overwrite: bool = setting(False, "make again what is complete")
 
     default_operator: ClassVar[Operator]
@@ -63,6 +65,7 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come 
         check_seeds("prior_seeds", self.prior_seeds)
         check_seeds("unet_seeds", self.unet_seeds)
         check_range("steps", self.steps, 1, MOST_STEPS)
+        check_known("sampler", self.sampler, SAMPLERS)
         if not self.prior_guidance_scale or not all(map(isfinite, self.prior_guidance_scale)):
             raise UsageError("--prior_guidance_scale must be one or more finite numbers, as in 1,8")
         if self.prior_path is None and self.stack is None:

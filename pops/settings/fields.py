@@ -11,6 +11,7 @@ from pops.errors import UsageError
 
 __all__ = [
     "LARGEST_SEED",
+    "MOST_SIZE",
     "MOST_STEPS",
     "argument",
     "check_range",
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 MOST_STEPS = 1000  # the schedule's training steps
+MOST_SIZE = 4096  # pixels of a side of a rendered picture
 LARGEST_SEED = 2**63 - 1
 
 
@@ -30,9 +32,16 @@ def whole_numbers(value: str | int | Iterable[int]) -> tuple[int, ...]:
     return (value,) if isinstance(value, int) else tuple(int(part) for part in value)
 
 
-def setting(default: Any, says: str) -> Any:
-    """A field that is a flag; `says` is its help."""
-    return field(default=default, metadata={"help": says})
+def setting(default: Any, says: str, choices: Iterable[str] | None = None) -> Any:
+    """Declare a field of settings that is a flag.
+
+    Args:
+        default: its value where it is not given.
+        says: its help.
+        choices: the names that may be given, such as the keys of a table, which are read when help
+            is shown or a value is parsed, so that rows that were added count; None for any.
+    """
+    return field(default=default, metadata={"help": says, "choices": choices})
 
 
 def argument(says: str, nargs: str | None = None) -> Any:

@@ -41,7 +41,7 @@ from pops.prior.adapters import ADAPTER_CONFIG, Adapter
 from pops.prior.joint import OWN_WEIGHTS, SHARED_WEIGHTS, read_own
 from pops.prior.model import Prior, PriorConfig, read_prior_config
 from pops.prior.schedule import Schedule, read_schedule
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 from pops.stacks.clip import ImageEncoder, TextEncoder
 
 if TYPE_CHECKING:
@@ -154,13 +154,13 @@ class Stack:
         return read_schedule(self.prior_folder / "scheduler")
 
     @cached_property
-    def render_settings(self) -> RenderSettings:
+    def render_settings(self) -> DecoderSettings:
         """The decoder's own `render.json`, or the published 50 steps, guidance 4, 512 pixels."""
         path = self.decoder_folder / "render.json"
         if not path.is_file():
-            return RenderSettings()
+            return DecoderSettings()
         try:
-            return RenderSettings(**json.loads(path.read_text(encoding="utf-8")))
+            return DecoderSettings(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise WeightsError(f"{path}: cannot be read as render settings ({error})") from error
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any
 
 from pops.errors import UsageError
-from pops.prior.sampling import SAMPLERS
 from pops.settings.fields import check_range, check_seeds
-from pops.settings.groups import RendererName
+from pops.settings.rendering import RENDERERS, RenderSettings
+from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = ["Options"]
 
@@ -24,12 +24,12 @@ class Options:
 
     seeds: tuple[int, ...] = (18,)
     guidance: float | None = None
-    steps: int = 25
-    sampler: str = "ancestral"
+    steps: int = SamplingSettings.steps
+    sampler: str = SamplingSettings.sampler
     render_seeds: tuple[int, ...] = (0,)
     render_steps: int | None = None
     render_guidance: float | None = None
-    renderer: Literal["kandinsky", "ip_adapter", "depth"] = "kandinsky"
+    renderer: str = RenderSettings.renderer
 
     @classmethod
     def read(cls, given: Mapping[str, Any] | None) -> Options:
@@ -61,7 +61,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not (_is_number(value, Number) and 0 <= value <= 100):
                 raise UsageError(f"{name} is a number from 0 to 100")
-        for name, allowed in (("sampler", tuple(SAMPLERS)), ("renderer", get_args(RendererName))):
+        for name, allowed in (("sampler", tuple(SAMPLERS)), ("renderer", tuple(RENDERERS))):
             if getattr(self, name) not in allowed:
                 raise UsageError(f"{name} is one of {', '.join(allowed)}")
 

@@ -27,7 +27,7 @@ from pops.io.embeddings import Embeddings, load_embeddings, save_embeddings
 from pops.io.loading import quietly
 from pops.render.depth import DepthRenderer
 from pops.render.ip_adapter import IPAdapterRenderer
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 from pops.stacks.clip import ImageEncoder
 
 ROOT = Path(__file__).parents[2]
@@ -294,7 +294,7 @@ def sdxl_stack(tmp_path_factory: pytest.TempPathFactory, decoder: Path) -> Path:
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDXL renderers' own settings are 50 steps of 1024 pixels."""
-    few = RenderSettings(steps=2, guidance=5.0, size=64)
+    few = DecoderSettings(steps=2, guidance=5.0, size=64)
     monkeypatch.setattr(IPAdapterRenderer, "settings", few)
     monkeypatch.setattr(DepthRenderer, "settings", few)
 
