@@ -7,5 +7,6 @@ Modules:
     sources     an input of a slot: a picture or an embedding
     hub         repositories that can be downloaded: revisions, licences, sizes
     loading     checked folders of models, and one line for what is wrong with them
+    schema      checks of what a file says: kinds, counts, sizes, unknown fields
     placement   the device, the number format and offloading
 """

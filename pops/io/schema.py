@@ -1,0 +1,182 @@
+"""Check what a file says before anything acts on it: kinds, counts, sizes and unknown fields.
+
+A file's content is described by a `Schema`, a class with typed fields. Reading a file checks its
+size, decodes it and checks every field; whatever does not fit becomes one line that names the file,
+the field and the fault.
+
+    class Box(Schema):
+        name: PlainName
+        corners: Annotated[tuple[int, ...], Meta(max_length=4)]
+        score: Share = 1.0
+
+    box = read_json(folder / "box.json", Box, InputError)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from pops.errors import PopsError
+
+__all__ = [
+    "MOST_BYTES",
+    "Count",
+    "Finite",
+    "Meta",
+    "PlainName",
+    "Schema",
+    "Share",
+    "Text",
+    "decode_json",
+    "fit",
+    "read_bytes",
+    "read_json",
+    "read_text",
+]
+
+T = TypeVar("T")
+
+MOST_BYTES = 2**20  # of a card, a config or the like; larger files are refused unread
+
+Count = Annotated[int, Meta(ge=0, le=2**40)]  # of things or bytes
+Finite = Annotated[float, Meta(ge=-3.4e38, le=3.4e38)]  # NaN and infinities are out of range
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Text = Annotated[str, Meta(max_length=10_000)]
+# A file's or folder's name: it leads into no other folder, is not hidden and fits file systems.
+PlainName = Annotated[str, Meta(max_length=255, pattern=r"^[^./\\:\x00-\x1f][^/\\:\x00-\x1f]*\Z")]
+
+
+class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the classes that describe a file's content. Unknown fields are refused."""
+
+
+def read_json(
+    path: str | Path, kind: type[T], error: type[PopsError], most_bytes: int = MOST_BYTES
+) -> T:
+    """Read a JSON file whose content must fit a type.
+
+    Args:
+        path: The file, in UTF-8 with or without a byte-order mark.
+        kind: A `Schema`, or any type that msgspec understands, such as `dict[str, Any]`.
+        error: Raised where the file cannot be used.
+        most_bytes: A larger file is refused before it is read.
+
+    Returns:
+        The content, as an instance of `kind`.
+
+    Raises:
+        PopsError: Of the type `error`. The file is missing, too large, no JSON, or does not fit.
+    """
+    return decode_json(read_bytes(path, error, most_bytes), kind, error, str(path))
+
+
+def read_text(path: str | Path, error: type[PopsError], most_bytes: int = MOST_BYTES) -> str:
+    """Read a text file in UTF-8, with or without a byte-order mark.
+
+    Args:
+        path: The file.
+        error: Raised where the file cannot be used.
+        most_bytes: A larger file is refused before it is read.
+
+    Returns:
+        The text, without the mark and with `\\n` at the end of its lines.
+
+    Raises:
+        PopsError: Of the type `error`. The file is missing, too large, or in another encoding.
+    """
+    content = read_bytes(path, error, most_bytes)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as wrong:
+        raise error(f"{path} is not UTF-8 text: save it as UTF-8") from wrong
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_bytes(path: str | Path, error: type[PopsError], most_bytes: int = MOST_BYTES) -> bytes:
+    """Read a regular file of a bounded size.
+
+    Args:
+        path: The file.
+        error: Raised where the file cannot be used.
+        most_bytes: A larger file is refused before it is read.
+
+    Returns:
+        The whole content.
+
+    Raises:
+        PopsError: Of the type `error`. The file is missing, too large or cannot be read.
+    """
+    path = Path(path)
+    try:
+        if not path.exists():
+            raise error(f"{path} is missing")
+        if not path.is_file():  # a pipe would be waited for
+            raise error(f"{path} is not a regular file")
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except (OSError, ValueError) as wrong:  # ValueError: a null character in the name
+        reason = (getattr(wrong, "strerror", None) or str(wrong)).lower()
+        raise error(f"cannot read {path}: {reason}") from wrong
+    if len(content) > most_bytes:
+        raise error(f"{path} is larger than {most_bytes:,} bytes, which no such file needs")
+    return content
+
+
+def decode_json(content: bytes | str, kind: type[T], error: type[PopsError], source: str) -> T:
+    """Decode JSON whose content must fit a type.
+
+    Args:
+        content: The JSON text; a byte-order mark is skipped.
+        kind: A `Schema`, or any type that msgspec understands.
+        error: Raised where the content cannot be used.
+        source: Names the content in the error, such as a path, or a path and a line.
+
+    Returns:
+        The content, as an instance of `kind`.
+
+    Raises:
+        PopsError: Of the type `error`, naming `source` and the field.
+    """
+    data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    with _refusing(error, source):
+        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=kind)
+
+
+def fit(value: Any, kind: type[T], error: type[PopsError], source: str) -> T:
+    """Check that plain values, such as YAML or a loaded state, fit a type.
+
+    Args:
+        value: Dictionaries, lists, texts, numbers and None.
+        kind: A `Schema`, or any type that msgspec understands.
+        error: Raised where the value does not fit.
+        source: Names the value in the error.
+
+    Returns:
+        The value, as an instance of `kind`.
+
+    Raises:
+        PopsError: Of the type `error`, naming `source` and the field.
+    """
+    with _refusing(error, source):
+        return msgspec.convert(value, type=kind, str_keys=True)
+
+
+@contextmanager
+def _refusing(error: type[PopsError], source: str) -> Iterator[None]:
+    try:
+        yield
+    except msgspec.ValidationError as wrong:
+        fault, _, place = str(wrong).partition(" - at `")
+        field = place.rstrip("`").removeprefix("$").removeprefix(".")
+        said = f"{field}: {fault}" if field else fault
+        raise error(f"{source}: {said.replace('`', '')}") from wrong
+    except (msgspec.DecodeError, UnicodeError) as wrong:
+        raise error(f"{source}: is damaged or no JSON ({wrong})") from wrong
+    except (RecursionError, MemoryError) as wrong:
+        raise error(f"{source}: is nested too deeply") from wrong
