@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from pops.errors import UsageError, check_known
 from pops.operators import CLOTHES, INSTRUCT, TEXTURING, Operator
-from pops.settings.fields import MOST_STEPS, check_range, check_seeds, setting
+from pops.settings.fields import MOST_STEPS, PathOrName, check_range, check_seeds, setting
 from pops.settings.groups import PlacementConfig
 from pops.settings.rendering import RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
@@ -28,13 +28,13 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".pth", ".safetensors")
 class PublishedSettings:
     """The published settings that all of the published commands have."""
 
-    prior_path: str | None = setting(
+    prior_path: PathOrName | None = setting(
         None, "weights of the operator: a file, in prior_repo where that is given, or a folder"
     )
-    prior_repo: str | None = setting(None, "hub repository of prior_path; null: it is here")
+    prior_repo: PathOrName | None = setting(None, "hub repository of prior_path; null: it is here")
     dir_a: Path | None = setting(None, "folder of pictures and embeddings, or one file")
-    kandinsky_prior_repo: str = setting(PRIOR_REPO, "folder or repository of encoders and prior")
-    kandinsky_decoder_repo: str = setting(DECODER_REPO, "folder or repository of the decoder")
+    kandinsky_prior_repo: PathOrName = setting(PRIOR_REPO, "folder or repository of encoders and prior")
+    kandinsky_decoder_repo: PathOrName = setting(DECODER_REPO, "folder or repository of the decoder")
     output_dir_name: Path = setting(Path("inference/results"), "folder to write into")
     prior_guidance_scale: tuple[float, ...] = setting((1.0,), "guidance of the operator, each")
     prior_seeds: tuple[int, ...] = setting(SamplingSettings.seeds, "seeds of the operator, each")
@@ -52,7 +52,7 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come 
     """What the published commands share."""
 
     operator: str | None = setting(None, "the operator; null: the one that prior_path names")
-    stack: str | None = setting(
+    stack: PathOrName | None = setting(
         None, "pocket, or a stack's name or folder, in place of the published models"
     )
     steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pops.settings.fields import setting
+from pops.settings.fields import PathOrName, setting
 from pops.settings.rendering import RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
@@ -23,7 +23,7 @@ Offload = Literal["none", "model"]
 class NamedStack:
     """Which models."""
 
-    stack: str = setting("pocket", "pocket, kandinsky-2.2, or a folder in its layout")
+    stack: PathOrName = setting("pocket", "pocket, kandinsky-2.2, or a folder in its layout")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""How embeddings are rendered: the settings with their only defaults, and the table of renderers."""
+"""How embeddings are rendered: the settings with their defaults, and the table of renderers."""
 
 from dataclasses import dataclass
 from math import isfinite

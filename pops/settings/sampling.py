@@ -1,4 +1,4 @@
-"""How operators are sampled: the settings with their only defaults, and the table of samplers."""
+"""How operators are sampled: the settings with their defaults, and the table of samplers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
