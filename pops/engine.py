@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from pops.compose.nodes import Apply, Leaf, Mean, Node
+from pops.compose.parse import operator_function
 from pops.compose.plan import Plan, make_plan
 from pops.compose.run import Result, run_plan
 from pops.errors import InputError, NotFiniteError, UsageError
@@ -53,25 +54,58 @@ class Engine:
         dtype: str = "auto",
         *,
         offload: str = "none",
+        operator_folders: Iterable[str | Path] = (),
         **parts: str | Path | None,
     ) -> Engine:
-        """An engine on a stack, named or in a folder. Models are loaded when first used.
+        """Make an engine on a stack. Its models are loaded when they are first used.
 
-        `offload`: with "model", each is on the device only while it is used.
-        `parts`: folders or hub repositories in place of some of its own, by the names of the
-        fields of `StackSpec`: prior, decoder, operators, sdxl, ip_adapter, controlnet, ...
+        Args:
+            stack: the name of a stack, or a folder in the layout of one.
+            device: auto, cpu, cuda or mps.
+            dtype: the number format of the models: auto, float32, bfloat16 or float16.
+            offload: with "model", each model is on the device only while it is used.
+            operator_folders: folders of operators of your own, which are then known by name, as
+                those of the stack are, in `apply` and in compositions.
+            parts: folders or hub repositories in place of some of the stack's, by the names of
+                the fields of `StackSpec`: prior, decoder, operators, sdxl, ip_adapter, ...
+
+        Returns:
+            The engine.
 
         Raises:
-            UsageError: unknown stack, device, dtype or offload.
+            UsageError: unknown stack, device, dtype or offload, or a folder holds no operator.
         """
-        return cls(open_stack(stack, device=device, dtype=dtype, offload=offload, **parts))
+        return cls(
+            open_stack(
+                stack,
+                device=device,
+                dtype=dtype,
+                offload=offload,
+                operator_folders=operator_folders,
+                **parts,
+            )
+        )
 
     @property
     def dim(self) -> int:
         """The length of an embedding of this stack."""
         return self.stack.prior_config.embedding_dim
 
-    def renderer(self, name: str = "kandinsky") -> Renderer:
+    def function(self, operator: str) -> Callable[..., Apply]:
+        """Give the function of an operator, by which compositions are built in Python.
+
+        Args:
+            operator: the name of an operator, such as one of `operator_folders`.
+
+        Returns:
+            A function that takes the operator's inputs, as `pops.texturing` does.
+
+        Raises:
+            UsageError: unknown operator.
+        """
+        return operator_function(self.stack.operator_row(operator))
+
+    def renderer(self, name: str = RenderSettings.renderer) -> Renderer:
         """A renderer by name, loaded when first asked for; `kandinsky` is the stack's decoder."""
         if name not in self._renderers:
             self._renderers[name] = find_renderer(name).load(self.stack)
@@ -250,7 +284,11 @@ class Engine:
         sampling = SamplingSettings(
             seeds=tuple(seeds), guidance=guidance, steps=steps, sampler=sampler
         )
-        plan = composition if isinstance(composition, Plan) else make_plan(composition)
+        plan = (
+            composition
+            if isinstance(composition, Plan)
+            else make_plan(composition, operators=self.stack.operators)
+        )
         return run_plan(self, plan, sampling, weights or {}, progress)
 
     def render(

@@ -33,8 +33,12 @@ class PublishedSettings:
     )
     prior_repo: PathOrName | None = setting(None, "hub repository of prior_path; null: it is here")
     dir_a: Path | None = setting(None, "folder of pictures and embeddings, or one file")
-    kandinsky_prior_repo: PathOrName = setting(PRIOR_REPO, "folder or repository of encoders and prior")
-    kandinsky_decoder_repo: PathOrName = setting(DECODER_REPO, "folder or repository of the decoder")
+    kandinsky_prior_repo: PathOrName = setting(
+        PRIOR_REPO, "folder or repository of encoders and prior"
+    )
+    kandinsky_decoder_repo: PathOrName = setting(
+        DECODER_REPO, "folder or repository of the decoder"
+    )
     output_dir_name: Path = setting(Path("inference/results"), "folder to write into")
     prior_guidance_scale: tuple[float, ...] = setting((1.0,), "guidance of the operator, each")
     prior_seeds: tuple[int, ...] = setting(SamplingSettings.seeds, "seeds of the operator, each")

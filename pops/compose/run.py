@@ -18,7 +18,6 @@ from pops.compose.plan import Plan, Step, leaf_name, open_leaf
 from pops.errors import UsageError
 from pops.figures import Branch, Cell, grid, tree
 from pops.io.embeddings import Embeddings
-from pops.operators import OPERATORS
 from pops.settings.sampling import SamplingSettings
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Result:
 
     def __getitem__(self, part: Node | str) -> Embeddings:
         """The embeddings of a part, given as a node or as text. KeyError if it is none."""
-        return self.parts[parse(part) if isinstance(part, str) else part]
+        return self.parts[parse(part, self.plan.operators) if isinstance(part, str) else part]
 
     def of(self, node: Node) -> range:
         """The rows of a part: as many as there are seeds, or one."""
@@ -234,7 +233,7 @@ def _branch(result: Result, node: Node | None, row: int, note: str, shown: Pictu
         made_by, optional = "mean", False
         notes: Sequence[str] = (f"{1 - node.weight:.0%}", f"{node.weight:.0%}")
     else:
-        operator = OPERATORS[node.operator]
+        operator = result.plan.operators[node.operator]
         made_by, optional, notes = operator.name, operator.min_inputs is not None, operator.inputs
     inputs = [
         _branch(result, made, row, slot, shown)

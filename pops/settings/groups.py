@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pops.settings.fields import PathOrName, setting
+from pops.settings.fields import PathOrName, PathsOrNames, setting
 from pops.settings.rendering import RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = [
     "DrawnConfig",
     "NamedStack",
+    "OwnOperators",
     "PlacementConfig",
     "SamplingConfig",
     "StackConfig",
@@ -79,7 +80,16 @@ class SamplingConfig(StackConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawnConfig(SamplingConfig):
+class OwnOperators:
+    """Which operators of one's own are known by name."""
+
+    operators: PathsOrNames = setting(
+        (), "folders of operators of your own, or that hold such; their names are then known"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnConfig(SamplingConfig, OwnOperators):
     """How an operator is sampled and its result rendered by a renderer of choice."""
 
     renderer: str = setting(
