@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ from pops.compose.nodes import (
 from pops.errors import PopsError, UsageError, nearest
 from pops.operators import OPERATORS, Operator
 
-__all__ = ["mean", "operator_function", "parse"]
+__all__ = ["functions", "mean", "operator_function", "parse"]
 
 LONGEST_TEXT = 100_000  # letters
 
@@ -52,6 +53,7 @@ def mean(a: object, b: object, weight: object = 0.5) -> Mean:
     return Mean((first, second), float(weight))
 
 
+@cache
 def operator_function(row: Operator) -> Callable[..., Apply]:
     """Make the function that gives inputs to an operator, by place or by the names of its slots."""
     names = [slot.replace("-", "_") for slot in row.inputs]
