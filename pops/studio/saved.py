@@ -24,14 +24,14 @@ FORMAT = "pops-composition-1"
 MOST_INPUTS = 64
 
 
-class SavedInput(Schema, frozen=True):
+class SavedInput(Schema):
     """One input: a PNG picture in base64, or an embedding."""
 
     picture: str | None = None
     embedding: list[Finite] | None = None
 
 
-class SavedComposition(Schema, frozen=True):
+class SavedComposition(Schema):
     """The content of the file."""
 
     format: Literal["pops-composition-1"]

@@ -22,7 +22,7 @@ from pops.pocket.world.render import render
 from pops.pocket.world.scene import Item, Scene, View
 from pops.pocket.world.trace import Placed, Surface, placing
 
-__all__ = ["Canvas", "Drawing", "as_drawing", "open_drawing"]
+__all__ = ["Canvas", "ScenePicture", "as_scene_picture", "open_scene_picture"]
 
 
 class Pose(dict[Placed, Surface]):
@@ -41,7 +41,7 @@ def _arrived_pose(parts: list[tuple[Placed, list[np.ndarray]]]) -> Pose:
     return Pose((placed, Surface(*map(torch.from_numpy, arrays))) for placed, arrays in parts)
 
 
-class Drawing(Picture):
+class ScenePicture(Picture):
     """A scene of the pocket world, drawn when its pixels are first asked for."""
 
     def __init__(self, scene: Scene, canvas: Canvas, pose: Pose) -> None:
@@ -87,16 +87,16 @@ class Canvas:
     def __init__(self, size: int, share: bool = True) -> None:
         self.size = size
         self._share = share
-        self._waiting: list[Drawing] = []
+        self._waiting: list[ScenePicture] = []
 
-    def add(self, scene: Scene, like: Drawing | None = None) -> Drawing:
+    def add(self, scene: Scene, like: ScenePicture | None = None) -> ScenePicture:
         """A picture of the scene; `like`: one of the same things in the same places."""
-        drawing = Drawing(scene, self, like.pose if like and self._share else Pose())
+        drawing = ScenePicture(scene, self, like.pose if like and self._share else Pose())
         if self._share:
             self._waiting.append(drawing)
         return drawing
 
-    def draw(self, asked: Drawing) -> None:
+    def draw(self, asked: ScenePicture) -> None:
         waiting, self._waiting = self._waiting, []
         drawings = waiting if asked in waiting else [*waiting, asked]
         known = {place: surface for drawing in drawings for place, surface in drawing.pose.items()}
@@ -112,13 +112,13 @@ class Canvas:
 
 def _arrived(
     scene: Scene, pose: Pose, size: int, pixels: np.ndarray, things: np.ndarray
-) -> Drawing:
-    drawing = Drawing(scene, Canvas(size, share=False), pose)
+) -> ScenePicture:
+    drawing = ScenePicture(scene, Canvas(size, share=False), pose)
     drawing.hold(pixels, things)
     return drawing
 
 
-def open_drawing(path: Path) -> Drawing:
+def open_scene_picture(path: Path) -> ScenePicture:
     """A picture that the pocket preset has made, with all that its manifest tells of it.
 
     Raises:
@@ -139,8 +139,8 @@ def _worlds(folder: Path) -> dict[str, dict[str, Any]]:
     return {line["files"][-1]: line["world"] for line in read_manifest(folder) if "world" in line}
 
 
-def as_drawing(picture: Picture) -> Drawing:
+def as_scene_picture(picture: Picture) -> ScenePicture:
     """The picture; UsageError where it is not of the pocket world."""
-    if not isinstance(picture, Drawing):
+    if not isinstance(picture, ScenePicture):
         raise UsageError("the pocket preset knows only pictures of its own: use another preset")
     return picture
