@@ -6,12 +6,12 @@ The table costs nothing to import: torch is imported by the functions that read 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pops.errors import UsageError, WeightsError, nearest
+from pops.errors import UsageError, WeightsError, check_known
 from pops.io.files import atomic_path, make_folder
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ __all__ = [
     "OperatorCard",
     "check_state_dict",
     "find_operator",
+    "find_operator_folders",
+    "known_operators",
     "read_operator_card",
     "read_state_dict",
     "save_card",
@@ -94,10 +96,56 @@ OPERATORS: dict[str, Operator] = {
 
 def find_operator(name: str) -> Operator:
     """The operator of that name; UsageError with the nearest name otherwise."""
-    if name in OPERATORS:
-        return OPERATORS[name]
-    near = nearest(name.lower(), OPERATORS)
-    raise UsageError(f"unknown operator {name!r}{near} (the operators are {', '.join(OPERATORS)})")
+    check_known("operator", name, OPERATORS)
+    return OPERATORS[name]
+
+
+def find_operator_folders(places: Iterable[str | Path]) -> dict[str, Path]:
+    """Find the operator folders that are named, or that lie in folders that are named.
+
+    Args:
+        places: operator folders, or folders that hold operator folders.
+
+    Returns:
+        The operator folders by the names of their operators.
+
+    Raises:
+        UsageError: a place is or holds no operator folder, or two hold operators of one name.
+        WeightsError: an operator card cannot be read.
+    """
+    found: dict[str, Path] = {}
+    for place in places:
+        folder = Path(place).expanduser()
+        cards = list(folder.glob("operator.json")) or sorted(folder.glob("*/operator.json"))
+        if not cards:
+            raise UsageError(f"{folder} is no operator folder, and holds none: name another")
+        for card in cards:
+            name = read_operator_card(card.parent).operator.name
+            if found.setdefault(name, card.parent) != card.parent:
+                raise UsageError(
+                    f"{found[name]} and {card.parent} both hold an operator named {name}: "
+                    "name one of them"
+                )
+    return found
+
+
+def known_operators(places: Iterable[str | Path]) -> dict[str, Operator]:
+    """Collect the rows of all operators that are known by name.
+
+    Args:
+        places: operator folders, or folders that hold operator folders; an operator in them takes
+            the place of one of that name in the table.
+
+    Returns:
+        The rows of the table and of the folders, by name.
+
+    Raises:
+        UsageError: as `find_operator_folders`.
+        WeightsError: an operator card cannot be read.
+    """
+    folders = find_operator_folders(places)
+    own = {name: read_operator_card(folder).operator for name, folder in folders.items()}
+    return {**OPERATORS, **own}
 
 
 @dataclass(frozen=True)
