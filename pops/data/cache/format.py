@@ -26,8 +26,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
-from pops.data.arrays import read_array
 from pops.errors import DataError
+from pops.io.arrays import read_array
 from pops.io.files import atomic_path
 from pops.io.schema import Count, Schema, Text, read_json
 
