@@ -21,7 +21,7 @@ from pops.datagen.folder.store import Store
 from pops.datagen.generators import GENERATORS
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
-from pops.datagen.run import Plan, make_samples, write_all
+from pops.datagen.run import Generation, make_samples, write_all
 from pops.datagen.sample import Script
 from pops.errors import UsageError, install_hint
 from pops.settings.shard import Shard
@@ -93,7 +93,7 @@ def _middle(turns: Sequence[Turn], what: str = "seconds") -> float:
 class _Clocked:
     """A plan that leaves a file when its first sample is begun, in whatever process."""
 
-    plan: Plan
+    plan: Generation
     begun: Path
 
     def script(self, index: int, attempt: int) -> Script:
@@ -134,7 +134,7 @@ def _turn(kind: str, settings: DatagenBenchmark, engine: str, root: Path) -> Tur
     config = GenerateConfig(
         preset="pocket", size=settings.size, engine=engine, batch_size=settings.batch_size
     )
-    plan = Plan(kind, POCKET_WORDS, seed=0, count=settings.count)
+    plan = Generation(kind, POCKET_WORDS, seed=0, count=settings.count)
     clocked = _Clocked(plan, root / f"{engine}-begun")
     stages = pocket_stages(settings.size)
     store = Store(root / engine, Shard())

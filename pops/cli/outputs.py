@@ -11,17 +11,19 @@ from PIL import Image
 
 from pops.compose.nodes import Apply, Leaf, Mean, Node, first_leaf
 from pops.compose.plan import Plan, leaf_name, open_leaf
-from pops.errors import InputError, UsageError
+from pops.errors import InputError, UsageError, check_known
 from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.pictures import save_picture
-from pops.operators import find_operator
+from pops.render import find_renderer
 from pops.settings.commands import RunConfig
 
 if TYPE_CHECKING:
     from pops.compose.run import Pictures, Render, Result
     from pops.io.sources import Source
 
-__all__ = ["Previews", "RunFiles", "depth_sources", "given_weights"]
+__all__ = ["DEPTH_NEEDED", "Previews", "RunFiles", "depth_sources", "given_weights", "keeps_depth"]
+
+DEPTH_NEEDED = "--renderer {} keeps the depth of the first input: give one"
 
 Trees = Literal["auto", "all", "none"]
 
@@ -56,18 +58,24 @@ def given_weights(config: RunConfig, plan: Plan) -> dict[str, str]:
     """The weights that are given, by operator; UsageError if one is not in the composition."""
     used = {node.operator for node in plan.nodes if isinstance(node, Apply)}
     for name in config.weights_of:
-        if find_operator(name).name not in used:
+        check_known("operator", name, plan.operators)
+        if name not in used:
             raise UsageError(f"--weights names {name}, which is not in the composition")
     return config.weights_of
 
 
+def keeps_depth(renderer: str) -> bool:
+    """Tell whether a renderer keeps the depth of a picture; imports its module."""
+    return find_renderer(renderer).takes_depth
+
+
 def depth_sources(config: RunConfig, plan: Plan) -> dict[Node, Source] | None:
     """Of every result the first input, where the renderer keeps its depth."""
-    if config.renderer != "depth":
+    if not keeps_depth(config.renderer):
         return None
     leaves = {node: first_leaf(node) for node in plan.results}
     if None in leaves.values():
-        raise UsageError("--renderer depth keeps the depth of the first input: give one")
+        raise UsageError(DEPTH_NEEDED.format(config.renderer))
     return {node: leaf.source for node, leaf in leaves.items() if leaf is not None}
 
 

@@ -13,12 +13,11 @@ and unused slots are masked, so
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +25,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pops.errors import WeightsError
+from pops.io.schema import Meta, Share, fit, read_json
 from pops.prior.linear import Linear, linear
 
 __all__ = ["ConditionCache", "Prior", "PriorConfig", "read_prior_config"]
 
+Size = Annotated[int, Meta(ge=1, le=2**16)]
 MOVING = 3  # time, noisy, output
 ALIGNED = 16  # elements to which rows of an attention bias are aligned
 MANY_ROWS = 128  # from so many on a GPU computes longer than it reads weights: then sharing pays
@@ -47,15 +48,15 @@ FIXED_CHOICES = {
 class PriorConfig:
     """The fields of diffusers' PriorTransformer config that vary; the others are checked."""
 
-    num_attention_heads: int = 32
-    attention_head_dim: int = 64
-    num_layers: int = 20
-    embedding_dim: int = 1280
-    num_embeddings: int = 77  # condition slots
-    dropout: float = 0.0
-    time_embed_dim: int | None = None  # None: the width
-    embedding_proj_dim: int | None = None  # None: embedding_dim
-    clip_embed_dim: int | None = None  # None: embedding_dim
+    num_attention_heads: Annotated[int, Meta(ge=1, le=256)] = 32
+    attention_head_dim: Annotated[int, Meta(ge=1, le=1024)] = 64
+    num_layers: Annotated[int, Meta(ge=1, le=256)] = 20
+    embedding_dim: Size = 1280
+    num_embeddings: Annotated[int, Meta(ge=1, le=4096)] = 77  # condition slots
+    dropout: Share = 0.0
+    time_embed_dim: Size | None = None  # None: the width
+    embedding_proj_dim: Size | None = None  # None: embedding_dim
+    clip_embed_dim: Size | None = None  # None: embedding_dim
 
     @property
     def width(self) -> int:
@@ -72,7 +73,7 @@ class PriorConfig:
                 )
             if key not in own and key not in FIXED_CHOICES and not key.startswith("_"):
                 raise WeightsError(f"{source}: unknown field {key!r}")
-        return cls(**{key: value for key, value in config.items() if key in own})
+        return fit({k: v for k, v in config.items() if k in own}, cls, WeightsError, source)
 
     def to_dict(self) -> dict[str, Any]:
         """The config.json that diffusers' PriorTransformer reads."""
@@ -82,11 +83,7 @@ class PriorConfig:
 def read_prior_config(folder: Path) -> PriorConfig:
     """The config of a stack's `prior` folder; WeightsError if it cannot be read."""
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as a prior config ({error})") from error
-    return PriorConfig.from_dict(config, str(path))
+    return PriorConfig.from_dict(read_json(path, dict[str, Any], WeightsError), str(path))
 
 
 Joined = tuple[Tensor, Tensor]  # weight (3 width, width) and bias (3 width,) of Q, K and V

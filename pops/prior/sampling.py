@@ -7,12 +7,14 @@ the start first, then one draw for every step but the last.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
-from pops.errors import UsageError
+from pops.errors import check_known
 from pops.prior.schedule import Schedule, timesteps
+from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = [
     "SAMPLERS",
@@ -114,7 +116,7 @@ def sample_ancestral(
     denoise: Denoiser,
     noise: Noise,
     schedule: Schedule,
-    steps: int = 25,
+    steps: int = SamplingSettings.steps,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """The UnCLIP sampler (N, D), the published operators' own: draws from `posterior`."""
@@ -134,7 +136,7 @@ def sample_ddim(
     denoise: Denoiser,
     noise: Noise,
     schedule: Schedule,
-    steps: int = 25,
+    steps: int = SamplingSettings.steps,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """The deterministic DDIM sampler (N, D) on x0 (arXiv 2010.02502, equation 12, sigma 0).
@@ -153,11 +155,22 @@ def sample_ddim(
     return x
 
 
-SAMPLERS: dict[str, Sampler] = {"ancestral": sample_ancestral, "ddim": sample_ddim}
-
-
 def find_sampler(name: str) -> Sampler:
-    """The sampler of that name; UsageError with the known names otherwise."""
-    if name not in SAMPLERS:
-        raise UsageError(f"unknown sampler {name!r}; the samplers are {', '.join(SAMPLERS)}")
-    return SAMPLERS[name]
+    """Find a sampler by name.
+
+    Args:
+        name: the name of a row of `SAMPLERS`.
+
+    Returns:
+        The function of that row.
+
+    Raises:
+        UsageError: the name is unknown; the error suggests the nearest.
+    """
+    check_known("sampler", name, SAMPLERS)
+    row = SAMPLERS[name]
+    if not isinstance(row, str):
+        return row
+    module, function = row.split(":")
+    found: Sampler = getattr(import_module(module), function)
+    return found

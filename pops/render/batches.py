@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from pops.errors import NotFiniteError
 from pops.settings.progress import Progress
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 
 __all__ = ["Counter", "PlainRenderer", "to_pictures"]
 
@@ -25,7 +26,7 @@ class PlainRenderer(ABC):
         self,
         image_embeds: Tensor,
         seeds: Sequence[int],
-        settings: RenderSettings,
+        settings: DecoderSettings,
         progress: Progress | None = None,
         depth_of: Sequence[Image.Image] | None = None,
     ) -> list[Image.Image]:
@@ -37,14 +38,17 @@ class PlainRenderer(ABC):
         self,
         image_embeds: Tensor,
         seeds: Sequence[int],
-        settings: RenderSettings,
+        settings: DecoderSettings,
         progress: Progress | None = None,
     ) -> np.ndarray:
         """The same as (N, size, size, 3) float32 in [0, 1]."""
 
 
 def to_pictures(arrays: Sequence[np.ndarray] | np.ndarray) -> list[Image.Image]:
-    """Pictures of (S, S, 3) floats in [0, 1]."""
+    """Make pictures of (S, S, 3) floats in [0, 1]; NotFiniteError where one is not finite."""
+    faulty = [row for row, array in enumerate(arrays) if not np.isfinite(array).all()]
+    if faulty:
+        raise NotFiniteError(f"rendered picture {faulty[0]} is not finite", faulty)
     return [Image.fromarray((array * 255).round().astype(np.uint8)) for array in arrays]
 
 

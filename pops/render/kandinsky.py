@@ -13,7 +13,7 @@ from pops.errors import UsageError
 from pops.io.placement import HOST, Placement, in_batches
 from pops.render.batches import Counter, PlainRenderer
 from pops.settings.progress import Progress
-from pops.settings.rendering import PUBLISHED, RenderSettings
+from pops.settings.rendering import PUBLISHED, DecoderSettings
 
 if TYPE_CHECKING:
     from typing import Self
@@ -42,7 +42,7 @@ class KandinskyRenderer(PlainRenderer):
         movq: VQModel,
         scheduler: DDPMScheduler,
         negative: Tensor,
-        settings: RenderSettings = PUBLISHED,
+        settings: DecoderSettings = PUBLISHED,
         placement: Placement = HOST,
     ) -> None:
         self.unet = unet
@@ -71,7 +71,7 @@ class KandinskyRenderer(PlainRenderer):
         self,
         image_embeds: Tensor,
         seeds: Sequence[int],
-        settings: RenderSettings,
+        settings: DecoderSettings,
         progress: Progress | None = None,
     ) -> np.ndarray:
         """The same as (N, size, size, 3) float32 in [0, 1].
@@ -102,7 +102,7 @@ class KandinskyRenderer(PlainRenderer):
         self,
         image_embeds: Tensor,
         seeds: Sequence[int],
-        settings: RenderSettings,
+        settings: DecoderSettings,
         count: Counter,
     ) -> Tensor:
         device, dtype = self.unet.device, self.unet.dtype
@@ -160,7 +160,7 @@ class KandinskyRenderer(PlainRenderer):
     def _downsampling(self) -> int:
         return int(2 ** (len(self.movq.config.block_out_channels) - 1))
 
-    def _check(self, settings: RenderSettings) -> None:
+    def _check(self, settings: DecoderSettings) -> None:
         # The UNet halves the latents too; diffusers rounds to the same multiple.
         multiple = self._downsampling() ** 2
         if settings.size < multiple or settings.size % multiple:

@@ -29,7 +29,7 @@ from pops.io.loading import can_load_cheaply, load_model, quietly, reading
 from pops.io.placement import Placement, in_batches
 from pops.render.batches import Counter
 from pops.settings.progress import Progress
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 
 if TYPE_CHECKING:
     from pops.stacks.stack import Stack
@@ -39,7 +39,7 @@ __all__ = ["SDXL", "ControlNetPipeline", "Pipeline", "load_sdxl", "render_batche
 ADAPTER = ("sdxl_models", "ip-adapter_sdxl.bin")
 ADAPTER_SCALE = 1.0
 EMBEDDING_DIM = 1280  # of CLIP ViT-bigG/14, which the published IP-Adapter was trained on
-SETTINGS = RenderSettings(steps=50, guidance=5.0, size=1024)
+SETTINGS = DecoderSettings(steps=50, guidance=5.0, size=1024)
 SIZE_MULTIPLE = 8  # of the pipelines, and of the ControlNet's picture
 BATCH_PIXELS = 4 * 1024 * 1024
 
@@ -175,7 +175,7 @@ def render_batches(
     prompt: Prompt,
     image_embeds: Tensor,
     seeds: Sequence[int],
-    settings: RenderSettings,
+    settings: DecoderSettings,
     progress: Progress | None = None,
     control: Tensor | None = None,
     **options: Any,
@@ -208,7 +208,7 @@ def _render(
     prompt: Prompt,
     image_embeds: Tensor,
     seeds: Sequence[int],
-    settings: RenderSettings,
+    settings: DecoderSettings,
     count: Counter,
     options: dict[str, Any],
 ) -> np.ndarray:
@@ -236,7 +236,7 @@ def _render(
     return array
 
 
-def _check(pipeline: Pipeline | ControlNetPipeline, settings: RenderSettings) -> None:
+def _check(pipeline: Pipeline | ControlNetPipeline, settings: DecoderSettings) -> None:
     if settings.size < SIZE_MULTIPLE or settings.size % SIZE_MULTIPLE:
         raise UsageError(f"size must be a multiple of {SIZE_MULTIPLE}, not {settings.size}")
     most = pipeline.scheduler.config.num_train_timesteps

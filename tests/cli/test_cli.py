@@ -228,7 +228,7 @@ def test_run_takes_weights_by_operator(run: Run, tiny: Path, inputs: Path) -> No
         (["--weights", "union=x"], "--weights names union, which is not in the composition"),
         (["--weights", "unoin=x"], "did you mean union?"),
         (["--renderer", "depth"], "give one"),
-        (["--renderer", "deep"], "--renderer wants one of"),
+        (["--renderer", "deep"], "unknown renderer 'deep': did you mean depth?"),
     ],
 )
 def test_what_run_cannot_use_is_one_line_and_status_2(

@@ -26,7 +26,7 @@ from pops.io.embeddings import load_embeddings
 from pops.pocket.world.vocabulary import ADJECTIVES
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
-from pops.studio.queue import Job
+from pops.studio.job import Job
 from pops.studio.service import StudioService
 from tests.studio_server import ignored, running
 
