@@ -219,9 +219,7 @@ def _attention(
     """Attention as one launch, and one more where the rows of its mask are not aligned."""
     given = [t for t in (query, key, value, attn_mask) if t is not None]
     if query.device.type != KIND:
-        return ATTENTION(
-            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **rest
-        )
+        return ATTENTION(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **rest)
     if {t.device.type for t in given} != {KIND}:
         raise MixedDevices(f"attention of {[t.device.type for t in given]} at {_place()}")
     if len({t.dtype for t in given if t.is_floating_point()}) > 1:
@@ -236,6 +234,7 @@ def _attention(
     elif attn_mask is not None:
         scores = scores + attn_mask.float()
     out: Tensor = (scores.softmax(-1) @ value.float()).to(query.dtype)
+    out = out.transpose(1, 2).contiguous().transpose(1, 2)  # as kernels lay it in memory
     LOG.launches = before
     LOG.launches["attention"] += 1
     if attn_mask is not None and attn_mask.is_floating_point() and attn_mask.stride(-2) % 8:
