@@ -26,10 +26,10 @@ from pops.datagen.engines.local import Finished, Local, schedule
 from pops.datagen.folder.store import Store
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
-from pops.datagen.run import Plan, write_all
+from pops.datagen.run import Generation, write_all
 from pops.datagen.sample import Rejected, Sample
 from pops.datagen.stages import Stages
-from pops.datagen.words import Words
+from pops.datagen.words import PromptWords
 from pops.settings.shard import Shard
 
 __all__ = ["DatagenBenchmark", "Report", "compare", "main", "one_by_one"]
@@ -80,7 +80,7 @@ class Report:
         return "\n".join(rows)
 
 
-def one_by_one(plan: Plan, stages: Local) -> Iterator[Finished]:
+def one_by_one(plan: Generation, stages: Local) -> Iterator[Finished]:
     """Samples in the order of a loop: one thing asked of one stage at a time."""
     for index in plan.indices:
         rejections: list[str] = []
@@ -94,7 +94,7 @@ def one_by_one(plan: Plan, stages: Local) -> Iterator[Finished]:
                 break
 
 
-def _made(plan: Plan, stages: Local, index: int, attempt: int) -> Sample:
+def _made(plan: Generation, stages: Local, index: int, attempt: int) -> Sample:
     script = plan.script(index, attempt)
     asked = next(script)
     while True:
@@ -107,7 +107,7 @@ def _made(plan: Plan, stages: Local, index: int, attempt: int) -> Sample:
 
 
 # Words, and stages that answer batches or one thing at a time.
-_Setting = tuple[Words, Callable[[bool], Stages]]
+_Setting = tuple[PromptWords, Callable[[bool], Stages]]
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def _time(
 ) -> float:
     """Seconds to make and write every sample of a kind into a new folder."""
     words, make_stages = ways
-    plan = Plan(kind, words, seed=0, count=settings.count)
+    plan = Generation(kind, words, seed=0, count=settings.count)
     store = Store(folder, Shard())
     stages = Local(make_stages(batched))
     started = perf_counter()

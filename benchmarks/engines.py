@@ -21,9 +21,9 @@ from pops.datagen.folder.store import Store
 from pops.datagen.generators import GENERATORS
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
-from pops.datagen.run import Plan, make_samples, write_all
+from pops.datagen.run import Generation, make_samples, write_all
 from pops.datagen.sample import Script
-from pops.errors import UsageError
+from pops.errors import UsageError, install_hint
 from pops.settings.shard import Shard
 
 __all__ = ["EngineReport", "compare_engines", "files_of"]
@@ -93,7 +93,7 @@ def _middle(turns: Sequence[Turn], what: str = "seconds") -> float:
 class _Clocked:
     """A plan that leaves a file when its first sample is begun, in whatever process."""
 
-    plan: Plan
+    plan: Generation
     begun: Path
 
     def script(self, index: int, attempt: int) -> Script:
@@ -108,7 +108,7 @@ def compare_engines(settings: DatagenBenchmark) -> EngineReport:
         import ray
         import ray.data
     except ImportError as error:
-        raise UsageError("--engine ray needs Ray Data: pip install 'pops[cluster]'") from error
+        raise UsageError(f"--engine ray needs Ray Data: {install_hint('cluster')}") from error
     limit = settings.threads or cores()
     if hasattr(os, "sched_setaffinity"):  # for Ray's processes too, which begin here
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:limit])
@@ -134,7 +134,7 @@ def _turn(kind: str, settings: DatagenBenchmark, engine: str, root: Path) -> Tur
     config = GenerateConfig(
         preset="pocket", size=settings.size, engine=engine, batch_size=settings.batch_size
     )
-    plan = Plan(kind, POCKET_WORDS, seed=0, count=settings.count)
+    plan = Generation(kind, POCKET_WORDS, seed=0, count=settings.count)
     clocked = _Clocked(plan, root / f"{engine}-begun")
     stages = pocket_stages(settings.size)
     store = Store(root / engine, Shard())

@@ -34,7 +34,7 @@ from pops.settings.fields import check_range, setting
 from pops.settings.parsing import parse, run_command
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
-from pops.studio.studio import Studio
+from pops.studio.service import StudioService
 
 __all__ = ["StudioBenchmark", "main"]
 
@@ -77,7 +77,7 @@ class Counts:
     refusal: float = 0.0  # seconds, of the slowest refusal
     memory: float = 0.0
     in_use: float = 0.0  # of which the allocator does not give back to the system when asked to
-    shelf: float = 0.0  # of which is kept for those who asked, at most 256
+    store: float = 0.0  # of which is kept for those who asked, at most 256
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +103,7 @@ def _run(arguments: list[str]) -> int:
 
 
 @contextmanager
-def _running(waiting: int) -> Iterator[tuple[str, Studio]]:
+def _running(waiting: int) -> Iterator[tuple[str, StudioService]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -112,17 +112,17 @@ def _running(waiting: int) -> Iterator[tuple[str, Studio]]:
         _wait_until_warm(studio)
         yield url.rstrip("/"), studio
     finally:
-        studio.desk.close()
+        studio.queue.close()
         server.get_blocks().close(verbose=False)
 
 
-def _wait_until_warm(studio: Studio) -> None:
-    job = studio.desk.submit(lambda job: None)
+def _wait_until_warm(studio: StudioService) -> None:
+    job = studio.queue.submit(lambda job: None)
     while not job.ended:
         time.sleep(0.05)
 
 
-def _load(config: StudioBenchmark, url: str, studio: Studio) -> list[Counts]:
+def _load(config: StudioBenchmark, url: str, studio: StudioService) -> list[Counts]:
     """All clients at once, round after round. The first round, of one request each, fills every
     pool of threads and memory."""
     expected = [_expected(studio, client) for client in range(config.clients)]
@@ -136,7 +136,7 @@ def _load(config: StudioBenchmark, url: str, studio: Studio) -> list[Counts]:
         counts.memory = _resident_megabytes()
         _give_back()
         counts.in_use = _resident_megabytes()
-        counts.shelf = studio.shelf.bytes / 2**20
+        counts.store = studio.store.bytes / 2**20
         rounds.append(counts)
         print(f"round {number}")
         for name, value in asdict(counts).items():
@@ -167,16 +167,16 @@ def _picture(client: int) -> Image.Image:
     return picture
 
 
-def _expected(studio: Studio, client: int) -> torch.Tensor:
+def _expected(studio: StudioService, client: int) -> torch.Tensor:
     """The embedding of each of a client's requests, by the engine alone, on the worker."""
     found: list[torch.Tensor] = []
 
     def work(_: object) -> None:
-        wood = studio.shelf.get("textures/wood").source
+        wood = studio.store.get("textures/wood").source
         made = studio.engine.apply(OPERATOR, [(_picture(client), wood)], seeds=[18])
         found.append(made.image_embeds)
 
-    job = studio.desk.submit(work)
+    job = studio.queue.submit(work)
     while not job.ended:
         time.sleep(0.005)
     return found[0]

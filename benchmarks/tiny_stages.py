@@ -16,8 +16,8 @@ import numpy as np
 
 from pops.datagen.models.diffusion import DepthDiffusion, Inpainter, Sampling, TextToImage
 from pops.datagen.models.vision import Foreground, OnnxForeground, Owl
-from pops.datagen.stages import Box, Detect, Detection, Model, Segment, Stages
-from pops.datagen.words import Words
+from pops.datagen.stages import Box, Detect, Detection, Segment, StageModel, Stages
+from pops.datagen.words import PromptWords
 from pops.io.loading import quietly
 from pops.io.placement import HOST
 
@@ -25,7 +25,9 @@ __all__ = ["TINY_WORDS", "tiny_stages"]
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 LABELS = ("left thing", "right thing")
-TINY_WORDS = Words(LABELS, ("at night", "on the beach"), ("wood", "gold", "clay", "ice", "moss"))
+TINY_WORDS = PromptWords(
+    LABELS, ("at night", "on the beach"), ("wood", "gold", "clay", "ice", "moss")
+)
 
 
 @contextmanager
@@ -47,7 +49,7 @@ def tiny_stages(size: int) -> Iterator[Stages]:
             ),
             "inpaint": Inpainter.load(folders["inpaint"], HOST, Sampling(25, 8.0, size)),
         }
-        model = Model("tiny random models", "none", "Apache-2.0")
+        model = StageModel("tiny random models", "none", "Apache-2.0")
         yield Stages(
             {stage: lambda answer=answer: answer for stage, answer in answers.items()},
             dict.fromkeys(answers, model),

@@ -27,7 +27,7 @@ from benchmarks.machine import Limits, Stopwatch, cores, measure_limits
 from benchmarks.published import PublishedPrior
 from benchmarks.weights import random_model
 from pops.data.cache.fingerprints import operator_traits, stats_digest
-from pops.data.cache.format import CacheIndex, Shard, write_index, write_shard
+from pops.data.cache.format import CacheIndex, CacheShard, DatasetTraits, write_index, write_shard
 from pops.data.cache.read import CachedSource
 from pops.errors import UsageError
 from pops.io.loading import quietly
@@ -37,10 +37,10 @@ from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule, add_noise
 from pops.settings.fields import setting
 from pops.stacks.stack import open_stack
-from pops.training.config import TrainConfig
-from pops.training.loop import Loop
+from pops.training.learning_rate import LearningRate
+from pops.training.loop import Loop, LoopSettings
+from pops.training.model import trained_parameters
 from pops.training.state import State
-from pops.training.trainee import trained_parameters
 
 with quietly():
     from transformers import (
@@ -241,11 +241,11 @@ def our_steps(
     """The training loop of pops on a cache."""
     prior = _copy(models.prior)
     source = CachedSource([random_cache(folder, prior)], _stats(prior), TEXTURING)
-    config = TrainConfig(train_batch_size=settings.batch, lr=LR, cache=(str(folder),))
+    looped = LoopSettings(10**6, settings.batch, LearningRate(LR))
     optimiser = torch.optim.AdamW(trained_parameters(prior).values(), lr=LR, weight_decay=0.0)
     model, prepared = accelerator.prepare(prior, optimiser)
     loop = Loop(
-        config=config,
+        settings=looped,
         accelerator=accelerator,
         model=model,
         prior=prior,
@@ -255,7 +255,7 @@ def our_steps(
         text_weights=torch.zeros(1),
         checkpoints=folder,
         card={},
-        tell=lambda step, values: None,
+        log=lambda step, values: None,
         validate=lambda step: None,
     )
     return loop.steps()
@@ -288,7 +288,7 @@ def random_cache(folder: Path, prior: Prior) -> Path:
             recipe="texturing",
             recipe_version=1,
             settings={},
-            datasets=[{"place": "random", "records": RECORDS, "listing": ""}],
+            datasets=[DatasetTraits(place="random", records=RECORDS, listing="")],
             variants=VARIANTS,
             seed=0,
             shard_records=RECORDS,
@@ -296,7 +296,7 @@ def random_cache(folder: Path, prior: Prior) -> Path:
     )
     embeds = rng.standard_normal((distinct, dim), dtype=np.float32).astype(np.float16)
     rows = rng.integers(0, distinct, (RECORDS, VARIANTS, 3), dtype=np.int32)
-    write_shard(folder, 0, Shard(list(range(RECORDS)), embeds, rows))
+    write_shard(folder, 0, CacheShard(list(range(RECORDS)), embeds, rows))
     return folder
 
 

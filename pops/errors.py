@@ -5,6 +5,7 @@
     ├── InputError            a picture or embedding file cannot be used
     ├── WeightsError          a stack or operator is missing, cut short or does not fit
     ├── DataError             training data is missing, stale, or too much of it is broken
+    ├── DeviceMemoryError     a GPU has too little memory
     ├── OutputError           a result cannot be written
     └── NotFiniteError        a result is not finite: an input or a weight is too large, or damaged
 
@@ -16,19 +17,35 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Self
 
+from pops import DISTRIBUTION
+
 __all__ = [
     "DataError",
+    "DeviceMemoryError",
     "InputError",
     "NotFiniteError",
     "OutputError",
     "PopsError",
     "UsageError",
     "WeightsError",
+    "install_hint",
     "check_known",
     "nearest",
 ]
 
 NEAR = 0.6  # the share of letters in common from which a name is suggested
+
+
+def install_hint(extra: str) -> str:
+    """Tell how to install one of the project's optional extras, for the end of a message.
+
+    Args:
+        extra: the name of an extra in `pyproject.toml`, such as `train`.
+
+    Returns:
+        A command for a shell: `pip install 'NAME[extra]'`.
+    """
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 class PopsError(Exception):
@@ -63,6 +80,10 @@ class WeightsError(PopsError):
 
 class DataError(PopsError):
     """A dataset or its cache is missing or stale, or too many of its records are broken."""
+
+
+class DeviceMemoryError(PopsError):
+    """A device has too little memory for the models or for their work."""
 
 
 class OutputError(PopsError):

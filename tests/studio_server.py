@@ -14,7 +14,7 @@ import pytest
 
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
-from pops.studio.studio import Studio
+from pops.studio.service import StudioService
 
 __all__ = ["ignored", "png_that_says", "running"]
 
@@ -26,7 +26,7 @@ ignored = [
 
 
 @contextmanager
-def running(waiting: int = 64, stack: str = "pocket") -> Iterator[tuple[str, Studio]]:
+def running(waiting: int = 64, stack: str = "pocket") -> Iterator[tuple[str, StudioService]]:
     """Its address and what is behind it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -38,7 +38,7 @@ def running(waiting: int = 64, stack: str = "pocket") -> Iterator[tuple[str, Stu
     try:
         yield url.rstrip("/"), studio
     finally:
-        studio.desk.close()
+        studio.queue.close()
         server.get_blocks().close(verbose=False)
         asyncio.set_event_loop(None)
         loop.close()

@@ -120,7 +120,7 @@ def test_a_composition_run_as_a_whole_comes_out(engine: Engine, golden: Path, ex
 
 @dataclass
 class Work:
-    """What an engine was seen doing."""
+    """A record of the calls that an engine received."""
 
     encoded: int = 0
     loaded: list[str] = field(default_factory=list)

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from pops.data.batches import Batch, BatchIndices, BatchSource
 from pops.data.dataset import ExampleDataset
-from pops.data.reader import RecipeSettings, read_words
+from pops.data.reader import RecipeSettings
 from pops.data.recipes import find_recipe
-from pops.data.source import Batch, Plan, Source
+from pops.data.word_lists import read_words
 
 WORDS = "pocket_adjectives"
 TOLD = RecipeSettings(garment_side=6, garment_area=20, adjectives=read_words(WORDS))
@@ -113,7 +114,7 @@ def dataset(mode: str, *places: Path, seed: int = 0, share: float = 0.5) -> Exam
     return ExampleDataset(operator, recipe, named, TOLD, seed=seed, max_broken_share=share)
 
 
-def only(source: Source, plan: Plan) -> Batch:
+def only(source: BatchSource, plan: BatchIndices) -> Batch:
     (batch,) = source.batches(plan)
     return batch
 

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import torch
 
-from pops.data.source import Batch, Plan
+from pops.data.batches import Batch, BatchIndices
 from pops.prior.conditions import Conditions
 from pops.settings.parsing import parse, run_command
 from pops.training import run as training
@@ -32,8 +32,8 @@ class MemorySource:
     def __len__(self) -> int:
         return self.records
 
-    def batches(self, plan: Plan) -> Iterator[Batch]:
-        for rows in plan:
+    def batches(self, indices: BatchIndices) -> Iterator[Batch]:
+        for rows in indices:
             tokens = torch.stack([self.tokens(*row) for row in rows])
             target = tokens.mean(1)
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool)

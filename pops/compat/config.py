@@ -161,7 +161,7 @@ class InstructConfig(PublishedConfig):
         """The texts that are given, or else all adjectives of the word list."""
         if self.texts is not None:
             return self.texts
-        from pops.data.reader import read_words
+        from pops.data.word_lists import read_words
 
         return read_words("adjectives")
 

@@ -1,4 +1,4 @@
-"""The settings of training data, shared by all that use it. Imports no torch."""
+"""The settings of training data, which `pops embed` and `pops train` share. Imports no torch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["DataConfig", "EmbedConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which examples there are, and how they are made of what is on disk."""
+    """The operator, its data, and how examples are made of them."""
 
     mode: str = setting("texturing", "the operator: texturing, scene, union, instruct or clothes")
     operator: Path | None = setting(
         None, "Python file that defines an OPERATOR and a RECIPE of your own, in place of mode"
     )
     dataset_path: tuple[str, ...] = setting(
-        (), "folders of samples, each weighing equally; for clothes also a dataset of the hub"
+        (), "folders of samples, each equally likely; for clothes also a dataset of the hub"
     )
     textures_dir: Path | None = setting(
         None, "texturing: take textures from this folder, for validation"
@@ -37,7 +37,7 @@ class DataConfig:
         None, "scene: paste half of the objects on a picture of this folder"
     )
     randoms_dir: Path | None = setting(
-        None, "folder of any pictures, for the share of examples without conditions"
+        None, "folder of any pictures, for the share of examples that has no conditions"
     )
     adjectives: str = setting(
         "adjectives", "instruct: file of adjectives, or a list of pops, as pocket_adjectives"
@@ -45,11 +45,11 @@ class DataConfig:
     art_types: str = setting(
         "art_types", "instruct: file of kinds of art, or a list of pops; none: adjectives alone"
     )
-    garment_side: int = setting(60, "clothes: pixels of a garment's shorter side, at least")
-    garment_area: int = setting(1800, "clothes: pixels of a garment, at least")
-    max_broken_share: float = setting(0.05, "share of records that may be broken")
+    garment_side: int = setting(60, "clothes: least pixels of the shorter side of a garment")
+    garment_area: int = setting(1800, "clothes: least pixels of a garment")
+    max_broken_share: float = setting(0.05, "largest share of records that may be broken")
     num_workers: int | None = setting(
-        None, "processes that open pictures; null: one a core, at most 8"
+        None, "processes that open pictures; null: one for each core, at most 8"
     )
 
     def __post_init__(self) -> None:
@@ -58,13 +58,13 @@ class DataConfig:
             raise UsageError(f"--max_broken_share must be from 0 to 1, not {self.max_broken_share}")
 
     def found(self) -> tuple[Operator, Recipe]:
-        """The operator and its recipe; UsageError where there is none of that name."""
+        """Find the operator and its recipe; UsageError where there is none of that name."""
         from pops.data.recipes import find_recipe
 
         return find_recipe(self.mode, self.operator)
 
     def datasets(self) -> tuple[str, ...]:
-        """The dataset paths, or the recipe's own; UsageError where there is neither."""
+        """Give the dataset paths, or the recipe's default; UsageError where there is neither."""
         _, recipe = self.found()
         if self.dataset_path:
             return self.dataset_path
@@ -73,8 +73,9 @@ class DataConfig:
         return (recipe.default_dataset,)
 
     def recipe_settings(self) -> RecipeSettings:
-        """What the recipe is told; DataError for a folder without pictures or an empty list."""
-        from pops.data.reader import RecipeSettings, read_words
+        """Give the recipe's settings; DataError for a folder without pictures, or no adjective."""
+        from pops.data.reader import RecipeSettings
+        from pops.data.word_lists import read_words
 
         adjectives = read_words(self.adjectives)
         if not adjectives:
@@ -91,7 +92,7 @@ class DataConfig:
 
     @property
     def workers(self) -> int:
-        """The number of processes beside this one."""
+        """The number of processes that open pictures."""
         return min(8, os.cpu_count() or 1) if self.num_workers is None else self.num_workers
 
 
@@ -99,17 +100,18 @@ class DataConfig:
 class EmbedConfig(StackConfig, DataConfig):
     """Encode a dataset once, so that training needs no encoder.
 
-    Writes some variants of every record, their random choices frozen, into a folder that training
-    reads by --cache. Run it again to go on where it was stopped. Several machines share the work:
-    give each the same settings and folder, and its own --shard.
+    Writes some variants of every record into a folder that pops train reads by --cache. The random
+    choices of a variant, such as its crops, are made once and kept. Run the command again to go on
+    where it was stopped. Several machines can share the work: give each the same settings and
+    folder, and its own --shard.
     """
 
     out: Path = setting(Path("caches/embeds"), "folder to write into")
-    variants: int = setting(8, "examples of each record, each with its own random choices")
+    variants: int = setting(8, "examples of each record, each with random choices of its own")
     seed: int = setting(0, "seed of the random choices")
-    shard: str = setting("0/1", "i/n: of n machines, the i-th from 0")
+    shard: str = setting("0/1", "i/n: this is machine i of n, counted from 0")
     batch: int = setting(32, "pictures in one call of the encoder")
-    shard_records: int = setting(256, "records in one file; what a killed run loses at most")
+    shard_records: int = setting(256, "records in one file; a killed run loses no more")
 
     examples = (
         "pops embed --mode=texturing --dataset_path=data/texturing --out=caches/texturing",
@@ -128,7 +130,7 @@ class EmbedConfig(StackConfig, DataConfig):
 
     @property
     def part(self) -> tuple[int, int]:
-        """Which part of how many, counted from 0; UsageError where the flag names none."""
+        """(number, count) of this machine's part of the work; UsageError for a wrong --shard."""
         from pops.settings.shard import Shard
 
         shard = Shard.parse(self.shard)

@@ -5,19 +5,45 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-__all__ = ["cut_out", "find_patch", "paste_at_random", "pasted", "square"]
+__all__ = ["Box", "cut_out", "find_patch", "mask_box", "paste_at_random", "pasted", "square"]
+
+Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 exclusive
 
 SHRINK = 0.85  # from one size of a patch to the next smaller one that is tried
-SMALLEST = 4  # pixels: of a smaller patch nothing can be seen
+SMALLEST = 4  # pixels: nothing can be seen in a smaller patch
+
+
+def mask_box(mask: np.ndarray) -> Box | None:
+    """Find the smallest box around all that is set in a mask.
+
+    Args:
+        mask: (H, W) of booleans.
+
+    Returns:
+        The box; None for an empty mask.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def find_patch(
     mask: np.ndarray, rng: Random, least: float, most: float
 ) -> tuple[int, int, int] | None:
-    """(x, y, side) of a random square wholly inside a mask (H, W) of booleans.
+    """Find a random square that lies wholly inside a mask.
 
-    Its side is drawn from [least, most], in pixels, and smaller only where that does not fit
-    anywhere; None where nothing does. Of all places where it fits, each is equally likely.
+    All places where a square of the drawn side fits are equally likely. A smaller side is tried
+    only where that one fits nowhere.
+
+    Args:
+        mask: (H, W) of booleans.
+        rng: The generator of the side and the place.
+        least: The smallest side that is drawn, in pixels.
+        most: The largest side that is drawn, in pixels.
+
+    Returns:
+        (x, y, side) of the square; None where no square fits.
     """
     side = min(round(rng.uniform(least, max(least, most))), *mask.shape)
     # The number of pixels of the mask in any rectangle is a sum of four corners of this one.
@@ -34,18 +60,35 @@ def find_patch(
     return None
 
 
-def cut_out(picture: Image.Image, mask: np.ndarray) -> Image.Image:
-    """What a mask (H, W) of booleans covers, on white, cropped to its bounding box."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    shape = Image.fromarray(mask[box[1] : box[3], box[0] : box[2]])
+def cut_out(picture: Image.Image, mask: np.ndarray, box: Box | None = None) -> Image.Image:
+    """Cut out what a mask covers and put it on white.
+
+    Args:
+        picture: An RGB picture, (H, W).
+        mask: (H, W) of booleans, not all of them false.
+        box: What the result is cropped to; None for the smallest box around the mask.
+
+    Returns:
+        The cut-out, as large as the box.
+    """
+    x1, y1, x2, y2 = mask_box(mask) or (0, 0, 0, 0) if box is None else box
+    shape = Image.fromarray(mask[y1:y2, x1:x2])
     white = Image.new("RGB", shape.size, "white")
-    white.paste(picture.crop(box), mask=shape)
+    white.paste(picture.crop((x1, y1, x2, y2)), mask=shape)
     return white
 
 
 def pasted(picture: Image.Image, alpha: np.ndarray, background: Image.Image) -> Image.Image:
-    """A picture over a background resized to it; alpha (H, W) uint8 is 255 where it is seen."""
+    """Paste a picture over a background, which is resized to it.
+
+    Args:
+        picture: The picture, (H, W).
+        alpha: (H, W) uint8: 255 where the picture is seen, 0 where the background is.
+        background: The picture behind it, of any size.
+
+    Returns:
+        A new picture of the size of `picture`.
+    """
     below = background.resize(picture.size)
     return Image.composite(picture, below, Image.fromarray(alpha))
 
@@ -53,9 +96,17 @@ def pasted(picture: Image.Image, alpha: np.ndarray, background: Image.Image) -> 
 def paste_at_random(
     thing: Image.Image, side: int, rng: Random, least: float = 0.8, most: float = 0.95
 ) -> Image.Image:
-    """A thing on a white square of `side` pixels, of a random size and in a random place.
+    """Paste a thing on a white square, with a random size and in a random place.
 
-    Its longer side is a share of the square from [least, most]; its aspect ratio is kept.
+    Args:
+        thing: The picture that is pasted; its aspect ratio is kept.
+        side: Pixels of a side of the square.
+        rng: The generator of size and place.
+        least: The smallest share of `side` that the thing's longer side gets.
+        most: The largest share.
+
+    Returns:
+        The square.
     """
     scale = rng.uniform(least, most) * side / max(thing.size)
     width, height = (max(1, round(length * scale)) for length in thing.size)
@@ -66,7 +117,14 @@ def paste_at_random(
 
 
 def square(picture: Image.Image) -> Image.Image:
-    """A picture in the middle of a white square that just holds it."""
+    """Put a picture into the middle of a white square that just holds it.
+
+    Args:
+        picture: An RGB picture.
+
+    Returns:
+        The square.
+    """
     side = max(picture.size)
     canvas = Image.new("RGB", (side, side), "white")
     canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))

@@ -1,4 +1,4 @@
-"""Training examples of any operator by (epoch, index); operators differ only in their recipe."""
+"""Training examples of any operator by (epoch, index). Operators differ only in their recipe."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from pops.data.order import Parts
 from pops.data.reader import Reader, RecipeSettings
 from pops.data.recipes import Example, Recipe, make_example
 from pops.data.records import Record
-from pops.errors import DataError, InputError
+from pops.errors import DataError, InputError, PopsError
 from pops.operators import Operator
 
-__all__ = ["BrokenRecords", "Drawn", "ExampleDataset", "Part"]
+__all__ = ["BrokenRecords", "ExampleDataset", "LoadedExample", "Part"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One dataset: where it is, and its records."""
+    """One dataset: its path or name, and its records."""
 
     place: str
     records: Sequence[Record]
 
 
 @dataclass(frozen=True)
-class Drawn:
+class LoadedExample:
     """The example of a row, and why broken records were passed over to find it."""
 
-    example: Example | None  # None where too many were broken to look further
+    example: Example | None  # None where too many records were broken to look further
     broken: tuple[str, ...] = ()
 
 
-class ExampleDataset(Dataset[Drawn]):
-    """Map-style: `dataset[epoch, index]`. Every example is a pure function of (seed, epoch, index).
+class ExampleDataset(Dataset[LoadedExample]):
+    """A map-style dataset: `dataset[epoch, index]` is a pure function of (seed, epoch, index).
 
-    With several datasets each is equally likely, whatever its size. A broken record is passed
-    over for the one after it.
+    With several folders each is equally likely, whatever its size. In place of a broken record
+    the next one is taken.
     """
 
     def __init__(
@@ -66,33 +66,50 @@ class ExampleDataset(Dataset[Drawn]):
 
     @property
     def records(self) -> int:
-        """How many there are."""
+        """The number of records in all folders."""
         return sum(self.parts.lengths)
 
-    def __getitem__(self, key: tuple[int, int]) -> Drawn:
-        # What was found broken before is not remembered: a row must not depend on other rows.
+    def __getitem__(self, key: tuple[int, int]) -> LoadedExample:
+        # Broken records are not remembered here: a row must not depend on other rows.
         part, record, turn = map(int, self.parts.locate(*key))
         broken: list[str] = []
         most = min(self.max_broken_share * self.records, self.parts.lengths[part] - 1)
         while len(broken) <= most:
             reader = Reader(self.settings)
             try:
-                example = self.draw(part, record, turn, reader)
-                return Drawn(example, (*broken, *reader.broken))
+                example = self.load(part, record, turn, reader)
+                return LoadedExample(example, (*broken, *reader.broken))
             except InputError as error:
                 broken.append(str(error))
             record = (record + 1) % self.parts.lengths[part]
-        return Drawn(None, tuple(broken))
+        return LoadedExample(None, tuple(broken))
 
-    def draw(self, part: int, record: int, turn: int, reader: Reader | None = None) -> Example:
-        """The example of a record in one of its turns; InputError where the record is broken.
+    def load(self, part: int, record: int, turn: int, reader: Reader | None = None) -> Example:
+        """Make the example of a record in one of its turns.
 
-        `reader`: keeps what it opens, for the other turns of the same record.
+        Args:
+            part: The number of the folder.
+            record: The number of the record in it.
+            turn: How often the record was visited before.
+            reader: Keeps the files that it opens, for the other turns of the same record.
+
+        Returns:
+            The example.
+
+        Raises:
+            InputError: The record is broken, in whatever way.
+            DataError: The recipe does not fit its operator.
         """
         rng = Random(f"{self.seed}/{turn}/{part}/{record}")
         reader = Reader(self.settings) if reader is None else reader
         chosen = self.listed[part].records[record]
-        example = make_example(self.recipe, self.operator, chosen, rng, reader)
+        try:
+            example = make_example(self.recipe, self.operator, chosen, rng, reader)
+        except PopsError:
+            raise
+        except Exception as error:  # files of strangers: nothing that they hold may end a run
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise InputError(f"{_named(chosen)}: gives no example ({reason})") from error
         if len(example.inputs) != len(self.operator.inputs):
             raise DataError(
                 f"the recipe {self.recipe.name} gives {len(example.inputs)} inputs, but "
@@ -101,34 +118,59 @@ class ExampleDataset(Dataset[Drawn]):
         return example
 
     def example(self, epoch: int, index: int) -> Example:
-        """The example of a row, its pictures still pictures; DataError where all are broken."""
-        drawn = self[epoch, index]
-        if drawn.example is None:
-            raise DataError(f"no record is whole around here; the last: {drawn.broken[-1]}")
-        return drawn.example
+        """Load the example of a row, with its pictures as pictures.
+
+        Args:
+            epoch: The epoch.
+            index: The number of the row in it.
+
+        Returns:
+            The example.
+
+        Raises:
+            DataError: Too many records in turn are broken.
+        """
+        loaded = self[epoch, index]
+        if loaded.example is None:
+            raise DataError(f"too many records in turn are broken; the last: {loaded.broken[-1]}")
+        return loaded.example
+
+
+def _named(record: Record) -> str:
+    """Name a record by its first file, where it has any."""
+    files = tuple(record.files)
+    return str(files[0]) if files else record.name
 
 
 class BrokenRecords:
-    """Why records of a dataset are broken, each reason once; every one names its file.
-
-    DataError when they are more than a share of all records.
-    """
+    """Counts the broken records of a dataset, by the reasons that name their files."""
 
     def __init__(self, dataset: ExampleDataset) -> None:
         self.dataset = dataset
-        self.reasons: list[str] = []
+        self.reasons: dict[str, None] = {}  # in the order in which they were found
 
     def __len__(self) -> int:
         return len(self.reasons)
 
     def add(self, reasons: Iterable[str]) -> list[str]:
-        """Those of the reasons that were not known before."""
+        """Count reasons, each of them once.
+
+        Args:
+            reasons: Why records are broken.
+
+        Returns:
+            The reasons that were not known before.
+
+        Raises:
+            DataError: More records are broken than the dataset's `max_broken_share` allows.
+        """
         new = [reason for reason in dict.fromkeys(reasons) if reason not in self.reasons]
-        self.reasons += new
+        self.reasons |= dict.fromkeys(new)
         share, records = self.dataset.max_broken_share, self.dataset.records
         if len(self.reasons) > share * records:
+            last = next(reversed(self.reasons))
             raise DataError(
                 f"{len(self.reasons)} of {records} records are broken, more than the share of "
-                f"{share:g} that --max_broken_share allows; the last: {self.reasons[-1]}"
+                f"{share:g} that --max_broken_share allows; the last: {last}"
             )
         return new

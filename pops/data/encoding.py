@@ -1,7 +1,7 @@
-"""Examples to embeddings: what the encoders are to see, each distinct picture and text once.
+"""From examples to embeddings. Each distinct picture and text is encoded once.
 
-Preparing pictures is work for worker processes, encoding is work for the device; between them
-goes one `Prepared`.
+Worker processes prepare pictures, and the main process encodes them on its device. A `Prepared`
+goes from the ones to the other.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pops.data.batches import Batch
 from pops.data.recipes import Example
-from pops.data.source import Batch
 from pops.errors import DataError
 from pops.prior.conditions import Conditions
 from pops.stacks.clip import TextEncoding, picture_pixels
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from transformers import CLIPImageProcessorPil
 
 __all__ = [
+    "ExampleTexts",
     "Prepared",
-    "Words",
     "encode_pixels",
     "encode_texts",
     "make_batch",
@@ -40,30 +40,41 @@ DROPPED = -1  # in place of the row of an embedding: a null input
 
 
 @dataclass(frozen=True)
-class Words:
-    """The texts of one example."""
+class ExampleTexts:
+    """The texts of one example: the instruction and the target text."""
 
     text: str
     dropped: bool
-    drawn_to: str | None
+    target_text: str | None
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """N examples: the distinct pictures that they need, and which of them is where.
+    """N examples: their distinct pictures, and which picture is the target and which the inputs.
 
-    Arrays of numpy, since tensors would go through the shared memory of the machine, of which
-    containers have little.
+    The arrays are of numpy, since tensors would go through the shared memory of the machine, of
+    which containers have little.
     """
 
-    keys: tuple[bytes, ...]  # (M,) of the content of each picture
+    keys: tuple[bytes, ...]  # (M,) digests of the pictures
     pixels: np.ndarray  # (M, 3, S, S) float32
-    rows: np.ndarray  # (N, 1 + slots) of pixels; the target first; -1 where an input is dropped
-    words: tuple[Words, ...] | None  # (N,); None where the operator takes no text
+    rows: np.ndarray  # (N, 1 + slots) rows of pixels; the target first; -1 for a dropped input
+    texts: tuple[ExampleTexts, ...] | None  # (N,); None where the operator takes no text
 
 
 def prepare(processor: CLIPImageProcessorPil, examples: Sequence[Example]) -> Prepared:
-    """What the encoders are to see of some examples."""
+    """Prepare the pictures and texts of examples for the encoders.
+
+    Args:
+        processor: The image processor of the stack.
+        examples: N examples of one operator.
+
+    Returns:
+        The examples, each distinct picture once.
+
+    Raises:
+        DataError: Some of the examples have a text, and others have none.
+    """
     pictures: dict[int, Image.Image] = {}  # by identity first, which costs nothing
     for example in examples:
         for picture in (example.target, *example.inputs):
@@ -82,19 +93,30 @@ def prepare(processor: CLIPImageProcessorPil, examples: Sequence[Example]) -> Pr
         tuple(distinct),
         np.stack(list(distinct.values())),
         np.array(rows, dtype=np.int32),
-        _words(examples),
+        _texts(examples),
     )
 
 
-def _words(examples: Sequence[Example]) -> tuple[Words, ...] | None:
-    found = tuple(Words(e.text, e.text_dropped, e.drawn_to) for e in examples if e.text is not None)
+def _texts(examples: Sequence[Example]) -> tuple[ExampleTexts, ...] | None:
+    found = tuple(
+        ExampleTexts(e.text, e.text_dropped, e.target_text) for e in examples if e.text is not None
+    )
     if len(found) not in (0, len(examples)):
         raise DataError("the recipe gives some of its examples a text, and others none")
     return found or None
 
 
 def encode_pixels(stack: Stack, pixels: np.ndarray, most: int) -> Tensor:
-    """Un-normalised embeddings (M, D) float32 on the CPU, `most` pictures at a time."""
+    """Encode prepared pictures.
+
+    Args:
+        stack: The stack, whose image encoder is used.
+        pixels: (M, 3, S, S) float32.
+        most: The most pictures in one call of the encoder.
+
+    Returns:
+        Un-normalised embeddings (M, D) float32 on the CPU.
+    """
     encoder = stack.image_encoder
     with stack.placement.using(encoder.model):
         parts = [encoder.encode_pixels(part) for part in torch.from_numpy(pixels).split(most)]
@@ -102,7 +124,16 @@ def encode_pixels(stack: Stack, pixels: np.ndarray, most: int) -> Tensor:
 
 
 def encode_texts(stack: Stack, texts: Sequence[str], most: int) -> dict[str, TextEncoding]:
-    """The encodings of the distinct texts among some."""
+    """Encode texts, each distinct text once.
+
+    Args:
+        stack: The stack, whose text encoder is used.
+        texts: The texts, which may repeat.
+        most: The most texts in one call of the encoder.
+
+    Returns:
+        The encoding of each text.
+    """
     distinct = list(dict.fromkeys(texts))
     found: dict[str, TextEncoding] = {}
     if distinct:
@@ -115,16 +146,31 @@ def encode_texts(stack: Stack, texts: Sequence[str], most: int) -> dict[str, Tex
 
 
 def normalise(embeds: Tensor, stats: dict[str, Tensor]) -> Tensor:
-    """(e - clip_mean) / clip_std, float32: what the prior works with."""
+    """Normalise embeddings: (e - clip_mean) / clip_std, which is what the prior works with.
+
+    Args:
+        embeds: (N, D), un-normalised.
+        stats: `clip_mean` and `clip_std` of the stack, (1, D) each.
+
+    Returns:
+        (N, D) float32.
+    """
     return (embeds.float() - stats["clip_mean"]) / stats["clip_std"]
 
 
 def make_batch(
     gathered: Tensor, text: Conditions | None = None, text_embeds: Tensor | None = None
 ) -> Batch:
-    """A batch from the embeddings of its rows (N, 1 + slots, D): the target, then the inputs.
+    """Make a batch from the embeddings of its rows.
 
-    `text`: the text tokens (N, L, D) of each row, zero where dropped, and which of them are used.
+    Args:
+        gathered: (N, 1 + slots, D) normalised: the target, then the inputs, zero where dropped.
+        text: Text tokens (N, L, D), zero where dropped, and the mask of those that are used; None
+            for an operator without a text.
+        text_embeds: (N, D) un-normalised embeddings of the target texts.
+
+    Returns:
+        The batch.
     """
     target, slots = gathered[:, 0], gathered[:, 1:]
     used = torch.ones(slots.shape[:2], dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""The examples of several operators as one source, for a prior that learns them all."""
+"""The examples of several operators in one source, for a prior that learns them all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pops.data.batches import Batch, BatchIndices, BatchSource
 from pops.data.order import Parts
-from pops.data.source import Batch, Plan, Source
 from pops.prior.conditions import Conditions
 
 __all__ = ["JointSource"]
@@ -19,21 +19,28 @@ _Located = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class JointSource:
-    """Batches of mixed rows. Each operator is equally likely, however many records it has."""
+    """Gives batches of mixed rows. Each operator is equally likely, whatever its data's size."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[BatchSource]) -> None:
         self.sources = list(sources)
         self.parts = Parts(tuple(len(source) for source in sources))
 
     def __len__(self) -> int:
         return len(self.parts)
 
-    def batches(self, plan: Plan) -> Iterator[Batch]:
-        """A batch for each element of the plan, in order."""
-        located, *plans = tee(map(self._located, plan), len(self.sources) + 1)
+    def batches(self, indices: BatchIndices) -> Iterator[Batch]:
+        """Give a batch for each element of the indices, in order.
+
+        Args:
+            indices: For every batch, the (epoch, index) of its rows.
+
+        Yields:
+            The batches; `operator` holds the number of each row's operator.
+        """
+        located, *copies = tee(map(self._located, indices), len(self.sources) + 1)
         streams = [
             source.batches(_own(number, own))
-            for number, (source, own) in enumerate(zip(self.sources, plans, strict=True))
+            for number, (source, own) in enumerate(zip(self.sources, copies, strict=True))
         ]
         for parts, _, _ in located:
             operator = torch.from_numpy(parts)
@@ -41,14 +48,14 @@ class JointSource:
             yield _merged(operator, {number: next(streams[number]) for number in present})
 
     def _located(self, pairs: Sequence[tuple[int, int]]) -> _Located:
-        """Of every row its operator, its record there, and how often that was shown before."""
+        """Find the operator of every row, the record there, and how often that was shown before."""
         at = np.array(pairs, dtype=np.int64).reshape(-1, 2)
         part, record, turn = self.parts.locate(at[:, 0], at[:, 1])
         return part, record, turn
 
 
 def _own(number: int, located: Iterable[_Located]) -> Iterator[list[tuple[int, int]]]:
-    """What is asked of one source; batches without a row of it are passed over."""
+    """Select the rows of one source; batches without any are passed over."""
     for part, record, turn in located:
         rows = part == number
         if rows.any():
@@ -56,7 +63,7 @@ def _own(number: int, located: Iterable[_Located]) -> Iterator[list[tuple[int, i
 
 
 def _merged(operator: Tensor, batches: dict[int, Batch]) -> Batch:
-    """One batch of those of single operators, its rows in the order of `operator` (N,)."""
+    """Merge the batches of single operators; rows are in the order of `operator` (N,)."""
     first = next(iter(batches.values()))
     count, dim = len(operator), first.target.shape[1]
     length = max(batch.conditions.tokens.shape[1] for batch in batches.values())

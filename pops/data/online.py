@@ -1,4 +1,4 @@
-"""Training on pictures encoded as it goes, as the published code does."""
+"""Training on pictures that are encoded as training goes on, as the published code does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pops.data.dataset import BrokenRecords, Drawn, ExampleDataset
+from pops.data.batches import Batch, BatchIndices
+from pops.data.dataset import BrokenRecords, ExampleDataset, LoadedExample
 from pops.data.encoding import (
     Prepared,
     encode_pixels,
@@ -20,8 +21,8 @@ from pops.data.encoding import (
     normalise,
     prepare,
 )
-from pops.data.source import Batch, Plan
 from pops.errors import DataError
+from pops.io.processes import end_with_parent
 from pops.prior.conditions import pack
 from pops.stacks.clip import TextEncoding
 from pops.stacks.stack import Stack
@@ -37,20 +38,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Collate:
-    """Makes of the drawn examples of a batch what the encoders are to see, in a worker."""
+    """Prepares the loaded examples of a batch for the encoders, in a worker process."""
 
     processor: CLIPImageProcessorPil
 
-    def __call__(self, drawn: Sequence[Drawn]) -> tuple[Prepared | None, tuple[str, ...]]:
-        broken = tuple(each for one in drawn for each in one.broken)
-        examples = [one.example for one in drawn if one.example is not None]
-        if len(examples) < len(drawn):
+    def __call__(self, loaded: Sequence[LoadedExample]) -> tuple[Prepared | None, tuple[str, ...]]:
+        broken = tuple(reason for one in loaded for reason in one.broken)
+        examples = [one.example for one in loaded if one.example is not None]
+        if len(examples) < len(loaded):
             return None, broken
         return prepare(self.processor, examples), broken
 
 
 class OnlineSource:
-    """Batches of a dataset, each distinct picture of a batch encoded once.
+    """Gives the batches of a dataset; each distinct picture of a batch is encoded once.
 
     Pictures are opened and prepared by `workers` processes, and encoded by this one. Broken
     records are logged, each once, and kept in `broken`.
@@ -65,16 +66,23 @@ class OnlineSource:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def batches(self, plan: Plan) -> Iterator[Batch]:
-        """A batch for each element of the plan, in order.
+    def batches(self, indices: BatchIndices) -> Iterator[Batch]:
+        """Give a batch for each element of the indices, in order.
+
+        Args:
+            indices: For every batch, the (epoch, index) of its rows.
+
+        Yields:
+            The batches.
 
         Raises:
-            DataError: more records are broken than may be.
+            DataError: More records are broken than may be.
         """
         loader = DataLoader(
             self.dataset,
-            batch_sampler=plan,  # type: ignore[arg-type]  # keys are pairs
+            batch_sampler=indices,  # type: ignore[arg-type]  # keys are pairs
             num_workers=self.workers,
+            worker_init_fn=end_with_parent,
             collate_fn=Collate(self.stack.image_encoder.processor),
             generator=torch.Generator(),  # for its seed: the global one belongs to training
         )
@@ -82,7 +90,7 @@ class OnlineSource:
             for reason in self.broken.add(broken):
                 log.warning("skipped: %s", reason)
             if prepared is None:
-                raise DataError(f"no record is whole around here; the last: {broken[-1]}")
+                raise DataError(f"too many records in turn are broken; the last: {broken[-1]}")
             yield self._encode(prepared)
 
     def _encode(self, prepared: Prepared) -> Batch:
@@ -90,13 +98,12 @@ class OnlineSource:
         table = normalise(embeds, self.stack.clip_stats)
         table = torch.cat([table, torch.zeros(1, table.shape[1])])  # row -1: dropped
         gathered = table[torch.from_numpy(prepared.rows).long()]
-        if prepared.words is None:
+        if prepared.texts is None:
             return make_batch(gathered)
-        drawn = [words.drawn_to for words in prepared.words if words.drawn_to is not None]
-        texts = [words.text for words in prepared.words]
-        known = encode_texts(self.stack, [*texts, *drawn], ENCODED)
-        hidden = [_tokens(known[words.text], words.dropped) for words in prepared.words]
-        embedded = torch.stack([known[text].text_embeds for text in drawn]) if drawn else None
+        targets = [texts.target_text for texts in prepared.texts if texts.target_text is not None]
+        known = encode_texts(self.stack, [*(t.text for t in prepared.texts), *targets], ENCODED)
+        hidden = [_tokens(known[texts.text], texts.dropped) for texts in prepared.texts]
+        embedded = torch.stack([known[text].text_embeds for text in targets]) if targets else None
         return make_batch(gathered, pack(hidden), embedded)
 
 

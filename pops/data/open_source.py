@@ -1,12 +1,13 @@
-"""Which source training reads: caches where they are given, else pictures."""
+"""Opening the source that training reads: caches where they are given, pictures otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from msgspec.structs import replace
+
+from pops.data.batches import BatchSource
 from pops.data.cache.fingerprints import (
     encoder_digests,
     operator_traits,
@@ -14,13 +15,12 @@ from pops.data.cache.fingerprints import (
     settings_digest,
     stats_digest,
 )
-from pops.data.cache.format import read_index
+from pops.data.cache.format import DatasetTraits, read_index
 from pops.data.cache.read import CachedSource
 from pops.data.dataset import ExampleDataset, Part
 from pops.data.online import OnlineSource
 from pops.data.reader import RecipeSettings
 from pops.data.recipes import Recipe
-from pops.data.source import Source
 from pops.errors import DataError
 from pops.operators import Operator
 from pops.stacks.stack import Stack
@@ -39,14 +39,27 @@ def open_source(
     seed: int = 0,
     workers: int = 0,
     max_broken_share: float = 0.05,
-) -> Source:
-    """The examples of an operator: from `caches` where any are given, else from `datasets`.
+) -> BatchSource:
+    """Open the examples of an operator: from caches where any are given, else from datasets.
 
-    `settings`: with caches, what they must have been made with; None for whatever it was.
+    Args:
+        operator: The operator.
+        recipe: Its recipe.
+        stack: The stack whose encoders make the embeddings.
+        datasets: Folders of samples, or names of datasets of the hub.
+        caches: Folders that `pops embed` has written.
+        settings: The settings of the recipe. Caches must have been made with them; None for
+            whatever settings they were made with.
+        seed: The seed of the order and of the random choices.
+        workers: The number of processes that open pictures.
+        max_broken_share: The share of records that may be broken.
+
+    Returns:
+        The source.
 
     Raises:
-        DataError: a dataset is missing, or a cache is missing, not complete, or stale: made from
-            another encoder, recipe, setting, or from a dataset that has changed since.
+        DataError: A dataset is missing, or a cache is missing, not complete, or stale: made from
+            another encoder, recipe or setting, or from a dataset that has changed since.
     """
     if not caches:
         dataset = ExampleDataset(
@@ -65,9 +78,19 @@ def check_cache(
     stack: Stack,
     settings: RecipeSettings | None = None,
 ) -> None:
-    """DataError unless a cache is what would be made now from the same datasets.
+    """Check that a cache holds what would be made now from the same datasets.
 
-    Datasets that are not on this machine, as they need not be, are taken to be what they were.
+    Datasets need not be on this machine; those that are not are taken to be unchanged.
+
+    Args:
+        folder: The cache.
+        operator: The operator that is trained.
+        recipe: Its recipe.
+        stack: The stack that is trained on.
+        settings: The settings of the recipe; None for whatever the cache was made with.
+
+    Raises:
+        DataError: The cache is missing, damaged or stale.
     """
     index = read_index(folder)
     now = replace(
@@ -86,7 +109,7 @@ def check_cache(
         )
 
 
-def _relisted(known: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """The traits of a dataset as it is now; as they were, where it is not on this machine."""
-    place = known["place"]
+def _relisted(known: DatasetTraits, recipe: Recipe) -> DatasetTraits:
+    """Describe a dataset as it is now, or as it was where it is not on this machine."""
+    place = known.place
     return part_traits(Part(place, recipe.read(place))) if Path(place).is_dir() else known

@@ -1,4 +1,4 @@
-"""Which record comes when: pure functions of (seed, position), so that any process can resume."""
+"""The order of records: pure functions of (seed, position), so that any process can resume."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +10,16 @@ __all__ = ["Parts", "row"]
 
 
 def row(seed: int, position: int, length: int) -> tuple[int, int]:
-    """(epoch, index) of the sample at a global position: every epoch is a seeded permutation."""
+    """Find the sample at a global position; every epoch is a seeded permutation of all samples.
+
+    Args:
+        seed: The seed of the run.
+        position: The number of the sample, counted from 0 over all epochs.
+        length: The number of samples in an epoch.
+
+    Returns:
+        (epoch, index) of the sample.
+    """
     epoch, place = divmod(position, length)
     return epoch, int(_permutation(seed, epoch, length)[place])
 
@@ -22,10 +31,11 @@ def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Parts:
-    """Datasets of different length in one order, in which each is equally likely.
+    """Datasets of different lengths in one order, in which each dataset is equally likely.
 
-    An epoch visits every record of the longest once, and those of a shorter one again and again:
-    each such turn draws its random choices anew. Over time all records of one are used alike.
+    An epoch visits every record of the longest dataset once, and those of a shorter one again and
+    again. Each visit of a record is a turn, with random choices of its own. Over time all records
+    of one dataset are used equally often.
     """
 
     lengths: tuple[int, ...]
@@ -34,9 +44,17 @@ class Parts:
         return len(self.lengths) * max(self.lengths)
 
     def locate(self, epoch: Any, index: Any) -> tuple[Any, Any, Any]:
-        """(part, record in it, turn) of whole numbers or of arrays (N,) of them.
+        """Find the record of a sample.
 
-        Of a single part, the record is the index, and the turn is the epoch.
+        With a single dataset, the record is the index, and the turn is the epoch.
+
+        Args:
+            epoch: A whole number, or an array (N,) of them.
+            index: The sample in the epoch, likewise.
+
+        Returns:
+            (part, record, turn): the number of the dataset, of the record in it, and how often the
+            record was visited before.
         """
         part = index % len(self.lengths)
         count = epoch * max(self.lengths) + index // len(self.lengths)

@@ -1,13 +1,13 @@
-"""Records of human parsing: a person and a map of what each pixel is, from a folder or the hub.
+"""Records of human parsing: a person and a map of labels, from a folder or from the hub.
 
 folder   NAME.jpg  NAME_mask.png, whose values are the labels of ATR: 0 nothing, 1 hat, ...
-hub      a dataset of `datasets` with the columns image and mask: OWNER/NAME, or a folder that
-         `save_to_disk` has written
+hub      a dataset of the package `datasets` with the columns image and mask: OWNER/NAME, or a
+         folder that its `save_to_disk` has written
 """
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,29 +16,32 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from PIL import Image
 
-from pops.data.records import find_pictures, folder_of
-from pops.errors import DataError, InputError
+from pops.data.human_parsing import LARGEST_LABEL
+from pops.data.records import Stems, folder_of
+from pops.errors import DataError, InputError, install_hint
 from pops.io.hub import is_repository
 from pops.io.pictures import open_picture
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["ATR", "FolderPerson", "HubPerson", "Person", "read_persons"]
+__all__ = ["ATR", "FolderPerson", "HubPerson", "PersonRecord", "read_persons"]
 
+log = logging.getLogger(__name__)
 ATR = "mattmdjaga/human_parsing_dataset"
 MASK = "_mask"
+MASK_KINDS = ("PNG", "BMP", "TIFF", "GIF", "WEBP")  # formats that keep every label
 
 
-class Person(Protocol):
+class PersonRecord(Protocol):
     """A record that opens as a picture and a map of labels."""
 
     @property
     def name(self) -> str:
-        """What tells it from the others."""
+        """The name that tells the record from the others."""
 
     def open(self) -> tuple[Image.Image, np.ndarray]:
-        """The person as RGB and the labels (H, W) uint8; InputError where they cannot be read."""
+        """Open the person as RGB, and the labels (H, W) uint8; InputError if they are broken."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,12 @@ class FolderPerson:
     def open(self) -> tuple[Image.Image, np.ndarray]:
         picture = open_picture(self.picture)
         try:
-            with Image.open(self.mask, formats=("PNG", "BMP", "TIFF", "GIF", "WEBP")) as mask:
-                labels = _labels(mask, str(self.mask))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"{self.mask}: cannot be read as a map of labels ({error})") from error
-        return picture, _checked(labels, picture, str(self.mask))
+            with Image.open(self.mask, formats=MASK_KINDS) as mask:
+                labels = _labels(mask, picture.size)
+        except Exception as error:  # Pillow's readers raise almost anything on a damaged file
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"{self.mask}: is no map of labels ({reason})") from error
+        return picture, labels
 
 
 @dataclass(frozen=True)
@@ -85,17 +89,23 @@ class HubPerson:
         try:
             row: dict[str, Any] = self.dataset[self.row]
             picture = open_picture(row["image"])
-            labels = _labels(row["mask"], self.name)
-        except (OSError, SyntaxError, ValueError, AttributeError) as error:
-            raise InputError(f"{self.name} of the dataset cannot be read ({error})") from error
-        return picture, _checked(labels, picture, self.name)
+            return picture, _labels(row["mask"], picture.size)
+        except Exception as error:  # `datasets` and Pillow raise almost anything on damaged rows
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"{self.name} of the dataset cannot be read ({reason})") from error
 
 
 def read_persons(place: str) -> Sequence[FolderPerson | HubPerson]:
-    """The persons of a folder, or of a dataset of the hub.
+    """List the persons of a folder, or of a dataset of the hub.
+
+    Args:
+        place: A folder, or the OWNER/NAME of a dataset.
+
+    Returns:
+        The records, in the order of their names or rows.
 
     Raises:
-        DataError: there are none, or the hub or the package `datasets` is missing.
+        DataError: There are none, or the hub or the package `datasets` is missing.
     """
     folder = Path(place).expanduser()
     if folder.is_dir() and not (folder / "dataset_info.json").is_file():
@@ -110,11 +120,11 @@ def read_persons(place: str) -> Sequence[FolderPerson | HubPerson]:
 
 
 def _folder_persons(place: str) -> list[FolderPerson]:
-    by_stem = {path.stem: path for path in find_pictures(folder_of(place))}
+    stems = Stems.of(folder_of(place))
     found = [
-        FolderPerson(path, by_stem.get(stem + MASK, path.with_name(f"{stem}{MASK}.png")))
-        for stem, path in by_stem.items()
-        if not stem.endswith(MASK)
+        FolderPerson(path, stems.part(path, MASK, ".png"))
+        for path in stems.pictures
+        if not path.stem.endswith(MASK)
     ]
     if not found:
         raise DataError(f"{place} holds no sample of this kind: none is a NAME.jpg with NAME_mask")
@@ -127,16 +137,15 @@ def _open_dataset(place: str) -> Dataset:
     except ImportError as error:
         raise DataError(
             f"{place} is read by the package datasets, which is not here: "
-            "pip install 'pops[train]', or give a folder of pictures and masks"
+            f"{install_hint('train')}, or give a folder of pictures and masks"
         ) from error
     try:
         if Path(place).expanduser().is_dir():
             return datasets.load_from_disk(str(Path(place).expanduser()))
         size = "about 0.8 GB, " if place == ATR else ""
-        print(
-            f"reading {place} of the hub ({size}licence: see the hub) into "
-            f"{datasets.config.HF_DATASETS_CACHE}, unless it is there",
-            file=sys.stderr,
+        log.warning(
+            "reading %s of the hub (%slicence: see the hub) into %s, unless it is there",
+            *(place, size, datasets.config.HF_DATASETS_CACHE),
         )
         _check_reachable(place, Path(datasets.config.HF_DATASETS_CACHE))
         return datasets.load_dataset(place, split="train")
@@ -148,7 +157,7 @@ def _open_dataset(place: str) -> Dataset:
 
 
 def _check_reachable(place: str, cache: Path) -> None:
-    """Say at once that no hub is there, which the package would try for half a minute."""
+    """Raise at once when no hub can be reached; the package would try for half a minute."""
     from huggingface_hub import dataset_info
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -165,16 +174,12 @@ def _check_reachable(place: str, cache: Path) -> None:
         ) from error
 
 
-def _labels(mask: Image.Image, named: str) -> np.ndarray:
-    """The labels as they are stored: a palette gives its numbers, not its colours."""
+def _labels(mask: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """Read the labels (H, W) as they are stored: a palette gives its numbers, not its colours."""
+    if mask.size != size:
+        raise ValueError(f"it has {mask.size} pixels, and the picture {size}")
     labels = np.asarray(mask)
     labels = labels[..., 0] if labels.ndim == 3 else labels
-    if labels.max(initial=0) > 17:
-        raise InputError(f"{named}: has the label {labels.max()}, but those of ATR go to 17")
+    if labels.max(initial=0) > LARGEST_LABEL:
+        raise ValueError(f"it has the label {labels.max()}, but those of ATR go to {LARGEST_LABEL}")
     return labels.astype(np.uint8)
-
-
-def _checked(labels: np.ndarray, picture: Image.Image, named: str) -> np.ndarray:
-    if labels.shape != (picture.height, picture.width):
-        raise InputError(f"{named}: {labels.shape} is no map of {picture.size[::-1]} pixels")
-    return labels

@@ -1,6 +1,5 @@
-"""What a recipe works with: its settings, and a reader that opens each file once."""
+"""The settings of recipes, and a reader that opens each file of a record once."""
 
-import json
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,52 +9,38 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from pops.data.arrays import read_array
+from pops.data.cutting import Box
+from pops.data.human_parsing import LEAST_AREA, LEAST_SIDE
+from pops.data.word_lists import read_words
 from pops.errors import InputError
 from pops.io.pictures import open_picture
+from pops.io.schema import read_json
 
-__all__ = ["Reader", "RecipeSettings", "read_words"]
+__all__ = ["Reader", "RecipeSettings"]
 
 T = TypeVar("T")
-WORDS = Path(__file__).parent / "words"
-
-
-def read_words(place: str | Path) -> tuple[str, ...]:
-    """The lines of a word list, without empty ones and those that begin with #.
-
-    `place`: a file, or the name of a list in `pops/data/words`.
-
-    Raises:
-        InputError: it cannot be read as text.
-    """
-    own = WORDS / f"{place}.txt"
-    path = own if own.is_file() else Path(place).expanduser()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        known = ", ".join(sorted(path.stem for path in WORDS.glob("*.txt")))
-        raise InputError(
-            f"cannot read {place} as a list of words ({error}); the lists of pops are {known}"
-        ) from error
-    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+BOX_BYTES = 10_000  # of a file with one box
+BOX_KIND: Any = tuple[float, float, float, float] | dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeSettings:
-    """What recipes can be told. Folders are lists of their pictures."""
+    """Settings of all recipes. Folders are given as lists of their pictures."""
 
     textures: tuple[Path, ...] = ()  # textures from elsewhere: the target is then the object
-    backgrounds: tuple[Path, ...] = ()  # what an object is pasted on, half of the time
+    backgrounds: tuple[Path, ...] = ()  # pictures behind half of the objects
     randoms: tuple[Path, ...] = ()  # pictures for the unconditional share of examples
     adjectives: tuple[str, ...] = field(default_factory=lambda: read_words("adjectives"))
     art_types: tuple[str, ...] = field(default_factory=lambda: read_words("art_types"))
-    garment_side: int = 60  # pixels of the shorter side of a garment, at least
-    garment_area: int = 1800  # pixels of a garment, at least
+    garment_side: int = LEAST_SIDE  # pixels of the shorter side of a garment, at least
+    garment_area: int = LEAST_AREA  # pixels of a garment, at least
 
 
 class Reader:
-    """Opens what the examples of one record need, each thing once.
+    """Opens the files that the examples of one record need, each of them once.
 
-    Raises InputError, naming the file, for what cannot be read.
+    Every method raises `InputError`, which names the file, for a file that cannot be used.
     """
 
     def __init__(self, settings: RecipeSettings) -> None:
@@ -64,18 +49,43 @@ class Reader:
         self._known: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, made when it is first asked for by that key."""
+        """Give the value of a key, made when the key is first asked for.
+
+        Args:
+            key: The name of the value within this record.
+            make: The function that makes the value.
+
+        Returns:
+            The value; the same object every time.
+        """
         if key not in self._known:
             self._known[key] = make()
         known: T = self._known[key]
         return known
 
     def picture(self, path: Path) -> Image.Image:
-        """A picture as RGB; it is shared, and not to be changed."""
+        """Open a picture as RGB. It is shared and must not be changed.
+
+        Args:
+            path: The picture file.
+
+        Returns:
+            The picture.
+        """
         return self.once(path, lambda: open_picture(path))
 
     def random_picture(self, paths: Sequence[Path], rng: Random) -> Image.Image:
-        """One of the pictures, each equally likely; the one after it where it cannot be read."""
+        """Open one of several pictures, each equally likely.
+
+        A picture that cannot be read is noted in `broken`, and the one after it is taken.
+
+        Args:
+            paths: The picture files, at least one.
+            rng: The generator of the choice.
+
+        Returns:
+            The picture as RGB.
+        """
         start = rng.randrange(len(paths))
         for path in (*paths[start:], *paths[:start]):
             try:
@@ -85,7 +95,15 @@ class Reader:
         raise InputError(f"none of the pictures in {paths[0].parent} can be read")
 
     def mask_picture(self, path: Path, size: tuple[int, int]) -> np.ndarray:
-        """A mask (H, W) of booleans from a picture, white where true, resized to (W, H)."""
+        """Open a picture as a mask: white is true.
+
+        Args:
+            path: The picture file.
+            size: (W, H) in pixels, to which the mask is resized.
+
+        Returns:
+            (H, W) of booleans.
+        """
 
         def make() -> np.ndarray:
             grey = open_picture(path).convert("L")
@@ -96,16 +114,24 @@ class Reader:
         return self.once((path, size), make)
 
     def alpha(self, path: Path, size: tuple[int, int]) -> np.ndarray:
-        """An array file as alpha (H, W) uint8: of 0 and 1, or of 0 to 255."""
+        """Open an array file as the opacity of a picture.
+
+        Args:
+            path: A `.npy` file of 0 and 1, or of 0 to 255; (H, W), or (H, W, C), of which the last
+                channel counts.
+            size: (W, H) of the picture in pixels, which the array must have.
+
+        Returns:
+            (H, W) uint8.
+        """
 
         def make() -> np.ndarray:
-            try:
-                array = np.load(path, allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
-                raise InputError(f"{path}: cannot be read as an array ({error})") from error
-            if array.shape[:2] != size[::-1] or array.ndim > 3:
+            array = read_array(path)
+            if array.ndim not in (2, 3) or array.shape[:2] != size[::-1] or not array.size:
                 raise InputError(f"{path}: {array.shape} is no mask of {size[::-1]} pixels")
             array = (array[..., -1] if array.ndim == 3 else array).astype(np.float32)
+            if not np.isfinite(array).all():
+                raise InputError(f"{path}: the mask holds numbers that are not finite")
             if not array.max() > 0:
                 raise InputError(f"{path}: the mask is empty")
             full = 1.0 if array.max() <= 1 else 255.0
@@ -113,25 +139,40 @@ class Reader:
 
         return self.once((path, size), make)
 
-    def box(self, path: Path, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """(x1, y1, x2, y2) of a JSON file, within a picture of (W, H); all of it without a file."""
+    def box(self, path: Path, size: tuple[int, int]) -> Box:
+        """Open a JSON file with a box: `[x1, y1, x2, y2]`, or an object with these keys.
 
-        def make() -> tuple[int, int, int, int]:
-            if not path.exists():
+        Args:
+            path: The file; without one, the box is the whole picture.
+            size: (W, H) of the picture in pixels, to which the box is cut.
+
+        Returns:
+            The box in whole pixels, not empty.
+        """
+
+        def make() -> Box:
+            corners = _corners(path)
+            if corners is None:
                 return 0, 0, *size
-            try:
-                found = json.loads(path.read_text(encoding="utf-8"))
-                if isinstance(found, dict):
-                    found = [found[key] for key in ("x1", "y1", "x2", "y2")]
-                x1, y1, x2, y2 = (float(value) for value in found)
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                raise InputError(f"{path}: no box [x1, y1, x2, y2] ({error})") from error
+            x1, y1, x2, y2 = corners
             (x1, x2), (y1, y2) = (
                 np.clip(pair, 0, most).round().astype(int).tolist()
                 for pair, most in (((x1, x2), size[0]), ((y1, y2), size[1]))
             )
             if x1 >= x2 or y1 >= y2:
                 raise InputError(f"{path}: the box is empty or outside of the picture")
-            return x1, y1, x2, y2
+            return int(x1), int(y1), int(x2), int(y2)
 
         return self.once((path, size), make)
+
+
+def _corners(path: Path) -> tuple[float, float, float, float] | None:
+    """Read x1, y1, x2 and y2; None where there is no file."""
+    if not path.exists():
+        return None
+    found = read_json(path, BOX_KIND, InputError, BOX_BYTES)
+    if not isinstance(found, dict):
+        return found
+    if missing := {"x1", "y1", "x2", "y2"} - found.keys():
+        raise InputError(f"{path}: {min(missing)} is missing; a box has x1, y1, x2 and y2")
+    return found["x1"], found["y1"], found["x2"], found["y2"]

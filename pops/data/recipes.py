@@ -1,4 +1,4 @@
-"""Recipes: how a record on disk becomes an example for an operator. One table row each.
+"""Recipes: how a record on disk becomes a training example of an operator. One table row each.
 
 A recipe is a pure function of its record and of the random generator that it is given. The rules
 are those of the paper and the published code: see `docs/data.md`.
@@ -14,11 +14,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from pops.data.cutting import cut_out, find_patch, paste_at_random, pasted, square
-from pops.data.persons import ATR, Person, read_persons
+from pops.data.cutting import find_patch, paste_at_random, pasted, square
+from pops.data.human_parsing import GARMENT_LABELS, cut_garment
+from pops.data.persons import ATR, PersonRecord, read_persons
 from pops.data.reader import Reader
 from pops.data.records import (
     PictureRecord,
@@ -40,8 +40,6 @@ SELF = 0.2  # share of texturing examples whose object is the target itself
 EVEN = 0.5  # chance of one of two equally likely ways
 PATCH_LEAST = 96 / 512  # side of a patch, as a share of the picture's shorter side
 PATCH_MOST = 0.5  # ... as a share of the box's shorter side
-# Labels of ATR human parsing in the order of the slots of clothes.
-GARMENT_LABELS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17)
 PUBLISHED_MODES = {"texture": "texturing"}  # names of modes that are not the operator's
 
 
@@ -53,10 +51,18 @@ class Example:
     inputs: tuple[Image.Image | None, ...]
     text: str | None = None
     text_dropped: bool = False  # the text's tokens are zero, as many as they would be
-    drawn_to: str | None = None  # the text that the prediction is drawn to
+    target_text: str | None = None  # the text loss pulls the prediction to its embedding
 
     def without(self, inputs: Sequence[bool], text: bool) -> Example:
-        """This example with those of its conditions dropped that are true."""
+        """Drop conditions of this example.
+
+        Args:
+            inputs: For each slot, whether its input is dropped.
+            text: Whether the text is dropped.
+
+        Returns:
+            A new example; what was dropped before stays dropped.
+        """
         kept = tuple(
             None if gone else given for given, gone in zip(self.inputs, inputs, strict=True)
         )
@@ -68,24 +74,34 @@ Make = Callable[[Any, Random, Reader], Example]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How records are read, and made into examples of the operator of the same name."""
+    """How records are read and made into examples of the operator of the same name."""
 
     name: str
-    read: Callable[[str], Sequence[Record]]  # a folder, or what else names a dataset
-    make: Make  # of one record; the conditions are not dropped yet
-    version: int = 1  # to be raised when what it makes changes: caches of another are stale
-    random_share: float = 0.0  # of examples that are random pictures, where there are any
-    random_drop: tuple[float, ...] = ()  # of those, the chance of each input to be dropped
-    default_dataset: str | None = None  # where none is given
+    read: Callable[[str], Sequence[Record]]  # lists the records of a folder or of a hub's dataset
+    make: Make  # makes an example of a record; its conditions are not dropped yet
+    version: int = 1  # to be raised when the examples change: caches of another version are stale
+    random_share: float = 0.0  # share of examples that are random pictures, if there are any
+    random_drop: tuple[float, ...] = ()  # chance of each input of such an example to be dropped
+    default_dataset: str | None = None  # the dataset that is read where none is given
 
 
 def make_example(
     recipe: Recipe, operator: Operator, record: Any, rng: Random, reader: Reader
 ) -> Example:
-    """An example of a record, with its conditions dropped at random.
+    """Make an example of a record, and drop its conditions at random.
+
+    Args:
+        recipe: The recipe that makes the example.
+        operator: The operator, whose row holds the chances of dropping.
+        record: A record that `recipe.read` has listed.
+        rng: The generator of all random choices.
+        reader: What opens the files of the record.
+
+    Returns:
+        The example.
 
     Raises:
-        InputError: a file of the record cannot be read, or shows nothing that can be used.
+        InputError: A file of the record cannot be read, or shows nothing that can be used.
     """
     randoms = reader.settings.randoms
     if randoms and rng.random() < recipe.random_share:
@@ -96,7 +112,16 @@ def make_example(
 
 
 def drop(example: Example, operator: Operator, rng: Random) -> Example:
-    """Conditions dropped with the operator's chances: each alone, or all together."""
+    """Drop conditions with the operator's chances: each alone, or all together.
+
+    Args:
+        example: An example.
+        operator: The operator, whose row holds the chances.
+        rng: The generator of the choices.
+
+    Returns:
+        A new example.
+    """
     each = [rng.random() < operator.drop_each for _ in range(len(example.inputs) + 1)]
     everything = rng.random() < operator.drop_all
     gone = [alone or everything for alone in each]
@@ -104,10 +129,18 @@ def drop(example: Example, operator: Operator, rng: Random) -> Example:
 
 
 def find_recipe(mode: str, operator_file: str | Path | None = None) -> tuple[Operator, Recipe]:
-    """The operator and recipe of a name, or those that a Python file of the user's own defines.
+    """Find an operator and its recipe by name, or in a Python file of the user's own.
+
+    Args:
+        mode: The name of an operator, or `texture`, which is the published name of texturing.
+        operator_file: A Python file that defines OPERATOR and RECIPE; it is run, and `mode` is
+            not looked at.
+
+    Returns:
+        The operator and its recipe.
 
     Raises:
-        UsageError: unknown name, or a file without OPERATOR and RECIPE.
+        UsageError: The name is unknown, or the file defines no operator and recipe.
     """
     if operator_file is not None:
         return _own(Path(operator_file).expanduser())
@@ -116,7 +149,7 @@ def find_recipe(mode: str, operator_file: str | Path | None = None) -> tuple[Ope
 
 
 def _own(path: Path) -> tuple[Operator, Recipe]:
-    """Runs the file: it is the user's, named on the command line."""
+    """Run the user's file, which was named on the command line, and take what it defines."""
     name = f"pops_own_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
@@ -134,10 +167,22 @@ def _own(path: Path) -> tuple[Operator, Recipe]:
 
 
 def make_texturing(record: TexturingRecord, rng: Random, reader: Reader) -> Example:
-    """Target: a variant. Object: another picture of the record, or the target. Texture: a patch.
+    """Make an example of texturing.
 
-    With textures from elsewhere, for validation, the texture is one of them, and the target the
-    object.
+    The target is a variant, the object another picture of the record or the target itself, and the
+    texture a patch of the target. With textures from elsewhere, for validation, the texture is one
+    of those, and the target is the object.
+
+    Args:
+        record: A thing in several materials.
+        rng: The generator of all random choices.
+        reader: What opens the files of the record.
+
+    Returns:
+        The example, with no condition dropped.
+
+    Raises:
+        InputError: A file cannot be read, or the object is too small for a patch.
     """
     if not record.variants:
         raise InputError(f"{record.folder}: there is no variant of {record.base}")
@@ -153,7 +198,7 @@ def make_texturing(record: TexturingRecord, rng: Random, reader: Reader) -> Exam
 def _patch(
     record: TexturingRecord, target: Image.Image, rng: Random, reader: Reader
 ) -> Image.Image:
-    """A random square of the target inside the object's mask and box."""
+    """Crop a random square of the target inside the object's mask and box."""
     mask = reader.mask_picture(record.mask, target.size)
     x1, y1, x2, y2 = reader.box(record.box, target.size)
     least, most = PATCH_LEAST * min(target.size), PATCH_MOST * min(x2 - x1, y2 - y1)
@@ -165,7 +210,22 @@ def _patch(
 
 
 def make_scene(record: SceneRecord, rng: Random, reader: Reader) -> Example:
-    """Target: the scene. Object: it, on white or on a random background. Background: without it."""
+    """Make an example of scene.
+
+    The target is the scene, the object the same on white or on a random background, and the
+    background the scene without the object.
+
+    Args:
+        record: An object in its scene.
+        rng: The generator of all random choices.
+        reader: What opens the files of the record.
+
+    Returns:
+        The example, with no condition dropped.
+
+    Raises:
+        InputError: A file cannot be read, or the mask does not fit.
+    """
     target = reader.picture(record.picture)
     alpha = reader.alpha(record.mask, target.size)
     behind = Image.new("RGB", (1, 1), "white")
@@ -175,7 +235,22 @@ def make_scene(record: SceneRecord, rng: Random, reader: Reader) -> Example:
 
 
 def make_union(record: UnionRecord, rng: Random, reader: Reader) -> Example:
-    """Target: two objects. Inputs: each alone on white, of any size and place, in any order."""
+    """Make an example of union.
+
+    The target shows two objects; the inputs are these objects alone on white, with random sizes and
+    places, in random order.
+
+    Args:
+        record: Two objects in one picture.
+        rng: The generator of all random choices.
+        reader: What opens the files of the record.
+
+    Returns:
+        The example, with no condition dropped.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
     target = reader.picture(record.picture)
     side = min(target.size)
     first, second = (paste_at_random(reader.picture(path), side, rng) for path in record.objects)
@@ -183,39 +258,66 @@ def make_union(record: UnionRecord, rng: Random, reader: Reader) -> Example:
 
 
 def make_instruct(record: PictureRecord, rng: Random, reader: Reader) -> Example:
-    """Target: the object itself, drawn to a text of it with an adjective or as a kind of art."""
+    """Make an example of instruct.
+
+    Target and input are the same picture. The text is an adjective or a kind of art, and the target
+    text names the object with it.
+
+    Args:
+        record: A picture whose name says what it shows.
+        rng: The generator of all random choices.
+        reader: What opens the files of the record.
+
+    Returns:
+        The example, with no condition dropped.
+
+    Raises:
+        InputError: The picture cannot be read.
+    """
     settings = reader.settings
     picture = reader.picture(record.picture)
     adjective = rng.random() < EVEN
     if adjective or not settings.art_types:
         word = rng.choice(settings.adjectives)
-        return Example(picture, (picture,), word, drawn_to=f"A {word} {record.words}")
+        return Example(picture, (picture,), word, target_text=f"A {word} {record.words}")
     word = rng.choice(settings.art_types)
-    return Example(picture, (picture,), word, drawn_to=f"A {word} of a {record.words}")
+    return Example(picture, (picture,), word, target_text=f"A {word} of a {record.words}")
 
 
-def make_clothes(record: Person, rng: Random, reader: Reader) -> Example:
-    """Target: a person. Inputs: what it wears, each on white in its own slot; None for the rest."""
+def make_clothes(record: PersonRecord, rng: Random, reader: Reader) -> Example:
+    """Make an example of clothes.
+
+    The target is a person; each input is a garment that the person wears, on white in its own slot,
+    or None.
+
+    Args:
+        record: A person with a map of labels.
+        rng: The generator of all random choices.
+        reader: What opens the files of the record.
+
+    Returns:
+        The example, with no condition dropped.
+
+    Raises:
+        InputError: A file cannot be read, or no garment is large enough.
+    """
     picture, pieces = reader.once("garments", lambda: _garments(record, reader))
     side = max(picture.size)
     worn = tuple(piece and paste_at_random(piece, side, rng) for piece in pieces)
     return Example(reader.once("square", lambda: square(picture)), worn)
 
 
-def _garments(record: Person, reader: Reader) -> tuple[Image.Image, list[Image.Image | None]]:
-    """A person, and each of its garments cut out on white; None for one too small to be seen."""
+def _garments(record: PersonRecord, reader: Reader) -> tuple[Image.Image, list[Image.Image | None]]:
+    """Open a person and cut out each garment; None for one that is too small to be seen."""
     picture, labels = record.open()
-    pieces = [_garment(picture, labels == label, reader) for label in GARMENT_LABELS]
+    settings = reader.settings
+    pieces = [
+        cut_garment(picture, labels == label, settings.garment_side, settings.garment_area)
+        for label in GARMENT_LABELS.values()
+    ]
     if not any(pieces):
         raise InputError(f"{record.name}: no garment is large enough")
     return picture, pieces
-
-
-def _garment(picture: Image.Image, mask: np.ndarray, reader: Reader) -> Image.Image | None:
-    if np.count_nonzero(mask) < max(1, reader.settings.garment_area):
-        return None
-    piece = cut_out(picture, mask)
-    return piece if min(piece.size) >= reader.settings.garment_side else None
 
 
 RECIPES: dict[str, Recipe] = {

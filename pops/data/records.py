@@ -1,19 +1,19 @@
-"""Records: one sample on disk each, in the published folder layouts; nothing is opened here.
+"""Records: samples on disk in the published folder layouts. Nothing is opened here.
 
     texturing   NAME/base.jpg  NAME/{attributes}_{seed}.jpg  NAME/mask.png  NAME/box.json
     scene       NAME.jpg  NAME_inpainted.jpg  NAME_inpainted.npy
     union       NAME.jpg  NAME_OBJ_0.png  NAME_OBJ_1.png
     pictures    {object}_{placement}_{seed}.jpg
 
-Pictures may be of any usual kind where a name says `.jpg`. What lies beside them is left alone. A
-record of which a file is missing is a record all the same: it is found broken when it is opened.
+Pictures may be of any usual format where a name says `.jpg`. Other files are left alone. A record
+of which a file is missing is a record all the same: it is found broken when it is opened.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from pops.errors import DataError
 from pops.io.pictures import picture_suffixes
@@ -22,6 +22,7 @@ __all__ = [
     "PictureRecord",
     "Record",
     "SceneRecord",
+    "Stems",
     "TexturingRecord",
     "UnionRecord",
     "find_pictures",
@@ -38,20 +39,20 @@ OBJECTS = ("_OBJ_0", "_OBJ_1")
 
 
 class Record(Protocol):
-    """What a recipe makes examples of."""
+    """One sample of a dataset, of which a recipe makes examples."""
 
     @property
     def name(self) -> str:
-        """What tells it from the others of its dataset."""
+        """The name that tells the record from the others of its dataset."""
 
     @property
     def files(self) -> Sequence[Path]:
-        """What it is made of, whether it is there or not."""
+        """The files of the record, whether they are there or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class TexturingRecord:
-    """One scene in several materials: the variants, and the one without any, the base."""
+    """A thing in several materials, the variants, and the same without any of them, the base."""
 
     folder: Path
     base: str
@@ -77,7 +78,7 @@ class TexturingRecord:
 
 @dataclass(frozen=True, slots=True)
 class SceneRecord:
-    """An object in its scene, the scene without it, and where it is."""
+    """An object in its scene, the scene without the object, and the mask of the object."""
 
     picture: Path
     background: Path
@@ -123,7 +124,7 @@ class PictureRecord:
 
     @property
     def words(self) -> str:
-        """What the name says it shows: all of it but the seed at its end."""
+        """What the picture shows: its name without the seed at the end."""
         parts = self.name.replace("-", " ").split("_")
         return " ".join(" ".join(parts[: max(1, len(parts) - 1)]).split())
 
@@ -132,8 +133,59 @@ class PictureRecord:
         return (self.picture,)
 
 
+@dataclass(frozen=True)
+class Stems:
+    """The pictures of a flat folder, found by their names without the ending."""
+
+    pictures: Sequence[Path]
+    by_stem: Mapping[str, Sequence[Path]]
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """List the pictures of a folder; DataError where it cannot be read."""
+        pictures = find_pictures(folder)
+        by_stem: dict[str, list[Path]] = {}
+        for path in pictures:
+            by_stem.setdefault(path.stem, []).append(path)
+        return cls(pictures, by_stem)
+
+    def part(self, picture: Path, ending: str, suffix: str) -> Path:
+        """Find the picture that belongs to another by its name, as NAME_mask.png to NAME.jpg.
+
+        Args:
+            picture: The picture NAME.jpg.
+            ending: What follows NAME in the name of the part.
+            suffix: The suffix of the path that is given where there is no such part.
+
+        Returns:
+            The part. Of several that differ in their suffix alone, the one with the suffix of
+            `picture`, or else with `suffix`.
+
+        Raises:
+            DataError: Several parts differ in their suffix alone, and none is meant.
+        """
+        found = self.by_stem.get(picture.stem + ending, ())
+        if len(found) < 2:
+            return found[0] if found else picture.with_name(f"{picture.stem}{ending}{suffix}")
+        for wanted in (picture.suffix, suffix):
+            for path in found:
+                if path.suffix == wanted:
+                    return path
+        raise DataError(f"{found[0]} and {found[1]} both belong to {picture.name}: remove one")
+
+
 def read_texturing(place: str) -> list[TexturingRecord]:
-    """A record for each folder of pictures in the folder `place`; DataError where none is."""
+    """List a record for each folder of pictures in a folder.
+
+    Args:
+        place: The folder of the dataset.
+
+    Returns:
+        The records in the order of their names.
+
+    Raises:
+        DataError: There is no such folder, or no record in it.
+    """
     found = []
     with os.scandir(folder_of(place)) as entries:
         folders = sorted(e.path for e in entries if e.is_dir() and not e.name.startswith("."))
@@ -147,40 +199,76 @@ def read_texturing(place: str) -> list[TexturingRecord]:
 
 
 def read_scenes(place: str) -> list[SceneRecord]:
-    """A record for each picture of a flat folder that is not another's background."""
-    by_stem = {path.stem: path for path in find_pictures(folder_of(place))}
+    """List a record for each picture of a flat folder that is not the background of another.
+
+    Args:
+        place: The folder of the dataset.
+
+    Returns:
+        The records in the order of their names.
+
+    Raises:
+        DataError: There is no such folder, no record in it, or a background is there twice.
+    """
+    stems = Stems.of(folder_of(place))
     found = [
-        SceneRecord(path, by_stem.get(stem + INPAINTED, path.with_stem(stem + INPAINTED)))
-        for stem, path in by_stem.items()
-        if not stem.endswith(INPAINTED)
+        SceneRecord(path, stems.part(path, INPAINTED, path.suffix))
+        for path in stems.pictures
+        if not path.stem.endswith(INPAINTED)
     ]
     return _some(found, place, f"NAME.jpg with NAME{INPAINTED}.jpg and .npy")
 
 
 def read_unions(place: str) -> list[UnionRecord]:
-    """A record for each picture of a flat folder that is not an object of another."""
-    by_stem = {path.stem: path for path in find_pictures(folder_of(place))}
+    """List a record for each picture of a flat folder that is not an object of another.
 
-    def part(path: Path, ending: str) -> Path:
-        missing = path.with_name(f"{path.stem}{ending}.png")
-        return by_stem.get(path.stem + ending, missing)
+    Args:
+        place: The folder of the dataset.
 
+    Returns:
+        The records in the order of their names.
+
+    Raises:
+        DataError: There is no such folder, no record in it, or an object is there twice.
+    """
+    stems = Stems.of(folder_of(place))
+    first, second = OBJECTS
     found = [
-        UnionRecord(path, (part(path, OBJECTS[0]), part(path, OBJECTS[1])))
-        for stem, path in by_stem.items()
-        if not stem.endswith(OBJECTS)
+        UnionRecord(path, (stems.part(path, first, ".png"), stems.part(path, second, ".png")))
+        for path in stems.pictures
+        if not path.stem.endswith(OBJECTS)
     ]
-    return _some(found, place, f"NAME.jpg with NAME{OBJECTS[0]}.png and NAME{OBJECTS[1]}.png")
+    return _some(found, place, f"NAME.jpg with NAME{first}.png and NAME{second}.png")
 
 
 def read_pictures(place: str) -> list[PictureRecord]:
-    """A record for each picture of a flat folder."""
+    """List a record for each picture of a flat folder.
+
+    Args:
+        place: The folder of the dataset.
+
+    Returns:
+        The records in the order of their names.
+
+    Raises:
+        DataError: There is no such folder, or no picture in it.
+    """
     found = [PictureRecord(path) for path in find_pictures(folder_of(place))]
     return _some(found, place, "picture named {object}_{placement}_{seed}.jpg")
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder by their names, in order; not those of its folders."""
+    """List the pictures of a folder, but not those of the folders in it.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The paths in the order of their names; hidden files are left out.
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
     endings = tuple(picture_suffixes())
     try:
         with os.scandir(folder) as entries:
@@ -197,7 +285,17 @@ def find_pictures(folder: Path) -> list[Path]:
 
 
 def folder_of(place: str) -> Path:
-    """The folder of a dataset; DataError where there is none."""
+    """Find the folder of a dataset.
+
+    Args:
+        place: Its path, in which ~ is the home folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: There is no such folder.
+    """
     folder = Path(place).expanduser()
     if not folder.is_dir():
         raise DataError(f"no such folder: {place}; --dataset_path wants a folder of samples")

@@ -145,7 +145,7 @@ class CutoutsConfig(GenerateConfig):
 class InspectConfig:
     """Tell what is in a folder of generated data: counts, rejections, broken records.
 
-    Draws a contact sheet with boxes and masks.
+    StepNoise a contact sheet with boxes and masks.
     """
 
     folder: str = argument("the folder")

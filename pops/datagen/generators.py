@@ -27,10 +27,10 @@ from pops.datagen.stages import (
     Segment,
     Text2Image,
 )
-from pops.datagen.words import Words, file_word, with_article
+from pops.datagen.words import PromptWords, file_word, with_article
 from pops.operators import GARMENTS
 
-__all__ = ["GENERATORS", "Draw", "Generator", "new_seed"]
+__all__ = ["GENERATORS", "AttemptInputs", "Generator", "new_seed"]
 
 VARIANTS = 5
 DETECTION_OF_ONE = 0.1  # least score of a thing alone in its picture
@@ -46,10 +46,10 @@ PUBLISHED_SIDE = 512
 
 
 @dataclass(frozen=True)
-class Draw:
+class AttemptInputs:
     """What one attempt at a sample has to draw from."""
 
-    words: Words
+    words: PromptWords
     rng: Random
     index: int  # of the sample
     number: int  # which picture of a set, for what is cut from one; another for each attempt
@@ -59,7 +59,7 @@ class Draw:
 class Generator:
     """A kind of record: its script, and the stages it asks, each once, in this order."""
 
-    script: Callable[[Draw], Script]
+    script: Callable[[AttemptInputs], Script]
     stages: tuple[str, ...]
 
 
@@ -68,10 +68,10 @@ def new_seed(rng: Random) -> int:
     return rng.getrandbits(48)
 
 
-def textures(draw: Draw) -> Script:
+def textures(inputs: AttemptInputs) -> Script:
     """A thing, five times in other materials: one folder."""
-    rng = draw.rng
-    thing, placement = rng.choice(draw.words.objects), rng.choice(draw.words.placements)
+    rng = inputs.rng
+    thing, placement = rng.choice(inputs.words.objects), rng.choice(inputs.words.placements)
     prompt, seed = f"A {thing} {placement}", new_seed(rng)
     (base,) = yield [Text2Image(prompt, seed)]
     (found,) = yield [Detect(base, thing, DETECTION_OF_ONE)]
@@ -79,7 +79,7 @@ def textures(draw: Draw) -> Script:
         raise Rejected("no detection")
     (mask,) = yield [Segment(base)]
     _check_mask(mask, found.box)
-    looks = draw.words.materials(rng, thing, placement, VARIANTS, base.materials)
+    looks = inputs.words.materials(rng, thing, placement, VARIANTS, base.materials)
     asked = [
         Depth2Image(base, f"A {thing} made from {', '.join(look)} {placement}", new_seed(rng))
         for look in looks
@@ -100,10 +100,10 @@ def textures(draw: Draw) -> Script:
     return Sample(name, files, {**facts, "box": list(found.box), "variants": made})
 
 
-def scenes(draw: Draw) -> Script:
+def scenes(inputs: AttemptInputs) -> Script:
     """A thing in a place, and the place without it."""
-    rng = draw.rng
-    thing, placement = rng.choice(draw.words.objects), rng.choice(draw.words.placements)
+    rng = inputs.rng
+    thing, placement = rng.choice(inputs.words.objects), rng.choice(inputs.words.placements)
     prompt, seed = f"A photo of {thing} {placement}", new_seed(rng)
     behind, behind_seed = f"A photo {placement}", new_seed(rng)
     (picture,) = yield [Text2Image(prompt, seed)]
@@ -122,11 +122,11 @@ def scenes(draw: Draw) -> Script:
     return Sample(name, files, {**facts, "inpainted": inpainted})
 
 
-def unions(draw: Draw) -> Script:
+def unions(inputs: AttemptInputs) -> Script:
     """Two things in one picture, and each cut out of it."""
-    rng = draw.rng
-    first, second = rng.sample(draw.words.objects, 2)
-    placement, seed = rng.choice(draw.words.placements), new_seed(rng)
+    rng = inputs.rng
+    first, second = rng.sample(inputs.words.objects, 2)
+    placement, seed = rng.choice(inputs.words.placements), new_seed(rng)
     prompt = f"A photo of {with_article(first)} and {with_article(second)} {placement}"
     (picture,) = yield [Text2Image(prompt, seed)]
     labels = (first, second)
@@ -150,19 +150,19 @@ def unions(draw: Draw) -> Script:
     return Sample(name, files, {**facts, "boxes": plain_boxes})
 
 
-def random_objects(draw: Draw) -> Script:
+def random_objects(inputs: AttemptInputs) -> Script:
     """One picture of a thing somewhere."""
-    rng = draw.rng
-    thing, placement = rng.choice(draw.words.objects), rng.choice(draw.words.placements)
+    rng = inputs.rng
+    thing, placement = rng.choice(inputs.words.objects), rng.choice(inputs.words.placements)
     return (
         yield from _random(thing, placement, f"A photo of {with_article(thing)} {placement}", rng)
     )
 
 
-def random_scenes(draw: Draw) -> Script:
+def random_scenes(inputs: AttemptInputs) -> Script:
     """One picture of a place with nothing in particular in it."""
-    placement = draw.rng.choice(draw.words.placements)
-    return (yield from _random("scene", placement, f"An empty place {placement}", draw.rng))
+    placement = inputs.rng.choice(inputs.words.placements)
+    return (yield from _random("scene", placement, f"An empty place {placement}", inputs.rng))
 
 
 def _random(thing: str, placement: str, prompt: str, rng: Random) -> Script:
@@ -173,12 +173,12 @@ def _random(thing: str, placement: str, prompt: str, rng: Random) -> Script:
     return Sample(name, {f"{name}.jpg": picture.image}, facts)
 
 
-def clothes(draw: Draw) -> Script:
+def clothes(inputs: AttemptInputs) -> Script:
     """A dressed person, the labels of every pixel, and each garment cut out."""
-    seed = new_seed(draw.rng)
-    (person,) = yield [LoadPerson(draw.number, seed)]
+    seed = new_seed(inputs.rng)
+    (person,) = yield [LoadPerson(inputs.number, seed)]
     image, labels = person.picture.image, person.labels
-    name = f"person_{draw.index}_{seed}"
+    name = f"person_{inputs.index}_{seed}"
     files: dict[str, Content] = {}
     for garment, label in zip(GARMENTS, GARMENT_LABELS, strict=True):
         mask = labels == label
@@ -189,7 +189,9 @@ def clothes(draw: Draw) -> Script:
     worn = [path.split("/")[1] for path in files]
     files[f"{name}_mask.png"] = Image.fromarray(pad_to_square(labels, 0))
     files[f"{name}.jpg"] = Image.fromarray(pad_to_square(np.asarray(image), 255))
-    return Sample(name, files, _about(person.picture, seed=seed, number=draw.number, garments=worn))
+    return Sample(
+        name, files, _about(person.picture, seed=seed, number=inputs.number, garments=worn)
+    )
 
 
 GENERATORS = {

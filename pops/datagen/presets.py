@@ -16,8 +16,8 @@ from pops.datagen.models.registry import (
     RMBG_BY_ITS_OWN_CODE,
     ModelRow,
 )
-from pops.datagen.stages import Model, Picture, Stages
-from pops.datagen.words import Words, read_words, shipped_words
+from pops.datagen.stages import Picture, StageModel, Stages
+from pops.datagen.words import PromptWords, read_words, shipped_words
 from pops.errors import UsageError
 from pops.io.hub import REPOSITORIES, Repository
 from pops.io.pictures import open_picture
@@ -36,7 +36,7 @@ def open_file(path: Path) -> Picture:
 class Preset:
     """Words, stages and the side of a picture in pixels."""
 
-    words: Words
+    words: PromptWords
     stages: Stages
     size: int
     open: Callable[[Path], Picture] = open_file  # a file as a picture that the stages know
@@ -64,7 +64,7 @@ def _word_paths(config: GenerateConfig) -> dict[str, Path]:
 
 
 def _pocket(config: GenerateConfig) -> Preset:
-    from pops.datagen.pocket.drawing import open_drawing
+    from pops.datagen.pocket.pictures import open_scene_picture
     from pops.datagen.pocket.prompts import POCKET_WORDS
     from pops.datagen.pocket.stages import pocket_stages
 
@@ -73,7 +73,7 @@ def _pocket(config: GenerateConfig) -> Preset:
     size = config.size or 64
     if size % 4:
         raise UsageError(f"--size must be a multiple of 4 for the pocket preset, not {size}")
-    return Preset(POCKET_WORDS, pocket_stages(size), size, open_drawing)
+    return Preset(POCKET_WORDS, pocket_stages(size), size, open_scene_picture)
 
 
 def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:
@@ -90,7 +90,7 @@ def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:
         place = own.get(stage, row.place)
         models[stage] = _model(place)
         loaders[stage] = partial(row.load, place, config.device)
-    return Preset(Words(**lists), Stages(loaders, models), PICTURE_SIDE)
+    return Preset(PromptWords(**lists), Stages(loaders, models), PICTURE_SIDE)
 
 
 def _own_models(config: GenerateConfig, rows: Mapping[str, object]) -> dict[str, str]:
@@ -106,9 +106,9 @@ def _own_models(config: GenerateConfig, rows: Mapping[str, object]) -> dict[str,
     return own
 
 
-def _model(place: str) -> Model:
+def _model(place: str) -> StageModel:
     known = REPOSITORIES.get(place, Repository(place))
-    return Model(place, known.revision, known.licence)
+    return StageModel(place, known.revision, known.licence)
 
 
 PRESETS: dict[str, Callable[[GenerateConfig], Preset]] = {

@@ -17,25 +17,25 @@ from tqdm import tqdm
 from pops.datagen.config import GenerateConfig
 from pops.datagen.engines.local import Finished, Local, MakeScript, schedule
 from pops.datagen.folder.store import Store
-from pops.datagen.generators import GENERATORS, Draw
+from pops.datagen.generators import GENERATORS, AttemptInputs
 from pops.datagen.presets import Preset, load_preset
 from pops.datagen.sample import Script
-from pops.datagen.stages import Model, Stages
-from pops.datagen.words import Words
+from pops.datagen.stages import StageModel, Stages
+from pops.datagen.words import PromptWords
 from pops.settings.shard import Shard
 
-__all__ = ["Plan", "generate", "make_samples", "write_all"]
+__all__ = ["Generation", "generate", "make_samples", "write_all"]
 
 WRITERS = 2  # threads that encode and write while the stages work
 PROMPTS_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Plan:
+class Generation:
     """Which samples, of what, with which seed."""
 
     kind: str  # a key of `GENERATORS`
-    words: Words
+    words: PromptWords
     seed: int
     count: int
     shard: Shard = Shard()
@@ -47,32 +47,35 @@ class Plan:
     def script(self, index: int, attempt: int) -> Script:
         """Attempt `attempt` at sample `index`: a function of these and the seed alone."""
         rng = Random(f"{self.kind}/{self.seed}/{index}/{attempt}")
-        draw = Draw(self.words, rng, index, index + attempt * self.count)
-        return GENERATORS[self.kind].script(draw)
+        inputs = AttemptInputs(self.words, rng, index, index + attempt * self.count)
+        return GENERATORS[self.kind].script(inputs)
 
 
 def generate(config: GenerateConfig, kind: str) -> int:
     """Make what the settings say; the exit status."""
     preset = load_preset(config)
-    plan = Plan(kind, preset.words, config.seed, config.count, Shard.parse(config.shard))
+    shard = Shard.parse(config.shard)
+    generation = Generation(kind, preset.words, config.seed, config.count, shard)
     models = {stage: preset.stages.models[stage] for stage in GENERATORS[kind].stages}
     if config.dry_run:
-        print("\n".join(_what(config, plan, models)))
+        print("\n".join(_what(config, generation, models)))
         return 0
-    store = Store(config.output_dir, plan.shard)
+    store = Store(config.output_dir, generation.shard)
     settings = _settings(config, kind, preset, models)
-    bar = tqdm(total=len(plan.indices), desc=kind, unit="", file=sys.stderr)
+    bar = tqdm(total=len(generation.indices), desc=kind, unit="", file=sys.stderr)
     started = time.perf_counter()
     with store.open(settings) as there, bar:
-        left = [index for index in plan.indices if index not in there]
-        bar.update(len(plan.indices) - len(left))
-        finished = make_samples(left, plan.script, models, config, preset.stages, _counted(bar))
-        for _ in write_all(finished, store, plan.seed, config.batch_size):
+        left = [index for index in generation.indices if index not in there]
+        bar.update(len(generation.indices) - len(left))
+        finished = make_samples(
+            left, generation.script, models, config, preset.stages, _counted(bar)
+        )
+        for _ in write_all(finished, store, generation.seed, config.batch_size):
             bar.update()
     seconds = time.perf_counter() - started
     print(
-        f"{len(plan.indices)} {kind} in {config.output_dir}: {len(left)} made in {seconds:.1f} s, "
-        f"{len(plan.indices) - len(left)} there before"
+        f"{len(generation.indices)} {kind} in {config.output_dir}: {len(left)} made in "
+        f"{seconds:.1f} s, {len(generation.indices) - len(left)} there before"
     )
     return 0
 
@@ -106,7 +109,7 @@ def _counted(bar: tqdm[Any]) -> Callable[[str], None]:
 
 
 def _settings(
-    config: GenerateConfig, kind: str, preset: Preset, models: dict[str, Model]
+    config: GenerateConfig, kind: str, preset: Preset, models: dict[str, StageModel]
 ) -> dict[str, Any]:
     """What a sample depends on: a folder is resumed only with the same."""
     return {
@@ -150,12 +153,14 @@ def _line(one: Finished, seed: int) -> dict[str, Any]:
     }
 
 
-def _what(config: GenerateConfig, plan: Plan, models: dict[str, Model]) -> list[str]:
+def _what(
+    config: GenerateConfig, generation: Generation, models: dict[str, StageModel]
+) -> list[str]:
     """A run in words, without running it."""
-    first = [next(plan.script(index, 0))[0] for index in plan.indices[:PROMPTS_SHOWN]]
+    first = [next(generation.script(index, 0))[0] for index in generation.indices[:PROMPTS_SHOWN]]
     return [
-        f"{len(plan.indices)} of {plan.count} {plan.kind}, seed {plan.seed}, "
-        f"into {config.output_dir}",
+        f"{len(generation.indices)} of {generation.count} {generation.kind}, "
+        f"seed {generation.seed}, into {config.output_dir}",
         *(f"  {stage}: {model}, {model.licence}" for stage, model in models.items()),
         *(f"  {request}" for request in first),
     ]

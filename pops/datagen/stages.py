@@ -20,10 +20,10 @@ __all__ = [
     "Detection",
     "Inpaint",
     "LoadPerson",
-    "Model",
-    "Person",
+    "StageModel",
+    "ParsedPerson",
     "Picture",
-    "Request",
+    "StageRequest",
     "Segment",
     "Stages",
     "Text2Image",
@@ -53,14 +53,14 @@ class Picture:
         return ()
 
 
-class Request:
+class StageRequest:
     """What a stage is asked; `stage` names it."""
 
     stage: ClassVar[str]
 
 
 @dataclass(frozen=True)
-class Text2Image(Request):
+class Text2Image(StageRequest):
     """A picture of the prompt. Answer: Picture."""
 
     stage = "text2image"
@@ -69,7 +69,7 @@ class Text2Image(Request):
 
 
 @dataclass(frozen=True)
-class Depth2Image(Request):
+class Depth2Image(StageRequest):
     """The shapes of a picture in other materials. Answer: Picture of the same size."""
 
     stage = "depth2image"
@@ -79,7 +79,7 @@ class Depth2Image(Request):
 
 
 @dataclass(frozen=True)
-class Detect(Request):
+class Detect(StageRequest):
     """Where the best match of a label is. Answer: Detection, or None where there is none."""
 
     stage = "detect"
@@ -95,7 +95,7 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Segment(Request):
+class Segment(StageRequest):
     """The foreground of a picture, or of what is in a box. Answer: bool array (H, W)."""
 
     stage = "segment"
@@ -104,7 +104,7 @@ class Segment(Request):
 
 
 @dataclass(frozen=True)
-class Inpaint(Request):
+class Inpaint(StageRequest):
     """The picture with something else under the mask (H, W) bool. Answer: Picture."""
 
     stage = "inpaint"
@@ -115,7 +115,7 @@ class Inpaint(Request):
 
 
 @dataclass(frozen=True)
-class LoadPerson(Request):
+class LoadPerson(StageRequest):
     """Picture `number` of a set of dressed people. Answer: Person."""
 
     stage = "people"
@@ -124,7 +124,7 @@ class LoadPerson(Request):
 
 
 @dataclass(frozen=True)
-class Person:
+class ParsedPerson:
     """A dressed person and the ATR label of every pixel, uint8 (H, W)."""
 
     picture: Picture
@@ -132,7 +132,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Model:
+class StageModel:
     """What answers a stage, as the manifest tells it."""
 
     name: str
@@ -152,4 +152,4 @@ class Stages:
     """
 
     loaders: Mapping[str, Callable[[], Callable[[Sequence[Any]], Sequence[Any]]]]
-    models: Mapping[str, Model]
+    models: Mapping[str, StageModel]

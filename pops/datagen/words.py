@@ -13,13 +13,13 @@ from random import Random
 
 from pops.errors import InputError
 
-__all__ = ["Words", "file_word", "read_words", "shipped_words", "with_article"]
+__all__ = ["PromptWords", "file_word", "read_words", "shipped_words", "with_article"]
 
 LONGEST_WORD = 60  # of a part of a file name, so that a whole name fits every file system
 
 
 @dataclass(frozen=True)
-class Words:
+class PromptWords:
     """What prompts are made of: things, places for them, and what they can be made from."""
 
     objects: Sequence[str]

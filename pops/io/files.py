@@ -8,10 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pops.errors import OutputError
+from pops.io.suffixes import EMBEDDING_SUFFIXES
 
 __all__ = ["EMBEDDING_SUFFIXES", "atomic_path", "make_folder", "staged_folder"]
-
-EMBEDDING_SUFFIXES = (".safetensors", ".pth", ".pt")  # of files of embeddings
 
 
 @contextmanager

@@ -1,45 +1,66 @@
-"""Pictures in and out: any usual file becomes 8-bit RGB; what cannot is named with its reason."""
+"""Read any usual picture file as 8-bit RGB, and write pictures; name what cannot be used."""
 
 import warnings
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pops.errors import InputError, OutputError, nearest
 from pops.io.files import atomic_path
+from pops.io.png import without_extras
+from pops.io.suffixes import PICTURE_SUFFIXES
 
-__all__ = ["MAX_PIXELS", "open_picture", "picture_suffixes", "save_picture"]
+__all__ = ["MAX_PIXELS", "MAX_SIDE", "open_picture", "picture_suffixes", "save_picture"]
 
 MAX_PIXELS = 100_000_000
-"""Larger pictures are refused from their header, before any pixel is decoded."""
+"""Pictures of more pixels are refused from their header, before any pixel is decoded."""
+MAX_SIDE = 65_535
+"""So are pictures that are longer on one side: a thin one costs far more than its pixels."""
 
 # Only kinds that Pillow decodes by itself: EPS, for one, would start another program.
 _KINDS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _USE = "use a PNG, JPEG or WebP picture"
+# How a stored picture is turned upright, by the value of its EXIF orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def open_picture(source: str | Path | Image.Image) -> Image.Image:
-    """A picture as upright 8-bit RGB.
+    """Open a picture as upright 8-bit RGB.
 
-    Camera rotation is applied, transparency is laid on white, 16-bit and floating greyscale
-    is scaled down, an animation gives its first frame. A picture already open is converted alike.
+    Camera rotation is applied, transparency is laid on white, 16-bit and floating greyscale is
+    scaled down, and an animation gives its first frame. Metadata beside the pixels, such as colour
+    profiles and workflows, may be large or damaged.
+
+    Args:
+        source: A file, or a picture that is open already and is converted alike.
+
+    Returns:
+        The picture in mode RGB.
 
     Raises:
-        InputError: the file is missing, empty, cut short, no picture, or over `MAX_PIXELS`.
+        InputError: The file is missing, empty, cut short, no picture, or over `MAX_PIXELS` or
+            `MAX_SIDE`; or none of its pixels is a finite number.
     """
     if isinstance(source, Image.Image):
-        return _to_rgb(source)
+        return _to_rgb(source, "picture")
     path = Path(source)
     _check_file(path)
     try:
         with warnings.catch_warnings():
             # Pillow warns below our own limit, and about odd metadata that does not matter here.
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=_KINDS) as image:
-                _check_size(path, image.width * image.height)
-                return _to_rgb(image)
+            return _decode(path)
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -51,9 +72,28 @@ def open_picture(source: str | Path | Image.Image) -> Image.Image:
         raise InputError(f"{path} is damaged or cut short ({reason}): {_USE}") from error
 
 
+def _decode(path: Path) -> Image.Image:
+    """The picture as Pillow reads it or, failing that, without what a PNG has beside its pixels."""
+    try:
+        return _decode_file(path, path)
+    except (InputError, Image.DecompressionBombError):
+        raise
+    except Exception:
+        plain = without_extras(path)
+        if plain is None:
+            raise
+    return _decode_file(BytesIO(plain), path)
+
+
+def _decode_file(file: Path | BytesIO, path: Path) -> Image.Image:
+    with Image.open(file, formats=_KINDS) as image:
+        _check_size(path, *image.size)
+        return _to_rgb(image, str(path))
+
+
 def picture_suffixes() -> set[str]:
-    """The endings, with their dot and in small letters, of the kinds of picture that are read."""
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _KINDS}
+    """List the endings, with their dot and in small letters, of the pictures that are read."""
+    return set(PICTURE_SUFFIXES)
 
 
 def save_picture(image: Image.Image, path: str | Path, comment: str = "") -> None:
@@ -119,19 +159,23 @@ def _look(path: Path) -> str:
     return "it is text"
 
 
-def _check_size(path: Path, pixels: int) -> None:
-    if pixels > MAX_PIXELS:
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
         raise InputError(_too_large(path))
+    if max(width, height) > MAX_SIDE:
+        raise InputError(
+            f"{path} is too large: {width} x {height} pixels, but a side may have {MAX_SIDE}"
+        )
 
 
 def _too_large(path: Path) -> str:
     return f"{path} is too large: more than {MAX_PIXELS // 10**6} megapixels; make it smaller first"
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
+def _to_rgb(image: Image.Image, named: str) -> Image.Image:
+    image = _upright(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _to_eight_bits(image)
+        image = _to_eight_bits(image, named)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -139,10 +183,56 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Greyscale of 16 or 32 bits, scaled by the least of the usual full scales that holds it."""
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF orientation says, whatever its other tags hold.
+
+    `ImageOps.exif_transpose` would write all tags anew, which fails for those of an odd type.
+    """
+    if image.format == "TIFF":  # turns itself in `load`, in that same way, unless it has no tags
+        turn = _turn(image)
+        for tag in list(image.getexif()):
+            del image.getexif()[tag]
+        image.load()
+    else:
+        image.load()
+        turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # the reader raises almost anything on damaged tags
+        found = None
+    if found is None:  # the reader leaves out what follows a damaged tag
+        found = _orientation(image.info.get("exif") or b"")
+    return _TURNS.get(found) if isinstance(found, int) else None
+
+
+def _orientation(exif: bytes) -> int | None:
+    """The orientation in the first directory of EXIF tags, which are 12 bytes each."""
+    body = exif.removeprefix(b"Exif\0\0")
+    order: Literal["little", "big"] = "little" if body[:2] == b"II" else "big"
+    start = int.from_bytes(body[4:8], order)
+    count = int.from_bytes(body[start : start + 2], order)
+    for at in range(start + 2, min(start + 2 + 12 * count, len(body) - 11), 12):
+        if int.from_bytes(body[at : at + 2], order) == ExifTags.Base.Orientation:
+            return int.from_bytes(body[at + 8 : at + 10], order)
+    return None
+
+
+def _to_eight_bits(image: Image.Image, named: str) -> Image.Image:
+    """Greyscale of 16 or 32 bits, scaled by the least of the usual full scales that holds it.
+
+    Pixels that are no finite number do not count for the scale: an infinite one becomes white or
+    black, and one that is no number black.
+    """
     values = np.asarray(image, dtype=np.float32)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise InputError(f"{named}: none of its pixels is a finite number; {_USE}")
     scales = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0)
-    top = float(values.max())
+    top = float(finite.max())
     scale = next((scale for scale in scales if top <= scale), top)
+    values = np.nan_to_num(values, nan=0.0, posinf=scale, neginf=0.0)
     return Image.fromarray((values / scale * 255.0).clip(0, 255).round().astype(np.uint8))

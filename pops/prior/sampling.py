@@ -30,7 +30,7 @@ __all__ = [
     "seeded_noise",
 ]
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]  # (x_t (N, D), t ()) -> x_0 (N, D)
+Denoiser = Callable[[Tensor, int], Tensor]  # (x_t (N, D), t) -> x_0 (N, D)
 Noise = Callable[[], Tensor]  # () -> (N, D), standard normal
 OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 Sampler = Callable[[Denoiser, Noise, Schedule, int, OnStep | None], Tensor]
@@ -45,26 +45,44 @@ def guide(denoise: Denoiser, scale: float) -> Denoiser:
     if scale <= 1.0:
         return denoise
 
-    def guided(x: Tensor, t: Tensor) -> Tensor:
+    def guided(x: Tensor, t: int) -> Tensor:
         uncond, cond = denoise(torch.cat([x, x]), t).chunk(2)
         return uncond + scale * (cond - uncond)
 
     return guided
 
 
-def seeded_noise(seeds: Sequence[int], dim: int, device: torch.device | str = "cpu") -> Noise:
-    """Standard normal draws (len(seeds), dim), each row from a generator of its own seed.
+def seeded_noise(
+    seeds: Sequence[int], dim: int, device: torch.device | str = "cpu", ahead: int = 1
+) -> Noise:
+    """Make standard normal draws, each row from a generator of its own seed.
 
     Rows with equal seeds are equal. Drawn on the CPU in float32, so that a seed means the same
     on every device, in every dtype and in every batch.
+
+    Args:
+        seeds: The seed of every row.
+        dim: The length of a row.
+        device: Where the draws are needed.
+        ahead: How many draws are made and copied to the device together: one copy for all of
+            them, which the host waits for, in place of one each. The numbers are the same.
+
+    Returns:
+        The function that gives the next draw (len(seeds), dim).
     """
     distinct = list(dict.fromkeys(seeds))
     generators = [torch.Generator().manual_seed(seed) for seed in distinct]
     rows = torch.tensor([distinct.index(seed) for seed in seeds], dtype=torch.long)
+    ready: list[Tensor] = []
 
     def draw() -> Tensor:
-        draws = torch.cat([torch.randn(1, dim, generator=g) for g in generators])
-        return draws[rows].to(device)
+        if not ready:
+            drawn = torch.empty(ahead, len(distinct), dim)
+            for step in drawn:
+                for row, generator in zip(step, generators, strict=True):
+                    row.normal_(generator=generator)
+            ready.extend(drawn[:, rows].to(device).unbind(0))
+        return ready.pop(0)
 
     return draw
 
@@ -104,7 +122,7 @@ def sample_ancestral(
     """The UnCLIP sampler (N, D), the published operators' own: draws from `posterior`."""
     x = noise()
     for done, (t, previous) in enumerate(_pairs(schedule, steps), start=1):
-        x0 = schedule.clip(denoise(x, torch.tensor(t, device=x.device)))
+        x0 = schedule.clip(denoise(x, t))
         weight_x0, weight_xt, deviation = posterior(schedule, t, previous)
         x = weight_x0 * x0 + weight_xt * x
         if done < steps:
@@ -127,7 +145,7 @@ def sample_ddim(
     """
     x = noise()
     for done, (t, previous) in enumerate(_pairs(schedule, steps), start=1):
-        x0 = schedule.clip(denoise(x, torch.tensor(t, device=x.device)))
+        x0 = schedule.clip(denoise(x, t))
         a_t = _alpha_bar(schedule, t).item()
         a_previous = _alpha_bar(schedule, previous).item()
         epsilon = (x - a_t**0.5 * x0) / (1 - a_t) ** 0.5

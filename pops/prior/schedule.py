@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from pops.errors import UsageError, WeightsError
+from pops.io.schema import Meta, Schema, fit, read_json
 
 __all__ = [
     "Schedule",
@@ -87,15 +87,24 @@ def schedule_from_config(config: Mapping[str, Any], source: str = "scheduler con
         found = config.get(key, "epsilon" if key == "prediction_type" else wanted)
         if found != wanted:
             raise WeightsError(f"{source}: {key} is {found!r}, but only {wanted!r} is supported")
-    clip = float(config.get("clip_sample_range", 1.0)) if config.get("clip_sample", True) else None
-    return Schedule(betas(int(config.get("num_train_timesteps", 1000))), clip)
+    own = {key: value for key, value in config.items() if not key.startswith("_")}
+    found = fit(own, _SchedulerFile, WeightsError, source)
+    clip = found.clip_sample_range if found.clip_sample else None
+    return Schedule(betas(found.num_train_timesteps), clip)
+
+
+class _SchedulerFile(Schema):
+    """`scheduler_config.json`, as diffusers' UnCLIPScheduler writes it."""
+
+    prediction_type: str
+    beta_schedule: str = "squaredcos_cap_v2"
+    variance_type: str = "fixed_small_log"
+    num_train_timesteps: Annotated[int, Meta(ge=2, le=100_000)] = 1000
+    clip_sample: bool = True
+    clip_sample_range: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
 
 
 def read_schedule(folder: Path) -> Schedule:
     """The schedule of a stack's `scheduler` folder; WeightsError if it cannot be read."""
     path = folder / "scheduler_config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as a scheduler config ({error})") from error
-    return schedule_from_config(config, str(path))
+    return schedule_from_config(read_json(path, dict[str, Any], WeightsError), str(path))

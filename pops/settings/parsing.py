@@ -72,7 +72,7 @@ def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Confi
     Raises:
         UsageError: an unknown flag or setting, with the nearest name, or a value that cannot be.
     """
-    settings = {field.name: field for field in dataclasses.fields(config)}
+    settings = {one.name: one for one in dataclasses.fields(config)}  # type: ignore[arg-type]
     types = get_type_hints(config, include_extras=True)
     kinds = {
         name: find_kind(types[name], field.metadata["choices"]) for name, field in settings.items()
@@ -175,7 +175,8 @@ def _placed(
     inputs: Sequence[str], settings: Mapping[str, Setting], kinds: Mapping[str, Kind]
 ) -> dict[str, Any]:
     """Give the inputs, in order, to the settings that are given by place."""
-    left, values = list(inputs), {}
+    left = list(inputs)
+    values: dict[str, Any] = {}
     for name, one in settings.items():
         if left and one.metadata.get("positional"):
             count = len(left) if one.metadata["nargs"] == "*" else 1

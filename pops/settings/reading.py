@@ -77,7 +77,10 @@ def read_items(text: str) -> list[str]:
 def _value(node: yaml.Node | None) -> Given:
     if isinstance(node, yaml.ScalarNode):
         return None if node.tag == "tag:yaml.org,2002:null" else Written(node.value)
-    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
-    if not all(isinstance(item, yaml.ScalarNode) for item in items):
+    items: list[yaml.Node | None] = (
+        list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
+    )
+    values: list[str] = [Written(item.value) for item in items if isinstance(item, yaml.ScalarNode)]
+    if len(values) < len(items):
         raise ValueError("takes a single value or a plain list of values, nothing within them")
-    return [Written(item.value) for item in items]
+    return values

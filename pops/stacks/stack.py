@@ -14,7 +14,6 @@ dpt. Where they do not, they are those of the hub.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,13 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from msgspec.structs import asdict
 from safetensors import safe_open
 from torch import Tensor
 
 from pops.errors import UsageError, WeightsError, check_known, nearest
+from pops.io.cards import RenderFile
+from pops.io.configs import check_code, check_config
 from pops.io.hub import PART_FILES, fetch, fetch_file, is_repository
 from pops.io.loading import load_model, reading
 from pops.io.placement import Placement, choose_placement
+from pops.io.schema import read_json
+from pops.io.tensors import check_finite
 from pops.operators import (
     Operator,
     check_state_dict,
@@ -178,10 +182,7 @@ class Stack:
         path = self.decoder_folder / "render.json"
         if not path.is_file():
             return DecoderSettings()
-        try:
-            return DecoderSettings(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise WeightsError(f"{path}: cannot be read as render settings ({error})") from error
+        return DecoderSettings(**asdict(read_json(path, RenderFile, WeightsError)))
 
     @cached_property
     def image_encoder(self) -> ImageEncoder:
@@ -189,6 +190,7 @@ class Stack:
 
         model = self._model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
         folder = self.prior_folder / "image_processor"
+        check_config(folder / "preprocessor_config.json")
         with reading(folder):
             processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         return ImageEncoder(model, processor)
@@ -199,6 +201,8 @@ class Stack:
 
         model = self._model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
         folder = self.prior_folder / "tokenizer"
+        if (folder / "tokenizer_config.json").exists():
+            check_code(folder / "tokenizer_config.json")
         with reading(folder):
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         return TextEncoder(model, tokenizer)
@@ -220,6 +224,7 @@ class Stack:
         from diffusers import DDPMScheduler
 
         folder = self.decoder_folder / "scheduler"
+        check_config(folder / "scheduler_config.json")
         with reading(folder):
             scheduler: DDPMScheduler = DDPMScheduler.from_pretrained(folder, local_files_only=True)
         return scheduler
@@ -244,7 +249,9 @@ class Stack:
         """`clip_mean` and `clip_std` (1, D) float32, read from the base prior without the rest."""
         path = self.prior_folder / "prior" / PRIOR_WEIGHTS
         with reading(path), safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key).float() for key in ("clip_mean", "clip_std")}
+            stats = {key: file.get_tensor(key).float() for key in ("clip_mean", "clip_std")}
+        check_finite(stats, str(path), WeightsError)
+        return stats
 
     @cached_property
     def base_prior(self) -> Prior:
@@ -341,10 +348,15 @@ class Stack:
             prior = Prior(self.prior_config)
         prior.load_state_dict({**state, **self.clip_stats}, assign=True)
         prior.requires_grad_(False).eval().to(self.placement.rest, self.placement.dtype)
+        if self.placement.dtype != torch.float32:  # which they were read in
+            check_finite(
+                dict(prior.named_parameters()), f"{source} in {self.placement.dtype}", WeightsError
+            )
         # The statistics stay in float32: they scale every embedding that goes in or out.
         for key, value in self.clip_stats.items():
             getattr(prior, key).data = value.to(self.placement.rest)
-        return prior
+        # Offloaded weights are copied to the device one by one, and so cannot be joined there.
+        return prior if self.placement.offload else prior.join_projections()
 
     @property
     def prior_bytes(self) -> int:

@@ -12,13 +12,14 @@ from pops import __version__
 from pops.io.hub import REPOSITORIES, is_repository
 from pops.io.pictures import open_picture
 from pops.operators import OPERATORS, Operator, read_operator_card
+from pops.prior.sampling import SAMPLERS
 from pops.render import RENDERERS
-from pops.studio.shelf import Item
+from pops.studio.store import StoredItem
 
 if TYPE_CHECKING:
     from pops.engine import Engine
     from pops.stacks.stack import Stack
-    from pops.studio.shelf import Shelf
+    from pops.studio.store import Store
 
 __all__ = ["add_examples", "describe", "offered_operators", "offered_renderers"]
 
@@ -61,27 +62,30 @@ def offered_renderers(stack: Stack) -> list[str]:
     return [name for name in RENDERERS if name == "kandinsky" or fits]
 
 
-def add_examples(shelf: Shelf) -> None:
+def add_examples(store: Store) -> None:
     """The shipped pictures, under names such as objects/mug."""
     places = (PACKAGE / "assets", PACKAGE.parent / "assets")
     root = next((place for place in places if place.is_dir()), None)
     for path in sorted(root.glob("*/*.png")) if root else ():
-        item = Item.of_picture(path.name, open_picture(path), "example")
-        shelf.add_example(f"{path.parent.name}/{path.stem}", item)
+        item = StoredItem.of_picture(path.name, open_picture(path), "example")
+        store.add_example(f"{path.parent.name}/{path.stem}", item)
 
 
-def describe(engine: Engine, shelf: Shelf, limits: dict[str, int]) -> dict[str, Any]:
+def describe(engine: Engine, store: Store, limits: dict[str, int]) -> dict[str, Any]:
     """Everything the page is made from: operators with their slots and examples, and the stack."""
     stack = engine.stack
-    folders = sorted({name.split("/")[0] for name in shelf.examples}, key=_objects_first)
+    folders = sorted({name.split("/")[0] for name in store.examples}, key=_objects_first)
     return {
         "version": __version__,
-        "operators": [_operator(row, stack, shelf) for row in offered_operators(stack)],
-        "renderers": [{"name": n, "says": RENDERER_SAYS[n]} for n in offered_renderers(stack)],
+        "operators": [_operator(row, stack, store) for row in offered_operators(stack)],
+        "samplers": list(SAMPLERS),
+        "renderers": [
+            {"name": name, "says": RENDERER_SAYS.get(name, "")} for name in offered_renderers(stack)
+        ],
         "examples": {
             folder: [
                 {**item.told, "kind": "example"}
-                for name, item in shelf.examples.items()
+                for name, item in store.examples.items()
                 if name.startswith(f"{folder}/")
             ]
             for folder in folders
@@ -99,12 +103,12 @@ def _objects_first(folder: str) -> tuple[bool, str]:
     return folder != "objects", folder
 
 
-def _operator(row: Operator, stack: Stack, shelf: Shelf) -> dict[str, Any]:
+def _operator(row: Operator, stack: Stack, store: Store) -> dict[str, Any]:
     known = _known_words(row, stack) if row.takes_text else []
     return {
         "name": row.name,
         "says": SAYS.get(row.name, ""),
-        "slots": [{"name": slot, "examples": _examples(row, slot, shelf)} for slot in row.inputs],
+        "slots": [{"name": slot, "examples": _examples(row, slot, store)} for slot in row.inputs],
         "takes_text": row.takes_text,
         "words": known or (WORDS if row.takes_text else []),
         "words_known": bool(known),
@@ -122,10 +126,10 @@ def _known_words(row: Operator, stack: Stack) -> list[str]:
     return [word.strip() for word in said.split(",") if word.strip()]
 
 
-def _examples(row: Operator, slot: str, shelf: Shelf) -> str:
+def _examples(row: Operator, slot: str, store: Store) -> str:
     """The folder of pictures that suit a slot: that of its name, that with pictures of the
     operator's slots, or objects."""
-    pictures = [tuple(name.split("/", 1)) for name in shelf.examples]
+    pictures = [tuple(name.split("/", 1)) for name in store.examples]
     folders = dict.fromkeys(folder for folder, _ in pictures)
     if f"{slot}s" in folders:
         return f"{slot}s"

@@ -6,15 +6,16 @@ import os
 import sys
 import threading
 import webbrowser
+from getpass import getpass
 from typing import TYPE_CHECKING
 
-from pops.errors import UsageError
-from pops.studio.config import StudioConfig
-from pops.studio.gate import LOCAL, Gate
-from pops.studio.studio import Studio
+from pops.errors import UsageError, install_hint
+from pops.studio.config import ASK, PASSWORD_VARIABLE, StudioConfig
 
 if TYPE_CHECKING:
     from gradio import Server
+
+    from pops.studio.service import StudioService
 
 __all__ = ["build", "start", "studio"]
 
@@ -29,36 +30,51 @@ THREADS = 256  # more jobs than can wait, so that each is told of its place in t
 
 
 def studio(config: StudioConfig) -> int:
-    """`pops studio`: serve the page until Ctrl-C."""
+    """Run the command `pops studio`: serve the page until Ctrl-C.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The exit status.
+    """
     print(f"loading {config.stack}", file=sys.stderr)
-    server, url, made = start(config)
+    server, url, service = start(config)
     print(f"the studio is at {url}  (Ctrl-C ends it)")
     if config.browser:
         _show(url)
     try:
         threading.Event().wait()
     finally:
-        made.desk.close()
+        service.queue.close()
         server.get_blocks().close(verbose=False)
     return 0
 
 
-def start(config: StudioConfig) -> tuple[Server, str, Studio]:
-    """A running server, where it is, and the studio behind it; the models load meanwhile.
+def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
+    """Start a server that listens; the models load meanwhile.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The server, its address, and the studio behind it.
 
     Raises:
-        UsageError: Gradio is not installed, or the port is taken.
+        UsageError: A package of the extra is not installed, or the port is taken.
     """
     os.environ.update(QUIET)
     try:
+        import cachetools  # noqa: F401
         import gradio  # noqa: F401
     except ImportError as error:
-        raise UsageError("the studio needs Gradio: pip install 'pops[studio]'") from error
+        raise UsageError(f"the studio needs Gradio: {install_hint('studio')}") from error
     from pops.engine import Engine
+    from pops.studio.service import StudioService
 
     engine = Engine.load(config.stack, config.device, config.dtype, offload=config.offload)
-    made = Studio(engine, config.waiting, config.upload_mb * 2**20)
-    server = build(made, config.host)
+    service = StudioService(engine, config.waiting, config.upload_mb * 2**20)
+    server = build(service, config)
     try:
         _, url, _ = server.launch(
             server_name=config.host,
@@ -75,30 +91,58 @@ def start(config: StudioConfig) -> tuple[Server, str, Studio]:
             state_session_capacity=SESSIONS,
         )
     except OSError as error:
-        made.desk.close()
+        service.queue.close()
         raise UsageError(
             f"cannot listen on {config.host}:{config.port}: is another studio open? "
             "Choose another --port"
         ) from error
-    made.warm_up()
-    return server, url, made
+    service.warm_up()
+    return server, url, service
 
 
-def build(made: Studio, host: str = LOCAL[1]) -> Server:
-    """The server of a studio, not yet listening."""
+def build(service: StudioService, config: StudioConfig) -> Server:
+    """Make the server of a studio, which does not listen yet.
+
+    Args:
+        service: The studio.
+        config: Who may use it, and by which names.
+
+    Returns:
+        The server.
+    """
     from gradio import Server
 
-    from pops.studio.calls import add_calls
-    from pops.studio.routes import add_routes
+    from pops.studio.http.calls import add_calls
+    from pops.studio.http.hosts import LOCAL, Hosts
+    from pops.studio.http.login import Login
+    from pops.studio.http.routes import add_routes
+    from pops.studio.http.security import SecurityMiddleware
 
+    password = _password(config.password)
+    if password is None and config.host not in LOCAL:
+        print(
+            "whoever reaches this machine can use the studio; --password asks them for a password",
+            file=sys.stderr,
+        )
     server = Server(title="pops studio", docs_url=None, redoc_url=None, openapi_url=None)
-    hosts = LOCAL if host in LOCAL else ()
+    add_routes(server, service)
+    calls = add_calls(server, service)
     server.add_middleware(
-        Gate, most_bytes=made.upload_bytes, announce=made.desk.announce, hosts=hosts
+        SecurityMiddleware,
+        most_bytes=service.upload_bytes,
+        announce=service.queue.announce,
+        calls=calls,
+        hosts=Hosts.of(config.host, config.allowed_hosts),
+        login=None if password is None else Login(password),
     )
-    add_routes(server, made)
-    add_calls(server, made)
     return server
+
+
+def _password(given: str | None) -> str | None:
+    """The password that was given, typed when asked for, or in the environment."""
+    if given == ASK:
+        given = getpass("password of the studio: ")
+    return given or os.environ.get(PASSWORD_VARIABLE) or None
 
 
 def _show(url: str) -> None:

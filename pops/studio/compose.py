@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
+from cachetools import LRUCache
 from PIL import Image
 
 from pops import Result, draw_tree
@@ -16,17 +17,17 @@ from pops.compose.plan import Plan
 from pops.errors import PopsError, UsageError, nearest
 from pops.io.embeddings import Embeddings
 from pops.operators import OPERATORS
-from pops.studio.bounded import Bounded
-from pops.studio.desk import Job
-from pops.studio.jobs import Workshop
+from pops.studio.job import Job
 from pops.studio.options import Options
-from pops.studio.shelf import Item, encode_picture
+from pops.studio.runner import Runner
+from pops.studio.store import StoredItem, embedding_size, encode_picture
 
-__all__ = ["MOST_PARTS", "Composer", "check", "names_in", "read", "spelled"]
+__all__ = ["LONGEST_EXPRESSION", "MOST_PARTS", "Composer", "check", "names_in", "read", "spelled"]
 
 MOST_PARTS = 64  # of a composition
+LONGEST_EXPRESSION = 8000  # letters of one
 KNOWN_BYTES = 128 * 2**20
-Inputs = Mapping[str, Item]  # by what the expression calls them
+Inputs = Mapping[str, StoredItem]  # by what the expression calls them
 
 
 def read(text: str, inputs: Inputs) -> Node:
@@ -37,6 +38,8 @@ def read(text: str, inputs: Inputs) -> Node:
     """
     if not isinstance(text, str):
         raise UsageError("the composition is a text")
+    if len(text) > LONGEST_EXPRESSION:
+        raise UsageError(f"the composition is too long: at most {LONGEST_EXPRESSION} letters")
     node = parse(text)
     if node.parts > MOST_PARTS:
         raise UsageError(f"the composition has more than {MOST_PARTS} parts: use fewer here")
@@ -102,10 +105,10 @@ def _leaves(node: Node) -> list[Leaf]:
 class Composer:
     """Runs compositions; parts that were made before, with equal inputs, are not made again."""
 
-    def __init__(self, workshop: Workshop) -> None:
-        self.workshop = workshop
-        self._embeddings: Bounded[bytes, Embeddings] = Bounded(KNOWN_BYTES // 4)
-        self._pictures: Bounded[bytes, bytes] = Bounded(KNOWN_BYTES)
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self._embeddings: LRUCache[bytes, Embeddings] = LRUCache(KNOWN_BYTES // 4, embedding_size)
+        self._pictures: LRUCache[bytes, bytes] = LRUCache(KNOWN_BYTES, len)
 
     def run(self, job: Job, node: Node, inputs: Inputs, options: Options) -> None:
         """Every part of a composition, rendered and told as it is there, inputs first."""
@@ -114,19 +117,19 @@ class Composer:
         job.progress("loading", 0, 1)
         made, sampled = self._sample(job, node, keys, inputs, options)
         shown: dict[tuple[Node, int], Image.Image] = {}
-        drawn: list[Item] = []
+        drawn: list[StoredItem] = []
         for part, embedding in made.items():
             picture = self._picture(job, part, keys, embedding, inputs, options)
             shown[part, 0] = picture
             item = inputs[str(part.source)] if isinstance(part, Leaf) else None
             if item is None or not item.shown:
                 name = item.name if item else getattr(part, "operator", "mean")
-                item = self.workshop.keep(embedding, picture, name, options.render_seeds[0])
+                item = self.runner.keep(embedding, picture, name, options.render_seeds[0])
             drawn.append(item)
             told = {"state": "part", "expression": str(part), "item": item.told}
             job.tell({**told, "new": part in sampled, "made": len(drawn), "of": len(made)})
         result = Result(Plan(node, (), (node,)), options.seeds[:1], made)
-        figure = self.workshop.keep_figure("composition", draw_tree(result, _never, shown))
+        figure = self.runner.keep_figure("composition", draw_tree(result, _never, shown))
         job.tell(
             {
                 "state": "done",
@@ -164,7 +167,7 @@ class Composer:
         for part in reversed(list(keys)):  # the whole first, which brings all that is in it
             if part in made:
                 continue
-            result = self.workshop.engine.run(
+            result = self.runner.engine.run(
                 bound[part],
                 seeds=options.seeds[:1],
                 guidance=options.guidance,
@@ -175,8 +178,7 @@ class Composer:
             for one in sampled:
                 if one not in made and bound[one] in result.parts:
                     made[one] = replace(result.parts[bound[one]], expressions=(str(one),))
-                    size = made[one].image_embeds.numel() * 4 + 512
-                    self._embeddings.put(keys[one], made[one], size)
+                    self._embeddings[keys[one]] = made[one]
         return {part: made[part] for part in keys}, sampled
 
     def _picture(
@@ -198,13 +200,8 @@ class Composer:
         key = _digest(keys[part], repr((*settings, options.render_seeds[0])).encode())
         known = self._pictures.get(key)
         if known is None:
-            plain = (
-                replace(options, renderer="kandinsky") if options.renderer == "depth" else options
-            )
-            made = self.workshop.render(job, embedding, options.render_seeds[0], plain)
-            ((_, picture),) = made
-            known = encode_picture(picture)
-            self._pictures.put(key, known, len(known))
+            ((_, picture),) = self.runner.render(job, embedding, options.render_seeds[0], options)
+            known = self._pictures[key] = encode_picture(picture)
         return Image.open(BytesIO(known), formats=["PNG"])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pops.errors import UsageError
+from pops.render import find_renderer
 from pops.settings.fields import check_range, check_seeds
 from pops.settings.rendering import RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
@@ -61,9 +62,15 @@ class Options:
             value = getattr(self, name)
             if value is not None and not (_is_number(value, Number) and 0 <= value <= 100):
                 raise UsageError(f"{name} is a number from 0 to 100")
-        for name, allowed in (("sampler", tuple(SAMPLERS)), ("renderer", tuple(RENDERERS))):
-            if getattr(self, name) not in allowed:
-                raise UsageError(f"{name} is one of {', '.join(allowed)}")
+        for name, table in (("sampler", SAMPLERS), ("renderer", RENDERERS)):
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in table:
+                raise UsageError(f"{name} is one of {', '.join(table)}")
+
+    @property
+    def takes_depth(self) -> bool:
+        """Whether the renderer keeps the depth of an input."""
+        return find_renderer(self.renderer).takes_depth
 
 
 def _whole_numbers(name: str, value: object) -> tuple[int, ...]:

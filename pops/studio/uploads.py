@@ -8,15 +8,16 @@ from pathlib import Path
 from pops.errors import InputError
 from pops.io.embeddings import Embeddings, load_embeddings
 from pops.io.pictures import open_picture
-from pops.studio.shelf import Item, plain_name
+from pops.studio.store import StoredItem, plain_name
 
 __all__ = ["read_upload"]
 
 EMBEDDING = ".safetensors"
+MOST_EMBEDDING = 256 * 2**10  # bytes of a file
 PICKLES = (".pth", ".pt", ".pkl", ".pickle", ".bin", ".ckpt", ".npy")
 
 
-def read_upload(content: bytes, name: str, stack: str, dim: int) -> Item:
+def read_upload(content: bytes, name: str, stack: str, dim: int) -> StoredItem:
     """An uploaded file as an item. `stack`, `dim`: of the embeddings that can be used.
 
     The file is in a folder of its own while it is read, and gone after that.
@@ -28,18 +29,20 @@ def read_upload(content: bytes, name: str, stack: str, dim: int) -> Item:
     suffix = Path(name).suffix.lower()
     if suffix in PICKLES:
         raise InputError(f"{name}: embeddings are taken as {EMBEDDING} files only")
+    if suffix == EMBEDDING and len(content) > MOST_EMBEDDING:
+        raise InputError(f"{name} is larger than a file with one embedding can be")
     with tempfile.TemporaryDirectory(prefix="pops-studio-") as folder:
         path = Path(folder) / f"upload{EMBEDDING if suffix == EMBEDDING else ''}"
         path.write_bytes(content)
         try:
             if suffix == EMBEDDING:
                 return _embedding(load_embeddings(path), name, stack, dim)
-            return Item.of_picture(name, open_picture(path))
+            return StoredItem.of_picture(name, open_picture(path))
         except InputError as error:
             raise InputError(str(error).replace(str(path), name)) from error
 
 
-def _embedding(made: Embeddings, name: str, stack: str, dim: int) -> Item:
+def _embedding(made: Embeddings, name: str, stack: str, dim: int) -> StoredItem:
     if len(made) != 1:
         raise InputError(f"{name} holds {len(made)} embeddings: give them one by one")
     found = made.image_embeds.shape[-1]
@@ -48,5 +51,6 @@ def _embedding(made: Embeddings, name: str, stack: str, dim: int) -> Item:
             f"{name}: {found} numbers, of the stack {made.stack or 'unknown'}, but {stack} has "
             f"embeddings of {dim}"
         )
-    known = Embeddings(made.image_embeds, made.stack, (repr(name),), made.seeds, made.guidance)
-    return Item("embedding", name, embedding=known, expression=repr(name))
+    # Nothing else of the file is kept, whatever its metadata holds.
+    known = Embeddings(made.image_embeds.clone(), stack, (repr(name),))
+    return StoredItem("embedding", name, embedding=known, expression=repr(name))

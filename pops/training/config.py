@@ -1,4 +1,4 @@
-"""The settings of training: the published names where there are any, and ours beside them."""
+"""The settings of training. Those that the published code has keep their published names."""
 
 import re
 from dataclasses import dataclass
@@ -9,32 +9,38 @@ from pops.data.config import DataConfig
 from pops.errors import UsageError
 from pops.settings.fields import LARGEST_SEED, check_range, setting
 
-__all__ = ["TrainConfig"]
+__all__ = ["DEFAULT_STACK", "TrainConfig"]
 
+DEFAULT_STACK = "kandinsky-2.2"
 MOST = 10**12  # of anything that is counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(DataConfig):
-    """Train an operator on pairs of pictures, or on what pops embed made of them.
+    """Train an operator on folders of pictures, or on a cache that pops embed has made of them.
 
-    Writes a run folder: the settings, checkpoints, curves, validation figures, and in the end the
+    Writes a run folder: the settings, metrics, checkpoints, validation figures, and in the end the
     operator, ready for pops apply. Give the same command again to go on where a run stopped.
     """
 
     cache: tuple[str, ...] = setting(
-        (), "folders that pops embed wrote: training needs no encoder, and is many times faster"
+        (), "folders that pops embed has written: training then needs no encoder and is much faster"
     )
-    online: bool = setting(False, "encode pictures while training, even where a cache is named")
+    online: bool = setting(False, "encode pictures while training, even if a cache is named")
     joint: tuple[str, ...] = setting(
-        (), "configs of several operators: train one prior for all, each on the data of its config"
+        (),
+        "settings files of several operators, each with its data: one prior learns them all",
     )
     val_dataset_path: tuple[str, ...] = setting((), "folders of pictures to validate on")
     output_dir: Path = setting(Path("results/my_pops_model"), "the run folder")
 
-    stack: str = setting("kandinsky-2.2", "kandinsky-2.2, pocket, or a folder in its layout")
+    stack: str | None = setting(
+        None,
+        "kandinsky-2.2, pocket, or a folder in its layout; null: the stack of the cache, or "
+        "kandinsky-2.2 without a cache",
+    )
     pretrained_prior_path: str | None = setting(
-        None, "folder or repository of prior, encoders and scheduler, in place of the stack's"
+        None, "folder or repository of prior, encoders and scheduler in place of the stack's own"
     )
     init_from: str | None = setting(
         None, "operator to start from: a name, a folder, a weights file or REPOSITORY:FILE"
@@ -42,50 +48,50 @@ class TrainConfig(DataConfig):
     training_mode: str = setting("full", "full, or N_layers: only the last N transformer blocks")
     lora_rank: int | None = setting(None, "train a low-rank adapter of this rank instead")
 
-    train_batch_size: int = setting(32, "examples of one process at a time")
+    train_batch_size: int = setting(32, "examples that one process takes at a time")
     gradient_accumulation_steps: int = setting(1, "batches of each process in one step")
     max_train_steps: int = setting(1_000_000, "steps in all")
     lr: float = setting(1e-5, "learning rate")
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = setting(
-        "constant", "how the learning rate falls"
+        "constant", "how the learning rate changes"
     )
     lr_warmup_steps: int = setting(0, "steps in which the learning rate rises")
-    adam_beta1: float = setting(0.9, "of AdamW")
-    adam_beta2: float = setting(0.999, "of AdamW")
-    adam_weight_decay: float = setting(0.0, "of AdamW")
-    adam_epsilon: float = setting(1e-8, "of AdamW")
-    use_8bit_adam: bool = setting(False, "AdamW with 8-bit state, of bitsandbytes")
-    max_grad_norm: float = setting(1.0, "gradients are scaled down to this norm")
+    adam_beta1: float = setting(0.9, "decay of AdamW's mean of gradients")
+    adam_beta2: float = setting(0.999, "decay of AdamW's mean of squared gradients")
+    adam_weight_decay: float = setting(0.0, "weight decay of AdamW")
+    adam_epsilon: float = setting(1e-8, "epsilon of AdamW")
+    use_8bit_adam: bool = setting(False, "use the AdamW with 8-bit state of bitsandbytes")
+    max_grad_norm: float = setting(1.0, "norm to which larger gradients are scaled down")
     use_clip_loss: bool = setting(True, "false: leave out the operator's text loss, if it has one")
     clip_strength: float | None = setting(None, "weight of the text loss; null: the operator's own")
-    use_ema: bool = setting(False, "average the weights over the steps, and keep the average")
-    ema_decay: float = setting(0.9999, "share of the average that every step keeps, at most")
-    gradient_checkpointing: bool = setting(False, "less memory, more computing")
+    use_ema: bool = setting(False, "average the weights over the steps; the average is kept")
+    ema_decay: float = setting(0.9999, "largest share of the average that a step keeps")
+    gradient_checkpointing: bool = setting(False, "take less memory and compute more")
     mixed_precision: Literal["auto", "no", "fp16", "bf16"] = setting(
         "auto", "auto: bf16 where the device is fast in it"
     )
-    allow_tf32: bool = setting(False, "faster, less exact float32 products on an NVIDIA GPU")
+    allow_tf32: bool = setting(False, "multiply float32 faster and less exactly on an NVIDIA GPU")
     device: str = setting("auto", "auto, cpu, cuda or cuda:N")
-    seed: int = setting(0, "of the order, the recipes' choices, noise and timesteps")
+    seed: int = setting(0, "seed of the order, the recipes' choices, noise and timesteps")
 
-    log_every: int = setting(10, "steps between two lines of the log")
+    log_every: int = setting(10, "steps between two lines of metrics")
     report_to: tuple[str, ...] = setting(
         ("auto",), "tensorboard, wandb, trackio or none; auto: tensorboard where it is installed"
     )
     checkpointing_steps: int = setting(5000, "steps between two checkpoints")
-    keep_checkpoints: int = setting(2, "newest checkpoints to keep")
+    keep_checkpoints: int = setting(2, "number of newest checkpoints that are kept")
     resume_from_path: Path | None = setting(
-        None, "checkpoint to start from, where output_dir has none"
+        None, "checkpoint to start from, if output_dir has none"
     )
     log_validation: int = setting(5000, "steps between two validations; 0: only at the end")
     log_image_frequency: int = setting(5000, "steps between two figures; 0: only at the end")
-    n_val_images: int = setting(10, "rows of a figure; 0: no figures")
-    n_val_records: int = setting(256, "records that are validated on, at most")
+    n_val_images: int = setting(10, "rows of a validation figure; 0: no figures")
+    n_val_records: int = setting(256, "largest number of records that are validated on")
     save_dtype: Literal["auto", "float32", "float16", "bfloat16"] = setting(
-        "auto", "of the finished operator; auto: float16 for an adapter, else float32"
+        "auto", "number format of the finished operator; auto: float16 for an adapter, else float32"
     )
     guidance: float | None = setting(
-        None, "how strongly the finished operator is guided when applied; null: as its row says"
+        None, "guidance with which the finished operator is applied; null: the operator's own"
     )
     dry_run: bool = setting(False, "print the settings, what is trained and its memory, and stop")
 
@@ -126,7 +132,7 @@ class TrainConfig(DataConfig):
 
     @property
     def layers(self) -> int | None:
-        """How many of the last transformer blocks are trained; None for everything."""
+        """The number of last transformer blocks that are trained; None for all parameters."""
         if self.training_mode == "full":
             return None
         match = re.fullmatch(r"([1-9]\d*)_layers", self.training_mode)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop after the present step."""
+"""Ctrl-C and SIGTERM as a request to stop after the present step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """Inside its block the first signal is noted in `signal`; a second one does what it always did.
+    """Notes the first signal inside its block in `signal`; a second one acts as it always does.
 
     Blocks must be in the main thread.
     """
@@ -23,7 +23,7 @@ class Interrupt:
 
     @property
     def exit_status(self) -> int:
-        """As the shell says of a command that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+        """The exit status of a command that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.signal
 
     def __enter__(self) -> Interrupt:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,70 +19,91 @@ from pops.errors import PopsError
 from pops.prior.conditions import Conditions
 from pops.prior.model import Prior
 from pops.prior.schedule import Schedule
-from pops.training.config import TrainConfig
-from pops.training.deal import Deal, Draws, seed_dropout
+from pops.training.batch_sampler import BatchSampler, StepNoise, seed_dropout
 from pops.training.interrupt import Interrupt
+from pops.training.learning_rate import LearningRate
 from pops.training.loss import Predict, operator_losses
-from pops.training.state import State, save_checkpoint
+from pops.training.state import State, latest_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from pops.data.source import Batch, Source
+    from pops.data.batches import Batch, BatchSource
 
-__all__ = ["Loop", "learning_rate"]
+__all__ = ["Loop", "LoopSettings"]
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Of step number `step`, the first being 0."""
-    rise = min(1.0, (step + 1) / (config.lr_warmup_steps + 1))
-    length = max(1, config.max_train_steps - config.lr_warmup_steps)
-    done = min(1.0, max(0, step - config.lr_warmup_steps) / length)
-    falls = {"linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
-    return config.lr * rise * falls.get(config.lr_scheduler, 1.0)
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and on how many examples is trained, and how often something is done beside it."""
+
+    steps: int
+    batch: int  # examples of one process at a time
+    learning_rate: LearningRate
+    accumulation: int = 1  # batches of each process in one step
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    log_every: int = 10
+    checkpoint_every: int = 5000
+    keep_checkpoints: int = 2
+    validate_every: int = 0  # 0: never
 
 
 @dataclass
 class Loop:
-    """One run. `validate(step)` is called on the main process while the others wait."""
+    """The loop of one run, with all that it needs."""
 
-    config: TrainConfig
+    settings: LoopSettings
     accelerator: Accelerator
-    model: nn.Module  # the prior as accelerate wraps it
-    prior: Prior
+    model: nn.Module  # the trained model as accelerate wraps it
+    prior: Prior  # the prior in it
     schedule: Schedule
-    source: Source
+    source: BatchSource
     state: State
-    text_weights: Tensor  # (operators,) of the text loss
-    checkpoints: Path
-    card: dict[str, Any]  # what every checkpoint tells of the run
-    tell: Callable[[int, Mapping[str, float]], None]  # a step and its numbers, for the journal
-    validate: Callable[[int], object]
+    text_weights: Tensor  # (operators,) weight of the text loss
+    checkpoints: Path  # their folder
+    card: dict[str, Any]  # facts of the run that every checkpoint keeps
+    log: Callable[[int, Mapping[str, float]], None]  # takes a step and its metrics
+    validate: Callable[[int], object]  # called on the main process while the others wait
+    _latest: tuple[Batch, StepNoise] | None = field(default=None, init=False)
 
     @property
-    def deal(self) -> Deal:
-        config, accelerator = self.config, self.accelerator
-        return Deal(
-            config.train_batch_size,
-            config.gradient_accumulation_steps,
+    def sampler(self) -> BatchSampler:
+        """The rows of this process in every step."""
+        settings, accelerator = self.settings, self.accelerator
+        return BatchSampler(
+            settings.batch,
+            settings.accumulation,
             accelerator.process_index,
             accelerator.num_processes,
         )
 
     def run(self) -> int:
-        """Train to the last step: 0, or the exit status of the signal that stopped it."""
+        """Train to the last step.
+
+        Returns:
+            0, or the exit status of the signal that stopped the run.
+
+        Raises:
+            PopsError: The loss, the gradient, the weights or their average are not finite.
+            OutputError: A checkpoint or the metrics cannot be written.
+        """
+        settings = self.settings
         with Interrupt() as interrupt:
-            meter = Meter(self.deal.total)
+            meter = Meter(self.sampler.total)
             for losses in self.steps():
                 meter.add(losses)
-                done = self.state.step == self.config.max_train_steps
+                done = self.state.step == settings.steps
                 stop = self._agreed(interrupt)
-                checkpoint = self._due(self.config.checkpointing_steps) or done or stop
-                if checkpoint or self._due(self.config.log_every):
+                checkpoint = self._due(settings.checkpoint_every) or done or stop
+                validate = self._due(settings.validate_every) and not done and not stop
+                if checkpoint or self._due(settings.log_every):
                     self._log(meter)
+                if checkpoint or validate:
+                    self._check()
                 if checkpoint:
                     self._checkpoint()
-                if self._due(self.config.log_validation) and not done and not stop:
+                if validate:
                     self._validate()
                     meter.restart()
                 if stop:
@@ -90,72 +111,77 @@ class Loop:
         return 0
 
     def steps(self) -> Iterator[dict[str, Tensor]]:
-        """Take all steps that are left; of each, the losses and the gradients' norm."""
-        config, deal = self.config, self.deal
-        order = partial(row, config.seed, length=len(self.source))
-        plan = deal.plan(order, self.state.step, config.max_train_steps)
-        batches = iter(self.source.batches(plan))
-        while self.state.step < config.max_train_steps:
-            yield self._step([next(batches) for _ in range(deal.accumulation)])
+        """Take all steps that are left.
+
+        Yields:
+            For every step, the losses and the norm of the gradients by name.
+        """
+        settings, sampler = self.settings, self.sampler
+        order = partial(row, settings.seed, length=len(self.source))
+        indices = sampler.batches(order, self.state.step, settings.steps)
+        batches = iter(self.source.batches(indices))
+        while self.state.step < settings.steps:
+            yield self._step([next(batches) for _ in range(sampler.accumulation)])
 
     def _step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        config, deal, step = self.config, self.deal, self.state.step
+        settings, sampler, step = self.settings, self.sampler, self.state.step
         dim, times = self.prior.config.embedding_dim, self.schedule.train_timesteps
-        draws = Draws.of_step(config.seed, step, deal.total, dim, times)
-        seed_dropout(config.seed, step, deal.rank)
+        noise = StepNoise.of_step(settings.seed, step, sampler.total, dim, times)
+        seed_dropout(settings.seed, step, sampler.rank)
         for group in self.state.optimiser.param_groups:
-            group["lr"] = learning_rate(config, step)
+            group["lr"] = settings.learning_rate.at(step)
         sums: dict[str, Tensor] = {}
         for micro, batch in enumerate(batches):
-            last = micro == deal.accumulation - 1
+            last = micro == sampler.accumulation - 1
+            self._latest = batch, noise.of_rows(sampler.rows(micro))
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                losses = self._losses(batch, draws.of_rows(deal.rows(micro)))
-                loss = torch.stack(list(losses.values())).sum() / deal.accumulation
+                losses = self._losses(*self._latest)
+                loss = torch.stack(list(losses.values())).sum() / sampler.accumulation
                 self.accelerator.backward(loss)
             for name, value in losses.items():
-                part = value.detach() / deal.accumulation
+                part = value.detach() / sampler.accumulation
                 sums[name] = sums[name] + part if name in sums else part
         parameters = self.state.parameters.values()
-        norm = self.accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
+        norm = self.accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
         self.state.optimiser.step()
         self.state.optimiser.zero_grad(set_to_none=True)
-        self.state.follow()
+        self.state.advance()
         return {**sums, "grad_norm": norm}
 
-    def _losses(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        place = self.accelerator.device
-        drawn = batch.text_embeds is not None and self.text_weights.any()
-        texts = batch.text_embeds.to(place) if drawn else None  # type: ignore[union-attr]
+    def _losses(self, batch: Batch, noise: StepNoise) -> dict[str, Tensor]:
+        device = self.accelerator.device
+        used = batch.text_embeds is not None and self.text_weights.any()
+        texts = batch.text_embeds.to(device) if used else None  # type: ignore[union-attr]
         predict: Predict = self.model
         weight = self.text_weights[0]
         if batch.operator is not None:
-            predict = partial(self.model, operator=batch.operator.to(place))
+            predict = partial(self.model, operator=batch.operator.to(device))
             weight = self.text_weights[batch.operator]
         return operator_losses(
             predict,
             self.prior.denormalise,
             self.schedule,
-            batch.target.to(place),
-            Conditions(batch.conditions.tokens.to(place), batch.conditions.mask.to(place)),
+            batch.target.to(device),
+            Conditions(batch.conditions.tokens.to(device), batch.conditions.mask.to(device)),
             texts,
-            draws.noise.to(place),
-            draws.t.to(place),
-            weight.to(place),
+            noise.noise.to(device),
+            noise.t.to(device),
+            weight.to(device),
         )
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.state.step % every == 0
 
     def _agreed(self, interrupt: Interrupt) -> bool:
-        """Whether any process was told to stop: then all do, after the same step."""
+        """Whether any process got a signal: then all stop after the same step."""
         if self.accelerator.num_processes == 1:
             return interrupt.signal > 0
-        told = torch.tensor(interrupt.signal, device=self.accelerator.device)
-        interrupt.signal = int(self.accelerator.gather(told).max())
+        got = torch.tensor(interrupt.signal, device=self.accelerator.device)
+        interrupt.signal = int(self.accelerator.gather(got).max())
         return interrupt.signal > 0
 
     def _log(self, meter: Meter) -> None:
-        """A line of means over the steps since the last one, over all processes."""
+        """Log the means over the steps since the last line, over all processes."""
         means = meter.means()
         names = [name for name in means if name != "grad_norm"]
         if self.accelerator.num_processes > 1:
@@ -163,25 +189,48 @@ class Loop:
             means |= zip(names, stacked, strict=True)
         values = {name: float(value) for name, value in means.items()}
         loss = sum(values[name] for name in names)
-        if not math.isfinite(loss):
-            raise PopsError(
-                f"the loss is {loss} at step {self.state.step}: lower --lr, or use "
-                "--mixed_precision no; the last checkpoint is from before"
-            )
-        rate = learning_rate(self.config, self.state.step - 1)
-        told = {"loss": loss, **values, "lr": rate, "samples_per_s": meter.speed()}
-        self.tell(self.state.step, told)
+        scaled = self.state.scaler is not None  # fp16 skips steps of infinite gradients
+        if not math.isfinite(loss) or not (scaled or math.isfinite(values["grad_norm"])):
+            raise self._diverged(f"the loss is {loss}, the gradient's norm {values['grad_norm']}")
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        step, steps = self.state.step, self.settings.steps
+        rate, speed = self.settings.learning_rate.at(step - 1), meter.speed()
+        self.log(step, {"loss": loss, **finite, "lr": rate, "samples_per_s": speed})
         self.accelerator.print(
-            f"step {self.state.step}/{self.config.max_train_steps}  loss {loss:.5f}  "
-            f"lr {rate:.2e}  gradient {values['grad_norm']:.3f}  "
-            f"{told['samples_per_s']:.1f} samples/s",
+            f"step {step}/{steps}  loss {loss:.5f}  lr {rate:.2e}  "
+            f"gradient {values['grad_norm']:.3f}  {speed:.1f} samples/s",
             flush=True,
         )
         meter.restart()
 
+    def _check(self) -> None:
+        """Check the weights after the last update, before anything is made of them.
+
+        They must be finite, and so must the loss that they give on the latest batch: weights can
+        be too large to be used and still be finite.
+        """
+        fault = "the weights are" if not self.state.is_finite() else ""
+        if not fault and self._latest is not None:
+            with torch.no_grad():
+                losses = self._losses(*self._latest)
+            finite = torch.stack(list(losses.values())).isfinite().all()
+            count = (~finite).float().reshape(1)
+            fault = "the loss is" if self.accelerator.reduce(count, "sum") > 0 else ""
+        if fault:
+            raise self._diverged(f"{fault} not finite after the update")
+
+    def _diverged(self, what: str) -> PopsError:
+        """Make the error of a run whose numbers are not finite any more."""
+        last = latest_checkpoint(self.checkpoints)
+        left = f"{last} is from before" if last else "there is no checkpoint from before"
+        return PopsError(
+            f"{what} at step {self.state.step}: lower --lr, or use --mixed_precision no; {left}"
+        )
+
     def _checkpoint(self) -> None:
         if self.accelerator.is_main_process:
-            save_checkpoint(self.state, self.checkpoints, self.config.keep_checkpoints, self.card)
+            kept = self.settings.keep_checkpoints
+            save_checkpoint(self.state, self.checkpoints, kept, self.card)
         self.accelerator.wait_for_everyone()
 
     def _validate(self) -> None:
@@ -194,21 +243,32 @@ class Meter:
     """Means over some steps, kept on the device until they are asked for, and their speed."""
 
     def __init__(self, rows: int) -> None:
-        """`rows`: examples of one step, over all processes."""
+        """Start counting.
+
+        Args:
+            rows: Examples of one step, over all processes.
+        """
         self.rows = rows
         self.restart()
 
     def restart(self) -> None:
+        """Forget all steps, and start the clock again."""
         self.steps, self.sums, self.start = 0, dict[str, Tensor](), time.monotonic()
 
     def add(self, values: dict[str, Tensor]) -> None:
+        """Add the numbers of a step.
+
+        Args:
+            values: Scalars by name.
+        """
         self.steps += 1
         for name, value in values.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     def means(self) -> dict[str, Tensor]:
+        """Give the mean of every number over the steps."""
         return {name: value / self.steps for name, value in self.sums.items()}
 
     def speed(self) -> float:
-        """Examples a second; read after the means, which wait for the device."""
+        """Examples a second; to be read after the means, which wait for the device."""
         return self.rows * self.steps / max(time.monotonic() - self.start, 1e-9)

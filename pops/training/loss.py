@@ -1,4 +1,4 @@
-"""What an operator is trained on."""
+"""The losses that operators are trained on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ def prior_loss(
 ) -> Tensor:
     """Mean squared error of the predicted clean embedding, in normalised space.
 
-    target (N, D): normalised embeddings of the target pictures; t (N,): timesteps.
+    Args:
+        prior: The prior.
+        schedule: The noise schedule.
+        target: (N, D) normalised embeddings of the target pictures.
+        conditions: Condition tokens (N, K, D) and their mask.
+        t: (N,) timesteps.
+
+    Returns:
+        The loss, a scalar.
     """
     x_t = add_noise(target, torch.randn_like(target), t, schedule)
     return F.mse_loss(prior(x_t, t, conditions.tokens, conditions.mask), target)
@@ -40,11 +48,25 @@ def operator_losses(
     t: Tensor,
     text_weight: Tensor,
 ) -> dict[str, Tensor]:
-    """The parts of the loss by name; they are summed.
+    """Compute the parts of the loss, which are summed.
 
-    target (N, D): normalised; text_embeds (N, D): un-normalised, zero where a row is drawn to no
-    text, or None where none is; noise (N, D); t (N,); text_weight (N,) or (): of
-    1 - cos(prediction, text), both un-normalised, beside the squared error.
+    `mse` is the squared error of the predicted clean embedding; `text` is text_weight times
+    1 - cos(prediction, target text), both un-normalised.
+
+    Args:
+        predict: The model.
+        denormalise: From normalised embeddings (N, D) to un-normalised ones.
+        schedule: The noise schedule.
+        target: (N, D) normalised embeddings of the target pictures.
+        conditions: Condition tokens (N, K, D) and their mask.
+        text_embeds: (N, D) un-normalised embeddings of the target texts, zero where a row has
+            none; None where no row has any.
+        noise: (N, D).
+        t: (N,) timesteps.
+        text_weight: (N,) or ().
+
+    Returns:
+        The losses by name, scalars.
     """
     x_t = add_noise(target, noise, t, schedule)
     prediction = predict(x_t, t, conditions.tokens, conditions.mask).float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
@@ -15,20 +16,24 @@ import torch
 import yaml
 
 from pops.engine import Engine
-from pops.errors import UsageError
+from pops.errors import UsageError, install_hint
 from pops.io.files import atomic_path, make_folder
+from pops.io.locks import folder_lock
 from pops.io.pictures import save_picture
+from pops.io.saving import remove_leftovers
 from pops.operators import OperatorCard
 from pops.prior.joint import JointPrior
 from pops.stacks.stack import Stack, open_stack
 from pops.training.config import TrainConfig
-from pops.training.journal import Journal, Line, choose_trackers, read_journal
-from pops.training.loop import Loop
-from pops.training.result import draw_curves, save_result
-from pops.training.sources import HeldOut, check_held_out, open_held_out
-from pops.training.state import State, latest_checkpoint, read_state
-from pops.training.tasks import Task, find_tasks, open_tasks
-from pops.training.trainee import Footprint, make_trainee, trained_parameters
+from pops.training.curves import draw_panels, training_panels
+from pops.training.held_out import HeldOut, check_held_out, open_held_out
+from pops.training.learning_rate import LearningRate
+from pops.training.loop import Loop, LoopSettings
+from pops.training.metrics import Metrics, MetricsLog, choose_trackers, read_metrics
+from pops.training.model import Footprint, ModelSettings, make_model, trained_parameters
+from pops.training.operator_folder import save_operators
+from pops.training.state import State, latest_checkpoint, read_state, remove_unfinished
+from pops.training.tasks import TrainingTask, find_tasks, open_tasks, with_stack
 from pops.training.validation import draw_figure, validate
 
 if TYPE_CHECKING:
@@ -39,34 +44,59 @@ __all__ = ["train"]
 TEXT_TOKENS = 8  # of an instruction, for the estimate of memory
 PATIENCE = timedelta(hours=6)  # of processes that wait for the one that validates
 CURVES = "curves.png"
-# Settings that a run cannot change when it goes on; "rows" are those of a step.
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+# Settings that cannot change when a run goes on; "rows" are those of a step.
 SAME = ("operator", "stack", "seed", "rows", "training_mode", "lora_rank", "use_ema", "init_from")
 
 
 def train(config: TrainConfig) -> int:
-    """Train, validate, and write the operator folder; or, with dry_run, tell what would be done."""
+    """Train, validate, and write the operator folder; with `dry_run`, only say what would be done.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        PopsError: The settings, the data or a checkpoint cannot be used, or training diverged.
+    """
+    config = with_stack(config)
     tasks = find_tasks(config)
     for task in tasks:
-        check_held_out(task.config, task.operator, task.recipe)
+        check_held_out(task)
     trackers = choose_trackers(config.report_to)
     if config.dry_run:
         return _dry_run(config, tasks)
     accelerator = _accelerator(config, trackers)
     try:
-        return Run(config, tasks, accelerator).train()
+        with _alone(config.output_dir, accelerator):
+            return Run(config, tasks, accelerator).train()
     finally:
         accelerator.end_training()
 
 
-def _dry_run(config: TrainConfig, tasks: Sequence[Task]) -> int:
+def _alone(folder: Path, accelerator: Accelerator) -> AbstractContextManager[None]:
+    """Hold the run folder; the main process does so for all."""
+    return folder_lock(folder) if accelerator.is_main_process else nullcontext()
+
+
+def _dry_run(config: TrainConfig, tasks: Sequence[TrainingTask]) -> int:
     stack = _open_stack(config, "cpu", "float32")
     source = open_tasks(tasks, stack)
-    trainee = make_trainee(config, stack, len(tasks))
+    model = make_model(_model_settings(config), stack, len(tasks))
     rows = [task.operator for task in tasks]
-    tokens = max(len(row.inputs) + TEXT_TOKENS * row.takes_text for row in rows)
+    footprint = Footprint.of(
+        model,
+        max(len(row.inputs) + TEXT_TOKENS * row.takes_text for row in rows),
+        config.train_batch_size,
+        use_ema=config.use_ema,
+        use_8bit_adam=config.use_8bit_adam,
+        gradient_checkpointing=config.gradient_checkpointing,
+    )
     print(_yaml(config), end="")
     print(f"records: {len(source)}")
-    for line in Footprint.of(trainee, config, tokens).lines():
+    for line in footprint.lines():
         print(line)
     return 0
 
@@ -75,7 +105,7 @@ def _accelerator(config: TrainConfig, trackers: list[str]) -> Accelerator:
     try:
         from accelerate import Accelerator, InitProcessGroupKwargs
     except ImportError as error:
-        raise UsageError("training needs accelerate: pip install 'pops[train]'") from error
+        raise UsageError(f"training needs accelerate: {install_hint('train')}") from error
     if ":" in config.device:
         os.environ.setdefault("ACCELERATE_TORCH_DEVICE", config.device)
     if config.device.startswith("cuda") and not torch.cuda.is_available():
@@ -98,34 +128,59 @@ def _accelerator(config: TrainConfig, trackers: list[str]) -> Accelerator:
 
 
 def _open_stack(config: TrainConfig, device: str, dtype: str) -> Stack:
+    assert config.stack is not None
     return open_stack(config.stack, device=device, dtype=dtype, prior=config.pretrained_prior_path)
 
 
+def _model_settings(config: TrainConfig) -> ModelSettings:
+    return ModelSettings(
+        config.init_from, config.layers, config.lora_rank, config.gradient_checkpointing
+    )
+
+
+def _loop_settings(config: TrainConfig) -> LoopSettings:
+    rate = LearningRate(
+        config.lr, config.lr_scheduler, config.lr_warmup_steps, config.max_train_steps
+    )
+    return LoopSettings(
+        steps=config.max_train_steps,
+        batch=config.train_batch_size,
+        learning_rate=rate,
+        accumulation=config.gradient_accumulation_steps,
+        max_grad_norm=config.max_grad_norm,
+        seed=config.seed,
+        log_every=config.log_every,
+        checkpoint_every=config.checkpointing_steps,
+        keep_checkpoints=config.keep_checkpoints,
+        validate_every=config.log_validation,
+    )
+
+
 class Run:
-    """One run and its folder: config.yaml, metrics.jsonl, checkpoints, figures, operator."""
+    """A run and its folder: config.yaml, metrics.jsonl, checkpoints, figures and operator."""
 
     def __init__(
-        self, config: TrainConfig, tasks: Sequence[Task], accelerator: Accelerator
+        self, config: TrainConfig, tasks: Sequence[TrainingTask], accelerator: Accelerator
     ) -> None:
         self.config, self.tasks = config, tasks
         self.accelerator = accelerator
         self.folder = config.output_dir
-        self.stack = _open_stack(config, "cpu", "float32")  # of what is trained
+        self.stack = _open_stack(config, "cpu", "float32")  # of the model that is trained
         encoders = _open_stack(config, str(accelerator.device), "auto")
         with accelerator.main_process_first():  # one of several downloads what is missing
             self.source = open_tasks(tasks, encoders)
-            self.trainee = make_trainee(config, self.stack, len(tasks))
+            self.model = make_model(_model_settings(config), self.stack, len(tasks))
         self.loop = self._loop()
-        self.journal = self._resume()
+        self.metrics = self._resume()
 
     @property
     def name(self) -> str:
-        """Of what is trained."""
+        """The names of the operators that are trained."""
         return " + ".join(task.operator.name for task in self.tasks)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What has to be the same when the run goes on."""
+        """The settings that cannot change when the run goes on."""
         config = self.config
         rows = config.train_batch_size * config.gradient_accumulation_steps
         own = asdict(config) | {
@@ -135,19 +190,18 @@ class Run:
         return {name: own[name] for name in SAME}
 
     def _loop(self) -> Loop:
-        config, accelerator = self.config, self.accelerator
-        trainee = self.trainee
-        optimiser = _optimiser(config, list(trained_parameters(trainee).values()))
-        model, prepared = accelerator.prepare(trainee, optimiser)
+        config, accelerator, model = self.config, self.accelerator, self.model
+        optimiser = _optimiser(config, list(trained_parameters(model).values()))
+        wrapped, prepared = accelerator.prepare(model, optimiser)
         return Loop(
-            config=config,
+            settings=_loop_settings(config),
             accelerator=accelerator,
-            model=model,
-            prior=trainee.prior if isinstance(trainee, JointPrior) else trainee,
+            model=wrapped,
+            prior=model.prior if isinstance(model, JointPrior) else model,
             schedule=self.stack.schedule,
             source=self.source,
             state=State(
-                trained_parameters(trainee),
+                trained_parameters(model),
                 prepared,
                 accelerator.scaler,
                 config.ema_decay if config.use_ema else None,
@@ -155,13 +209,16 @@ class Run:
             text_weights=torch.tensor([task.text_weight for task in self.tasks]),
             checkpoints=self.folder / "checkpoints",
             card={"settings": self.settings},
-            tell=self._tell,
+            log=self._log,
             validate=self._validate,
         )
 
-    def _resume(self) -> Journal:
+    def _resume(self) -> MetricsLog:
         """Take up the newest checkpoint, where there is one."""
         state, main = self.loop.state, self.accelerator.is_main_process
+        if main:
+            self._clean()
+        self.accelerator.wait_for_everyone()
         found = latest_checkpoint(self.loop.checkpoints) or self.config.resume_from_path
         if found is not None:
             _check_same(found, read_state(found).get("settings", {}), self.settings)
@@ -172,10 +229,26 @@ class Run:
             with atomic_path(self.folder / "config.yaml") as part:
                 part.write_text(_yaml(self.config), encoding="utf-8")
         self.accelerator.init_trackers("pops", config=_plain(self.config))
-        return Journal(self.folder / "metrics.jsonl", self.accelerator, state.step)
+        return MetricsLog(self.folder / "metrics.jsonl", self.accelerator, state.step)
+
+    def _clean(self) -> None:
+        """Remove the half-written files of runs that were killed."""
+        remove_unfinished(self.loop.checkpoints)
+        folders = [self.folder, self.folder / "figures", self.folder / self._result]
+        for folder in (*folders, *(folders[-1] / task.operator.name for task in self.tasks)):
+            remove_leftovers(folder)
+
+    @property
+    def _result(self) -> str:
+        """The name of the folder of what is trained."""
+        return "operator" if len(self.tasks) == 1 else "operators"
 
     def train(self) -> int:
-        """All steps that are left, and the operator folder: the exit status."""
+        """Train all steps that are left, and write the operator folder.
+
+        Returns:
+            0, or the exit status of the signal that stopped the run.
+        """
         parameters = sum(p.numel() for p in self.loop.state.parameters.values())
         self.accelerator.print(
             f"training {self.name} on {self.stack.name}: {parameters:,} parameters, "
@@ -190,23 +263,21 @@ class Run:
             self.accelerator.wait_for_everyone()
         return status
 
-    def _tell(self, step: int, values: Mapping[str, float]) -> None:
-        self.journal.write(step, values)
+    def _log(self, step: int, values: Mapping[str, float]) -> None:
+        self.metrics.write(step, values)
 
     @cached_property
     def held_out(self) -> list[HeldOut | None]:
-        """What each task is validated on; encoded when first needed."""
+        """The held-out records of each task, encoded when they are first needed."""
         stack = self._engine().stack
-        return [
-            open_held_out(task.config, task.operator, task.recipe, stack) for task in self.tasks
-        ]
+        return [open_held_out(task, stack) for task in self.tasks]
 
     def _engine(self) -> Engine:
-        """Loads encoders and decoder anew: between validations they take no memory."""
+        """Load encoders and decoder anew: between validations they take no memory."""
         return Engine(_open_stack(self.config, str(self.accelerator.device), "auto"))
 
     def _validate(self, step: int, last: bool = False) -> dict[str, float]:
-        """Numbers into the journal, and figures where they are due; on the main process alone."""
+        """Log the validation metrics, and draw figures where they are due; on the main process."""
         numbers: dict[str, float] = {}
         engine = self._engine()
         with self.loop.state.averaged():
@@ -214,48 +285,57 @@ class Run:
                 if held_out is not None:
                     numbers |= self._validate_task(engine, number, held_out, step, last)
         if numbers:
-            self._tell(step, numbers)
+            self._log(step, numbers)
         return numbers
 
     def _validate_task(
         self, engine: Engine, number: int, held_out: HeldOut, step: int, last: bool
     ) -> dict[str, float]:
-        """The numbers of one operator, by their names in the journal."""
-        task, alone, trainee = self.tasks[number], len(self.tasks) == 1, self.trainee
-        prior = trainee.operator(number) if isinstance(trainee, JointPrior) else trainee
+        """Validate one operator; its metrics by their names in the log."""
+        task, alone, model = self.tasks[number], len(self.tasks) == 1, self.model
+        prior = model.operator(number) if isinstance(model, JointPrior) else model
         found = validate(engine, task.operator, prior, held_out.records)
         every = self.config.log_image_frequency
         if held_out.shown and (last or (every > 0 and step % every == 0)):
             figure = draw_figure(engine, task.operator, prior, held_out.examples, held_out.shown)
-            named = f"step-{step:09d}" if alone else f"{task.operator.name}-{step:09d}"
-            save_picture(figure, make_folder(self.folder / "figures") / f"{named}.jpg")
+            name = f"step-{step:09d}" if alone else f"{task.operator.name}-{step:09d}"
+            save_picture(figure, make_folder(self.folder / "figures") / f"{name}.jpg")
         print(
             f"{task.operator.name} held out, {len(held_out.records.target)} records: "
-            f"{_beside_mean(found)}",
+            f"{_beside_baseline(found)}",
             flush=True,
         )
-        place = "val" if alone else f"val/{task.operator.name}"
-        return {f"{place}/{name}": value for name, value in found.items()}
+        prefix = "val" if alone else f"val/{task.operator.name}"
+        return {f"{prefix}/{name}": value for name, value in found.items()}
 
     def _finish(self) -> None:
-        """The last validation, the curves, and the operator folders."""
-        step, alone = self.loop.state.step, len(self.tasks) == 1
-        lines = read_journal(self.folder / "metrics.jsonl")
-        numbers = _validated(lines, step) or self._validate(step, last=True)
-        folder = make_folder(self.folder / ("operator" if alone else "operators"))
-        drawn = draw_curves(read_journal(self.folder / "metrics.jsonl"), folder / CURVES)
+        """Validate once more, draw the curves, and write the operator folders."""
+        step, config = self.loop.state.step, self.config
+        log = self.folder / "metrics.jsonl"
+        numbers = _validated(read_metrics(log), step) or self._validate(step, last=True)
+        folder = make_folder(self.folder / self._result)
+        drawn = draw_panels(training_panels(read_metrics(log)), folder / CURVES)
         cards = [
             OperatorCard(task.row, self.stack.name, self._summary(task, step, numbers))
             for task in self.tasks
         ]
+        small = "float32" if config.lora_rank is None else "float16"
         with self.loop.state.averaged():
-            pictures = [CURVES] if drawn else []
-            made = save_result(folder, self.config, self.trainee, cards, pictures)
+            made = save_operators(
+                folder,
+                self.model,
+                cards,
+                [CURVES] if drawn else [],
+                lora_rank=config.lora_rank,
+                dtype=DTYPES[small if config.save_dtype == "auto" else config.save_dtype],
+            )
         for place in made:
             print(f"{place}  (pops apply {place} ...)", flush=True)
 
-    def _summary(self, task: Task, step: int, numbers: Mapping[str, float]) -> dict[str, Any]:
-        """What an operator's card tells of how it was made, and how good it is."""
+    def _summary(
+        self, task: TrainingTask, step: int, numbers: Mapping[str, float]
+    ) -> dict[str, Any]:
+        """Sum up for an operator's card how it was trained and how good it is."""
         settings = self.settings
         made = {name: settings[name] for name in SAME if name not in ("operator", "stack")}
         made |= {"steps": step, "lr": self.config.lr, "records": len(self.source)}
@@ -290,19 +370,19 @@ def _adamw_8bit() -> Any:
         raise UsageError("--use_8bit_adam needs bitsandbytes: pip install it") from error
 
 
-def _beside_mean(numbers: Mapping[str, float]) -> str:
-    """The operator's numbers, each beside that of the mean of the inputs."""
+def _beside_baseline(numbers: Mapping[str, float]) -> str:
+    """Say the operator's numbers, and in brackets those of the mean of the inputs."""
     pairs = {
-        name: (numbers[name], numbers[f"mean_{name}"])
+        name: (numbers[name], numbers[f"baseline_{name}"])
         for name in ("cosine", "top1", "mean_rank", "text_cosine")
         if name in numbers
     }
     shown = (f"{name} {own:.4g} ({mean:.4g})" for name, (own, mean) in pairs.items())
-    return ", ".join(shown) + "; of the mean of the inputs in brackets"
+    return ", ".join(shown) + "; in brackets: the mean of the inputs"
 
 
-def _validated(lines: Sequence[Line], step: int) -> dict[str, float]:
-    """The numbers of a validation at that step, where there was one."""
+def _validated(lines: Sequence[Metrics], step: int) -> dict[str, float]:
+    """Find the metrics of a validation at that step, where there was one."""
     return {
         name: value
         for line in lines
@@ -322,12 +402,12 @@ def _check_same(place: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
 
 def _plain(config: TrainConfig) -> dict[str, Any]:
-    """The settings as trackers take them."""
+    """Give the settings as trackers take them."""
     return {k: v if isinstance(v, int | float) else str(v) for k, v in asdict(config).items()}
 
 
 def _yaml(config: TrainConfig) -> str:
-    """The settings as --config_path reads them."""
+    """Write the settings as --config_path reads them."""
     values = {
         key: list(value)
         if isinstance(value, tuple)

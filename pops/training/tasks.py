@@ -1,26 +1,28 @@
-"""What a run trains: one operator, or several jointly, each with data and settings of its own."""
+"""The tasks of a run: one operator, or several that are learnt jointly, each with its own data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from pops.data.batches import BatchSource
+from pops.data.cache.format import read_index
 from pops.data.mixing import JointSource
+from pops.data.open_source import open_source
 from pops.data.recipes import Recipe
-from pops.data.source import Source
 from pops.errors import UsageError
 from pops.operators import Operator
 from pops.settings.parsing import parse
-from pops.stacks.stack import Stack
-from pops.training.config import TrainConfig
-from pops.training.sources import open_training
+from pops.stacks.stack import STACKS, Stack
+from pops.training.config import DEFAULT_STACK, TrainConfig
 
-__all__ = ["Task", "find_tasks", "open_tasks"]
+__all__ = ["TrainingTask", "find_tasks", "open_tasks", "open_training", "with_stack"]
 
 
 @dataclass(frozen=True)
-class Task:
-    """An operator to be trained, and the settings of its data."""
+class TrainingTask:
+    """An operator that is trained, its recipe, and the settings of its data."""
 
     config: TrainConfig
     operator: Operator
@@ -28,7 +30,7 @@ class Task:
 
     @property
     def text_weight(self) -> float:
-        """Of the text loss, beside the squared error."""
+        """The weight of the text loss beside the squared error."""
         if not self.config.use_clip_loss:
             return 0.0
         own = self.config.clip_strength
@@ -36,35 +38,110 @@ class Task:
 
     @property
     def row(self) -> Operator:
-        """The operator as it is to be applied."""
+        """The operator as it is applied when it is trained."""
         guidance = self.config.guidance
         return self.operator if guidance is None else replace(self.operator, guidance=guidance)
 
 
-def find_tasks(config: TrainConfig) -> list[Task]:
-    """The run's own operator, or those of the configs that it joins.
+def with_stack(config: TrainConfig) -> TrainConfig:
+    """Choose the stack of a run that names none: the one that its caches were made with.
+
+    Args:
+        config: The settings of the run.
+
+    Returns:
+        The settings with a stack.
 
     Raises:
-        UsageError: a config cannot be read, is of another stack, or of an operator that is there.
+        UsageError: The caches are of several stacks, or of one that is known by its folder alone.
+        DataError: A cache cannot be read.
     """
+    if config.stack is not None:
+        return config
+    caches = () if config.online else config.cache
+    names = dict.fromkeys(read_index(Path(cache).expanduser()).stack for cache in caches)
+    if len(names) > 1:
+        raise UsageError(f"the caches are of several stacks, {' and '.join(names)}: name one stack")
+    name = next(iter(names), DEFAULT_STACK)
+    if name not in STACKS:
+        raise UsageError(f"{caches[0]} was made with the stack {name}: give its folder by --stack")
+    return replace(config, stack=name)
+
+
+def find_tasks(config: TrainConfig) -> list[TrainingTask]:
+    """Find the task of a run, or those of the configs that it joins.
+
+    Args:
+        config: The settings of the run.
+
+    Returns:
+        One task for each operator.
+
+    Raises:
+        UsageError: A config cannot be read, is of another stack, or of an operator that another
+            one is of, too.
+    """
+    config = with_stack(config)
     if not config.joint:
-        return [Task(config, *config.found())]
-    tasks: dict[str, Task] = {}
+        return [TrainingTask(config, *config.found())]
+    tasks: dict[str, TrainingTask] = {}
     for path in config.joint:
         own = parse("train", TrainConfig, [f"--config_path={path}"])
         assert own is not None  # only where help was asked for
         if own.joint:
             raise UsageError(f"--joint: {path} joins others itself: name those")
+        own = with_stack(own)
         if own.stack != config.stack:
             raise UsageError(f"--joint: {path} is for {own.stack}, not {config.stack}: --stack")
-        task = Task(replace(own, seed=config.seed), *own.found())
+        task = TrainingTask(replace(own, seed=config.seed), *own.found())
         if task.operator.name in tasks:
             raise UsageError(f"--joint: two configs are of {task.operator.name}: name one")
         tasks[task.operator.name] = task
     return list(tasks.values())
 
 
-def open_tasks(tasks: Sequence[Task], stack: Stack) -> Source:
-    """The examples of one task, or of all mixed; the errors are those of `open_training`."""
-    sources = [open_training(task.config, task.operator, task.recipe, stack) for task in tasks]
+def open_training(task: TrainingTask, stack: Stack) -> BatchSource:
+    """Open the caches of a task, or its pictures, which are encoded as training goes on.
+
+    Args:
+        task: The task.
+        stack: The stack whose encoders are used.
+
+    Returns:
+        The source of its examples.
+
+    Raises:
+        UsageError: Neither caches nor datasets are given.
+        DataError: A dataset or cache is missing, empty, or was made from something else.
+    """
+    config = task.config
+    caches = () if config.online else config.cache
+    return open_source(
+        task.operator,
+        task.recipe,
+        stack,
+        datasets=() if caches else config.datasets(),
+        caches=caches,
+        settings=None if caches else config.recipe_settings(),
+        seed=config.seed,
+        workers=config.workers,
+        max_broken_share=config.max_broken_share,
+    )
+
+
+def open_tasks(tasks: Sequence[TrainingTask], stack: Stack) -> BatchSource:
+    """Open the examples of one task, or those of all tasks, mixed.
+
+    Args:
+        tasks: The tasks.
+        stack: The stack whose encoders are used.
+
+    Returns:
+        The source.
+
+    Raises:
+        UsageError: As `open_training`.
+        DataError: As `open_training`.
+    """
+    sources = [open_training(task, stack) for task in tasks]
     return sources[0] if len(sources) == 1 else JointSource(sources)

@@ -1,4 +1,4 @@
-"""How good an operator is on records that it is not trained on: numbers, and a figure to look at.
+"""Validation: numbers and a figure of how good an operator is on records held out of training.
 
 Nothing is dropped, and noise and seeds are the same every time, so that numbers of different steps
 can be compared.
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from pops.data.batches import Batch
 from pops.data.recipes import Example
-from pops.data.source import Batch
 from pops.engine import Engine
 from pops.figures import Cell, strips
 from pops.io.embeddings import Embeddings
@@ -24,18 +23,27 @@ from pops.operators import Operator
 from pops.prior.conditions import Conditions
 from pops.prior.model import Prior
 from pops.prior.schedule import Schedule, add_noise
+from pops.training.retrieval import Retrieval, measure_retrieval
 
-__all__ = ["Found", "band_losses", "draw_figure", "evaluating", "retrieve", "validate"]
+__all__ = ["band_losses", "draw_figure", "evaluating", "mean_of_inputs", "validate"]
 
 BANDS = 5  # of timesteps
 ROWS = 64  # at a time
 SEED = 18
 GUIDANCES = (1.0, 4.0)  # of the figure
+BASELINE = "baseline_"  # before the numbers of the mean of the inputs
 
 
 @contextmanager
 def evaluating(prior: Prior) -> Iterator[Prior]:
-    """The prior without dropout inside the block."""
+    """Switch a prior to evaluation, without dropout, inside the block.
+
+    Args:
+        prior: The prior.
+
+    Yields:
+        The same prior.
+    """
     before = prior.training
     try:
         yield prior.eval()
@@ -45,7 +53,16 @@ def evaluating(prior: Prior) -> Iterator[Prior]:
 
 @torch.no_grad()
 def band_losses(prior: Prior, schedule: Schedule, held_out: Batch) -> dict[str, float]:
-    """The mean squared error in each of some equal bands of timesteps, the last the noisiest."""
+    """Measure the mean squared error in equal bands of timesteps; the last is the noisiest.
+
+    Args:
+        prior: The prior.
+        schedule: The noise schedule.
+        held_out: Encoded records.
+
+    Returns:
+        The error of every band by its name, such as `loss_t0-199`.
+    """
     width = schedule.train_timesteps // BANDS
     generator = torch.Generator().manual_seed(SEED)
     losses = {}
@@ -63,55 +80,54 @@ def band_losses(prior: Prior, schedule: Schedule, held_out: Batch) -> dict[str, 
 
 
 def _predict(prior: Prior, x_t: Tensor, t: Tensor, conditions: Conditions) -> Tensor:
-    place = prior.clip_mean.device
-    tokens, mask = conditions.tokens.to(place), conditions.mask.to(place)
-    made: Tensor = prior(x_t.to(place), t.to(place), tokens, mask)
+    device = prior.clip_mean.device
+    tokens, mask = conditions.tokens.to(device), conditions.mask.to(device)
+    made: Tensor = prior(x_t.to(device), t.to(device), tokens, mask)
     return made.float().cpu()
 
 
-@dataclass(frozen=True)
-class Found:
-    """How near embeddings are to their targets, all un-normalised."""
-
-    cosine: float  # to the own target, mean
-    top1: float  # share whose nearest target is the own one
-    mean_rank: float  # of the own target among all; 1 is best
-
-    def named(self, prefix: str) -> dict[str, float]:
-        """By name, for the log."""
-        return {
-            f"{prefix}cosine": self.cosine,
-            f"{prefix}top1": self.top1,
-            f"{prefix}mean_rank": self.mean_rank,
-        }
-
-
-def retrieve(made: Tensor, targets: Tensor) -> Found:
-    """Rows (N, D) against their targets (N, D), by cosine."""
-    likeness = F.normalize(made, dim=1) @ F.normalize(targets, dim=1).T
-    own = likeness.diagonal()
-    rank = 1 + (likeness > own[:, None]).sum(1)
-    return Found(float(own.mean()), float((rank == 1).float().mean()), float(rank.float().mean()))
-
-
 def validate(engine: Engine, operator: Operator, prior: Prior, held_out: Batch) -> dict[str, float]:
-    """Loss per band of timesteps; how near samples at guidance 1 are to their targets, beside the
-    mean of the inputs; where there is a text, how near they are to it."""
+    """Measure an operator on held-out records.
+
+    Args:
+        engine: The engine that samples.
+        operator: The operator's row.
+        prior: The trained prior.
+        held_out: Encoded records.
+
+    Returns:
+        The loss in each band of timesteps; the retrieval of samples at guidance 1 among all
+        targets, and, as `baseline_...`, that of the mean of the inputs; for an operator with target
+        texts, `text_cosine` and `baseline_text_cosine`.
+    """
     with evaluating(prior):
         numbers = band_losses(prior, engine.stack.schedule, held_out)
         made = _sample(engine, prior, held_out.conditions, 1.0)
     targets = _denormalised(prior, held_out.target)
     mean = _denormalised(prior, mean_of_inputs(operator, held_out.conditions))
-    numbers |= retrieve(made, targets).named("") | retrieve(mean, targets).named("mean_")
+    numbers |= _named("", measure_retrieval(made, targets))
+    numbers |= _named(BASELINE, measure_retrieval(mean, targets))
     if held_out.text_embeds is not None:
-        for name, rows in (("", made), ("mean_", mean)):
+        for name, rows in (("", made), (BASELINE, mean)):
             alike = F.cosine_similarity(rows, held_out.text_embeds)
             numbers[f"{name}text_cosine"] = float(alike.mean())
     return numbers
 
 
+def _named(prefix: str, found: Retrieval) -> dict[str, float]:
+    return {f"{prefix}{name}": getattr(found, name) for name in ("cosine", "top1", "mean_rank")}
+
+
 def mean_of_inputs(operator: Operator, conditions: Conditions) -> Tensor:
-    """(N, D) normalised: the mean of the pictures that are given, without the text."""
+    """Average the pictures that are given to an operator, without its text.
+
+    Args:
+        operator: The operator's row.
+        conditions: Condition tokens (N, K, D), normalised, and their mask.
+
+    Returns:
+        (N, D) normalised.
+    """
     slots = conditions.tokens[:, : len(operator.inputs)]
     given = slots.abs().sum(-1, keepdim=True) > 0
     return slots.sum(1) / given.sum(1).clamp(min=1)
@@ -124,8 +140,21 @@ def draw_figure(
     examples: Sequence[Example],
     held_out: Batch,
 ) -> Image.Image:
-    """A strip for each example: inputs, target, the target rendered from its embedding, the mean of
-    the inputs, and samples at guidance 1 and 4. `held_out`: the same examples, encoded."""
+    """Draw a strip of pictures for each example.
+
+    A strip shows the inputs, the target, the target rendered from its own embedding, which is the
+    best that the decoder can show, the mean of the inputs, and samples at guidance 1 and 4.
+
+    Args:
+        engine: The engine that samples and renders.
+        operator: The operator's row.
+        prior: The trained prior.
+        examples: The examples, with their pictures.
+        held_out: The same examples, encoded.
+
+    Returns:
+        The strips below each other.
+    """
     with evaluating(prior):
         samples = [_sample(engine, prior, held_out.conditions, scale) for scale in GUIDANCES]
     targets = _denormalised(prior, held_out.target)
@@ -142,13 +171,13 @@ def draw_figure(
         if example.text is not None:
             row.append(Cell(example.text, "text", sign="plus"))
         row = [Cell(row[0].image, row[0].caption), *row[1:]]
-        row.append(Cell(example.target, "target", example.drawn_to or "", sign="arrow"))
+        row.append(Cell(example.target, "target", example.target_text or "", sign="arrow"))
         rows.append(row + [Cell(image, name) for image, name in zip(made, names, strict=True)])
     return strips(rows, size=128)
 
 
 def _sample(engine: Engine, prior: Prior, conditions: Conditions, guidance: float) -> Tensor:
-    """One sample (N, D), un-normalised, of every row."""
+    """Sample one un-normalised embedding (N, D) for every row."""
     lengths = conditions.mask.sum(1).tolist()
     rows = [tokens[:length] for tokens, length in zip(conditions.tokens, lengths, strict=True)]
     seeds = [[SEED + at] for at in range(len(rows))]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from PIL import Image
 import pops
 from pops.cli.main import COMMANDS, main
 from pops.engine import Engine
-from pops.errors import WeightsError
+from pops.errors import WeightsError, install_hint
 from pops.io.embeddings import Embeddings
 
 ROOT = Path(__file__).parents[2]
@@ -413,8 +414,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = pops.Motor  # type: ignore[attr-defined]
 
 
-def test_the_version_is_that_of_the_project() -> None:
-    assert f'\nversion = "{pops.__version__}"\n' in (ROOT / "pyproject.toml").read_text()
+def test_name_and_version_of_the_distribution_stand_in_one_place() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = settings["project"]
+    assert project["name"] == pops.DISTRIBUTION and project["dynamic"] == ["version"]
+    assert settings["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "pops.__version__"}
+    for extra in project["optional-dependencies"]:
+        assert install_hint(extra) == f"pip install 'pops-operators[{extra}]'"
 
 
 # What the command line refuses

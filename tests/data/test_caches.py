@@ -18,7 +18,15 @@ from PIL import Image
 
 from pops.cli.main import main
 from pops.data.cache.build import embed_dataset, make_index
-from pops.data.cache.format import CacheIndex, read_shard, shard_file, write_index
+from pops.data.cache.fingerprints import operator_traits
+from pops.data.cache.format import (
+    CacheIndex,
+    DatasetTraits,
+    read_index,
+    read_shard,
+    shard_file,
+    write_index,
+)
 from pops.data.cache.read import CachedSource
 from pops.data.dataset import ExampleDataset
 from pops.data.online import OnlineSource
@@ -26,6 +34,7 @@ from pops.data.open_source import open_source
 from pops.data.reader import RecipeSettings
 from pops.data.recipes import find_recipe
 from pops.errors import DataError
+from pops.operators import TEXTURING
 from pops.stacks.stack import Stack, open_stack
 from tests.tiny_data import (
     TOLD,
@@ -166,14 +175,14 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_cache(tmp_path: Path, stack:
 
 
 def test_broken_records_are_left_out_of_a_cache_and_counted_over_all_runs(
-    tmp_path: Path, stack: Stack, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, stack: Stack, caplog: pytest.LogCaptureFixture
 ):
     place = write_scenes(tmp_path / "s", 4)
     (place / "mug_2.png").write_text("no picture")
     data = dataset("scene", place, share=0.3)
     source = cached(cache(data, stack, tmp_path / "cache"), data, stack)
     assert len(source) == 3
-    assert "skipped" in capsys.readouterr().err
+    assert "skipped" in caplog.text
     online = OnlineSource(data, stack)
     targets = only(source, [[(0, index) for index in range(3)]]).target
     expected = only(online, [[(0, 0), (0, 1), (0, 3)]]).target
@@ -190,7 +199,7 @@ def test_a_dataset_without_a_whole_record_makes_no_source(tmp_path: Path, stack:
     for path in place.glob("*.npy"):
         path.unlink()
     data = dataset("scene", place, share=1.0)
-    with pytest.raises(DataError, match="no record is whole"):
+    with pytest.raises(DataError, match="all records of .* are broken"):
         cached(cache(data, stack, tmp_path / "cache"), data, stack)
 
 
@@ -281,22 +290,35 @@ def test_what_is_no_cache_or_damaged_is_named(
     for name, content in files(folder).items():
         (tmp_path / name).write_bytes(content)
     shard_file(tmp_path, "embeds", 0).write_bytes(b"\x93NUMPY")
-    with pytest.raises(DataError, match=r"shard-00000\.json or an array beside it is damaged"):
+    with pytest.raises(DataError, match=r"embeds-00000\.npy: cannot be read as an array"):
         cached(tmp_path, data, stack)
     index = json.loads((tmp_path / "index.json").read_text())
     (tmp_path / "index.json").write_text(json.dumps(index | {"format": 0}))
-    with pytest.raises(DataError, match="is of format 0"):
+    with pytest.raises(DataError, match="format: Invalid enum value 0"):
         cached(tmp_path, data, stack)
     (tmp_path / "index.json").write_text("{")
-    with pytest.raises(DataError, match="cannot be read as the index"):
+    with pytest.raises(DataError, match=r"index\.json: is damaged or no JSON"):
         cached(tmp_path, data, stack)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 5))
 def test_shards_split_the_records_of_all_datasets(lengths: list[int], each: int):
-    listed = [{"place": "", "records": n, "listing": ""} for n in lengths]
-    index = CacheIndex("", {}, "", 1, {}, "", 1, {}, listed, 1, 0, each)
+    listed = [DatasetTraits(place="", records=n, listing="") for n in lengths]
+    index = CacheIndex(
+        stack="",
+        encoders={},
+        clip_stats="",
+        dim=1,
+        operator=operator_traits(TEXTURING),
+        recipe="",
+        recipe_version=1,
+        settings={},
+        datasets=listed,
+        variants=1,
+        seed=0,
+        shard_records=each,
+    )
     ordinals = [o for shard in range(index.shards) for o in index.ordinals(shard)]
     assert [index.part_of(o) for o in ordinals] == [
         (part, record) for part, n in enumerate(lengths) for record in range(n)
@@ -331,7 +353,7 @@ def test_embed_makes_a_cache_shares_the_work_and_says_what_is_left(
     before = files(out)
     assert main(arguments(place, out)) == 0
     assert files(out) == before
-    assert read_shard(out, 0).embeds.dtype == np.float16
+    assert read_shard(out, 0, read_index(out)).embeds.dtype == np.float16
 
 
 @pytest.mark.parametrize(
@@ -341,7 +363,10 @@ def test_embed_makes_a_cache_shares_the_work_and_says_what_is_left(
         ("--mode=textures", "did you mean texturing"),
         ("--dataset_path=absent", "no such folder: absent"),
         ("--randoms_dir=absent", "cannot read absent"),
-        ("--adjectives=absent", "cannot read absent as a list of words"),
+        (
+            "--adjectives=absent",
+            "absent is missing; the word lists of pops are",
+        ),
         ("--max_broken_share=2", "--max_broken_share must be from 0 to 1"),
         ("--variants=0", "--variants must be from 1"),
     ],

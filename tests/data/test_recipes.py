@@ -1,6 +1,7 @@
 """Records and recipes: what an example shows, and how often its conditions are dropped."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -13,9 +14,10 @@ from PIL import Image
 
 import pops.data.persons as persons
 from pops.data.cutting import cut_out, find_patch, paste_at_random, square
-from pops.data.reader import Reader, RecipeSettings, read_words
+from pops.data.reader import Reader, RecipeSettings
 from pops.data.recipes import RECIPES, Example, drop, find_recipe, make_example
-from pops.errors import DataError, InputError, UsageError
+from pops.data.word_lists import read_words
+from pops.errors import DataError, InputError, UsageError, install_hint
 from pops.operators import GARMENTS, OPERATORS, TEXTURING, Operator
 from tests.tiny_data import (
     COLOURS,
@@ -219,7 +221,7 @@ def test_instruct_is_drawn_to_an_adjective_or_a_kind_of_art_and_told_the_word_al
 ):
     told = RecipeSettings(adjectives=("shiny",), art_types=("cartoon",))
     made = examples("instruct", write_pictures(tmp_path / "i", 1), 400, told)
-    assert {(e.text, e.drawn_to) for e in made} == {
+    assert {(e.text, e.target_text) for e in made} == {
         ("shiny", "A shiny mug on the beach"),
         ("cartoon", "A cartoon of a mug on the beach"),
     }
@@ -285,7 +287,7 @@ def test_without_the_package_datasets_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(DataError, match=r"pip install 'pops\[train\]'"):
+    with pytest.raises(DataError, match=re.escape(install_hint("train"))):
         RECIPES["clothes"].read(persons.ATR)
 
 
@@ -300,7 +302,11 @@ def _cut(path: Path) -> None:
     ("mode", "harm", "said"),
     [
         ("texturing", lambda f: (f / "mug_000" / "mask.png").unlink(), r"mask\.png"),
-        ("texturing", lambda f: (f / "mug_000" / "box.json").write_text("[1, 2"), r"no box"),
+        (
+            "texturing",
+            lambda f: (f / "mug_000" / "box.json").write_text("[1, 2"),
+            r"box\.json: is damaged or no JSON",
+        ),
         ("texturing", lambda f: (f / "mug_000" / "box.json").write_text("[9, 9, 9, 9]"), "empty"),
         ("scene", lambda f: _cut(f / "mug_0_inpainted.npy"), "as an array"),
         ("scene", lambda f: np.save(f / "mug_0_inpainted.npy", np.ones((4, 4))), "is no mask"),
@@ -308,9 +314,13 @@ def _cut(path: Path) -> None:
         ("scene", lambda f: (f / "mug_0_inpainted.png").unlink(), r"mug_0_inpainted"),
         ("union", lambda f: (f / "pair_0_OBJ_1.png").unlink(), r"pair_0_OBJ_1\.png"),
         ("instruct", lambda f: _cut(f / "mug_on-the-beach_0.png"), "is not a picture"),
-        ("clothes", lambda f: _cut(f / "person_0_mask.png"), "map of labels"),
+        ("clothes", lambda f: _cut(f / "person_0_mask.png"), "is no map of labels"),
         ("clothes", lambda f: (f / "person_0_mask.png").unlink(), r"person_0_mask\.png"),
-        ("clothes", lambda f: Image.new("L", (4, 4)).save(f / "person_0_mask.png"), "is no map"),
+        (
+            "clothes",
+            lambda f: Image.new("L", (4, 4)).save(f / "person_0_mask.png"),
+            "is no map of labels",
+        ),
         ("clothes", lambda f: Image.new("L", (40, 60), 99).save(f / "person_0_mask.png"), "99"),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_broken_record_gives_its_row_to_the_one_after_it(tmp_path: Path):
     (place / f"{names[3]}.png").write_text("no picture")
     drawn = dataset("instruct", place)[5, 3]
     assert drawn.example is not None
-    assert pixels(drawn.example) == pixels(whole.draw(0, 0, 5))
+    assert pixels(drawn.example) == pixels(whole.load(0, 0, 5))
     assert len(drawn.broken) == 1 and names[3] in drawn.broken[0]
 
 
@@ -184,7 +184,7 @@ def test_conditions_are_those_of_inference(mode: str, tmp_path: Path, stack: Sta
 def test_the_text_that_is_drawn_to_is_embedded_as_it_is(tmp_path: Path, stack: Stack):
     data = dataset("instruct", write_pictures(tmp_path / "i", 2))
     made = only(OnlineSource(data, stack), [[(0, 0), (0, 1)]])
-    texts = [data.example(0, index).drawn_to or "" for index in (0, 1)]
+    texts = [data.example(0, index).target_text or "" for index in (0, 1)]
     expected = torch.stack([e.text_embeds for e in stack.text_encoder.encode(texts)])
     torch.testing.assert_close(made.text_embeds, expected, atol=1e-5, rtol=1e-5)
 

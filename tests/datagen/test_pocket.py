@@ -27,9 +27,9 @@ from pops.datagen.generators import GENERATORS
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
 from pops.datagen.presets import load_preset
-from pops.datagen.run import Plan
+from pops.datagen.run import Generation
 from pops.datagen.sample import encode
-from pops.datagen.stages import Detect, Detection, LoadPerson, Request, Stages, Text2Image
+from pops.datagen.stages import Detect, Detection, LoadPerson, StageRequest, Stages, Text2Image
 from pops.errors import PopsError, UsageError
 from pops.pocket.world.split import (
     held_out_pairs,
@@ -81,7 +81,7 @@ def opened(path: Path) -> Image.Image:
 def finished(
     kind: str, indices: Sequence[int], batch_size: int, **options: Any
 ) -> Iterator[Finished]:
-    plan = Plan(kind, POCKET_WORDS, 3, COUNT)
+    plan = Generation(kind, POCKET_WORDS, 3, COUNT)
     return schedule(indices, plan.script, Local(pocket_stages(SIZE, **options)), batch_size)
 
 
@@ -261,7 +261,7 @@ def _with(stages: Stages, stage: str, answer: Any) -> Stages:
 
 
 def _textures(stages: Stages, rejected: Any = lambda reason: None) -> list[Finished]:
-    plan = Plan("textures", POCKET_WORDS, 3, COUNT)
+    plan = Generation("textures", POCKET_WORDS, 3, COUNT)
     return list(schedule(range(3), plan.script, Local(stages), 4, rejected))
 
 
@@ -291,7 +291,7 @@ def test_a_stage_that_fails_on_batches_alone_changes_nothing() -> None:
     stages = pocket_stages(SIZE)
     answer = stages.loaders["text2image"]()
 
-    def small_memory(asked: Sequence[Request]) -> Any:
+    def small_memory(asked: Sequence[StageRequest]) -> Any:
         if len(asked) > 1:
             raise MemoryError("too many at once")
         return answer(asked)
@@ -303,7 +303,7 @@ def test_a_stage_that_fails_on_batches_alone_changes_nothing() -> None:
 
 
 def test_a_stage_that_fails_again_and_again_stops_the_run_with_its_error() -> None:
-    def broken(asked: Sequence[Request]) -> Any:
+    def broken(asked: Sequence[StageRequest]) -> Any:
         raise RuntimeError("CUDA error: device-side assert")
 
     with pytest.raises(PopsError, match="stage segment failed 3 times .*device-side assert"):

@@ -16,7 +16,7 @@ from pops.datagen.folder.store import Store, read_manifest
 from pops.datagen.generators import GENERATORS
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
-from pops.datagen.run import Plan, write_all
+from pops.datagen.run import Generation, write_all
 from pops.datagen.sample import Rejected, Script
 from pops.settings.shard import Shard
 
@@ -68,7 +68,7 @@ def test_every_sample_is_delivered_once_though_a_node_is_killed(
 ) -> None:
     second = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    plan = Plan("scenes", POCKET_WORDS, 1, COUNT)
+    plan = Generation("scenes", POCKET_WORDS, 1, COUNT)
     config = ScenesConfig(preset="pocket", size=SIZE, engine="ray", batch_size=2)
     folder = tmp_path / "ray"
     store = Store(folder, Shard())
@@ -100,7 +100,7 @@ def test_every_sample_is_delivered_once_though_a_node_is_killed(
 
 
 def test_what_is_rejected_is_made_anew_as_in_one_process(cluster: Any) -> None:
-    plan = Plan("random objects", POCKET_WORDS, 2, 10)
+    plan = Generation("random objects", POCKET_WORDS, 2, 10)
     config = RandomConfig(preset="pocket", size=SIZE, engine="ray", batch_size=4)
 
     def picky(index: int, attempt: int) -> Script:

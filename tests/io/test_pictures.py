@@ -4,13 +4,15 @@ import os
 import stat
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from hypothesis.extra.numpy import arrays
+from PIL import Image, ImageOps
 
 from pops.errors import InputError, OutputError
 from pops.io.files import atomic_path, make_folder, staged_folder
@@ -19,14 +21,13 @@ from pops.io.pictures import open_picture, save_picture
 RED = (200, 30, 40)
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def png_header(width: int, height: int) -> bytes:
     """A PNG that says how large it is and holds next to nothing."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     rows = chunk(b"IDAT", zlib.compress(b"\0" * 100))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rows + chunk(b"IEND", b"")
@@ -120,6 +121,163 @@ def test_a_picture_from_a_turned_camera_is_upright(tmp_path: Path) -> None:
     assert picture.getpixel((8, 28))[1] > 200
 
 
+def noise(width: int = 8, height: int = 4) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(values)
+
+
+def tags(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """A directory of tags: each its number, type, count and four bytes of value or offset."""
+    rows = [
+        struct.pack("<HHI4s", number, kind, count, value.ljust(4, b"\0")[:4])
+        for number, kind, count, value in sorted(entries)
+    ]
+    return struct.pack("<H", len(rows)) + b"".join(rows) + b"\0" * 4
+
+
+def exif_of(*entries: tuple[int, int, int, bytes]) -> bytes:
+    return b"Exif\0\0II*\0\x08\0\0\0" + tags(*entries) + bytes(range(64))
+
+
+TURNED = (0x0112, 3, 1, b"\x06\0")  # a quarter clockwise
+# Tags of cameras and of what Pillow treats in ways of its own: directories, positions, thumbnails.
+TAG = st.sampled_from([0x0100, 0x010F, 0x0132, 0x0201, 0x8298, 0x8769, 0x8825, 0x927C, 0xA005])
+ENTRY = st.tuples(
+    TAG | st.integers(0x0113, 0xFFFF), st.integers(0, 20), st.integers(0, 2**32 - 1), st.binary()
+).filter(lambda entry: entry[0] != TURNED[0])
+
+
+@settings(max_examples=150, deadline=None)
+@given(ENTRY, st.sampled_from(["a.jpg", "a.png", "a.webp"]))
+def test_any_tag_of_any_type_beside_the_orientation_leaves_the_picture_upright(
+    tmp_path_factory: pytest.TempPathFactory, entry: tuple[int, int, int, bytes], name: str
+) -> None:
+    path = tmp_path_factory.mktemp("exif") / name
+    body = exif_of(TURNED, entry)
+    noise().save(path, exif=body if name != "a.png" else body[6:])
+    assert open_picture(path).size == (4, 8)
+
+
+def tiff_with(entry: tuple[int, int, int, bytes]) -> bytes:
+    """A plain TIFF of `noise()` with a quarter turn and one more tag."""
+    picture = noise().tobytes()
+    number = struct.Struct("<I").pack
+    whole = (0x0100, 3, 1, b"\x08"), (0x0101, 3, 1, b"\x04"), (0x0102, 3, 1, b"\x08")
+    kinds = (0x0103, 3, 1, b"\x01"), (0x0106, 3, 1, b"\x02"), (0x0115, 3, 1, b"\x03")
+    place = (0x0111, 4, 1, number(8)), (0x0117, 4, 1, number(len(picture)))
+    own = {e[0]: e for e in (entry, *whole, *kinds, *place, TURNED)}  # the entry replaces none
+    return b"II*\0" + number(8 + len(picture)) + picture + tags(*own.values())
+
+
+@settings(max_examples=150, deadline=None)
+@given(ENTRY.filter(lambda entry: entry[0] > 0x0150))
+def test_any_tag_of_a_tiff_beside_those_of_its_pixels_leaves_it_upright(
+    tmp_path_factory: pytest.TempPathFactory, entry: tuple[int, int, int, bytes]
+) -> None:
+    path = tmp_path_factory.mktemp("tiff") / "a.tiff"
+    path.write_bytes(tiff_with(entry))
+    turned = noise().transpose(Image.Transpose.ROTATE_270)
+    assert np.array_equal(np.asarray(open_picture(path)), np.asarray(turned))
+
+
+@pytest.mark.parametrize("value", [0, 1, 9, 255])
+def test_an_orientation_that_is_none_leaves_the_picture_as_it_is(
+    tmp_path: Path, value: int
+) -> None:
+    noise().save(tmp_path / "a.jpg", exif=exif_of((0x0112, 3, 1, bytes([value]))))
+    assert open_picture(tmp_path / "a.jpg").size == (8, 4)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path: Path, orientation: int) -> None:
+    noise().save(tmp_path / "a.png", exif=exif_of((0x0112, 3, 1, bytes([orientation])))[6:])
+    expected = ImageOps.exif_transpose(Image.open(tmp_path / "a.png")).convert("RGB")
+    assert np.array_equal(np.asarray(open_picture(tmp_path / "a.png")), np.asarray(expected))
+
+
+def png_with(*extra: bytes) -> bytes:
+    """A PNG of `noise()` with more chunks before its pixels."""
+    content = BytesIO()
+    noise().save(content, "PNG")
+    whole = content.getvalue()
+    return whole[:33] + b"".join(extra) + whole[33:]
+
+
+LARGE = zlib.compress(b" " * 8_000_000)
+BAD = b"\0\0\0\0"  # a checksum
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"iCCP", b"profile\0\0" + LARGE),
+        chunk(b"iCCP", b"profile\0\0no profile"),
+        chunk(b"zTXt", b"workflow\0\0" + LARGE),
+        chunk(b"iTXt", b"prompt\0\1\0\0\0" + LARGE),
+        chunk(b"tEXt", b"workflow\0" + b"x" * 70_000_000),
+        chunk(b"gAMA", b"\0\1\2\3")[:-4] + BAD,
+        chunk(b"tEXt", b"a\0b")[:-4] + BAD,
+        chunk(b"tRNS", b"\0\0\0\0\0\0")[:-4] + BAD,
+        chunk(b"pHYs", b"\0"),
+        chunk(b"eXIf", exif_of(TURNED)[6:])[:-4] + BAD,
+    ],
+)
+def test_what_stands_beside_the_pixels_of_a_png_may_be_large_or_damaged(
+    tmp_path: Path, extra: bytes
+) -> None:
+    (tmp_path / "a.png").write_bytes(png_with(extra))
+    assert np.array_equal(np.asarray(open_picture(tmp_path / "a.png")), np.asarray(noise()))
+
+
+def test_transparency_and_orientation_stay_when_a_large_text_is_left_out(tmp_path: Path) -> None:
+    clear = chunk(b"tRNS", b"".join(b"\0" + bytes([v]) for v in noise().getpixel((0, 0))))
+    turn = chunk(b"eXIf", exif_of(TURNED)[6:])
+    (tmp_path / "a.png").write_bytes(png_with(chunk(b"zTXt", b"w\0\0" + LARGE), clear, turn))
+    picture = open_picture(tmp_path / "a.png")
+    assert picture.size == (4, 8)
+    assert picture.getpixel((3, 0)) == (255, 255, 255)  # was the first
+
+
+def test_a_png_whose_pixels_are_damaged_is_still_refused(tmp_path: Path) -> None:
+    whole = png_with(chunk(b"zTXt", b"w\0\0" + LARGE))
+    at = whole.index(b"IDAT") + 10
+    (tmp_path / "a.png").write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+    assert "damaged" in refusal(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_pixel_that_is_not_finite_leaves_the_others_as_they_are(
+    tmp_path: Path, value: float
+) -> None:
+    values = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)
+    Image.fromarray(values).save(tmp_path / "whole.tiff")
+    values[2, 1] = value
+    Image.fromarray(values).save(tmp_path / "odd.tiff")
+    whole, odd = (np.asarray(open_picture(tmp_path / f"{n}.tiff")) for n in ("whole", "odd"))
+    others = np.ones((4, 4), bool)
+    others[2, 1] = False
+    assert np.array_equal(whole[others], odd[others])
+    assert (odd[2, 1] == (255 if value == np.inf else 0)).all()
+
+
+def test_a_picture_of_no_finite_pixel_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "a.tiff")
+    assert "none of its pixels is a finite number" in refusal(tmp_path / "a.tiff")
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays(np.float32, (2, 3), elements=st.floats(width=32)))
+def test_any_floating_picture_opens_or_is_refused_by_name(
+    tmp_path_factory: pytest.TempPathFactory, values: np.ndarray
+) -> None:
+    path = tmp_path_factory.mktemp("floats") / "a.tiff"
+    Image.fromarray(values).save(path)
+    if np.isfinite(values).any():
+        assert open_picture(path).size == (3, 2)
+    else:
+        refusal(path)
+
+
 def test_an_open_picture_is_converted_like_a_file() -> None:
     assert open_picture(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0)) == (255,) * 3
 
@@ -182,6 +340,12 @@ def test_a_truncated_picture_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_bomb_is_refused_from_its_header(tmp_path: Path, side: int) -> None:
     (tmp_path / "bomb.png").write_bytes(png_header(side, side))
     assert "100 megapixels" in refusal(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("sides", [(1, 99_999_999), (99_999_999, 1), (65_536, 2)])
+def test_a_thin_bomb_is_refused_from_its_header(tmp_path: Path, sides: tuple[int, int]) -> None:
+    (tmp_path / "bomb.png").write_bytes(png_header(*sides))
+    assert "a side may have 65535" in refusal(tmp_path / "bomb.png")
 
 
 def test_a_picture_just_under_the_limit_is_not_called_too_large(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pops.prior.sampling import (
 from pops.prior.schedule import Schedule
 
 
-def some_denoiser(x: Tensor, t: Tensor) -> Tensor:
+def some_denoiser(x: Tensor, t: int) -> Tensor:
     return torch.tanh(2 * x + t / 1000)
 
 

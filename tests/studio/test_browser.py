@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pops.studio.studio import Studio
+from pops.studio.service import StudioService
 from tests.studio_server import ignored, png_that_says, running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -37,7 +37,7 @@ expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[str, Studio]]:
+def served() -> Iterator[tuple[str, StudioService]]:
     with running() as (url, studio):
         yield url, studio
 
@@ -53,7 +53,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, served: tuple[str, Studio]) -> Iterator[object]:
+def visit(browser: Browser, served: tuple[str, StudioService]) -> Iterator[object]:
     """Opens the page, as a visitor of its own; what it calls and complains of must be nothing."""
     contexts: list[BrowserContext] = []
     faults: list[str] = []
@@ -476,7 +476,7 @@ def test_a_page_that_is_left_cancels_its_job(visit, served) -> None:
     make(page)
     expect(page.locator("#panel-apply .progress .words")).to_contain_text("drawing: step")
     page.close()
-    after = served[1].desk.submit(lambda job: None)
+    after = served[1].queue.submit(lambda job: None)
     for _ in range(200):
         if after.ended:
             break

@@ -12,11 +12,11 @@ from pops.engine import Engine
 from pops.errors import InputError, UsageError
 from pops.io.embeddings import Embeddings
 from pops.studio.compose import Composer, check, read
-from pops.studio.desk import Event
-from pops.studio.jobs import Workshop
+from pops.studio.job import Event
 from pops.studio.options import Options
+from pops.studio.runner import Runner
 from pops.studio.saved import open_composition, save_composition
-from pops.studio.shelf import Item, Shelf
+from pops.studio.store import Store, StoredItem
 
 QUICK = Options(steps=3, render_steps=1)
 SIZE = 32  # pixels of a side
@@ -59,14 +59,14 @@ def counting(engine: Engine) -> _Counting:
 
 @pytest.fixture
 def composer(counting: _Counting) -> Composer:
-    return Composer(Workshop(counting, Shelf(2**24)))
+    return Composer(Runner(counting, Store(2**24)))
 
 
 @pytest.fixture(scope="module")
-def inputs() -> dict[str, Item]:
+def inputs() -> dict[str, StoredItem]:
     colours = {"mug.png": "red", "wood.png": "brown", "ice.png": "cyan", "sea.png": "blue"}
     return {
-        name: Item.of_picture(name, Image.new("RGB", (40, 30), colour))
+        name: StoredItem.of_picture(name, Image.new("RGB", (40, 30), colour))
         for name, colour in colours.items()
     }
 
@@ -75,14 +75,16 @@ NESTED = "scene(texturing('mug.png', 'wood.png'), 'sea.png')"
 
 
 def run(
-    composer: Composer, text: str, inputs: dict[str, Item], options: Options = QUICK
+    composer: Composer, text: str, inputs: dict[str, StoredItem], options: Options = QUICK
 ) -> list[Event]:
     told = _Told()
     composer.run(told, read(text, inputs), inputs, options)  # type: ignore[arg-type]
     return told.events
 
 
-def test_every_part_is_drawn_inputs_first(composer: Composer, inputs: dict[str, Item]) -> None:
+def test_every_part_is_drawn_inputs_first(
+    composer: Composer, inputs: dict[str, StoredItem]
+) -> None:
     events = run(composer, NESTED, inputs)
     parts = [event["expression"] for event in events if event["state"] == "part"]
     inner = "texturing('mug.png', 'wood.png')"
@@ -92,12 +94,12 @@ def test_every_part_is_drawn_inputs_first(composer: Composer, inputs: dict[str, 
 
 
 def test_the_result_is_that_of_the_engine(
-    composer: Composer, inputs: dict[str, Item], engine: Engine
+    composer: Composer, inputs: dict[str, StoredItem], engine: Engine
 ) -> None:
     from pops.compose.parse import scene, texturing
 
     events = run(composer, NESTED, inputs)
-    found = composer.workshop.shelf.get(events[-1]["result"]["id"]).embedding
+    found = composer.runner.store.get(events[-1]["result"]["id"]).embedding
     mug, wood, sea = (inputs[f"{name}.png"].source for name in ("mug", "wood", "sea"))
     made = engine.run(scene(texturing(mug, wood), sea), seeds=[18], steps=3)
     assert found is not None and found.expressions == (NESTED,)
@@ -105,7 +107,7 @@ def test_the_result_is_that_of_the_engine(
 
 
 def test_only_what_depends_on_a_changed_leaf_is_made_again(
-    composer: Composer, counting: _Counting, inputs: dict[str, Item]
+    composer: Composer, counting: _Counting, inputs: dict[str, StoredItem]
 ) -> None:
     run(composer, NESTED, inputs)
     before = counting.sampled, counting.rendered
@@ -127,7 +129,7 @@ def test_only_what_depends_on_a_changed_leaf_is_made_again(
     ],
 )
 def test_another_setting_of_the_sampling_makes_all_again(
-    other: Options, composer: Composer, counting: _Counting, inputs: dict[str, Item]
+    other: Options, composer: Composer, counting: _Counting, inputs: dict[str, StoredItem]
 ) -> None:
     run(composer, NESTED, inputs)
     before = counting.sampled
@@ -136,7 +138,7 @@ def test_another_setting_of_the_sampling_makes_all_again(
 
 
 def test_another_drawing_seed_only_draws_again(
-    composer: Composer, counting: _Counting, inputs: dict[str, Item]
+    composer: Composer, counting: _Counting, inputs: dict[str, StoredItem]
 ) -> None:
     run(composer, NESTED, inputs)
     before = counting.sampled, counting.rendered
@@ -145,29 +147,31 @@ def test_another_drawing_seed_only_draws_again(
 
 
 def test_equal_pictures_are_known_by_any_name_and_keep_their_own(
-    composer: Composer, counting: _Counting, inputs: dict[str, Item]
+    composer: Composer, counting: _Counting, inputs: dict[str, StoredItem]
 ) -> None:
     run(composer, NESTED, inputs)
     before = counting.sampled
     theirs = {name.replace("mug", "secret"): item for name, item in inputs.items()}
     events = run(composer, NESTED.replace("mug", "secret"), theirs)
     assert counting.sampled == before
-    item = composer.workshop.shelf.get(events[-1]["result"]["id"])
+    item = composer.runner.store.get(events[-1]["result"]["id"])
     assert item.embedding is not None
     assert item.embedding.expressions == (NESTED.replace("mug", "secret"),)
 
 
 def test_a_part_that_was_forgotten_is_made_again(
-    composer: Composer, inputs: dict[str, Item]
+    composer: Composer, inputs: dict[str, StoredItem]
 ) -> None:
     run(composer, NESTED, inputs)
-    composer._embeddings.most_bytes = 1  # all but the whole is forgotten
-    composer._embeddings.put(b"x", Embeddings(torch.zeros(1, 4)), 1)
+    for key in list(composer._embeddings)[:-1]:  # all but the whole
+        del composer._embeddings[key]
     run(composer, "texturing('mug.png', 'ice.png')", inputs)
     assert run(composer, NESTED, inputs)[-1]["state"] == "done"
 
 
-def test_means_and_left_out_inputs_compose(composer: Composer, inputs: dict[str, Item]) -> None:
+def test_means_and_left_out_inputs_compose(
+    composer: Composer, inputs: dict[str, StoredItem]
+) -> None:
     text = "texturing(mean('mug.png', 'ice.png', 0.25), _)"
     assert run(composer, text, inputs)[-1]["result"]["expression"] == text
 
@@ -185,14 +189,14 @@ def test_means_and_left_out_inputs_compose(composer: Composer, inputs: dict[str,
     ],
 )
 def test_a_fault_is_told_with_its_place(
-    text: str, said: str, column: int, inputs: dict[str, Item]
+    text: str, said: str, column: int, inputs: dict[str, StoredItem]
 ) -> None:
     told = check(text, inputs, Options())
     assert not told["ok"] and said in told["error"] and "\n" not in told["error"]
     assert (told["line"], told["column"]) == (text, column)
 
 
-def test_a_composition_has_a_bounded_number_of_parts(inputs: dict[str, Item]) -> None:
+def test_a_composition_has_a_bounded_number_of_parts(inputs: dict[str, StoredItem]) -> None:
     text = "'mug.png'"
     for _ in range(33):
         text = f"texturing({text}, 'wood.png')"
@@ -200,7 +204,7 @@ def test_a_composition_has_a_bounded_number_of_parts(inputs: dict[str, Item]) ->
         read(text, inputs)
 
 
-def test_its_other_spellings_say_the_same(inputs: dict[str, Item]) -> None:
+def test_its_other_spellings_say_the_same(inputs: dict[str, StoredItem]) -> None:
     import shlex
 
     from pops.compose.parse import parse
@@ -230,10 +234,13 @@ def test_its_other_spellings_say_the_same(inputs: dict[str, Item]) -> None:
     assert calls == [(NESTED, [7]), ("render", [0])]
 
 
-def test_a_saved_composition_is_whole(engine: Engine, inputs: dict[str, Item]) -> None:
+def test_a_saved_composition_is_whole(engine: Engine, inputs: dict[str, StoredItem]) -> None:
     stack, dim = engine.stack.name, engine.dim
     embedding = Embeddings(torch.randn(1, dim), stack)
-    mixed = {**inputs, "e.safetensors": Item("embedding", "e.safetensors", embedding=embedding)}
+    mixed = {
+        **inputs,
+        "e.safetensors": StoredItem("embedding", "e.safetensors", embedding=embedding),
+    }
     text = "texturing('e.safetensors', 'wood.png')"
     saved = json.dumps(save_composition(text, mixed, QUICK, stack)).encode()
     found, settings, items = open_composition(saved, stack, dim)
@@ -255,12 +262,22 @@ def test_a_saved_composition_is_whole(engine: Engine, inputs: dict[str, Item]) -
         ({"inputs": {"a.png": {"picture": "!!", "embedding": None}}}, "a.png: cut short"),
         ({"inputs": {"a.png": {"picture": "aGk=", "embedding": None}}}, "a.png is not a picture"),
         ({"inputs": {"a": {"picture": None, "embedding": [1, 2]}}}, "an embedding of the stack"),
-        ({"inputs": {"a": {"picture": None, "embedding": ["x"]}}}, "a: cut short"),
+        ({"inputs": {"a": {"picture": None, "embedding": ["x"]}}}, "embedding[0]: Expected float"),
+        ({"inputs": {"a": {"picture": None, "embedding": [10**400]}}}, "embedding[0]"),
+        ({"inputs": {"a": {"picture": None, "embedding": [[]] * 99_999}}}, "too many values"),
+        ({"inputs": {"a": {"picture": 5}}}, "picture: Expected str | null, got int"),
+        ({"inputs": {"a": {"picture": None, "path": "/etc/passwd"}}}, "unknown field path"),
+        ({"inputs": {"../../a.png": {}}}, "an input of a name that is none: '../../a.png'"),
+        ({"inputs": {"/etc/passwd": {}}}, "an input of a name that is none"),
+        ({"inputs": {"..": {}}}, "an input of a name that is none"),
+        ({"inputs": {"\ud800.png": {}}}, "no composition saved by the studio"),
+        ({"inputs": {"\U0001f600" * 300_000: {}}}, "an input of a name that is none"),
+        ({"expression": "'a'" * 5000}, "expression"),
         ({"inputs": {str(n): {} for n in range(65)}}, "more than 64 inputs"),
     ],
 )
 def test_a_damaged_saved_composition_is_refused(
-    change: dict[str, Any], said: str, engine: Engine, inputs: dict[str, Item]
+    change: dict[str, Any], said: str, engine: Engine, inputs: dict[str, StoredItem]
 ) -> None:
     saved = save_composition("'mug.png'", inputs, QUICK, engine.stack.name)
     content = json.dumps({**saved, **change}).encode()

@@ -17,7 +17,7 @@ from pops.io.loading import quietly
 from pops.render.depth import DepthRenderer
 from pops.render.ip_adapter import IPAdapterRenderer
 from pops.settings.rendering import DecoderSettings
-from pops.studio.studio import Studio
+from pops.studio.service import StudioService
 from tests.studio_server import ignored, running
 
 pytestmark = [
@@ -31,7 +31,7 @@ SIZES = {"kandinsky": 32, "ip_adapter": 64, "depth": 64}  # pixels
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Studio]]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, StudioService]]:
     """A studio on a stack in a folder, its SDXL, IP-Adapter, ControlNet and DPT models beside it.
 
     The renderers' own settings are 50 steps of 1024 pixels.
@@ -52,7 +52,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Stud
 
 
 @pytest.fixture(scope="module")
-def client(served: tuple[str, Studio]) -> Client:
+def client(served: tuple[str, StudioService]) -> Client:
     return Client(served[0], verbose=False)
 
 
@@ -61,7 +61,7 @@ def picture(url: str, of: dict[str, str]) -> Image.Image:
         return Image.open(io.BytesIO(answer.read())).convert("RGB")
 
 
-def test_renderers_that_a_stack_brings_are_offered(served: tuple[str, Studio]) -> None:
+def test_renderers_that_a_stack_brings_are_offered(served: tuple[str, StudioService]) -> None:
     with urllib.request.urlopen(f"{served[0]}/stack") as answer:
         told = json.load(answer)
     assert [one["name"] for one in told["renderers"]] == list(SIZES)
@@ -71,13 +71,13 @@ def test_renderers_that_a_stack_brings_are_offered(served: tuple[str, Studio]) -
 
 @pytest.mark.parametrize("renderer", SIZES)
 def test_each_renderer_draws_what_the_engine_draws_with_it(
-    renderer: str, served: tuple[str, Studio], client: Client
+    renderer: str, served: tuple[str, StudioService], client: Client
 ) -> None:
     url, studio = served
     settings = {"seeds": [7], "renderer": renderer}
     last = client.predict("texturing", INPUTS, "", settings, api_name="/apply")
     shown = picture(url, last["results"][0])
-    mug, wood = (studio.shelf.get(name).source for name in INPUTS)
+    mug, wood = (studio.store.get(name).source for name in INPUTS)
     made = studio.engine.apply("texturing", [(mug, wood)], seeds=[7])
     depth_of = [mug] if renderer == "depth" else None
     (wanted,) = studio.engine.render(made, seeds=[0], renderer=renderer, depth_of=depth_of)
@@ -87,7 +87,7 @@ def test_each_renderer_draws_what_the_engine_draws_with_it(
 
 
 def test_the_depth_of_an_input_changes_the_drawing(
-    served: tuple[str, Studio], client: Client
+    served: tuple[str, StudioService], client: Client
 ) -> None:
     drawn = []
     for name in ("ip_adapter", "depth"):

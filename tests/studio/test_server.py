@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import socket
 import sys
 import threading
@@ -20,13 +21,13 @@ from gradio_client.exceptions import AppError
 from gradio_client.utils import QueueError
 from PIL import Image
 
-from pops.errors import UsageError
+from pops.errors import UsageError, install_hint
 from pops.io.embeddings import load_embeddings
 from pops.pocket.world.vocabulary import ADJECTIVES
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
-from pops.studio.desk import Job
-from pops.studio.studio import Studio
+from pops.studio.job import Job
+from pops.studio.service import StudioService
 from tests.studio_server import ignored, running
 
 pytestmark = ignored
@@ -52,13 +53,13 @@ def _calls() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def served(_calls: None) -> Iterator[tuple[str, Studio]]:
+def served(_calls: None) -> Iterator[tuple[str, StudioService]]:
     with running(waiting=3) as (url, studio):
         yield url, studio
 
 
 @pytest.fixture(scope="module")
-def client(served: tuple[str, Studio]) -> Client:
+def client(served: tuple[str, StudioService]) -> Client:
     return Client(served[0], verbose=False)
 
 
@@ -77,7 +78,9 @@ def add(url: str, path: Path) -> str:
     return str(json.loads(told)["id"])
 
 
-def test_the_page_and_all_that_it_needs_come_from_the_studio(served: tuple[str, Studio]) -> None:
+def test_the_page_and_all_that_it_needs_come_from_the_studio(
+    served: tuple[str, StudioService],
+) -> None:
     status, page = fetch(f"{served[0]}/")
     assert status == 200 and b"pops studio" in page
     for file in (ROOT / "pops/studio/page").iterdir():
@@ -88,7 +91,7 @@ def test_the_page_and_all_that_it_needs_come_from_the_studio(served: tuple[str, 
 
 
 def test_what_it_gives_is_what_the_engine_gives(
-    served: tuple[str, Studio], client: Client, tmp_path: Path
+    served: tuple[str, StudioService], client: Client, tmp_path: Path
 ) -> None:
     url, studio = served
     mug, wood = ASSETS / "objects/mug.png", ASSETS / "textures/wood.png"
@@ -113,7 +116,7 @@ def _difference(a: Image.Image, b: Image.Image) -> int:
     return max(abs(x - y) for x, y in pairs)
 
 
-def test_the_words_that_an_operator_knows_are_told(served: tuple[str, Studio]) -> None:
+def test_the_words_that_an_operator_knows_are_told(served: tuple[str, StudioService]) -> None:
     told = json.loads(fetch(f"{served[0]}/stack")[1])
     words = {row["name"]: (row["words"], row["words_known"]) for row in told["operators"]}
     assert words["instruct"] == (list(ADJECTIVES), True)
@@ -135,7 +138,7 @@ def test_results_and_progress_are_told_as_they_come(client: Client) -> None:
     assert all(0 <= event["done"] <= event["total"] for event in worked)
 
 
-def test_an_input_can_be_left_empty(client: Client, served: tuple[str, Studio]) -> None:
+def test_an_input_can_be_left_empty(client: Client, served: tuple[str, StudioService]) -> None:
     last = client.predict("texturing", [None, "textures/gold"], "", QUICK, api_name="/apply")
     assert last["results"][0]["expression"] == "texturing(_, 'gold.png')"
 
@@ -152,7 +155,9 @@ def test_a_result_can_be_an_input(client: Client) -> None:
     assert whole["result"]["expression"] == nested
 
 
-def test_a_grid_has_every_row_with_every_column(client: Client, served: tuple[str, Studio]) -> None:
+def test_a_grid_has_every_row_with_every_column(
+    client: Client, served: tuple[str, StudioService]
+) -> None:
     rows, columns = ["objects/mug", "objects/car"], ["textures/wood", "textures/gold"]
     events = list(client.submit("texturing", rows, columns, True, QUICK, api_name="/grid"))
     cells = [event for event in events if event["state"] == "result"]
@@ -200,18 +205,18 @@ def test_what_does_not_fit_is_told_in_one_line(
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_a_bad_upload_is_refused_with_its_reason(served: tuple[str, Studio]) -> None:
+def test_a_bad_upload_is_refused_with_its_reason(served: tuple[str, StudioService]) -> None:
     status, told = fetch(f"{served[0]}/inputs", b"<svg/>", **{"x-name": "a%20drawing.svg"})
     assert status == 422
     assert "a drawing.svg is not a picture" in json.loads(told)["error"]
 
 
-def test_a_result_is_there_for_who_knows_its_name_only(served: tuple[str, Studio]) -> None:
+def test_a_result_is_there_for_who_knows_its_name_only(served: tuple[str, StudioService]) -> None:
     for path in ("/pictures/x", "/embeddings/x", "/pictures/", "/embeddings/objects"):
         assert fetch(served[0] + path)[0] == 404
 
 
-def test_a_cancelled_job_makes_way(client: Client, served: tuple[str, Studio]) -> None:
+def test_a_cancelled_job_makes_way(client: Client, served: tuple[str, StudioService]) -> None:
     long = {"seeds": list(range(16)), "render_steps": 200}
     inputs = ["objects/mug", "textures/wood"]
     job = client.submit("texturing", inputs, "", long, api_name="/apply")
@@ -233,7 +238,7 @@ def call(url: str, data: list[Any], client: str) -> tuple[int, dict[str, str]]:
     return status, json.loads(told)
 
 
-def keep_busy(studio: Studio) -> threading.Event:
+def keep_busy(studio: StudioService) -> threading.Event:
     """The worker has a job that lasts until the event is set."""
     started, go = threading.Event(), threading.Event()
 
@@ -241,13 +246,13 @@ def keep_busy(studio: Studio) -> threading.Event:
         started.set()
         go.wait(90)
 
-    studio.desk.submit(hold)
+    studio.queue.submit(hold)
     assert started.wait(30)
     return go
 
 
 def test_a_flood_is_refused_at_once_and_what_was_taken_is_done(
-    client: Client, served: tuple[str, Studio]
+    client: Client, served: tuple[str, StudioService]
 ) -> None:
     url, studio = served
     go = keep_busy(studio)
@@ -267,17 +272,19 @@ def test_a_flood_is_refused_at_once_and_what_was_taken_is_done(
         assert f"texturing('{names[at]}.png', _)" in told and "event: complete" in told
 
 
-def test_one_client_leaves_places_for_others(client: Client, served: tuple[str, Studio]) -> None:
+def test_one_client_leaves_places_for_others(
+    client: Client, served: tuple[str, StudioService]
+) -> None:
     url, studio = served
     go = keep_busy(studio)
     data = ["texturing", ["objects/mug", None], "", QUICK]
     answers = [call(url, data, "greedy") for _ in range(3)]
     assert [status for status, _ in answers] == [200, 200, 503]
     assert "2 of your jobs wait already" in answers[2][1]["error"]
-    wait_until(lambda: studio.desk.waiting == 2)
+    wait_until(lambda: studio.queue.waiting == 2)
     modest = Client(url, headers={"x-client": "modest"}, verbose=False)
     job = modest.submit(*data, api_name="/apply")
-    wait_until(lambda: studio.desk.waiting == 3)
+    wait_until(lambda: studio.queue.waiting == 3)
     go.set()
     assert job.result(timeout=60)["state"] == "done"
     for _, told in answers[:2]:
@@ -293,7 +300,7 @@ def wait_until(there: Callable[[], bool]) -> None:
 
 
 def test_nothing_is_kept_of_jobs_that_are_delivered(
-    client: Client, served: tuple[str, Studio]
+    client: Client, served: tuple[str, StudioService]
 ) -> None:
     url, studio = served
     data = ["texturing", ["objects/mug", None], "", {"seeds": [1], "steps": 1, "render_steps": 1}]
@@ -307,7 +314,7 @@ def test_nothing_is_kept_of_jobs_that_are_delivered(
 
 
 def test_a_saved_composition_comes_back_with_its_inputs(
-    served: tuple[str, Studio], client: Client
+    served: tuple[str, StudioService], client: Client
 ) -> None:
     url = served[0]
     mine = add(url, ASSETS / "objects/hat.png")
@@ -331,7 +338,7 @@ def test_a_saved_composition_comes_back_with_its_inputs(
 @pytest.mark.filterwarnings(  # Gradio's, with which it looks whether the port is free
     r"ignore:unclosed <socket.socket fd=\d+, family=2, .*laddr=.*, 0\)>:ResourceWarning"
 )
-def test_a_port_that_is_taken_is_named(served: tuple[str, Studio]) -> None:
+def test_a_port_that_is_taken_is_named(served: tuple[str, StudioService]) -> None:
     port = int(served[0].rpartition(":")[2])
     with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}.*--port"):
         start(StudioConfig(device="cpu", port=port, browser=False))
@@ -339,7 +346,7 @@ def test_a_port_that_is_taken_is_named(served: tuple[str, Studio]) -> None:
 
 def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(UsageError, match=r"pip install 'pops\[studio\]'"):
+    with pytest.raises(UsageError, match=re.escape(install_hint("studio"))):
         start(StudioConfig(browser=False))
 
 
@@ -350,7 +357,7 @@ def test_a_setting_out_of_range_names_its_flag(flag: str, value: int) -> None:
 
 
 def test_the_example_of_the_guide_runs(
-    served: tuple[str, Studio], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: tuple[str, StudioService], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guide = (ROOT / "docs/studio.md").read_text(encoding="utf-8")
     code = guide.split("```python\n")[1].split("```")[0]

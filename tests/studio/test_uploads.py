@@ -15,7 +15,7 @@ from pops.engine import Engine
 from pops.errors import InputError, UsageError
 from pops.io.embeddings import Embeddings
 from pops.studio.options import Options
-from pops.studio.shelf import Item, Shelf, plain_name
+from pops.studio.store import Store, StoredItem, plain_name
 from pops.studio.uploads import read_upload
 from tests.studio_server import png_that_says
 
@@ -89,6 +89,23 @@ def test_an_uploaded_embedding_is_the_embedding(tmp_path: Path) -> None:
     assert item.expression == "'made.safetensors'"
 
 
+def test_no_metadata_of_an_upload_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "made.safetensors"
+    rows = ("x" * 40_000,)
+    Embeddings(torch.randn(1, DIM), "pocket", rows, (7,), 2.0, version="v" * 40_000).save(path)
+    item = read_upload(path.read_bytes(), "made.safetensors", "pocket", DIM)
+    assert item.size < 10_000
+    assert item.embedding is not None and item.embedding.expressions == ("'made.safetensors'",)
+    assert item.embedding.seeds == () and item.embedding.guidance is None
+
+
+def test_a_file_that_is_too_large_for_one_embedding_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "made.safetensors"
+    Embeddings(torch.randn(1, DIM), "pocket", ("x" * 300_000,)).save(path)
+    with pytest.raises(InputError, match="larger than a file with one embedding can be"):
+        read_upload(path.read_bytes(), "made.safetensors", "pocket", DIM)
+
+
 @pytest.mark.parametrize(
     "embeds, stack, said",
     [
@@ -124,23 +141,39 @@ def test_a_name_can_stand_in_an_expression_whatever_it_was(name: str) -> None:
 
 
 def test_an_item_is_found_by_its_name_alone() -> None:
-    shelf = Shelf(2**20)
-    a, b = (shelf.add(Item("figure", "x", shown=bytes([n]))) for n in (1, 2))
+    store = Store(2**20)
+    a, b = (store.add(StoredItem("figure", "x", shown=bytes([n]))) for n in (1, 2))
     assert a.id != b.id and len(a.id) >= 20
-    assert (shelf.get(a.id).shown, shelf.get(b.id).shown) == (b"\1", b"\2")
+    assert (store.get(a.id).shown, store.get(b.id).shown) == (b"\1", b"\2")
     with pytest.raises(InputError, match="no longer here: add it again"):
-        shelf.get(base64.b64encode(b"guess").decode())
+        store.get(base64.b64encode(b"guess").decode())
 
 
-def test_the_shelf_forgets_what_was_not_used_but_no_example() -> None:
-    shelf = Shelf(10_000)
-    shelf.add_example("objects/mug", Item("example", "mug.png", shown=bytes(5000)))
-    items = [shelf.add(Item("figure", str(n), shown=bytes(4000))) for n in range(3)]
-    assert shelf.bytes <= 10_000
-    assert shelf.get("objects/mug").name == "mug.png"
-    assert shelf.get(items[-1].id) is not None
+def test_the_store_forgets_what_was_not_used_but_no_example() -> None:
+    store = Store(10_000)
+    store.add_example("objects/mug", StoredItem("example", "mug.png", shown=bytes(5000)))
+    items = [store.add(StoredItem("figure", str(n), shown=bytes(4000))) for n in range(3)]
+    assert store.bytes <= 10_000
+    assert store.get("objects/mug").name == "mug.png"
+    assert store.get(items[-1].id) is not None
     with pytest.raises(InputError):
-        shelf.get(items[0].id)
+        store.get(items[0].id)
+
+
+@given(st.lists(st.tuples(st.text(max_size=9), st.text(max_size=99), st.integers(0, 9000))))
+def test_what_is_kept_never_grows_beyond_its_bound(made: list[tuple[str, str, int]]) -> None:
+    store = Store(20_000)
+    for name, expression, size in made:
+        item = store.add(StoredItem("figure", name, bytes(size), expression=expression))
+        assert store.get(item.id) is item
+        assert store.bytes <= 20_000
+    assert store.bytes == sum(item.size for item in store._items.values())
+    assert not made or store.bytes >= size + 4 * len(name + expression)
+
+
+def test_what_is_larger_than_the_store_is_refused() -> None:
+    with pytest.raises(InputError, match="vast.png is larger than all that is kept here"):
+        Store(10_000).add(StoredItem("figure", "vast.png", bytes(10_000)))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One prior for several operators: mixed examples, marks as biases, folders that share tensors."""
+"""One prior for several operators: mixed examples, operator embeddings, shared tensors."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from pops.settings.parsing import parse
 from pops.stacks.convert import convert
 from pops.stacks.stack import open_stack
 from pops.training.config import TrainConfig
+from pops.training.model import Footprint, ModelSettings, make_model, trained_parameters
 from pops.training.tasks import find_tasks
-from pops.training.trainee import Footprint, make_trainee, trained_parameters
 from tests import training_run
 from tests.training_run import MemorySource
 
@@ -86,9 +86,10 @@ def test_batches_without_a_row_of_an_operator_leave_its_order_alone():
     torch.testing.assert_close(split, whole.target)
 
 
-def test_marks_are_biases_of_a_plain_prior():
+def test_operator_embeddings_are_biases_of_a_plain_prior():
     joint = JointPrior(Prior(SMALL), 3).eval()
-    torch.nn.init.normal_(joint.marks)
+    (own,) = (p for name, p in joint.named_parameters() if not name.startswith("prior."))
+    torch.nn.init.normal_(own)
     x, t, tokens = torch.randn(3, 16), torch.tensor([1, 500, 999]), torch.randn(3, 2, 16)
     mask = torch.tensor([[True, True], [True, False], [True, True]])
     together = joint(x, t, tokens, mask, torch.tensor([2, 0, 1]))
@@ -98,19 +99,17 @@ def test_marks_are_biases_of_a_plain_prior():
         torch.testing.assert_close(alone, together[at], atol=1e-5, rtol=0)
 
 
-def test_a_joint_prior_starts_as_the_base_for_every_operator(golden: Path, tmp_path: Path):
+def test_a_joint_prior_starts_as_the_base_for_every_operator(golden: Path):
     stack = open_stack("pocket", device="cpu", prior=golden / "kandinsky-tiny-prior")
-    joined = configs(tmp_path, "texturing", "scene")
-    config = parse("train", TrainConfig, flags(tmp_path, golden, f"--joint={joined}"))
-    assert config is not None
-    trainee = make_trainee(config, stack, 2)
-    assert isinstance(trainee, JointPrior)
-    assert "marks" in trained_parameters(trainee)
+    model = make_model(ModelSettings(), stack, 2)
+    assert isinstance(model, JointPrior)
+    own = [name for name in trained_parameters(model) if not name.startswith("prior.")]
+    assert len(own) == 1
     base, dim = stack.base_prior, stack.prior_config.embedding_dim
     inputs = torch.randn(1, dim), torch.tensor([500]), torch.randn(1, 2, dim)
-    torch.testing.assert_close(trainee.operator(1)(*inputs), base(*inputs))
-    footprint = Footprint.of(trainee, config, 2)
-    assert footprint.trained == sum(p.numel() for p in trained_parameters(trainee).values())
+    torch.testing.assert_close(model.operator(1)(*inputs), base(*inputs))
+    footprint = Footprint.of(model, tokens=2, batch=4)
+    assert footprint.trained == sum(p.numel() for p in trained_parameters(model).values())
 
 
 def test_a_joint_run_leaves_a_folder_for_every_operator(trained: Path, golden: Path):
@@ -140,13 +139,9 @@ def test_a_joint_run_that_goes_on_ends_as_one_that_never_stopped(
         assert all(torch.equal(own[key], others[key]) for key in others)
 
 
-def test_training_can_start_from_one_of_a_joint_prior(trained: Path, golden: Path, tmp_path: Path):
-    config = parse(
-        "train", TrainConfig, flags(tmp_path, golden, f"--init_from={trained / 'union'}")
-    )
-    assert config is not None
+def test_training_can_start_from_one_of_a_joint_prior(trained: Path, golden: Path):
     stack = open_stack("pocket", device="cpu", prior=golden / "kandinsky-tiny-prior")
-    started = make_trainee(config, stack)
+    started = make_model(ModelSettings(init_from=str(trained / "union")), stack)
     assert isinstance(started, Prior)
     torch.testing.assert_close(
         started.embedding_proj.bias.detach(),

@@ -35,19 +35,19 @@ def flags(out: Path, golden: Path, *more: str, batch: int = 4) -> list[str]:
     ]
 
 
-def journal(out: Path) -> list[dict[str, float]]:
+def metrics(out: Path) -> list[dict[str, float]]:
     lines = (out / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def curve(out: Path) -> list[tuple[float, ...]]:
-    return [(line["step"], line["loss"], line["grad_norm"], line["lr"]) for line in journal(out)]
+    return [(line["step"], line["loss"], line["grad_norm"], line["lr"]) for line in metrics(out)]
 
 
 def wait_for_step(out: Path, step: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if (out / "metrics.jsonl").exists() and len(journal(out)) >= step:
+        if (out / "metrics.jsonl").exists() and len(metrics(out)) >= step:
             return
         time.sleep(0.005)
     raise AssertionError(f"no step {step} within a minute")
@@ -86,7 +86,7 @@ def test_a_run_killed_at_a_random_step_ends_bit_identical(
     wait_for_step(tmp_path, random.randint(5, STEPS - 5))
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert len(journal(tmp_path)) < STEPS
+    assert len(metrics(tmp_path)) < STEPS
     assert training_run.main(flags(tmp_path, golden)) == 0
     assert_same_end(tmp_path, whole)
 
@@ -103,7 +103,7 @@ def test_a_signal_leaves_a_checkpoint_of_the_very_step(
     process.send_signal(sent)
     assert process.wait() == status
     newest = max((tmp_path / "checkpoints").iterdir())
-    assert newest.name == f"step-{len(journal(tmp_path)):09d}"
+    assert newest.name == f"step-{len(metrics(tmp_path)):09d}"
     assert not (tmp_path / "operator").exists()
     assert training_run.main(flags(tmp_path, golden)) == 0
     assert_same_end(tmp_path, whole)
@@ -143,7 +143,7 @@ def test_a_finished_run_can_go_on_to_more_steps(whole: Path, tmp_path: Path, gol
     source = whole / "checkpoints" / "step-000000028"
     more = (f"--resume_from_path={source}", f"--max_train_steps={STEPS + 2}")
     assert training_run.main(flags(tmp_path, golden, *more)) == 0
-    assert [line["step"] for line in journal(tmp_path)] == [29, 30, 31, 32]
+    assert [line["step"] for line in metrics(tmp_path)] == [29, 30, 31, 32]
 
 
 def test_the_settings_that_are_saved_can_be_read_again(whole: Path, golden: Path):
@@ -171,6 +171,6 @@ def test_half_precision_trains_nearly_the_same(whole: Path, tmp_path: Path, gold
     more = ("--mixed_precision=bf16", "--gradient_checkpointing")
     command = [sys.executable, str(SCRIPT), *flags(tmp_path, golden, *more)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    losses = [[line["loss"] for line in journal(out)][:5] for out in (tmp_path, whole)]
+    losses = [[line["loss"] for line in metrics(out)][:5] for out in (tmp_path, whole)]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
     assert losses[0] != losses[1]

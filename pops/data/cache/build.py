@@ -1,8 +1,8 @@
-"""`pops embed`: every record's variants encoded once, into a cache that training reads."""
+"""`pops embed`: encodes the variants of every record once, into a cache that training reads."""
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ from pops.data.cache.fingerprints import (
 )
 from pops.data.cache.format import (
     CacheIndex,
-    Shard,
+    CacheShard,
+    made_shards,
     read_shard,
-    shard_file,
     write_index,
     write_shard,
 )
@@ -34,15 +34,25 @@ from pops.data.dataset import BrokenRecords, ExampleDataset
 from pops.data.encoding import Prepared, encode_pixels, encode_texts, normalise, prepare
 from pops.data.reader import Reader
 from pops.errors import DataError, InputError
-from pops.io.files import make_folder
+from pops.io.locks import folder_lock
+from pops.io.processes import end_with_parent
 from pops.settings.progress import Progress, ProgressBars
 from pops.stacks.stack import Stack, open_stack
+
+log = logging.getLogger(__name__)
 
 __all__ = ["embed", "embed_dataset", "make_index"]
 
 
 def embed(config: EmbedConfig) -> int:
-    """Encode what is missing of this part of the work."""
+    """Encode the records of this part of the work that are missing.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The exit status.
+    """
     operator, recipe = config.found()
     dataset = ExampleDataset(
         operator,
@@ -52,17 +62,17 @@ def embed(config: EmbedConfig) -> int:
         seed=config.seed,
         max_broken_share=config.max_broken_share,
     )
-    stack = open_stack(
-        config.stack, device=config.device, dtype=config.dtype, offload=config.offload
-    )
-    index = make_index(dataset, stack, config.variants, config.shard_records)
-    folder = make_folder(config.out.expanduser())
-    write_index(folder, index)
-    with closing(ProgressBars()) as progress:
+    folder, (part, parts) = config.out.expanduser(), config.part
+    with folder_lock(folder, f".lock-{part}-of-{parts}"), closing(ProgressBars()) as progress:
+        stack = open_stack(
+            config.stack, device=config.device, dtype=config.dtype, offload=config.offload
+        )
+        index = make_index(dataset, stack, config.variants, config.shard_records)
+        write_index(folder, index)
         broken = embed_dataset(
             folder, index, dataset, stack, config.part, config.batch, config.workers, progress
         )
-    left = sum(not shard_file(folder, "shard", n).exists() for n in range(index.shards))
+    left = index.shards - len(made_shards(folder, index))
     said = f"{folder}  ({index.records} records, {index.variants} variants each"
     said += f", {len(broken)} broken ones left out" * bool(broken)
     print(f"{said}{f', {left} of {index.shards} shards still to be made' * bool(left)})")
@@ -72,7 +82,17 @@ def embed(config: EmbedConfig) -> int:
 def make_index(
     dataset: ExampleDataset, stack: Stack, variants: int, shard_records: int
 ) -> CacheIndex:
-    """What a cache of this dataset is made from."""
+    """Describe what a cache of a dataset is made from.
+
+    Args:
+        dataset: The dataset.
+        stack: The stack whose encoders make the embeddings.
+        variants: The number of examples of each record.
+        shard_records: The number of records in a shard.
+
+    Returns:
+        The index of the cache.
+    """
     return CacheIndex(
         stack=stack.name,
         encoders=encoder_digests(stack, with_text=dataset.operator.takes_text),
@@ -99,19 +119,31 @@ def embed_dataset(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> BrokenRecords:
-    """Make the shards that are missing of one part of the work; all broken records found so far.
+    """Make the shards that are missing of one part of the work.
 
     A shard is a pure function of its number, so that parts made anywhere belong together.
 
+    Args:
+        folder: The folder of the cache.
+        index: Its index.
+        dataset: The dataset.
+        stack: The stack whose encoders make the embeddings.
+        part: (number, count): which part of the work, of how many.
+        batch: The most pictures in one call of the encoder.
+        workers: The number of processes that open pictures.
+        progress: Is told of every record.
+
+    Returns:
+        All broken records that were found so far.
+
     Raises:
-        DataError: more records are broken than may be.
+        DataError: More records are broken than may be.
     """
     broken = BrokenRecords(dataset)
-    made = [n for n in range(index.shards) if shard_file(folder, "shard", n).exists()]
+    made = made_shards(folder, index)
     for number in made:
-        broken.add(read_shard(folder, number).broken.values())
-    which, of = part
-    missing = [number for number in range(which, index.shards, of) if number not in made]
+        broken.add(read_shard(folder, number, index).broken.values())
+    missing = sorted(set(range(part[0], index.shards, part[1])) - set(made))
     total = sum(len(index.ordinals(number)) for number in missing)
     done = 0
     for number, results in groupby(
@@ -121,7 +153,7 @@ def embed_dataset(
         builder = ShardBuilder(stack, index, batch)
         for result in results:
             for reason in broken.add(result.broken):
-                print(f"skipped: {reason}", file=sys.stderr)
+                log.warning("skipped: %s", reason)
             if result.prepared is None:
                 builder.broken[str(result.ordinal)] = result.broken[-1]
             else:
@@ -141,15 +173,20 @@ class ShardBuilder:
         self.broken: dict[str, str] = {}
         self._records: list[int] = []
         self._rows: list[np.ndarray] = []
-        self._words: list[np.ndarray] = []
+        self._text_rows: list[list[tuple[int, int, int]]] = []
         self._row_of: dict[bytes, int] = {}
         self._waiting: list[np.ndarray] = []  # pixels that are not encoded yet
         self._embeds: list[np.ndarray] = []
         self._texts: dict[str, int] = {}
-        self._drawn_to: dict[str, int] = {}
+        self._target_texts: dict[str, int] = {}
 
     def add(self, ordinal: int, prepared: Prepared) -> None:
-        """Take in the variants of a record."""
+        """Take in the variants of a record.
+
+        Args:
+            ordinal: The number of the record.
+            prepared: Its variants.
+        """
         places = []
         for key, pixels in zip(prepared.keys, prepared.pixels, strict=True):
             if key not in self._row_of:
@@ -158,45 +195,42 @@ class ShardBuilder:
             places.append(self._row_of[key])
         own = np.array([*places, -1], dtype=np.int32)  # its last is for row -1
         self._rows.append(own[prepared.rows])
-        if prepared.words is not None:
-            self._words.append(
-                np.array(
-                    [
-                        (
-                            _number(self._texts, words.text),
-                            words.dropped,
-                            _number(self._drawn_to, words.drawn_to),
-                        )
-                        for words in prepared.words
-                    ],
-                    dtype=np.int32,
-                )
+        if prepared.texts is not None:
+            self._text_rows.append(
+                [
+                    (
+                        _number(self._texts, texts.text),
+                        texts.dropped,
+                        _number(self._target_texts, texts.target_text),
+                    )
+                    for texts in prepared.texts
+                ]
             )
         self._records.append(ordinal)
         while len(self._waiting) >= self.batch:
             self._encode()
 
-    def finish(self) -> Shard:
-        """The shard, with what is left encoded."""
+    def finish(self) -> CacheShard:
+        """Encode the pictures that are left, and give the shard."""
         while self._waiting:
             self._encode()
         dim, variants = self.index.dim, self.index.variants
-        slots = len(self.index.operator["inputs"])
-        shard = Shard(
+        slots = len(self.index.operator.inputs)
+        shard = CacheShard(
             self._records,
             np.concatenate([np.zeros((0, dim), np.float16), *self._embeds]),
             np.array(self._rows, dtype=np.int32).reshape(-1, variants, 1 + slots),
             broken=self.broken,
         )
         if self._texts:
-            known = encode_texts(self.stack, [*self._texts, *self._drawn_to], self.batch)
-            hidden = [known[text].hidden_states for text in self._texts]
-            drawn = [known[text].text_embeds[None] for text in self._drawn_to]
-            shard.words = np.stack(self._words)
-            shard.texts, shard.drawn_to = list(self._texts), list(self._drawn_to)
-            shard.lengths = [len(tokens) for tokens in hidden]
-            shard.hidden = torch.cat(hidden).half().numpy()
-            shard.drawn = torch.cat([torch.zeros(0, dim), *drawn]).half().numpy()
+            known = encode_texts(self.stack, [*self._texts, *self._target_texts], self.batch)
+            tokens = [known[text].hidden_states for text in self._texts]
+            targets = [known[text].text_embeds[None] for text in self._target_texts]
+            shard.text_rows = np.array(self._text_rows, dtype=np.int32)
+            shard.texts, shard.target_texts = list(self._texts), list(self._target_texts)
+            shard.lengths = [len(own) for own in tokens]
+            shard.text_tokens = torch.cat(tokens).half().numpy()
+            shard.target_embeds = torch.cat([torch.zeros(0, dim), *targets]).half().numpy()
         return shard
 
     def _encode(self) -> None:
@@ -212,31 +246,31 @@ class ShardBuilder:
 
 
 @dataclass(frozen=True)
-class Result:
-    """A record by its ordinal, prepared for the encoder; None where it is broken, and why."""
+class PreparedRecord:
+    """A record that is prepared for the encoder; or None and the reason, where it is broken."""
 
     ordinal: int
     prepared: Prepared | None
     broken: tuple[str, ...] = ()
 
 
-class Variants(Dataset[Result]):
-    """All variants of a record, by its ordinal."""
+class Variants(Dataset[PreparedRecord]):
+    """All variants of a record, by its number over all datasets."""
 
     def __init__(self, index: CacheIndex, dataset: ExampleDataset, stack: Stack) -> None:
         self.index, self.dataset = index, dataset
         self.processor = stack.image_encoder.processor
 
-    def __getitem__(self, ordinal: int) -> Result:
+    def __getitem__(self, ordinal: int) -> PreparedRecord:
         part, record = self.index.part_of(ordinal)
         reader = Reader(self.dataset.settings)
         try:
             examples = [
-                self.dataset.draw(part, record, turn, reader) for turn in range(self.index.variants)
+                self.dataset.load(part, record, turn, reader) for turn in range(self.index.variants)
             ]
         except InputError as error:
-            return Result(ordinal, None, (*reader.broken, str(error)))
-        return Result(ordinal, prepare(self.processor, examples), tuple(reader.broken))
+            return PreparedRecord(ordinal, None, (*reader.broken, str(error)))
+        return PreparedRecord(ordinal, prepare(self.processor, examples), tuple(reader.broken))
 
 
 def _prepared(
@@ -245,8 +279,8 @@ def _prepared(
     stack: Stack,
     shards: Sequence[int],
     workers: int,
-) -> Iterator[Result]:
-    """The records of some shards, in order."""
+) -> Iterator[PreparedRecord]:
+    """Prepare the records of some shards, in order."""
     ordinals = [ordinal for number in shards for ordinal in index.ordinals(number)]
     return iter(
         DataLoader(
@@ -255,6 +289,7 @@ def _prepared(
             batch_size=None,
             num_workers=min(workers, len(ordinals)),
             collate_fn=_as_it_is,
+            worker_init_fn=end_with_parent,
         )
     )
 
@@ -264,5 +299,5 @@ def _as_it_is(result: Any) -> Any:
 
 
 def _number(known: dict[str, int], text: str | None) -> int:
-    """The number of a text among those known, of which it becomes one; -1 for none."""
+    """Number a text; a new one gets the next number, and None is -1."""
     return -1 if text is None else known.setdefault(text, len(known))

@@ -1,4 +1,4 @@
-"""What a cache was made from, as short digests: encoders, datasets and settings."""
+"""Digests of what a cache is made from: encoders, datasets and settings."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pops.data.cache.format import DatasetTraits, OperatorTraits
 from pops.data.dataset import Part
 from pops.data.reader import RecipeSettings
 from pops.operators import Operator
@@ -17,6 +18,7 @@ __all__ = [
     "encoder_digests",
     "listing_digest",
     "operator_traits",
+    "part_traits",
     "settings_digest",
     "stats_digest",
 ]
@@ -27,18 +29,40 @@ SUFFIXES = (".json", ".txt", ".safetensors")
 
 
 def encoder_digests(stack: Stack, *, with_text: bool) -> dict[str, str]:
-    """A digest of the files of each encoder that a cache needs, and of its preparation."""
+    """Digest the files of each encoder that a cache needs, and of its processor or tokenizer.
+
+    Args:
+        stack: The stack.
+        with_text: Whether the text encoder is needed, too.
+
+    Returns:
+        A digest for each part of the stack.
+    """
     parts = ["image_encoder", "image_processor", *(["text_encoder", "tokenizer"] * with_text)]
     return {part: _folder_digest(stack.prior_folder / part) for part in parts}
 
 
 def stats_digest(stats: dict[str, Tensor]) -> str:
-    """Of the mean and standard deviation that embeddings are normalised by."""
+    """Digest `clip_mean` and `clip_std`, which normalise embeddings.
+
+    Args:
+        stats: The two tensors by name, (1, D) each.
+
+    Returns:
+        The digest.
+    """
     return _digest(stats[key].float().numpy().tobytes() for key in ("clip_mean", "clip_std"))
 
 
 def listing_digest(part: Part) -> str:
-    """Of the names and sizes of a dataset's files. What its pictures show is not looked at."""
+    """Digest the names and sizes of a dataset's files. Their content is not read.
+
+    Args:
+        part: The dataset.
+
+    Returns:
+        The digest.
+    """
     return _digest(
         f"{record.name}\0{path.name}\0{_size(path)}".encode()
         for record in part.records
@@ -47,7 +71,14 @@ def listing_digest(part: Part) -> str:
 
 
 def settings_digest(settings: RecipeSettings) -> dict[str, Any]:
-    """The recipe's settings: numbers as they are, lists as their length and digest."""
+    """Describe the settings of recipes: numbers as they are, lists by length and digest.
+
+    Args:
+        settings: The settings.
+
+    Returns:
+        A number or a text for each setting.
+    """
     found: dict[str, Any] = {}
     for name, value in asdict(settings).items():
         if isinstance(value, tuple):
@@ -57,20 +88,34 @@ def settings_digest(settings: RecipeSettings) -> dict[str, Any]:
     return found
 
 
-def operator_traits(operator: Operator) -> dict[str, Any]:
-    """What of an operator's row is frozen in its examples."""
-    return {
-        "name": operator.name,
-        "inputs": list(operator.inputs),
-        "takes_text": operator.takes_text,
-        "drop_each": operator.drop_each,
-        "drop_all": operator.drop_all,
-    }
+def operator_traits(operator: Operator) -> OperatorTraits:
+    """Describe the part of an operator's row that is frozen in its examples.
+
+    Args:
+        operator: The operator.
+
+    Returns:
+        Its traits.
+    """
+    return OperatorTraits(
+        name=operator.name,
+        inputs=operator.inputs,
+        takes_text=operator.takes_text,
+        drop_each=operator.drop_each,
+        drop_all=operator.drop_all,
+    )
 
 
-def part_traits(part: Part) -> dict[str, Any]:
-    """Where a dataset is, how many records it has, and the digest of its listing."""
-    return {"place": part.place, "records": len(part.records), "listing": listing_digest(part)}
+def part_traits(part: Part) -> DatasetTraits:
+    """Describe a dataset: where it is, how many records it has, and the digest of its listing.
+
+    Args:
+        part: The dataset.
+
+    Returns:
+        Its traits.
+    """
+    return DatasetTraits(place=part.place, records=len(part.records), listing=listing_digest(part))
 
 
 def _folder_digest(folder: Path) -> str:

@@ -1,97 +1,148 @@
-"""A cache of embeddings on disk: one index, and for every shard of records some array files.
+"""A cache of embeddings on disk: one index, and some array files for every shard of records.
 
-    index.json            what it was made from; a cache of anything else is refused
+    index.json            what the cache was made from; a cache of anything else is refused
     embeds-00000.npy      (M, D) float16, the distinct normalised embeddings of the shard
-    rows-00000.npy        (R, V, 1 + slots) int32: target and inputs by row of embeds; -1: dropped
-    words-00000.npy       (R, V, 3) int32: text, whether it is dropped, drawn to; -1: none
-    hidden-00000.npy      (T, D) float16, the text tokens of the distinct texts, one after another
-    drawn-00000.npy       (Q, D) float16, the embeddings of the texts that are drawn to
-    shard-00000.json      which records these are, the texts, and the broken records that are left
-                          out; written last, so that a shard is there when this is
+    rows-00000.npy        (R, V, 1 + slots) int32, rows of embeds: the target, then the inputs; -1
+                          where an input is dropped
+    words-00000.npy       (R, V, 3) int32: number of the text, whether it is dropped, number of the
+                          target text; -1 for none
+    hidden-00000.npy      (T, D) float16, the tokens of the distinct texts, one after another
+    drawn-00000.npy       (Q, D) float16, the embeddings of the target texts
+    shard-00000.json      the records of the shard, the texts, and the broken records that are left
+                          out; written last, so that a shard is there when this file is
 
-R records with V variants each. The last three of the arrays are there for operators with a text.
+There are R records with V variants each. The arrays of texts exist for operators with a text only.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 
+from pops.data.arrays import read_array
 from pops.errors import DataError
 from pops.io.files import atomic_path
+from pops.io.schema import Count, Schema, Text, read_json
 
 __all__ = [
     "CacheIndex",
-    "Shard",
+    "CacheShard",
+    "DatasetTraits",
+    "OperatorTraits",
+    "made_shards",
     "read_index",
     "read_shard",
-    "shard_file",
     "write_index",
     "write_shard",
 ]
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
+Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+MOST_LISTED = 2**28  # bytes of the file that lists the records and texts of a shard
+MAKE_ANEW = "; remove it and run pops embed again"
 
 
-@dataclass(frozen=True)
-class CacheIndex:
-    """What a cache was made from, and in what pieces."""
+class DatasetTraits(Schema):
+    """A dataset that a cache was made from."""
 
-    stack: str
-    encoders: dict[str, str]  # digests of files
-    clip_stats: str  # digest of what normalises the embeddings
-    dim: int
-    operator: dict[str, Any]  # what of its row is frozen in the examples
-    recipe: str
+    place: Text  # a folder, or the name of a dataset of the hub
+    records: Count  # their number
+    listing: Text  # digest of the names and sizes of its files
+
+
+class OperatorTraits(Schema):
+    """The part of an operator's row that is frozen in its examples."""
+
+    name: Text
+    inputs: tuple[Text, ...]
+    takes_text: bool
+    drop_each: float
+    drop_all: float
+
+
+class CacheIndex(Schema):
+    """`index.json`: what a cache was made from, and in what pieces."""
+
+    stack: Text
+    encoders: dict[str, Text]  # digests of their files
+    clip_stats: Text  # digest of what normalises the embeddings
+    dim: Annotated[int, msgspec.Meta(ge=1, le=2**16)]
+    operator: OperatorTraits
+    recipe: Text
     recipe_version: int
-    settings: dict[str, Any]
-    datasets: list[dict[str, Any]]  # place, number of records, digest of the listing
-    variants: int
-    seed: int
-    shard_records: int
-    format: int = FORMAT
+    settings: dict[str, bool | int | float | str | None]
+    datasets: Annotated[list[DatasetTraits], msgspec.Meta(min_length=1, max_length=10_000)]
+    variants: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    seed: Annotated[int, msgspec.Meta(ge=0)]
+    shard_records: Positive
+    format: Literal[1] = FORMAT
 
     @property
     def records(self) -> int:
-        return sum(dataset["records"] for dataset in self.datasets)
+        """The number of records of all datasets."""
+        return sum(dataset.records for dataset in self.datasets)
 
     @property
     def shards(self) -> int:
+        """The number of shards when the cache is complete."""
         return -(-self.records // self.shard_records)
 
     def ordinals(self, shard: int) -> range:
-        """The records of a shard, counted over all datasets."""
+        """List the records of a shard.
+
+        Args:
+            shard: Its number.
+
+        Returns:
+            The numbers of its records, counted over all datasets.
+        """
         start = shard * self.shard_records
         return range(start, min(start + self.shard_records, self.records))
 
     def part_of(self, ordinal: int) -> tuple[int, int]:
-        """(dataset, record in it) of a record that is counted over all."""
+        """Find the dataset of a record.
+
+        Args:
+            ordinal: The number of the record, counted over all datasets.
+
+        Returns:
+            (dataset, record): the number of the dataset, and of the record in it.
+        """
         for part, dataset in enumerate(self.datasets):
-            if ordinal < dataset["records"]:
+            if ordinal < dataset.records:
                 return part, ordinal
-            ordinal -= dataset["records"]
+            ordinal -= dataset.records
         raise IndexError(ordinal)
 
     def difference(self, other: CacheIndex) -> str | None:
-        """In words, the first thing in which this differs from `other`; None where in nothing.
+        """Say in which way this index differs from another.
 
-        The names and places of stacks and datasets may differ: what they hold counts.
+        The names and places of stacks and datasets may differ: their contents count.
+
+        Args:
+            other: The index that is there.
+
+        Returns:
+            The first difference in words; None where there is none.
         """
         mine, theirs = _comparable(self), _comparable(other)
         for name, value in mine.items():
-            if value != theirs[name]:
-                return f"{name.replace('_', ' ')} {_short(theirs[name])}, not {_short(value)}"
+            if value != theirs.get(name):
+                return f"{name.replace('_', ' ')} {_short(theirs.get(name))}, not {_short(value)}"
         return None
 
 
 def _comparable(index: CacheIndex) -> dict[str, Any]:
-    """The index flat, one level of names, without what may differ."""
+    """Flatten the index to one level of names, without what may differ."""
     flat: dict[str, Any] = {}
-    for name, value in asdict(index).items():
+    for name, value in msgspec.to_builtins(index).items():
         if isinstance(value, dict):
             flat |= {f"{name}: {key}": each for key, each in value.items()}
         elif name == "datasets":
@@ -108,30 +159,51 @@ def _short(value: Any) -> str:
 
 
 @dataclass
-class Shard:
-    """The examples of some records."""
+class CacheShard:
+    """The examples of some records. R records, V variants, M pictures, Q target texts."""
 
-    records: list[int]  # ordinals of those that are whole
-    embeds: np.ndarray
-    rows: np.ndarray
-    words: np.ndarray | None = None
+    records: list[int]  # their numbers, counted over all datasets, without the broken ones
+    embeds: np.ndarray  # (M, D)
+    rows: np.ndarray  # (R, V, 1 + slots)
+    text_rows: np.ndarray | None = None  # (R, V, 3)
     texts: list[str] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)  # tokens of each text
-    hidden: np.ndarray | None = None
-    drawn_to: list[str] = field(default_factory=list)
-    drawn: np.ndarray | None = None
-    broken: dict[str, str] = field(default_factory=dict)  # by ordinal, why
+    text_tokens: np.ndarray | None = None  # (sum of lengths, D)
+    target_texts: list[str] = field(default_factory=list)
+    target_embeds: np.ndarray | None = None  # (Q, D)
+    broken: dict[str, str] = field(default_factory=dict)  # number of a record -> why
 
 
-ARRAYS = ("embeds", "rows", "words", "hidden", "drawn")
-LISTS = ("records", "texts", "lengths", "drawn_to", "broken")
+# The names of the array files.
+FILES = {
+    "embeds": "embeds",
+    "rows": "rows",
+    "text_rows": "words",
+    "text_tokens": "hidden",
+    "target_embeds": "drawn",
+}
+
+
+class _Lists(Schema):
+    """`shard-00000.json`."""
+
+    records: list[Count]
+    texts: list[str]
+    lengths: list[Positive]
+    target_texts: list[str] = msgspec.field(name="drawn_to")
+    broken: dict[str, str]
 
 
 def write_index(folder: Path, index: CacheIndex) -> None:
-    """Write the index, or see that the one there is the same.
+    """Write the index of a cache, or check that the one there is the same.
+
+    Args:
+        folder: The folder of the cache.
+        index: What the cache is made from.
 
     Raises:
-        DataError: the folder holds a cache of something else.
+        DataError: The folder holds a cache of something else.
+        OutputError: The folder cannot be written.
     """
     path = folder / "index.json"
     if path.exists():
@@ -141,63 +213,148 @@ def write_index(folder: Path, index: CacheIndex) -> None:
             )
         return
     with atomic_path(path) as part:
-        part.write_text(json.dumps(asdict(index), indent=2) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(msgspec.to_builtins(index), indent=2) + "\n", encoding="utf-8")
 
 
 def read_index(folder: Path) -> CacheIndex:
-    """The index of a cache; DataError where there is none that this version reads."""
+    """Read the index of a cache.
+
+    Args:
+        folder: The folder of the cache.
+
+    Returns:
+        The index.
+
+    Raises:
+        DataError: There is none, or it is damaged or of another format.
+    """
     path = folder / "index.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found.get("format") != FORMAT:
-            raise DataError(f"{path} is of format {found.get('format')}: make it anew, pops embed")
-        return CacheIndex(**found)
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{folder} holds no cache: make one with pops embed --out={folder}"
-        ) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: cannot be read as the index of a cache ({error})") from error
+    if not path.exists():
+        raise DataError(f"{folder} holds no cache: make one with pops embed --out={folder}")
+    return read_json(path, CacheIndex, DataError)
 
 
 def shard_file(folder: Path, kind: str, shard: int) -> Path:
-    """A file of a shard: `shard`, or the name of one of its arrays."""
-    return folder / f"{kind}-{shard:05d}.{'json' if kind == 'shard' else 'npy'}"
+    """Name a file of a shard.
+
+    Args:
+        folder: The folder of the cache.
+        kind: `shard`, or the name of one of its arrays in a `CacheShard`.
+        shard: The number of the shard.
+
+    Returns:
+        The path.
+    """
+    ending = "json" if kind == "shard" else "npy"
+    return folder / f"{FILES.get(kind, kind)}-{shard:05d}.{ending}"
 
 
-def write_shard(folder: Path, number: int, shard: Shard) -> None:
-    """Write the arrays of a shard and, last, what says that they are there."""
+def made_shards(folder: Path, index: CacheIndex) -> list[int]:
+    """List the shards that are there.
+
+    Args:
+        folder: The folder of the cache.
+        index: Its index.
+
+    Returns:
+        Their numbers in order.
+    """
+    names = (re.fullmatch(r"shard-(\d{5,9})\.json", path.name) for path in folder.iterdir())
+    return sorted(number for name in names if name and (number := int(name[1])) < index.shards)
+
+
+def write_shard(folder: Path, number: int, shard: CacheShard) -> None:
+    """Write the arrays of a shard and, last, the file that says that they are there.
+
+    Args:
+        folder: The folder of the cache.
+        number: The number of the shard.
+        shard: Its examples.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
     for left in folder.glob(f".*-{number:05d}-*"):  # half a file, of a run that was killed
         left.unlink(missing_ok=True)
-    for kind in ARRAYS:
+    for kind in FILES:
         array = getattr(shard, kind)
         if array is not None:
             with atomic_path(shard_file(folder, kind, number)) as part, part.open("wb") as file:
                 np.save(file, array)
-    lists = {name: getattr(shard, name) for name in LISTS}
+    lists = _Lists(**{name: getattr(shard, name) for name in _Lists.__struct_fields__})
     with atomic_path(shard_file(folder, "shard", number)) as part:
-        part.write_text(json.dumps(lists) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(msgspec.to_builtins(lists)) + "\n", encoding="utf-8")
 
 
-def read_shard(folder: Path, number: int) -> Shard:
-    """A shard, its arrays mapped into memory; DataError where it is damaged."""
+def read_shard(folder: Path, number: int, index: CacheIndex) -> CacheShard:
+    """Read a shard, and check that it is what the index says. Its arrays stay in their files.
+
+    Args:
+        folder: The folder of the cache.
+        number: The number of the shard.
+        index: The index of the cache.
+
+    Returns:
+        The shard.
+
+    Raises:
+        DataError: A file of it is missing or damaged, or they do not fit one another.
+    """
     path = shard_file(folder, "shard", number)
-    try:
-        lists = json.loads(path.read_text(encoding="utf-8"))
-        kinds = ARRAYS if lists["texts"] else ("embeds", "rows")
-        arrays: dict[str, Any] = {kind: _mapped(shard_file(folder, kind, number)) for kind in kinds}
-        shard = Shard(**lists, **arrays)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"{path} or an array beside it is damaged ({error}): remove it and run pops embed again"
-        ) from error
-    if len(shard.rows) != len(shard.records):
-        raise DataError(f"{path} does not fit its arrays: remove it and run pops embed again")
+    lists = read_json(path, _Lists, DataError, MOST_LISTED)
+    arrays: dict[str, Any] = {
+        kind: read_array(
+            shard_file(folder, kind, number), mapped=True, error=DataError, advice=MAKE_ANEW
+        )
+        for kind in (FILES if lists.texts else ("embeds", "rows"))
+    }
+    shard = CacheShard(**{n: getattr(lists, n) for n in _Lists.__struct_fields__}, **arrays)
+    if fault := _fault(shard, index, index.ordinals(number)):
+        raise DataError(f"{path} does not fit its arrays: {fault}{MAKE_ANEW}")
     return shard
 
 
-def _mapped(path: Path) -> np.ndarray:
-    with path.open("rb") as file:  # an empty array cannot be mapped
-        np.lib.format.read_magic(file)
-        empty = 0 in np.lib.format.read_array_header_1_0(file)[0]
-    return np.load(path) if empty else np.load(path, mmap_mode="r").view(np.ndarray)
+def _fault(shard: CacheShard, index: CacheIndex, ordinals: range) -> str | None:
+    """Find the first thing in a shard that cannot be; None where all is well."""
+    broken = [int(key) if key.isdecimal() else -1 for key in shard.broken]
+    known = shard.records + broken
+    if len(set(known)) < len(known) or not set(known) <= set(ordinals):
+        return "its records are not those of the shard"
+    slots = len(index.operator.inputs)
+    wanted: dict[str, tuple[Sequence[int | None], type]] = {
+        "embeds": ((None, index.dim), np.float16),
+        "rows": ((len(shard.records), index.variants, 1 + slots), np.int32),
+        "text_rows": ((len(shard.records), index.variants, 3), np.int32),
+        "text_tokens": ((sum(shard.lengths), index.dim), np.float16),
+        "target_embeds": ((len(shard.target_texts) or None, index.dim), np.float16),
+    }
+    for kind, (shape, number) in wanted.items():
+        array = getattr(shard, kind)
+        if array is None:
+            continue
+        alike = len(array.shape) == len(shape) and all(
+            length in (None, own) for length, own in zip(shape, array.shape, strict=True)
+        )
+        if array.dtype != number or not alike:
+            return f"{kind} is {array.shape} {array.dtype}"
+    if not _within(shard.rows[..., 1:], -1, len(shard.embeds)):
+        return "an input is no row of its embeddings"
+    if not _within(shard.rows[..., 0], 0, len(shard.embeds)):
+        return "a target is no row of its embeddings"
+    return _text_fault(shard)
+
+
+def _text_fault(shard: CacheShard) -> str | None:
+    if shard.text_rows is None or shard.target_embeds is None:
+        return None
+    if len(shard.lengths) != len(shard.texts) or len(set(shard.texts)) < len(shard.texts):
+        return "its texts and their lengths are not of one number"
+    limits = ((0, len(shard.texts)), (0, 2), (-1, len(shard.target_embeds)))
+    for column, (first, end) in enumerate(limits):
+        if not _within(shard.text_rows[..., column], first, end):
+            return "a text is none of those that are there"
+    return None
+
+
+def _within(rows: np.ndarray, first: int, end: int) -> bool:
+    return not rows.size or bool(rows.min() >= first and rows.max() < end)

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from pops.datagen.sample import Rejected, Sample, Script
-from pops.datagen.stages import Request, Stages
+from pops.datagen.stages import StageRequest, Stages
 from pops.errors import PopsError
 
 __all__ = [
@@ -48,11 +48,11 @@ class Finished:
 
 
 @dataclass
-class _Job:
+class _RunningScript:
     index: int
     script: Script
     attempt: int = 0
-    asked: list[Request] = field(default_factory=list)
+    asked: list[StageRequest] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)  # to the first of them
     rejections: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -61,11 +61,11 @@ class _Job:
         self.script = script
         self.ask(next(script))
 
-    def ask(self, asked: list[Request]) -> None:
+    def ask(self, asked: list[StageRequest]) -> None:
         self.asked, self.answers = asked, []
 
 
-_Place = tuple[_Job, int]  # a job, and which of its requests
+_Pending = tuple[_RunningScript, int]  # a script_run, and which of its requests
 
 
 def schedule(
@@ -81,52 +81,54 @@ def schedule(
         PopsError: a stage fails again and again, or a sample is rejected again and again.
     """
     left = iter(indices)
-    jobs: dict[int, _Job] = {}
+    running: dict[int, _RunningScript] = {}
     while True:
-        for index in islice(left, batch_size * BATCHES_AT_ONCE - len(jobs)):
-            jobs[index] = job = _Job(index, make(index, 0))
-            job.start(job.script)
-        if not jobs:
+        for index in islice(left, batch_size * BATCHES_AT_ONCE - len(running)):
+            running[index] = script_run = _RunningScript(index, make(index, 0))
+            script_run.start(script_run.script)
+        if not running:
             return
-        stage, batch = _fullest(jobs.values(), batch_size)
+        stage, batch = _fullest(running.values(), batch_size)
         started = time.perf_counter()
-        answers = stages.answer(stage, [job.asked[k] for job, k in batch])
+        answers = stages.answer(stage, [script_run.asked[k] for script_run, k in batch])
         each = (time.perf_counter() - started) / len(batch)
-        for (job, _), answer in zip(batch, answers, strict=True):
-            job.answers.append(answer)
-            job.seconds[stage] = job.seconds.get(stage, 0.0) + each
-        for index in dict.fromkeys(job.index for job, _ in batch):
-            job = jobs[index]
-            if len(job.answers) == len(job.asked):
-                sample = _advance(job, make, rejected)
+        for (script_run, _), answer in zip(batch, answers, strict=True):
+            script_run.answers.append(answer)
+            script_run.seconds[stage] = script_run.seconds.get(stage, 0.0) + each
+        for index in dict.fromkeys(script_run.index for script_run, _ in batch):
+            script_run = running[index]
+            if len(script_run.answers) == len(script_run.asked):
+                sample = _advance(script_run, make, rejected)
                 if sample is not None:
-                    yield _finished(jobs.pop(index), sample)
+                    yield _finished(running.pop(index), sample)
 
 
-def _fullest(jobs: Iterable[_Job], batch_size: int) -> tuple[str, list[_Place]]:
+def _fullest(running: Iterable[_RunningScript], batch_size: int) -> tuple[str, list[_Pending]]:
     """The stage that most requests wait for, and the first of them."""
-    queues: dict[str, list[_Place]] = {}
-    for job in jobs:
-        places = ((job, k) for k in range(len(job.answers), len(job.asked)))
-        queues.setdefault(job.asked[0].stage, []).extend(places)
+    queues: dict[str, list[_Pending]] = {}
+    for script_run in running:
+        places = ((script_run, k) for k in range(len(script_run.answers), len(script_run.asked)))
+        queues.setdefault(script_run.asked[0].stage, []).extend(places)
     stage = max(queues, key=lambda name: len(queues[name]))
     return stage, queues[stage][:batch_size]
 
 
-def _advance(job: _Job, make: MakeScript, rejected: Callable[[str], None]) -> Sample | None:
+def _advance(
+    script_run: _RunningScript, make: MakeScript, rejected: Callable[[str], None]
+) -> Sample | None:
     """Hand a script its answers: its sample, or None where it asks for more or starts anew."""
     try:
-        job.ask(job.script.send(job.answers))
+        script_run.ask(script_run.script.send(script_run.answers))
     except StopIteration as end:
         sample: Sample = end.value
         return sample
     except Rejected as reason:
         rejected(str(reason))
-        job.rejections.append(str(reason))
-        job.attempt += 1
-        if job.attempt == MOST_ATTEMPTS:
-            raise give_up(job.index, job.rejections) from reason
-        job.start(make(job.index, job.attempt))
+        script_run.rejections.append(str(reason))
+        script_run.attempt += 1
+        if script_run.attempt == MOST_ATTEMPTS:
+            raise give_up(script_run.index, script_run.rejections) from reason
+        script_run.start(make(script_run.index, script_run.attempt))
     return None
 
 
@@ -139,9 +141,11 @@ def give_up(index: int, rejections: Sequence[str]) -> PopsError:
     )
 
 
-def _finished(job: _Job, sample: Sample) -> Finished:
-    seconds = {name: round(spent, 4) for name, spent in job.seconds.items()}
-    return Finished(job.index, job.attempt, sample, tuple(job.rejections), seconds)
+def _finished(script_run: _RunningScript, sample: Sample) -> Finished:
+    seconds = {name: round(spent, 4) for name, spent in script_run.seconds.items()}
+    return Finished(
+        script_run.index, script_run.attempt, sample, tuple(script_run.rejections), seconds
+    )
 
 
 class Local:
@@ -151,14 +155,14 @@ class Local:
         self._stages = stages
         self._loaded: dict[str, Answer] = {}
 
-    def answer(self, stage: str, asked: Sequence[Request]) -> Sequence[Any]:
+    def answer(self, stage: str, asked: Sequence[StageRequest]) -> Sequence[Any]:
         """The answers of a stage to one batch."""
         if stage not in self._loaded:
             self._loaded[stage] = self._stages.loaders[stage]()
         return answer_all(stage, self._loaded[stage], asked)
 
 
-def answer_all(stage: str, answer: Answer, asked: Sequence[Request]) -> list[Any]:
+def answer_all(stage: str, answer: Answer, asked: Sequence[StageRequest]) -> list[Any]:
     """The answers of a stage; where a batch fails, each request alone, and again.
 
     Raises:
@@ -172,7 +176,7 @@ def answer_all(stage: str, answer: Answer, asked: Sequence[Request]) -> list[Any
         return [_alone(stage, answer, request) for request in asked]
 
 
-def _alone(stage: str, answer: Answer, request: Request) -> Any:
+def _alone(stage: str, answer: Answer, request: StageRequest) -> Any:
     tried = 0
     while True:
         try:

@@ -29,7 +29,7 @@ from pops.datagen.engines.local import (
     give_up,
 )
 from pops.datagen.sample import Rejected, Sample, play
-from pops.errors import PopsError, UsageError
+from pops.errors import PopsError, UsageError, install_hint
 
 __all__ = ["make_on_cluster"]
 
@@ -238,7 +238,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         import ray
         import ray.data
     except ImportError as error:
-        raise UsageError("--engine ray needs Ray Data: pip install 'pops[cluster]'") from error
+        raise UsageError(f"--engine ray needs Ray Data: {install_hint('cluster')}") from error
     if own := not ray.is_initialized():
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pops.data.persons import Person as PersonRecord
-from pops.data.persons import read_persons
-from pops.datagen.stages import LoadPerson, Person, Picture
+from pops.data.persons import PersonRecord, read_persons
+from pops.datagen.stages import LoadPerson, ParsedPerson, Picture
 from pops.errors import DataError
 
 __all__ = ["People"]
@@ -24,14 +23,14 @@ class People:
         """Raises DataError where there is no such set."""
         return cls(place, read_persons(place))
 
-    def __call__(self, asked: Sequence[LoadPerson]) -> list[Person]:
+    def __call__(self, asked: Sequence[LoadPerson]) -> list[ParsedPerson]:
         return [self._person(request.number) for request in asked]
 
-    def _person(self, number: int) -> Person:
+    def _person(self, number: int) -> ParsedPerson:
         if number >= len(self.records):
             raise DataError(
                 f"{self.place} has {len(self.records)} people, and some show no garment large "
                 f"enough: ask for fewer with --count"
             )
         image, labels = self.records[number].open()
-        return Person(Picture(image), labels)
+        return ParsedPerson(Picture(image), labels)

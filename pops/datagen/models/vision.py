@@ -14,7 +14,7 @@ from PIL import Image
 
 from pops.datagen.stages import Box, Detect, Detection, Segment
 from pops.datagen.words import with_article
-from pops.errors import UsageError, WeightsError
+from pops.errors import UsageError, WeightsError, install_hint
 from pops.io.loading import load_model, quietly, reading
 from pops.io.placement import Placement
 
@@ -164,7 +164,7 @@ class OnnxForeground(_Segmenter):
             import onnxruntime
         except ImportError as error:
             raise UsageError(
-                "the foreground model needs onnxruntime: pip install 'pops[generate]'"
+                f"the foreground model needs onnxruntime: {install_hint('generate')}"
             ) from error
         wanted = ["CUDAExecutionProvider"] if placement.device.type == "cuda" else []
         here = onnxruntime.get_available_providers()

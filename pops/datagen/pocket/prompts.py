@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from random import Random
 
-from pops.datagen.pocket.drawing import as_drawing
+from pops.datagen.pocket.pictures import as_scene_picture
 from pops.datagen.stages import Depth2Image, LoadPerson, Text2Image
-from pops.datagen.words import Words
+from pops.datagen.words import PromptWords
 from pops.errors import UsageError
 from pops.pocket.world.scene import Scene, outfit, pair, random_view, single
 from pops.pocket.world.split import is_held_out, is_held_out_outfit, is_held_out_pair
@@ -28,7 +28,7 @@ _MOST_DRAWS = 100
 _MATERIAL_OF = {word: name for name, said in MATERIAL_WORDS.items() for word in (name, said)}
 
 
-class _PocketWords(Words):
+class _PocketWords(PromptWords):
     def materials(
         self, rng: Random, thing: str, placement: str, count: int, besides: Collection[str] = ()
     ) -> list[list[str]]:
@@ -103,7 +103,7 @@ def imagine(request: Text2Image) -> Scene:
 def remake(request: Depth2Image) -> Scene:
     """The same pose; every thing of the material that the prompt names."""
     rng = Random(request.seed)
-    scene = as_drawing(request.picture).scene
+    scene = as_scene_picture(request.picture).scene
     words = re.findall(r"made from ([a-z]+)", request.prompt)
     if not words or words[0] not in _MATERIAL_OF:
         raise UsageError(f"the pocket world knows no material in {request.prompt!r}")

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from pops.datagen.masks import box_iou, mask_box
-from pops.datagen.pocket.drawing import Canvas, Drawing, as_drawing
+from pops.datagen.pocket.pictures import Canvas, ScenePicture, as_scene_picture
 from pops.datagen.pocket.prompts import dress, imagine, remake
 from pops.datagen.stages import (
     Depth2Image,
@@ -17,10 +17,10 @@ from pops.datagen.stages import (
     Detection,
     Inpaint,
     LoadPerson,
-    Model,
-    Person,
+    ParsedPerson,
     Picture,
     Segment,
+    StageModel,
     Stages,
     Text2Image,
 )
@@ -35,7 +35,7 @@ _LEFT_SHOE, _RIGHT_SHOE, _FACE, _LEG = 9, 10, 11, 12
 
 
 def _detect(request: Detect) -> Detection | None:
-    picture = as_drawing(request.picture)
+    picture = as_scene_picture(request.picture)
     boxes = [
         mask_box(picture.things == i + 1)
         for i, item in enumerate(picture.scene.items)
@@ -49,7 +49,7 @@ def _detect(request: Detect) -> Detection | None:
 
 
 def _segment(request: Segment) -> np.ndarray:
-    picture = as_drawing(request.picture)
+    picture = as_scene_picture(request.picture)
     if request.box is None:
         return np.asarray(picture.things > 0)
     numbers = range(1, len(picture.scene.items) + 1)
@@ -59,7 +59,7 @@ def _segment(request: Segment) -> np.ndarray:
     return np.asarray(masks[likeness.index(max(likeness))])
 
 
-def _labels(drawing: Drawing) -> np.ndarray:
+def _labels(drawing: ScenePicture) -> np.ndarray:
     """ATR labels (H, W) of a dressed mannequin."""
     labels = np.zeros_like(drawing.things)
     for i, item in enumerate(drawing.scene.items):
@@ -91,7 +91,7 @@ class _Pocket:
         return [self.canvas.add(imagine(request)) for request in asked]
 
     def depth2image(self, asked: Sequence[Depth2Image]) -> list[Picture]:
-        return [self.canvas.add(remake(r), like=as_drawing(r.picture)) for r in asked]
+        return [self.canvas.add(remake(r), like=as_scene_picture(r.picture)) for r in asked]
 
     def detect(self, asked: Sequence[Detect]) -> list[Detection | None]:
         return [_detect(request) for request in asked]
@@ -100,11 +100,13 @@ class _Pocket:
         return [_segment(request) for request in asked]
 
     def inpaint(self, asked: Sequence[Inpaint]) -> list[Picture]:
-        return [self.canvas.add(replace(as_drawing(r.picture).scene, items=())) for r in asked]
+        return [
+            self.canvas.add(replace(as_scene_picture(r.picture).scene, items=())) for r in asked
+        ]
 
-    def people(self, asked: Sequence[LoadPerson]) -> list[Person]:
+    def people(self, asked: Sequence[LoadPerson]) -> list[ParsedPerson]:
         drawings = [self.canvas.add(dress(request)) for request in asked]
-        return [Person(drawing, _labels(drawing)) for drawing in drawings]
+        return [ParsedPerson(drawing, _labels(drawing)) for drawing in drawings]
 
 
 def pocket_stages(size: int = 64, share: bool = True) -> Stages:
@@ -114,7 +116,7 @@ def pocket_stages(size: int = 64, share: bool = True) -> Stages:
     """
     pocket = _Pocket(Canvas(size, share))
     stages = ("text2image", "depth2image", "detect", "segment", "inpaint", "people")
-    model = Model("pocket world", SPLIT_NAME, "Apache-2.0")
+    model = StageModel("pocket world", SPLIT_NAME, "Apache-2.0")
     return Stages(
         {stage: partial(getattr, pocket, stage) for stage in stages},
         dict.fromkeys(stages, model),

@@ -14,7 +14,7 @@ from pops.data.cache.fingerprints import (
     settings_digest,
     stats_digest,
 )
-from pops.data.cache.format import CacheIndex, Shard, write_index, write_shard
+from pops.data.cache.format import CacheIndex, CacheShard, DatasetTraits, write_index, write_shard
 from pops.data.reader import RecipeSettings
 from pops.data.recipes import find_recipe
 from pops.io.files import make_folder
@@ -41,7 +41,7 @@ def write_cache(folder: Path, drawing: Drawing, stack: Stack, records: int = REC
         recipe=recipe.name,
         recipe_version=recipe.version,
         settings=settings_digest(RecipeSettings()),
-        datasets=[{"place": SPLIT_NAME, "records": records, "listing": SPLIT_NAME}],
+        datasets=[DatasetTraits(place=SPLIT_NAME, records=records, listing=SPLIT_NAME)],
         variants=VARIANTS,
         seed=0,
         shard_records=records,
@@ -50,7 +50,7 @@ def write_cache(folder: Path, drawing: Drawing, stack: Stack, records: int = REC
     write_shard(folder, 0, _shard(drawing, records))
 
 
-def _shard(drawing: Drawing, records: int) -> Shard:
+def _shard(drawing: Drawing, records: int) -> CacheShard:
     count = records * VARIANTS
     slots = len(drawing.operator.inputs)
     texts = {text: number for number, text in enumerate(drawing.texts)}
@@ -69,13 +69,13 @@ def _shard(drawing: Drawing, records: int) -> Shard:
     dim = drawing.pictures.shape[1]
     embeds = np.frombuffer(b"".join(row_of), dtype=np.float16).reshape(-1, dim)
     shape = (records, VARIANTS, -1)
-    shard = Shard(list(range(records)), embeds, rows.reshape(shape))
+    shard = CacheShard(list(range(records)), embeds, rows.reshape(shape))
     if texts:
         tokens = list(drawing.texts.values())
-        shard.words, shard.texts = words.reshape(shape), list(texts)
+        shard.text_rows, shard.texts = words.reshape(shape), list(texts)
         shard.lengths = [len(own) for own in tokens]
-        shard.hidden = torch.cat(tokens).half().numpy()
-        shard.drawn = np.zeros((0, dim), np.float16)
+        shard.text_tokens = torch.cat(tokens).half().numpy()
+        shard.target_embeds = np.zeros((0, dim), np.float16)
     return shard
 
 

@@ -1,6 +1,6 @@
 // Compose: an expression, checked as it is written, and the tree that says the same.
 
-import { addFile, examples, onShelf, ownItems, ownNames, put } from "./shelf.js";
+import { addFile, examples, onStored, ownItems, ownNames, put } from "./store.js";
 import { check, openComposition, saveComposition } from "./api.js";
 import { choosePart, drawTree, spell, wrap } from "./tree.js";
 import { copy, h, icon, save, say } from "./dom.js";
@@ -24,7 +24,7 @@ export async function composeTab(stack) {
   const settings = settingsForm(stack, { several: false });
   const progress = progressStrip();
   const make = h("button.primary", { type: "submit" }, "Make");
-  const shelf = h("div.strip.wrapped", { role: "group", "aria-label": "Pictures to write into the expression" });
+  const pictures = h("div.strip.wrapped", { role: "group", "aria-label": "Pictures to write into the expression" });
   const tree = h("div.scroll.forest", { tabIndex: 0, role: "region", "aria-label": "The tree of the composition" });
   const known = h("p.hint");
   const downloads = h("p.downloads");
@@ -70,8 +70,8 @@ export async function composeTab(stack) {
     box.oninput();
   }
 
-  function showShelf() {
-    shelf.replaceChildren(...[...ownItems(), ...shipped].map((item) => thumb(item, () => insert(item))));
+  function showPictures() {
+    pictures.replaceChildren(...[...ownItems(), ...shipped].map((item) => thumb(item, () => insert(item))));
   }
 
   async function start() {
@@ -128,8 +128,8 @@ export async function composeTab(stack) {
     if (node) write(spell(node));
   };
 
-  onShelf(showShelf);
-  showShelf();
+  onStored(showPictures);
+  showPictures();
   await write(startExpression(stack));
   const element = h("form.columns.compose", { onsubmit: (event) => (event.preventDefault(), start()) },
     h("section.inputs", { "aria-label": "The composition" },
@@ -145,7 +145,7 @@ export async function composeTab(stack) {
         h("button.small", { type: "button", onclick: begin }, "Start over"),
       ),
       h("div.actions", {}, h("span.heading", {}, "Pictures"), h("button.small", { type: "button", onclick: () => files.click() }, icon("plus"), "Add files")),
-      shelf, file, files, settings.element, h("div.go", {}, make),
+      pictures, file, files, settings.element, h("div.go", {}, make),
     ),
     h("section.outputs", { "aria-label": "The tree" }, progress.element, tree, known, downloads),
   );

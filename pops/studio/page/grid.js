@@ -1,6 +1,6 @@
 // Grid: several pictures on both sides, every row with every column.
 
-import { addFile, examples } from "./shelf.js";
+import { addFile, examples } from "./store.js";
 import { download } from "./results.js";
 import { droppable, portrait, thumb } from "./slot.js";
 import { h, icon, radios, title } from "./dom.js";

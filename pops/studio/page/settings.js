@@ -13,9 +13,9 @@ export function settingsForm(stack, { several = true } = {}) {
   const drawSteps = number("own", 1, 250);
   const drawGuidance = number("own", 0, 100, "any");
   const drawSeed = h("input", { type: "number", value: 0, min: 0 });
-  const sampler = h("select", {}, ["ancestral", "ddim"].map((name) => h("option", { value: name }, name)));
+  const sampler = h("select", {}, stack.samplers.map((name) => h("option", { value: name }, name)));
   const renderer = h("select", {},
-    stack.renderers.map(({ name, says }) => h("option", { value: name }, `${name} (${says})`)),
+    stack.renderers.map(({ name, says }) => h("option", { value: name }, says ? `${name} (${says})` : name)),
   );
   const element = h("div.settings", {},
     h("div.fields", {},

@@ -1,6 +1,6 @@
 // One input of an operator: drop a picture or an embedding, choose an example, or leave it empty.
 
-import { addFile, examples } from "./shelf.js";
+import { addFile, examples } from "./store.js";
 import { h, icon, say, title } from "./dom.js";
 
 const ACCEPT = "image/*,.safetensors";

@@ -1,6 +1,6 @@
 // The tree of a composition: drawn from what the studio read, changed by clicking, spelled again.
 
-import { addFile, examples, ownItems } from "./shelf.js";
+import { addFile, examples, ownItems } from "./store.js";
 import { choose, h, icon, title } from "./dom.js";
 import { chooseSlot } from "./results.js";
 import { portrait } from "./slot.js";

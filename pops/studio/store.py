@@ -1,0 +1,181 @@
+"""The store: what people have put in and what was made of it, each under a secret name.
+
+Everything is in memory and bounded; what has not been used for longest goes first. Whoever knows
+the name of an item can use it, and names are never told to anybody else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from io import BytesIO
+from operator import attrgetter
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal
+
+from cachetools import LRUCache
+from PIL import Image
+
+from pops.errors import InputError
+
+if TYPE_CHECKING:
+    from pops.engine import Source
+    from pops.io.embeddings import Embeddings
+
+__all__ = ["StoredItem", "Store", "embedding_size", "encode_picture", "is_plain", "plain_name"]
+
+SHOWN_SIDE = 512  # pixels within which a picture is shown
+SEEN_SIZE = (512, 512)  # what every picture is resized to before it is encoded
+LONGEST_NAME = 60
+OVERHEAD = 2048  # bytes of the objects that an item is made of, beside what they hold
+Kind = Literal["example", "picture", "embedding", "result", "figure"]
+
+
+@dataclass(frozen=True)
+class StoredItem:
+    """A picture, an embedding, or a result, which is both.
+
+    `shown`: the encoded picture that the page shows; empty if there is none. `seen`: of a picture
+    that can be an input, the pixels that matter to the encoder, as PNG.
+    """
+
+    kind: Kind
+    name: str
+    shown: bytes = b""
+    seen: bytes = b""
+    embedding: Embeddings | None = None
+    expression: str = ""
+    seed: int | None = None
+    render_seed: int | None = None
+    id: str = ""
+
+    @classmethod
+    def of_picture(cls, name: str, picture: Image.Image, kind: Kind = "picture") -> StoredItem:
+        """A picture to be used as input. `picture`: RGB."""
+        large = max(picture.size) > SHOWN_SIDE
+        seen = picture.resize(SEEN_SIZE) if large else picture  # as the encoder does it
+        shown = picture.copy()
+        shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+        kinds = ("JPEG" if large else "PNG"), "PNG"
+        return cls(
+            kind,
+            name,
+            encode_picture(shown, kinds[0]),
+            encode_picture(seen, kinds[1]),
+            expression=repr(name),
+        )
+
+    @property
+    def source(self) -> Source:
+        """What the engine takes for this item: the embedding where there is one."""
+        if self.embedding is not None:
+            return self.embedding
+        if not self.seen:
+            raise InputError(f"{self.name} cannot be an input")
+        picture = Image.open(BytesIO(self.seen), formats=["PNG"])
+        picture.load()
+        picture.filename = self.name  # what expressions call it
+        return picture
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Equal for items that are the same to every operator."""
+        if self.embedding is not None:
+            return blake2b(self.embedding.image_embeds.numpy().tobytes(), digest_size=16).digest()
+        return blake2b(self.seen, digest_size=16).digest()
+
+    @property
+    def size(self) -> int:
+        """Bytes that the item takes in memory, its texts at their widest."""
+        texts = 4 * (len(self.name) + len(self.expression))
+        made = 0 if self.embedding is None else embedding_size(self.embedding)
+        return len(self.shown) + len(self.seen) + texts + made + OVERHEAD
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The item as the page and other clients are told of it."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "name": self.name,
+            "picture": f"/pictures/{self.id}" if self.shown else None,
+            "embedding": f"/embeddings/{self.id}" if self.embedding is not None else None,
+            "expression": self.expression,
+            "seed": self.seed,
+            "render_seed": self.render_seed,
+        }
+
+
+class Store:
+    """Items by their names. Examples stay; the others are forgotten when there are too many."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.examples: dict[str, StoredItem] = {}
+        self._items: LRUCache[str, StoredItem] = LRUCache(most_bytes, attrgetter("size"))
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the items take, examples not counted."""
+        return int(self._items.currsize)
+
+    def add(self, item: StoredItem) -> StoredItem:
+        """The item under a name that nobody can guess. InputError if the store cannot hold it."""
+        named = replace(item, id=secrets.token_urlsafe(16))
+        try:
+            with self._lock:
+                self._items[named.id] = named
+        except ValueError as error:
+            raise InputError(f"{item.name} is larger than all that is kept here") from error
+        return named
+
+    def add_example(self, name: str, item: StoredItem) -> None:
+        self.examples[name] = replace(item, id=name)
+
+    def get(self, name: str) -> StoredItem:
+        """InputError if there is no such item, or no more."""
+        with self._lock:
+            item = self.examples.get(name) or self._items.get(name)
+        if item is None:
+            raise InputError("an input is no longer here: add it again")
+        return item
+
+
+def embedding_size(embedding: Embeddings) -> int:
+    """Bytes that embeddings take in memory, with the expressions that say how they were made."""
+    numbers = embedding.image_embeds.numel() * embedding.image_embeds.itemsize
+    return numbers + 4 * sum(map(len, embedding.expressions)) + OVERHEAD
+
+
+def encode_picture(picture: Image.Image, kind: str = "PNG") -> bytes:
+    content = BytesIO()
+    settings = {"quality": 90} if kind == "JPEG" else {"compress_level": 3}
+    picture.save(content, format=kind, **settings)
+    return content.getvalue()
+
+
+def is_plain(name: str) -> bool:
+    """Tell whether a text is a file's name as `plain_name` makes them.
+
+    Args:
+        name: The text.
+
+    Returns:
+        Whether nothing in it leads to another folder or would trip an expression.
+    """
+    return plain_name(name) == name
+
+
+def plain_name(name: str) -> str:
+    """A file's name without its folders, and with nothing that an expression could trip over."""
+    plain = Path(name.replace("\\", "/")).name
+    kept = "".join(letter for letter in plain if letter.isprintable() and letter not in "'\"`<>~")
+    stem, dot, suffix = kept.strip(". ").rpartition(".")
+    suffix = f"{dot}{suffix[:12]}" if stem else ""
+    return (stem or kept.strip(". ") or "picture")[: LONGEST_NAME - len(suffix)].strip() + suffix

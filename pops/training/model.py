@@ -1,0 +1,201 @@
+"""The prior that is trained: where it starts, which of its parameters are trained, its memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from pops.errors import UsageError
+from pops.operators import OPERATORS, without_stats
+from pops.prior.adapters import ADAPTER_CONFIG, Adapter, adapter_state, add_adapter, merge_adapter
+from pops.prior.joint import JointPrior
+from pops.prior.model import Prior
+from pops.stacks.stack import Stack, local_path
+
+__all__ = [
+    "Footprint",
+    "ModelSettings",
+    "TrainedPrior",
+    "make_model",
+    "operator_state",
+    "trained_parameters",
+]
+
+TrainedPrior = Prior | JointPrior
+CONSTANTS = ("clip_mean", "clip_std")
+# Floats that one token of one block keeps for the backward pass, in widths: two norms, the three
+# projections, attention, its output, two sums, and the feed-forward layer twice at four widths.
+KEPT_WIDTHS = 18
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Where a prior starts, and which of its parameters are trained."""
+
+    init_from: str | None = None  # an operator; None for the stack's base prior
+    layers: int | None = None  # only the last so many transformer blocks; None for all parameters
+    lora_rank: int | None = None  # of the adapter that is trained in place of the prior
+    gradient_checkpointing: bool = False
+
+
+def make_model(settings: ModelSettings, stack: Stack, operators: int = 1) -> TrainedPrior:
+    """Make the prior that is trained.
+
+    Args:
+        settings: Where it starts, and what of it is trained.
+        stack: The stack.
+        operators: How many operators it learns; for several it is a joint prior.
+
+    Returns:
+        A float32 prior on the CPU in training mode. `requires_grad` marks the trained parameters.
+
+    Raises:
+        UsageError: The settings do not fit this prior, or the operator that it starts from.
+        WeightsError: The operator that it starts from is missing or does not fit.
+    """
+    prior = _start(settings, stack)
+    if settings.lora_rank is not None:
+        _give_adapter(prior, settings.lora_rank, settings.init_from)
+    else:
+        prior.requires_grad_(settings.layers is None)
+        for block in _last_blocks(prior, settings.layers or 0):
+            block.requires_grad_(True)
+    for name in CONSTANTS:
+        getattr(prior, name).requires_grad_(False)
+    prior.gradient_checkpointing = settings.gradient_checkpointing
+    model = prior if operators == 1 else JointPrior(prior, operators)
+    return model.train()
+
+
+def _start(settings: ModelSettings, stack: Stack) -> Prior:
+    place = settings.init_from
+    if place is None or (settings.lora_rank and _is_adapter(place)):
+        return stack.prior(stack.base_prior_state(), "the base prior")
+    known = place in OPERATORS and not Path(place).exists()
+    prior = stack.tuned_prior(stack.operator_path(place) if known else local_path(place))
+    merge_adapter(prior)
+    return prior
+
+
+def _is_adapter(place: str) -> bool:
+    return (Path(place).expanduser() / ADAPTER_CONFIG).is_file()
+
+
+def _give_adapter(prior: Prior, rank: int, init_from: str | None) -> None:
+    if init_from is None:
+        add_adapter(prior, rank)
+        return
+    if not _is_adapter(init_from):
+        raise UsageError(
+            f"an adapter changes the base prior, and {init_from} is another one: start "
+            "from an adapter's folder, or train without --lora_rank"
+        )
+    adapter = Adapter.read(Path(init_from).expanduser())
+    if adapter.rank != rank:
+        raise UsageError(f"{init_from} has rank {adapter.rank}: use --lora_rank with that")
+    adapter.put_into(prior.requires_grad_(False))
+
+
+def _last_blocks(prior: Prior, count: int) -> list[nn.Module]:
+    blocks = list(prior.transformer_blocks)
+    if count > len(blocks):
+        raise UsageError(f"--training_mode {count}_layers, but the prior has {len(blocks)} blocks")
+    return blocks[len(blocks) - count :]
+
+
+def trained_parameters(model: TrainedPrior) -> dict[str, nn.Parameter]:
+    """List the parameters that are trained.
+
+    Args:
+        model: A prior that `make_model` has made.
+
+    Returns:
+        The parameters by name.
+    """
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def operator_state(prior: Prior, lora_rank: int | None) -> dict[str, Tensor]:
+    """Give the tensors of the operator's weights file.
+
+    Args:
+        prior: The trained prior.
+        lora_rank: The rank of its adapter; None where the whole prior is trained.
+
+    Returns:
+        The tensors of the adapter, or of the whole prior, by name.
+    """
+    return without_stats(prior.state_dict()) if lora_rank is None else adapter_state(prior)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The memory that training takes on each device, in bytes; activations are estimated."""
+
+    parameters: int  # their number in the prior
+    trained: int  # the number of those that are trained
+    weights: int
+    gradients: int
+    optimiser: int
+    ema: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it, in bytes."""
+        return self.weights + self.gradients + self.optimiser + self.ema + self.activations
+
+    @classmethod
+    def of(
+        cls,
+        model: TrainedPrior,
+        tokens: int,
+        batch: int,
+        *,
+        use_ema: bool = False,
+        use_8bit_adam: bool = False,
+        gradient_checkpointing: bool = False,
+    ) -> Footprint:
+        """Estimate the memory of training a model.
+
+        Args:
+            model: The model.
+            tokens: Condition tokens of one example.
+            batch: Examples of one process at a time.
+            use_ema: Whether an average of the weights is kept.
+            use_8bit_adam: Whether the optimiser's state has 8 bits.
+            gradient_checkpointing: Whether activations are computed again in the backward pass.
+
+        Returns:
+            The estimate.
+        """
+        every = sum(p.numel() for p in model.parameters())
+        trained = sum(p.numel() for p in trained_parameters(model).values())
+        size = model.config
+        kept = 1 if gradient_checkpointing else KEPT_WIDTHS
+        layers = size.num_layers * kept + (KEPT_WIDTHS if gradient_checkpointing else 0)
+        return cls(
+            parameters=every,
+            trained=trained,
+            weights=4 * every,
+            gradients=4 * trained,
+            optimiser=(2 if use_8bit_adam else 8) * trained,
+            ema=4 * trained * use_ema,
+            activations=4 * batch * (tokens + 4) * size.width * layers,
+        )
+
+    def lines(self) -> list[str]:
+        """Say it in words, in two lines."""
+        share = self.trained / self.parameters
+        return [
+            f"parameters: {self.trained:,} of {self.parameters:,} are trained ({share:.1%})",
+            f"memory of each process, about: {_size(self.total)} (weights {_size(self.weights)}, "
+            f"gradients {_size(self.gradients)}, optimiser {_size(self.optimiser)}, "
+            f"average {_size(self.ema)}, activations {_size(self.activations)})",
+        ]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
