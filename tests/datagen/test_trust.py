@@ -17,9 +17,10 @@ from PIL import Image
 
 from pops.cli import main as cli
 from pops.datagen.folder.inspect import inspect_folder
-from pops.datagen.folder.store import Store, read_manifest
+from pops.datagen.folder.manifest import read_manifest
+from pops.datagen.folder.store import Store
 from pops.datagen.sample import Sample
-from pops.datagen.words import LONGEST_WORD, file_word, read_words, shipped_words
+from pops.datagen.words import LONGEST_WORD, file_word, read_prompt_words, shipped_words
 from pops.errors import InputError, OutputError, UsageError
 from pops.settings.shard import Shard
 
@@ -103,8 +104,9 @@ def test_a_line_cut_short_is_made_again(tmp_path: Path) -> None:
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
-    (tmp_path / "manifest.jsonl").write_text('{"index": 0}\nnonsense\n{"index": 1}\n')
-    with pytest.raises(InputError, match=r"manifest.jsonl, line 2: not JSON"):
+    line = '{"index": 0, "name": "a", "files": ["a.jpg"]}\n'
+    (tmp_path / "manifest.jsonl").write_text(f"{line}nonsense\n{line}")
+    with pytest.raises(InputError, match=r"manifest.jsonl, line 2: is damaged or no JSON"):
         list(read_manifest(tmp_path))
 
 
@@ -135,7 +137,7 @@ def test_a_run_that_made_nothing_leaves_the_folder_free_for_another(tmp_path: Pa
 def test_two_runs_do_not_write_the_same_shard(tmp_path: Path) -> None:
     with Store(tmp_path, Shard()).open(SETTINGS):
         other = Store(tmp_path, Shard()).open(SETTINGS)
-        with pytest.raises(UsageError, match="another run is writing"), other:
+        with pytest.raises(UsageError, match="another run is at work"), other:
             pass
         with Store(tmp_path, Shard(0, 2)).open(SETTINGS):
             pass
@@ -166,7 +168,7 @@ def test_no_room_is_one_clear_line_and_leaves_nothing_half_written(tmp_path: Pat
 def test_a_sample_whose_writing_fails_is_not_in_the_manifest(tmp_path: Path) -> None:
     store = Store(tmp_path, Shard())
     with store.open(SETTINGS):
-        store.add(sample(), {"index": 0})
+        store.add(sample(), {"index": 0, "name": "a", "files": ["a.jpg"]})
         (tmp_path / "in_the_way.jpg").mkdir()
         with pytest.raises(OutputError, match="cannot write"):
             store.add(sample("in_the_way"), {"index": 1})
@@ -202,12 +204,12 @@ def test_words_of_names_can_be_read_back() -> None:
 def test_lists_of_words_are_plain_lines_or_open_images_class_lists(tmp_path: Path) -> None:
     path = tmp_path / "words.csv"
     path.write_text("# a comment\n/m/011k07,Tortoise\n\n/m/0138tl,Toy\nmug\nmug\n")
-    assert read_words(path) == ("Tortoise", "Toy", "mug")
+    assert read_prompt_words(path) == ("Tortoise", "Toy", "mug")
     path.write_text("# nothing\n")
     with pytest.raises(InputError, match="holds no words"):
-        read_words(path)
-    with pytest.raises(InputError, match="cannot read .*no such file"):
-        read_words(tmp_path / "absent.txt")
+        read_prompt_words(path)
+    with pytest.raises(InputError, match=r"absent\.txt is missing"):
+        read_prompt_words(tmp_path / "absent.txt")
 
 
 def test_the_lists_that_come_with_pops_make_distinct_names() -> None:
