@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +33,7 @@ Coordinate = Annotated[int, Meta(ge=-(2**20), le=2**20)]
 PixelBox = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
 # A path in the folder: parts with / between them, none of which is empty, hidden or leads out.
 PART = r"[^./\\:\x00-\x1f][^/\\:\x00-\x1f]*"
-RelativePath = Annotated[str, Meta(max_length=1000, pattern=rf"^{PART}(/{PART})*\Z")]
+INSIDE = re.compile(rf"{PART}(/{PART})*")
 
 
 class _ModelFacts(Schema, frozen=True):
@@ -60,7 +61,7 @@ class _Line(msgspec.Struct):
 
     index: Count
     name: Text
-    files: Annotated[list[RelativePath], Meta(min_length=1, max_length=1000)]
+    files: Annotated[list[Text], Meta(min_length=1, max_length=1000)]
     rejections: Annotated[list[Text], Meta(max_length=1000)] = []
     box: PixelBox | None = None
     boxes: Annotated[list[PixelBox], Meta(max_length=1000)] = []
@@ -124,7 +125,9 @@ def parse_lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
     """
     for number, line in enumerate(content.split(b"\n")[:-1], 1):
         place = f"{path}, line {number}"
-        decode_json(line, _Line, InputError, place)
+        for name in decode_json(line, _Line, InputError, place).files:
+            if not INSIDE.fullmatch(name):
+                raise InputError(f"{place}: files: {name!r} is no plain path inside the folder")
         yield decode_json(line, dict[str, Any], InputError, place)
 
 
