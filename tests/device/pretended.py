@@ -243,7 +243,7 @@ def _attention(
 
 
 class _Module:
-    """What torch asks of a device by the name of `torch.pretend`."""
+    """Answers to what torch asks of a device by the name of `torch.pretend`."""
 
     here = False
 
