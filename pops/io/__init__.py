@@ -12,5 +12,6 @@ Modules:
     hub         repositories that can be downloaded: revisions, licences, sizes
     loading     checked folders of models, and one line for what is wrong with them
     schema      checks of what a file says: kinds, counts, sizes, unknown fields
+    names       names of output files that every file system takes
     placement   the device, the number format and offloading
 """
