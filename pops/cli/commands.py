@@ -4,7 +4,6 @@ Inputs are checked before torch is imported, so that a wrong name costs no wait.
 """
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -21,12 +20,15 @@ from pops.cli.outputs import (
     RunFiles,
     depth_sources,
     given_weights,
+    input_words,
     keeps_depth,
+    part_names,
 )
 from pops.compose.plan import make_plan
 from pops.errors import InputError, UsageError, check_known
 from pops.figures import Cell, strips
 from pops.io.files import EMBEDDING_SUFFIXES, make_folder, staged_folder
+from pops.io.names import check_name, name_of_words
 from pops.io.pictures import open_picture, save_picture
 from pops.operators import (
     Operator,
@@ -58,7 +60,6 @@ __all__ = ["apply", "convert", "demo", "eval_pocket", "pocket_assets", "pocket_s
 LEFT_OUT = "_"
 EMBEDDING = "embedding"
 PACKAGE = Path(__file__).parents[1]
-LONGEST_NAME = 120  # letters of an output's name, well under what file systems hold
 
 
 def apply(config: ApplyConfig) -> int:
@@ -69,12 +70,13 @@ def apply(config: ApplyConfig) -> int:
     operator.check_inputs(len(config.inputs), config.text)
     request = tuple(None if name == LEFT_OUT else Path(name) for name in config.inputs)
     shown = [_preview(source) for source in request]
-    stems = ["none" if source is None else source.stem for source in request]
-    name = _file_name([operator.name, *stems, config.text or ""])
+    stems = [None if source is None else source.stem for source in request]
+    name = name_of_words([operator.name, *input_words(operator, stems), config.text or ""])
     plain = replace(config.rendering, renderer=RenderSettings.renderer)  # an input has no depth
     with staged_folder(config.out) as stage:
-        engine = _load(config)
+        check_name(stage, f"{name}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
         first = _depth_source(request, config)
+        engine = _load(config)
         with closing(ProgressBars()) as progress:
             made = _sample(
                 engine, config.operator, [request], config, progress, config.text, config.weights
@@ -105,8 +107,10 @@ def run(config: RunConfig) -> int:
     for leaf in plan.leaves:
         previews.open(leaf)
     with staged_folder(config.out) as stage:
-        engine = _load(config)
+        longest = max(part_names(plan).values(), key=lambda name: len(name.encode()))
+        check_name(stage, f"{longest}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
         first = depth_sources(config, plan)
+        engine = _load(config)
         of_parts = replace(
             config.rendering,
             seeds=config.render_seeds[:1],
@@ -117,7 +121,7 @@ def run(config: RunConfig) -> int:
             depth_of = [first[node] for node, _ in result.keys] if first else None
             pictures = _render(engine, result.embeddings, config.rendering, progress, depth_of)
             shown = dict(zip(result.keys, pictures[:: len(config.render_seeds)], strict=True))
-            files = RunFiles(result, _file_name)
+            files = RunFiles(result)
             figures = files.figures(
                 previews.pictures | shown,
                 lambda made: _render(engine, made, of_parts, progress),
@@ -307,11 +311,6 @@ def _captioned(config: SamplingConfig, pictures: Iterable[Image.Image]) -> list[
 
 def _seed_pairs(config: SamplingConfig) -> list[tuple[int, int]]:
     return [(seed, render) for seed in config.seeds for render in config.render_seeds]
-
-
-def _file_name(words: Sequence[str]) -> str:
-    plain = (re.sub(r"[^\w.-]+", "-", word).strip("-.") for word in words)
-    return "_".join(word for word in plain if word)[:LONGEST_NAME]
 
 
 def _shipped_pair(pair: str) -> tuple[Path, Path]:

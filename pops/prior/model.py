@@ -208,7 +208,7 @@ def _side_by_side(parts: Sequence[Tensor]) -> Tensor | None:
     storage, start, step = first.untyped_storage(), first.storage_offset(), first.numel()
     for number, part in enumerate(parts):
         beside = part.storage_offset() == start + number * step
-        if not beside or part.untyped_storage().data_ptr() != storage.data_ptr():
+        if not beside or part.untyped_storage()._cdata != storage._cdata:
             return None
     shape = (len(parts) * len(first), *first.shape[1:])
     return first.detach().as_strided(shape, first.stride(), start)

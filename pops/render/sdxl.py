@@ -26,8 +26,8 @@ from transformers import (
 
 from pops.errors import UsageError
 from pops.io.loading import can_load_cheaply, load_model, quietly, reading
-from pops.io.placement import Placement
-from pops.render.batches import Counter, batches
+from pops.io.placement import Placement, in_batches
+from pops.render.batches import Counter
 from pops.settings.progress import Progress
 from pops.settings.rendering import DecoderSettings
 
@@ -190,15 +190,17 @@ def render_batches(
     if len(seeds) != len(image_embeds):
         raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
     _check(pipeline, settings)
-    made = [np.zeros((0, settings.size, settings.size, 3), dtype=np.float32)]
-    most = max(1, BATCH_PIXELS // settings.size**2)
-    for rows, count in batches(len(seeds), most, settings.steps, progress):
-        if control is not None:
-            options["image"] = control[rows]
-        made.append(
-            _render(pipeline, prompt, image_embeds[rows], seeds[rows], settings, count, options)
+    made = np.zeros((len(seeds), settings.size, settings.size, 3), dtype=np.float32)
+
+    def draw(rows: slice, done: int, batches: int) -> None:
+        count = Counter(progress, settings.steps, done, batches)
+        given = options if control is None else options | {"image": control[rows]}
+        made[rows] = _render(
+            pipeline, prompt, image_embeds[rows], seeds[rows], settings, count, given
         )
-    return np.concatenate(made)
+
+    in_batches(len(seeds), max(1, BATCH_PIXELS // settings.size**2), draw)
+    return made
 
 
 def _render(

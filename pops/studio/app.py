@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -26,6 +27,7 @@ QUIET = {  # read by Gradio when it is imported: it calls nobody, and keeps no s
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 SESSIONS = 64  # whose last request Gradio remembers
+COLLECT_EVERY = (700, 10, 10)  # Python's own; commands that end soon look for garbage less often
 THREADS = 256  # more jobs than can wait, so that each is told of its place in the queue
 
 
@@ -40,6 +42,8 @@ def studio(config: StudioConfig) -> int:
     """
     print(f"loading {config.stack}", file=sys.stderr)
     server, url, service = start(config)
+    gc.freeze()  # what is loaded stays; what requests leave behind is to go soon
+    gc.set_threshold(*COLLECT_EVERY)
     print(f"the studio is at {url}  (Ctrl-C ends it)")
     if config.browser:
         _show(url)

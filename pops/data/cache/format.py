@@ -326,7 +326,7 @@ def _fault(shard: CacheShard, index: CacheIndex, ordinals: range) -> str | None:
         "rows": ((len(shard.records), index.variants, 1 + slots), np.int32),
         "text_rows": ((len(shard.records), index.variants, 3), np.int32),
         "text_tokens": ((sum(shard.lengths), index.dim), np.float16),
-        "target_embeds": ((len(shard.target_texts) or None, index.dim), np.float16),
+        "target_embeds": ((len(shard.target_texts), index.dim), np.float16),
     }
     for kind, (shape, number) in wanted.items():
         array = getattr(shard, kind)

@@ -10,9 +10,7 @@ After rendering, a classifier that shares nothing with the encoders says what it
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from os import cpu_count
 
 import torch
@@ -25,6 +23,7 @@ from pops.errors import UsageError
 from pops.evaluation.pocket import several, single
 from pops.evaluation.pocket.single import SIZE, Shown, Task
 from pops.io.embeddings import Embeddings
+from pops.io.processes import process_pool
 from pops.pocket.judge import QUESTIONS, Judge, load_judge
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import Scene
@@ -97,7 +96,7 @@ def _pictures(scenes: Iterable[Scene], progress: Progress | None) -> dict[Scene,
     ordered = sorted(dict.fromkeys(scenes), key=_geometry)
     chunks = [ordered[i : i + CHUNK] for i in range(0, len(ordered), CHUNK)]
     drawn: list[Image.Image] = []
-    with ProcessPoolExecutor(cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+    with process_pool(cpu_count() or 1, "spawn") as pool:
         for chunk in pool.map(_draw, chunks):
             drawn += [Image.fromarray(p.numpy()) for p in chunk]
             if progress:

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
+from pops.io.processes import end_with_parent
 from pops.pocket.build.autoencoder import LATENTS
 from pops.pocket.build.clip import DIM
 from pops.pocket.build.fit import Fit, device
@@ -78,6 +79,7 @@ def decoder_fit(folder: Path) -> Fit:
 
 def _work(rank: int, world: int, folder: Path, seconds: float) -> None:
     if world > 1:
+        end_with_parent()
         torch.set_num_threads(1)
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
         os.environ.setdefault("MASTER_PORT", "29511")

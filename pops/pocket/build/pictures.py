@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from pops.io.files import atomic_path
+from pops.io.processes import process_pool
 from pops.pocket.world.patches import find_patch
 from pops.pocket.world.render import render, render_swatches
 from pops.pocket.world.scene import Item, Scene, Swatch, outfit, pair, single, with_adjective
@@ -200,7 +201,7 @@ def build_pictures(
     missing = [s for s in range(shards) if not (folder / f"records-{s:04d}.json").exists()]
     end = time.monotonic() + seconds
     workers = os.cpu_count() or 1
-    with ProcessPoolExecutor(workers) as pool:
+    with process_pool(workers) as pool:
         running: set[Future[int]] = set()
         while missing or running:
             while missing and len(running) < workers and time.monotonic() < end:
