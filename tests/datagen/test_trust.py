@@ -286,7 +286,8 @@ def test_a_link_out_of_the_folder_is_not_followed(
     "change",
     [
         {"index": -1}, {"index": "0"}, {"name": None}, {"files": []}, {"files": "a.jpg"},
-        {"files": [3]}, {"rejections": 3}, {"box": [0, 0, 10**9, 5]}, {"box": [0, 0]}, {"boxes": {"a": 1}},
+        {"files": [3]}, {"rejections": 3}, {"box": [0, 0, 10**9, 5]}, {"box": [0, 0]},
+        {"boxes": {"a": 1}},
     ],
 )  # fmt: skip
 def test_a_line_of_another_kind_is_named(change: dict[str, object], tmp_path: Path) -> None:
