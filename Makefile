@@ -1,4 +1,4 @@
-# make demo | make test | make test-browser | make check | make setup
+# make setup | demo | test | test-browser | check | format | notebooks | docs | coverage | clean
 #
 # Each target installs what it needs into .venv first, once, at the versions of constraints.txt.
 
@@ -12,7 +12,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3 p
 	&& echo $$python && exit; done; \
 	echo "pops needs Python 3.11 or newer, with venv: none was found; set PYTHON=/path/to/python" >&2; exit 1
 
-.PHONY: setup demo test test-browser check format clean
+.PHONY: setup demo test test-browser check format notebooks docs coverage clean
 
 setup: $(STAMP)
 
@@ -37,9 +37,23 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# The notebooks of examples/, each run from a fresh kernel.
+notebooks: setup
+	$(BIN)/python -m pytest -m notebook
+
+# The site, into site/. Strict: a broken link or a page outside the menu fails.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python -m pytest -m site
+
+# Which lines the tests reach: a table, and htmlcov/index.html.
+coverage: setup
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=html --cov-report=xml
+
 format: setup
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) out site build dist *.egg-info htmlcov .coverage coverage.xml .mypy_cache \
+		.pytest_cache .ruff_cache .import_linter_cache .hypothesis

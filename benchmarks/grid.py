@@ -26,7 +26,7 @@ from pops.errors import UsageError
 from pops.io.loading import quietly
 from pops.settings.fields import setting
 from pops.settings.groups import Dtype
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 from pops.stacks.stack import WEIGHTS
 
 __all__ = ["GridBenchmark", "Report", "compare", "main"]
@@ -81,7 +81,7 @@ class GridBenchmark:
 class Report:
     settings: GridBenchmark
     stack: str
-    render: RenderSettings
+    render: DecoderSettings
     published_seconds: float
     ours_seconds: float
     embedding_difference: float  # the largest
@@ -115,12 +115,12 @@ class PublishedOrder:
         self.decoder = KandinskyV22Pipeline(stack.unet, stack.decoder_scheduler, stack.movq)
         self.decoder.set_progress_bar_config(disable=True)
 
-    def run(self, pairs: Sequence[Pair], steps: int, render: RenderSettings) -> Made:
+    def run(self, pairs: Sequence[Pair], steps: int, render: DecoderSettings) -> Made:
         """The embeddings (N, D) and the pictures of the pairs."""
         made = [self._one(pair, steps, render) for pair in pairs]
         return torch.cat([embed for embed, _ in made]), [picture for _, picture in made]
 
-    def _one(self, pair: Pair, steps: int, render: RenderSettings) -> tuple[Tensor, Image.Image]:
+    def _one(self, pair: Pair, steps: int, render: DecoderSettings) -> tuple[Tensor, Image.Image]:
         embeds = [self.encoder.encode_pixels(self.encoder.pixels([picture])) for picture in pair]
         tokens = self.ours.normalise(torch.cat(embeds).to(self.ours.clip_mean.device))
         embed = self.prior.sample(tokens, SEED, self.guidance, steps)
@@ -186,9 +186,9 @@ def _open(settings: GridBenchmark) -> tuple[Engine, bool]:
     return Engine.load("pocket", device, dtype, **parts), True
 
 
-def _render_settings(engine: Engine, settings: GridBenchmark, tiny: bool) -> RenderSettings:
+def _render_settings(engine: Engine, settings: GridBenchmark, tiny: bool) -> DecoderSettings:
     own = engine.renderer().settings
-    return RenderSettings(
+    return DecoderSettings(
         settings.render_steps or own.steps,
         own.guidance,
         settings.render_size or (64 if tiny else own.size),
@@ -206,7 +206,7 @@ def _ours(
     engine: Engine,
     pairs: Sequence[Pair],
     settings: GridBenchmark,
-    render: RenderSettings,
+    render: DecoderSettings,
 ) -> Made:
     made = engine.apply(settings.operator, pairs, seeds=[SEED], steps=settings.steps)
     pictures = engine.render(

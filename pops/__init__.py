@@ -16,6 +16,8 @@ Public names are looked up when first used, so that `import pops` costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pops.settings.threads import wait_without_spinning
+
 if TYPE_CHECKING:
     from pops.compose.parse import clothes, instruct, mean, scene, texturing, union
     from pops.compose.run import Result, draw_tree
@@ -48,6 +50,8 @@ __all__ = [
 __version__ = "0.1.0"  # the only place where it stands; pyproject.toml reads it
 
 DISTRIBUTION = "pops-operators"  # the name that pip installs; `pops` there is another project
+
+wait_without_spinning()  # before anything imports torch
 
 _HOMES = {
     "Embeddings": "pops.io.embeddings",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from pops.compose.nodes import Apply, Leaf, Mean, Node
+from pops.compose.parse import operator_function
 from pops.compose.plan import Plan, make_plan
-from pops.compose.run import Result, Settings, run_plan
-from pops.errors import InputError, UsageError
+from pops.compose.run import Result, run_plan
+from pops.errors import InputError, NotFiniteError, UsageError
 from pops.io.embeddings import Embeddings
 from pops.io.pictures import open_picture
 from pops.io.sources import Source, given_embedding, source_key
@@ -26,14 +27,13 @@ from pops.prior.sampling import find_sampler
 from pops.render import Renderer, find_renderer
 from pops.settings.progress import Progress
 from pops.settings.rendering import RenderSettings
+from pops.settings.sampling import SamplingSettings
 from pops.stacks.stack import Stack, open_stack
 
-__all__ = ["DECODER_SEEDS", "PRIOR_SEEDS", "Engine", "Request", "Source"]
+__all__ = ["Engine", "Request", "Source"]
 
 Request = Sequence[Source | None]  # one source per slot; None drops the slot
 
-PRIOR_SEEDS = (18, 42)
-DECODER_SEEDS = (0, 1)
 OPENED = 32  # pictures held open at a time
 RESIDENT_BYTES = 5 * 2**30  # operators kept loaded: one full-size one in float32, two in half
 
@@ -54,25 +54,58 @@ class Engine:
         dtype: str = "auto",
         *,
         offload: str = "none",
+        operator_folders: Iterable[str | Path] = (),
         **parts: str | Path | None,
     ) -> Engine:
-        """An engine on a stack, named or in a folder. Models are loaded when first used.
+        """Make an engine on a stack. Its models are loaded when they are first used.
 
-        `offload`: with "model", each is on the device only while it is used.
-        `parts`: folders or hub repositories in place of some of its own, by the names of the
-        fields of `StackSpec`: prior, decoder, operators, sdxl, ip_adapter, controlnet, ...
+        Args:
+            stack: the name of a stack, or a folder in the layout of one.
+            device: auto, cpu, cuda or mps.
+            dtype: the number format of the models: auto, float32, bfloat16 or float16.
+            offload: with "model", each model is on the device only while it is used.
+            operator_folders: folders of operators of your own, which are then known by name, as
+                those of the stack are, in `apply` and in compositions.
+            parts: folders or hub repositories in place of some of the stack's, by the names of
+                the fields of `StackSpec`: prior, decoder, operators, sdxl, ip_adapter, ...
+
+        Returns:
+            The engine.
 
         Raises:
-            UsageError: unknown stack, device, dtype or offload.
+            UsageError: unknown stack, device, dtype or offload, or a folder holds no operator.
         """
-        return cls(open_stack(stack, device=device, dtype=dtype, offload=offload, **parts))
+        return cls(
+            open_stack(
+                stack,
+                device=device,
+                dtype=dtype,
+                offload=offload,
+                operator_folders=operator_folders,
+                **parts,
+            )
+        )
 
     @property
     def dim(self) -> int:
         """The length of an embedding of this stack."""
         return self.stack.prior_config.embedding_dim
 
-    def renderer(self, name: str = "kandinsky") -> Renderer:
+    def function(self, operator: str) -> Callable[..., Apply]:
+        """Give the function of an operator, by which compositions are built in Python.
+
+        Args:
+            operator: the name of an operator, such as one of `operator_folders`.
+
+        Returns:
+            A function that takes the operator's inputs, as `pops.texturing` does.
+
+        Raises:
+            UsageError: unknown operator.
+        """
+        return operator_function(self.stack.operator_row(operator))
+
+    def renderer(self, name: str = RenderSettings.renderer) -> Renderer:
         """A renderer by name, loaded when first asked for; `kandinsky` is the stack's decoder."""
         if name not in self._renderers:
             self._renderers[name] = find_renderer(name).load(self.stack)
@@ -104,74 +137,105 @@ class Engine:
     def apply(
         self,
         operator: str,
-        inputs: Sequence[Request],
+        inputs: Request | Sequence[Request],
         *,
         text: str | Sequence[str | None] | None = None,
-        seeds: Sequence[int] | Sequence[Sequence[int]] = PRIOR_SEEDS,
-        guidance: float | None = None,
-        steps: int = 25,
-        sampler: str = "ancestral",
+        seeds: Sequence[int] | Sequence[Sequence[int]] = SamplingSettings.seeds,
+        guidance: float | None = SamplingSettings.guidance,
+        steps: int = SamplingSettings.steps,
+        sampler: str = SamplingSettings.sampler,
         weights: str | Path | None = None,
         progress: Progress | None = None,
     ) -> Embeddings:
-        """Every request with every seed of it: (requests * seeds, D), request-major.
+        """Apply an operator to requests, once with every seed.
 
-        `operator`: a name, or an operator folder. `inputs`: requests, each one source per slot,
-        None for a dropped one. `text`: one for all requests, or one each. `seeds`: those of all
-        requests, or a sequence each. `guidance`: the operator's own unless given. `weights`: an
-        operator folder or weights file in place of the stack's own.
+        Args:
+            operator: the name of an operator, or an operator folder.
+            inputs: the requests, each a list or tuple with one source for every slot, None for an
+                input that is left out; or a single request.
+            text: the text of all requests, or one each.
+            seeds: the seeds of all requests, or a sequence each.
+            guidance: the scale of classifier-free guidance; None stands for the operator's own.
+            steps: the number of sampling steps.
+            sampler: the name of a sampler.
+            weights: an operator folder or weights file in place of the stack's own.
+            progress: called with the name of the work, what is done, and all that is to be done.
+
+        Returns:
+            Embeddings (requests * seeds, D): all seeds of the first request, then of the next.
 
         Raises:
             UsageError: unknown operator or sampler, or inputs that do not fit its slots.
             InputError: an input cannot be read.
             WeightsError: the operator's or the stack's weights are missing or do not fit.
+            NotFiniteError: an embedding that was made is not finite.
         """
-        row = self.stack.operator_row(operator, weights)
-        texts = _texts(text, len(inputs))
-        for request, words in zip(inputs, texts, strict=True):
-            row.check_inputs(len(request), words)
-        find_sampler(sampler)  # a wrong name costs no loading
+        found = self.stack.operator_row(operator, weights)
+        requests = _requests(inputs)
+        texts = _texts(text, len(requests))
+        for request, words in zip(requests, texts, strict=True):
+            found.check_inputs(len(request), words)
+        seeds_each = seeds_of_each(seeds, len(requests))
+        for own in seeds_each:  # a wrong setting costs no loading
+            SamplingSettings(seeds=tuple(own), guidance=guidance, steps=steps, sampler=sampler)
         _, prior = self.operator(operator, weights)
-        scale = row.guidance if guidance is None else guidance
-        rows = self._condition_rows(prior, inputs, texts, progress)
-        each = seeds_of_each(seeds, len(rows))
+        scale = found.guidance if guidance is None else guidance
+        tokens = self._condition_tokens(prior, requests, texts, progress)
         made = self.sample(
-            prior, rows, each, scale, steps=steps, sampler=sampler, what=row.name, progress=progress
+            prior,
+            tokens,
+            seeds_each,
+            scale,
+            steps=steps,
+            sampler=sampler,
+            what=found.name,
+            progress=progress,
         )
         names = [
-            str(Apply(row.name, tuple(s if s is None else Leaf(s) for s in request), words))
-            for request, words in zip(inputs, texts, strict=True)
+            str(Apply(found.name, tuple(s if s is None else Leaf(s) for s in request), words))
+            for request, words in zip(requests, texts, strict=True)
         ]
+        _check_finite(made, [len(own) for own in seeds_each], names)
         return Embeddings(
             made,
             self.stack.name,
-            tuple(name for name, own in zip(names, each, strict=True) for _ in own),
-            tuple(seed for own in each for seed in own),
+            tuple(name for name, own in zip(names, seeds_each, strict=True) for _ in own),
+            tuple(seed for own in seeds_each for seed in own),
             scale,
         )
 
     def sample(
         self,
         prior: Prior,
-        rows: Sequence[Tensor],
+        tokens: Sequence[Tensor],
         seeds: Sequence[Sequence[int]],
         guidance: float,
         *,
-        steps: int = 25,
-        sampler: str = "ancestral",
+        steps: int = SamplingSettings.steps,
+        sampler: str = SamplingSettings.sampler,
         what: str = "sample",
         progress: Progress | None = None,
     ) -> Tensor:
-        """Un-normalised embeddings (N, D): every request with each of its own seeds.
+        """Sample a prior for condition tokens that are made already.
 
-        `rows`: of every request the condition tokens (k, D), normalised, on the CPU. `what`: the
-        word for it in progress.
+        Args:
+            prior: the tuned prior of an operator.
+            tokens: the condition tokens (k, D) of every request, normalised, on the CPU.
+            seeds: the seeds of every request.
+            guidance: the scale of classifier-free guidance.
+            steps: the number of sampling steps.
+            sampler: the name of a sampler.
+            what: the word for this work in progress.
+            progress: called with `what`, the steps done, and all steps.
+
+        Returns:
+            Un-normalised embeddings (N, D): every request with each of its own seeds.
         """
         chosen = find_sampler(sampler)
         with self.stack.placement.using(prior):
             return sample_requests(
                 prior,
-                rows,
+                tokens,
                 seeds,
                 guidance,
                 self.stack.schedule,
@@ -198,10 +262,10 @@ class Engine:
         self,
         composition: Node | str | Plan,
         *,
-        seeds: Sequence[int] = PRIOR_SEEDS,
-        guidance: float | None = None,
-        steps: int = 25,
-        sampler: str = "ancestral",
+        seeds: Sequence[int] = SamplingSettings.seeds,
+        guidance: float | None = SamplingSettings.guidance,
+        steps: int = SamplingSettings.steps,
+        sampler: str = SamplingSettings.sampler,
         weights: Mapping[str, str | Path] | None = None,
         progress: Progress | None = None,
     ) -> Result:
@@ -217,46 +281,70 @@ class Engine:
             InputError: an input is missing or cannot be read.
             WeightsError: an operator's or the stack's weights are missing or do not fit.
         """
-        plan = composition if isinstance(composition, Plan) else make_plan(composition)
-        settings = Settings(tuple(seeds), guidance, steps, sampler, weights or {})
-        return run_plan(self, plan, settings, progress)
+        sampling = SamplingSettings(
+            seeds=tuple(seeds), guidance=guidance, steps=steps, sampler=sampler
+        )
+        plan = (
+            composition
+            if isinstance(composition, Plan)
+            else make_plan(composition, operators=self.stack.operators)
+        )
+        return run_plan(self, plan, sampling, weights or {}, progress)
 
     def render(
         self,
         embeddings: Embeddings,
         *,
-        seeds: Sequence[int] = DECODER_SEEDS,
-        steps: int | None = None,
-        guidance: float | None = None,
-        size: int | None = None,
-        renderer: str = "kandinsky",
+        seeds: Sequence[int] = RenderSettings.seeds,
+        steps: int | None = RenderSettings.steps,
+        guidance: float | None = RenderSettings.guidance,
+        size: int | None = RenderSettings.size,
+        renderer: str = RenderSettings.renderer,
         depth_of: Sequence[Source] | None = None,
         progress: Progress | None = None,
     ) -> list[Image.Image]:
-        """Every embedding with every seed: len(embeddings) * len(seeds) pictures, embedding-major.
+        """Render every embedding, once with every seed.
 
-        `steps`, `guidance` and `size` (pixels of a side) are the renderer's own unless given.
-        `renderer`: kandinsky (the stack's decoder), ip_adapter or depth. `depth_of`: for depth,
-        one source for each embedding; one that is an embedding is rendered first.
+        Args:
+            embeddings: N embeddings of this stack.
+            seeds: the seeds of the renderer.
+            steps: the number of diffusion steps; None stands for the renderer's own.
+            guidance: the scale of guidance; None stands for the renderer's own.
+            size: the pixels of a side of a picture; None stands for the renderer's own.
+            renderer: the name of a renderer; `kandinsky` is the stack's own decoder.
+            depth_of: for a renderer that keeps depth, one source for each embedding; a source
+                that is an embedding is rendered first.
+            progress: called with the name of the work, what is done, and all that is to be done.
+
+        Returns:
+            N * len(seeds) pictures: all seeds of the first embedding, then of the next.
 
         Raises:
             InputError: the embeddings are of another stack, or a source cannot be read.
             UsageError: unknown renderer, or the size or `depth_of` does not fit it.
             WeightsError: the renderer's weights are missing or do not fit.
+            NotFiniteError: an embedding or a rendered picture is not finite.
         """
+        asked = RenderSettings(
+            seeds=tuple(seeds), steps=steps, guidance=guidance, size=size, renderer=renderer
+        )
         self._check_stack(embeddings.image_embeds, embeddings.stack, "embeddings")
+        _check_finite(embeddings.image_embeds, [1] * len(embeddings), embeddings.expressions)
         pictures = self._depth_pictures(renderer, depth_of, len(embeddings), progress)
         chosen = self.renderer(renderer)
-        own = chosen.settings
-        settings = RenderSettings(
-            own.steps if steps is None else steps,
-            own.guidance if guidance is None else guidance,
-            own.size if size is None else size,
-        )
         rows = embeddings.image_embeds.repeat_interleave(len(seeds), dim=0)
         every_seed = list(seeds) * len(embeddings)
         shown = None if pictures is None else [p for p in pictures for _ in seeds]
-        return chosen.render(rows, every_seed, settings, progress, shown)
+        try:
+            return chosen.render(rows, every_seed, asked.over(chosen.settings), progress, shown)
+        except NotFiniteError as error:
+            at = sorted({row // len(seeds) for row in error.rows})
+            raise NotFiniteError(
+                f"a picture of {_named(at, embeddings.expressions)} is not finite: the embedding "
+                "is too large for the renderer, or its weights are damaged; with --dtype float16 "
+                "try float32",
+                at,
+            ) from None
 
     def _depth_pictures(
         self,
@@ -297,23 +385,23 @@ class Engine:
         self._operators[key] = known or self.stack.operator(name, weights)
         return self._operators[key]
 
-    def _condition_rows(
+    def _condition_tokens(
         self,
         prior: Prior,
-        inputs: Sequence[Request],
+        requests: Sequence[Request],
         texts: Sequence[str | None],
         progress: Progress | None,
     ) -> list[Tensor]:
-        """The condition tokens (k, D) of every request, on the CPU in float32."""
-        sources = [source for request in inputs for source in request if source is not None]
+        """Make the condition tokens (k, D) of every request, on the CPU in float32."""
+        sources = [source for request in requests for source in request if source is not None]
         embeds = self.encode(sources, progress).image_embeds.to(prior.clip_mean.device)
         tokens = iter(prior.normalise(embeds).cpu())
-        slots = [[None if s is None else next(tokens) for s in request] for request in inputs]
+        slots = [[None if s is None else next(tokens) for s in request] for request in requests]
         words = list(dict.fromkeys(text for text in texts if text is not None))
         hidden = self._hidden_states(words) if words else {}
         return [
-            condition_row(row, self.dim, None if text is None else hidden[text])
-            for row, text in zip(slots, texts, strict=True)
+            condition_row(given, self.dim, None if text is None else hidden[text])
+            for given, text in zip(slots, texts, strict=True)
         ]
 
     def _hidden_states(self, words: Sequence[str]) -> dict[str, Tensor]:
@@ -345,3 +433,33 @@ def _texts(text: str | Sequence[str | None] | None, requests: int) -> list[str |
     if len(text) != requests:
         raise UsageError(f"{len(text)} texts for {requests} requests: give one, or one each")
     return list(text)
+
+
+def _requests(inputs: Request | Sequence[Request]) -> list[Request]:
+    """Take a single request, a list of sources, as a list of one request."""
+    several = [isinstance(one, list | tuple) for one in inputs]
+    if isinstance(inputs, str) or (any(several) and not all(several)):
+        raise UsageError(
+            "the inputs are neither one request nor a list of requests: write one as "
+            "('mug.png', 'wood.png'), several as [('mug.png', 'wood.png'), ('cup.png', 'ice.png')]"
+        )
+    return list(inputs) if all(several) else [inputs]  # type: ignore[arg-type, list-item]
+
+
+def _check_finite(embeds: Tensor, counts: Sequence[int], names: Sequence[str]) -> None:
+    """NotFiniteError that names the requests, `counts` rows each, with a row that is not finite."""
+    finite = embeds.isfinite().all(dim=1)
+    if not finite.all():
+        requests = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        at = requests[~finite].unique().tolist()
+        raise NotFiniteError(
+            f"the embedding of {_named(at, names)} is not finite: an input is too large, or the "
+            "operator's weights are damaged; with --dtype float16 try float32",
+            at,
+        )
+
+
+def _named(rows: Sequence[int], names: Sequence[str]) -> str:
+    """The first of some rows by name, and how many more there are."""
+    first = names[rows[0]] if names else f"number {rows[0]}"
+    return first if len(rows) == 1 else f"{first} and of {len(rows) - 1} more"

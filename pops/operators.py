@@ -6,14 +6,12 @@ The table costs nothing to import: torch is imported by the functions that read 
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pops.errors import UsageError, WeightsError, nearest
+from pops.errors import UsageError, WeightsError, check_known
 from pops.io.files import atomic_path, make_folder
 
 if TYPE_CHECKING:
@@ -31,6 +29,8 @@ __all__ = [
     "OperatorCard",
     "check_state_dict",
     "find_operator",
+    "find_operator_folders",
+    "known_operators",
     "read_operator_card",
     "read_state_dict",
     "save_card",
@@ -96,10 +96,56 @@ OPERATORS: dict[str, Operator] = {
 
 def find_operator(name: str) -> Operator:
     """The operator of that name; UsageError with the nearest name otherwise."""
-    if name in OPERATORS:
-        return OPERATORS[name]
-    near = nearest(name.lower(), OPERATORS)
-    raise UsageError(f"unknown operator {name!r}{near} (the operators are {', '.join(OPERATORS)})")
+    check_known("operator", name, OPERATORS)
+    return OPERATORS[name]
+
+
+def find_operator_folders(places: Iterable[str | Path]) -> dict[str, Path]:
+    """Find the operator folders that are named, or that lie in folders that are named.
+
+    Args:
+        places: operator folders, or folders that hold operator folders.
+
+    Returns:
+        The operator folders by the names of their operators.
+
+    Raises:
+        UsageError: a place is or holds no operator folder, or two hold operators of one name.
+        WeightsError: an operator card cannot be read.
+    """
+    found: dict[str, Path] = {}
+    for place in places:
+        folder = Path(place).expanduser()
+        cards = list(folder.glob("operator.json")) or sorted(folder.glob("*/operator.json"))
+        if not cards:
+            raise UsageError(f"{folder} is no operator folder, and holds none: name another")
+        for card in cards:
+            name = read_operator_card(card.parent).operator.name
+            if found.setdefault(name, card.parent) != card.parent:
+                raise UsageError(
+                    f"{found[name]} and {card.parent} both hold an operator named {name}: "
+                    "name one of them"
+                )
+    return found
+
+
+def known_operators(places: Iterable[str | Path]) -> dict[str, Operator]:
+    """Collect the rows of all operators that are known by name.
+
+    Args:
+        places: operator folders, or folders that hold operator folders; an operator in them takes
+            the place of one of that name in the table.
+
+    Returns:
+        The rows of the table and of the folders, by name.
+
+    Raises:
+        UsageError: as `find_operator_folders`.
+        WeightsError: an operator card cannot be read.
+    """
+    folders = find_operator_folders(places)
+    own = {name: read_operator_card(folder).operator for name, folder in folders.items()}
+    return {**OPERATORS, **own}
 
 
 @dataclass(frozen=True)
@@ -122,12 +168,11 @@ def save_operator(
     `state`: the prior's state dict; `clip_mean` and `clip_std` belong to the stack and are left
     out. Each file appears whole or not at all, the weights last. `pictures`: as of `save_card`.
     """
-    from safetensors.torch import save_file
+    from pops.io.tensors import save_tensors
 
     folder = save_card(folder, card, pictures)
-    own = {key: value.detach().contiguous().cpu() for key, value in without_stats(state).items()}
-    with atomic_path(folder / "prior.safetensors") as part:
-        save_file(own, part, metadata={"format": "pt", "operator": card.operator.name})
+    metadata = {"format": "pt", "operator": card.operator.name}
+    save_tensors(folder / "prior.safetensors", without_stats(state), metadata)
     return folder
 
 
@@ -146,52 +191,45 @@ def save_card(folder: str | Path, card: OperatorCard, pictures: Sequence[str] = 
 
 
 def read_operator_card(folder: str | Path) -> OperatorCard:
-    """`operator.json` of an operator folder; WeightsError if it is missing or does not fit."""
+    """Read `operator.json` of an operator folder.
+
+    Args:
+        folder: The operator folder.
+
+    Returns:
+        The card.
+
+    Raises:
+        WeightsError: The card is missing, or a field of it is unknown or of another kind.
+    """
+    from msgspec.structs import asdict as fields_of
+
+    from pops.io.cards import OperatorFile
+    from pops.io.schema import read_json
+
     path = Path(folder) / "operator.json"
-    try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-        values = dict(row["operator"])
-        unknown = sorted(set(values) - {f.name for f in fields(Operator)})
-        if unknown:
-            raise WeightsError(f"{path}: unknown field {unknown[0]!r}")
-        values["inputs"] = tuple(values["inputs"])
-        return OperatorCard(Operator(**values), str(row["stack"]), dict(row["training"]))
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path} is missing: {path.parent} is no operator folder") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path}: cannot be read as an operator card ({error})") from error
+    if not path.exists():
+        raise WeightsError(f"{path} is missing: {path.parent} is no operator folder")
+    found = read_json(path, OperatorFile, WeightsError)
+    return OperatorCard(Operator(**fields_of(found.operator)), found.stack, found.training)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The prior's tensors in a .safetensors or a published .pth file, without clip statistics.
+    """Read the prior's tensors of a .safetensors or a published .pth file.
 
-    No code in the file can run. WeightsError if it is missing, cut short or holds anything but
-    tensors by name.
+    Args:
+        path: The weights file. No code in it can run.
+
+    Returns:
+        The tensors by name, without the clip statistics.
+
+    Raises:
+        WeightsError: The file is missing, cut short, holds anything but tensors by name, or a
+            number that is not finite.
     """
-    import torch
-    from safetensors.torch import load_file
+    from pops.io.tensors import read_tensors
 
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path} is missing: name an operator folder or a weights file")
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            mapped = zipfile.is_zipfile(path)  # 4 GB are then read as they are used
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path}: refused, since it holds more than tensors or is no weights file"
-        ) from error
-    except Exception as error:  # the readers raise almost anything on a damaged file
-        raise WeightsError(f"{path}: cut short or no weights file; fetch it again") from error
-    named = isinstance(state, Mapping) and all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
-    )
-    if not named:
-        raise WeightsError(f"{path}: holds no state dict (tensors by name)")
-    return without_stats(state)
+    return without_stats(read_tensors(path))
 
 
 def check_state_dict(

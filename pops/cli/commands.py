@@ -4,7 +4,6 @@ Inputs are checked before torch is imported, so that a wrong name costs no wait.
 """
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -15,13 +14,29 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from pops.cli.outputs import Previews, RunFiles, depth_sources, given_weights
+from pops.cli.outputs import (
+    DEPTH_NEEDED,
+    Previews,
+    RunFiles,
+    depth_sources,
+    given_weights,
+    input_words,
+    keeps_depth,
+    part_names,
+)
 from pops.compose.plan import make_plan
-from pops.errors import InputError, UsageError
+from pops.errors import InputError, UsageError, check_known
 from pops.figures import Cell, strips
 from pops.io.files import EMBEDDING_SUFFIXES, make_folder, staged_folder
+from pops.io.names import check_name, name_of_words
 from pops.io.pictures import open_picture, save_picture
-from pops.operators import Operator, find_operator, read_operator_card
+from pops.operators import (
+    Operator,
+    find_operator,
+    find_operator_folders,
+    known_operators,
+    read_operator_card,
+)
 from pops.settings.commands import (
     ApplyConfig,
     ConvertConfig,
@@ -31,8 +46,9 @@ from pops.settings.commands import (
     PocketSheetConfig,
     RunConfig,
 )
-from pops.settings.groups import SamplingConfig, StackConfig
+from pops.settings.groups import DrawnConfig, OwnOperators, SamplingConfig, StackConfig
 from pops.settings.progress import Progress, ProgressBars
+from pops.settings.rendering import RenderSettings
 
 if TYPE_CHECKING:
     from pops.engine import Engine
@@ -44,30 +60,31 @@ __all__ = ["apply", "convert", "demo", "eval_pocket", "pocket_assets", "pocket_s
 LEFT_OUT = "_"
 EMBEDDING = "embedding"
 PACKAGE = Path(__file__).parents[1]
-LONGEST_NAME = 120  # letters of an output's name, well under what file systems hold
 
 
 def apply(config: ApplyConfig) -> int:
     """`pops apply`: one request; for each seed an embedding file and pictures, and one strip."""
     folder = Path(config.operator).expanduser()
     own = (folder / "operator.json").is_file()
-    operator = read_operator_card(folder).operator if own else find_operator(config.operator)
+    operator = read_operator_card(folder).operator if own else _named_operator(config)
     operator.check_inputs(len(config.inputs), config.text)
     request = tuple(None if name == LEFT_OUT else Path(name) for name in config.inputs)
-    first = _depth_source(request, config)
     shown = [_preview(source) for source in request]
-    stems = ["none" if source is None else source.stem for source in request]
-    name = _file_name([operator.name, *stems, config.text or ""])
+    stems = [None if source is None else source.stem for source in request]
+    name = name_of_words([operator.name, *input_words(operator, stems), config.text or ""])
+    plain = replace(config.rendering, renderer=RenderSettings.renderer)  # an input has no depth
     with staged_folder(config.out) as stage:
+        check_name(stage, f"{name}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
+        first = _depth_source(request, config)
         engine = _load(config)
         with closing(ProgressBars()) as progress:
             made = _sample(
                 engine, config.operator, [request], config, progress, config.text, config.weights
             )
             depth_of = None if first is None else [first] * len(made)
-            pictures = _render(engine, made, config, progress, config.renderer, depth_of)
+            pictures = _render(engine, made, config.rendering, progress, depth_of)
             shown = [
-                _render(engine, engine.encode([source]), config, progress)[0]
+                _render(engine, engine.encode([source]), plain, progress)[0]
                 if source and image == EMBEDDING
                 else image
                 for source, image in zip(request, shown, strict=True)
@@ -85,34 +102,29 @@ def apply(config: ApplyConfig) -> int:
 def run(config: RunConfig) -> int:
     """`pops run`: the embedding of every part, pictures of the results, and how they were made."""
     previews = Previews()
-    plan = make_plan(config.composition, previews.usable)
+    plan = make_plan(config.composition, previews.usable, _known_operators(config))
     weights = given_weights(config, plan)
-    first = depth_sources(config, plan)
-    parts_by = "kandinsky" if first else config.renderer  # the parts of a tree have no depth
     for leaf in plan.leaves:
         previews.open(leaf)
-    once = replace(config, render_seeds=config.render_seeds[:1])
     with staged_folder(config.out) as stage:
+        longest = max(part_names(plan).values(), key=lambda name: len(name.encode()))
+        check_name(stage, f"{longest}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
+        first = depth_sources(config, plan)
         engine = _load(config)
+        of_parts = replace(
+            config.rendering,
+            seeds=config.render_seeds[:1],
+            renderer=RenderSettings.renderer if first else config.renderer,  # parts have no depth
+        )
         with closing(ProgressBars()) as progress:
-            result = engine.run(
-                plan,
-                seeds=config.seeds,
-                guidance=config.guidance,
-                steps=config.steps,
-                sampler=config.sampler,
-                weights=weights,
-                progress=progress,
-            )
+            result = engine.run(plan, weights=weights, progress=progress, **vars(config.sampling))
             depth_of = [first[node] for node, _ in result.keys] if first else None
-            pictures = _render(
-                engine, result.embeddings, config, progress, config.renderer, depth_of
-            )
+            pictures = _render(engine, result.embeddings, config.rendering, progress, depth_of)
             shown = dict(zip(result.keys, pictures[:: len(config.render_seeds)], strict=True))
-            files = RunFiles(result, _file_name)
+            files = RunFiles(result)
             figures = files.figures(
                 previews.pictures | shown,
-                lambda made: _render(engine, made, once, progress, parts_by),
+                lambda made: _render(engine, made, of_parts, progress),
                 config.trees,
             )
         files.save_embeddings(stage)
@@ -136,7 +148,7 @@ def demo(config: DemoConfig) -> int:
         engine = _load(config)
         with closing(ProgressBars()) as progress:
             made = _sample(engine, operator.name, requests, config, progress)
-            pictures = iter(_render(engine, made, config, progress))
+            pictures = iter(_render(engine, made, config.rendering, progress))
         each = len(config.seeds) * len(config.render_seeds)
         rows = [
             _equation(operator, request, inputs, None, _captioned(config, islice(pictures, each)))
@@ -199,7 +211,27 @@ def _load(config: StackConfig) -> "Engine":
     print(f"loading {config.stack}", file=sys.stderr)
     from pops.engine import Engine
 
-    return Engine.load(config.stack, config.device, config.dtype, offload=config.offload)
+    return Engine.load(
+        config.stack,
+        config.device,
+        config.dtype,
+        offload=config.offload,
+        operator_folders=config.operators if isinstance(config, OwnOperators) else (),
+    )
+
+
+def _known_operators(config: DrawnConfig) -> dict[str, Operator]:
+    """The operators that are named, and those of a stack in a folder, before torch is imported."""
+    home = Path(config.stack) / "operators"
+    of_stack = find_operator_folders([home]) if any(home.glob("*/operator.json")) else {}
+    named = find_operator_folders(config.operators)
+    return known_operators({**of_stack, **named}.values())
+
+
+def _named_operator(config: ApplyConfig) -> Operator:
+    known = _known_operators(config)
+    check_known("operator", config.operator, known)
+    return known[config.operator]
 
 
 def _sample(
@@ -215,41 +247,28 @@ def _sample(
         operator,
         requests,
         text=text,
-        seeds=config.seeds,
-        guidance=config.guidance,
-        steps=config.steps,
-        sampler=config.sampler,
         weights=weights,
         progress=progress,
+        **vars(config.sampling),
     )
 
 
 def _render(
     engine: "Engine",
     made: "Embeddings",
-    config: SamplingConfig,
+    rendering: RenderSettings,
     progress: Progress,
-    renderer: str = "kandinsky",
     depth_of: "Sequence[Source] | None" = None,
 ) -> list[Image.Image]:
-    return engine.render(
-        made,
-        seeds=config.render_seeds,
-        steps=config.render_steps,
-        guidance=config.render_guidance,
-        size=config.render_size,
-        renderer=renderer,
-        depth_of=depth_of,
-        progress=progress,
-    )
+    return engine.render(made, depth_of=depth_of, progress=progress, **vars(rendering))
 
 
 def _depth_source(request: Sequence[Path | None], config: ApplyConfig) -> Path | None:
     """The first input, where the renderer keeps its depth."""
-    if config.renderer != "depth":
+    if not keeps_depth(config.renderer):
         return None
     if request[0] is None:
-        raise UsageError("--renderer depth keeps the depth of the first input: give one")
+        raise UsageError(DEPTH_NEEDED.format(config.renderer))
     return request[0]
 
 
@@ -292,11 +311,6 @@ def _captioned(config: SamplingConfig, pictures: Iterable[Image.Image]) -> list[
 
 def _seed_pairs(config: SamplingConfig) -> list[tuple[int, int]]:
     return [(seed, render) for seed in config.seeds for render in config.render_seeds]
-
-
-def _file_name(words: Sequence[str]) -> str:
-    plain = (re.sub(r"[^\w.-]+", "-", word).strip("-.") for word in words)
-    return "_".join(word for word in plain if word)[:LONGEST_NAME]
 
 
 def _shipped_pair(pair: str) -> tuple[Path, Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,17 +11,30 @@ from PIL import Image
 
 from pops.compose.nodes import Apply, Leaf, Mean, Node, first_leaf
 from pops.compose.plan import Plan, leaf_name, open_leaf
-from pops.errors import InputError, UsageError
+from pops.errors import InputError, UsageError, check_known
 from pops.io.files import EMBEDDING_SUFFIXES
+from pops.io.names import distinct_names, name_of_words
 from pops.io.pictures import save_picture
-from pops.operators import find_operator
+from pops.operators import Operator
+from pops.render import find_renderer
 from pops.settings.commands import RunConfig
 
 if TYPE_CHECKING:
     from pops.compose.run import Pictures, Render, Result
     from pops.io.sources import Source
 
-__all__ = ["Previews", "RunFiles", "depth_sources", "given_weights"]
+__all__ = [
+    "DEPTH_NEEDED",
+    "Previews",
+    "RunFiles",
+    "depth_sources",
+    "given_weights",
+    "input_words",
+    "keeps_depth",
+    "part_names",
+]
+
+DEPTH_NEEDED = "--renderer {} keeps the depth of the first input: give one"
 
 Trees = Literal["auto", "all", "none"]
 
@@ -56,27 +69,33 @@ def given_weights(config: RunConfig, plan: Plan) -> dict[str, str]:
     """The weights that are given, by operator; UsageError if one is not in the composition."""
     used = {node.operator for node in plan.nodes if isinstance(node, Apply)}
     for name in config.weights_of:
-        if find_operator(name).name not in used:
+        check_known("operator", name, plan.operators)
+        if name not in used:
             raise UsageError(f"--weights names {name}, which is not in the composition")
     return config.weights_of
 
 
+def keeps_depth(renderer: str) -> bool:
+    """Tell whether a renderer keeps the depth of a picture; imports its module."""
+    return find_renderer(renderer).takes_depth
+
+
 def depth_sources(config: RunConfig, plan: Plan) -> dict[Node, Source] | None:
     """Of every result the first input, where the renderer keeps its depth."""
-    if config.renderer != "depth":
+    if not keeps_depth(config.renderer):
         return None
     leaves = {node: first_leaf(node) for node in plan.results}
     if None in leaves.values():
-        raise UsageError("--renderer depth keeps the depth of the first input: give one")
+        raise UsageError(DEPTH_NEEDED.format(config.renderer))
     return {node: leaf.source for node, leaf in leaves.items() if leaf is not None}
 
 
 class RunFiles:
     """The files of a result, under names of their own."""
 
-    def __init__(self, result: Result, file_name: Callable[[Sequence[str]], str]) -> None:
+    def __init__(self, result: Result) -> None:
         self.result = result
-        self.names = _part_names(result.plan, file_name)
+        self.names = part_names(result.plan)
         self.left_out: list[str] = []
 
     def name(self, node: Node, row: int) -> str:
@@ -131,29 +150,46 @@ class RunFiles:
             self.left_out.append(f"{name}: {error}")
 
 
-def _part_names(plan: Plan, file_name: Callable[[Sequence[str]], str]) -> dict[Node, str]:
-    """A file name, without ending, for every part; numbered where two would be the same."""
-    names: dict[Node, str] = {}
-    taken: set[str] = set()
-    for node in dict.fromkeys([*reversed(plan.nodes), plan.composition]):
-        kind = ["input"] if isinstance(node, Leaf) else []
-        plain = file_name([*kind, *_part_words(node)])
-        name, number = plain, 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{plain}-{number}"
-        taken.add(name.lower())
-        names[node] = name
-    return names
+def part_names(plan: Plan) -> dict[Node, str]:
+    """Give every part of a plan a file name, without ending, that no other part has."""
+    nodes = list(dict.fromkeys([*reversed(plan.nodes), plan.composition]))
+    names = [
+        name_of_words([*(["input"] if isinstance(node, Leaf) else []), *_part_words(node, plan)])
+        for node in nodes
+    ]
+    return dict(zip(nodes, distinct_names(names), strict=True))
 
 
-def _part_words(node: Node | None) -> list[str]:
+def input_words(operator: Operator, names: Sequence[str | None]) -> list[str]:
+    """Name the inputs of an operator, as they stand in a file name.
+
+    Args:
+        operator: the row of the operator.
+        names: the name of each input, None for one that is left out.
+
+    Returns:
+        The names in order, `none` for one that is left out; of an operator with many slots only
+        those that are given, with the slot where its place does not tell it.
+    """
+    if operator.min_inputs is None:
+        return [name or "none" for name in names]
+    gap = None in names
+    return [
+        name if not gap or name.startswith(slot) else f"{slot}-{name}"
+        for slot, name in zip(operator.inputs, names, strict=False)
+        if name is not None
+    ]
+
+
+def _part_words(node: Node, plan: Plan) -> list[str]:
     """What a part is called by: its operators and files in the order they are written in."""
-    if node is None or isinstance(node, Leaf):
-        return ["none" if node is None else leaf_name(node)]
-    own = node.operator if isinstance(node, Apply) else "mean"
-    last = f"{node.weight:g}" if isinstance(node, Mean) else node.text or ""
-    return [own, *(word for made in node.inputs for word in _part_words(made)), last]
+    if isinstance(node, Leaf):
+        return [leaf_name(node)]
+    words = [name_of_words(_part_words(made, plan)) if made else None for made in node.inputs]
+    if isinstance(node, Mean):
+        return ["mean", *(word or "none" for word in words), f"{node.weight:g}"]
+    operator = plan.operators[node.operator]
+    return [operator.name, *input_words(operator, words), node.text or ""]
 
 
 def _is_embedding(node: Node) -> bool:

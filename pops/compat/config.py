@@ -9,10 +9,12 @@ from math import isfinite
 from pathlib import Path
 from typing import ClassVar
 
-from pops.errors import UsageError
+from pops.errors import UsageError, check_known
 from pops.operators import CLOTHES, INSTRUCT, TEXTURING, Operator
-from pops.settings.fields import MOST_STEPS, check_range, check_seeds, setting
+from pops.settings.fields import MOST_STEPS, PathOrName, check_range, check_seeds, setting
 from pops.settings.groups import PlacementConfig
+from pops.settings.rendering import RenderSettings
+from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = ["BinaryConfig", "ClothesConfig", "InstructConfig", "PublishedConfig"]
 
@@ -26,17 +28,21 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".pth", ".safetensors")
 class PublishedSettings:
     """The published settings that all of the published commands have."""
 
-    prior_path: str | None = setting(
+    prior_path: PathOrName | None = setting(
         None, "weights of the operator: a file, in prior_repo where that is given, or a folder"
     )
-    prior_repo: str | None = setting(None, "hub repository of prior_path; null: it is here")
+    prior_repo: PathOrName | None = setting(None, "hub repository of prior_path; null: it is here")
     dir_a: Path | None = setting(None, "folder of pictures and embeddings, or one file")
-    kandinsky_prior_repo: str = setting(PRIOR_REPO, "folder or repository of encoders and prior")
-    kandinsky_decoder_repo: str = setting(DECODER_REPO, "folder or repository of the decoder")
+    kandinsky_prior_repo: PathOrName = setting(
+        PRIOR_REPO, "folder or repository of encoders and prior"
+    )
+    kandinsky_decoder_repo: PathOrName = setting(
+        DECODER_REPO, "folder or repository of the decoder"
+    )
     output_dir_name: Path = setting(Path("inference/results"), "folder to write into")
     prior_guidance_scale: tuple[float, ...] = setting((1.0,), "guidance of the operator, each")
-    prior_seeds: tuple[int, ...] = setting((18, 42), "seeds of the operator, each")
-    unet_seeds: tuple[int, ...] = setting((0, 1), "seeds of the decoder, each")
+    prior_seeds: tuple[int, ...] = setting(SamplingSettings.seeds, "seeds of the operator, each")
+    unet_seeds: tuple[int, ...] = setting(RenderSettings.seeds, "seeds of the decoder, each")
     file_exts_a: tuple[str, ...] = setting(EXTENSIONS, "endings of the files of dir_a to take")
     name_filter_a: tuple[str, ...] | None = setting(
         None, "take only the files of dir_a with one of these in their name"
@@ -50,11 +56,11 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come 
     """What the published commands share."""
 
     operator: str | None = setting(None, "the operator; null: the one that prior_path names")
-    stack: str | None = setting(
+    stack: PathOrName | None = setting(
         None, "pocket, or a stack's name or folder, in place of the published models"
     )
-    steps: int = setting(25, "sampling steps of the operator")
-    sampler: str = setting("ancestral", "ancestral or ddim")
+    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
+    sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
     overwrite: bool = setting(False, "make again what is complete")
 
     default_operator: ClassVar[Operator]
@@ -63,6 +69,7 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come 
         check_seeds("prior_seeds", self.prior_seeds)
         check_seeds("unet_seeds", self.unet_seeds)
         check_range("steps", self.steps, 1, MOST_STEPS)
+        check_known("sampler", self.sampler, SAMPLERS)
         if not self.prior_guidance_scale or not all(map(isfinite, self.prior_guidance_scale)):
             raise UsageError("--prior_guidance_scale must be one or more finite numbers, as in 1,8")
         if self.prior_path is None and self.stack is None:

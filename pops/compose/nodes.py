@@ -5,7 +5,9 @@ Nothing is opened or run here, and torch is not imported.
 
 from __future__ import annotations
 
+import keyword
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ __all__ = [
     "Node",
     "Place",
     "first_leaf",
+    "function_name",
     "too_deep",
 ]
 
@@ -103,7 +106,7 @@ class Apply:
         arguments = [LEFT_OUT if node is None else str(node) for node in self.inputs]
         if self.text is not None:
             arguments.append(repr(self.text))
-        return f"{self.operator}({', '.join(arguments)})"
+        return f"{function_name(self.operator)}({', '.join(arguments)})"
 
     __repr__ = __str__
 
@@ -127,6 +130,21 @@ class Mean:
 
 
 Node: TypeAlias = Leaf | Apply | Mean
+
+
+def function_name(operator: str) -> str:
+    """Give the name of an operator in a composition, where only letters, digits and _ may stand.
+
+    Args:
+        operator: the name of the operator.
+
+    Returns:
+        The same name where it can be, such as `texturing`; else a like one, as `rusty_iron` for
+        `rusty-iron`.
+    """
+    plain = re.sub(r"\W", "_", operator)
+    plain = f"_{plain}" if plain[:1].isdigit() else plain
+    return f"{plain}_" if keyword.iskeyword(plain) or plain in ("", LEFT_OUT, "mean") else plain
 
 
 def first_leaf(node: Node) -> Leaf | None:

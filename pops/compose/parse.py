@@ -15,16 +15,27 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
 
-from pops.compose.nodes import LEFT_OUT, MOST_DEPTH, Apply, Leaf, Mean, Node, Place, too_deep
+from pops.compose.nodes import (
+    LEFT_OUT,
+    MOST_DEPTH,
+    Apply,
+    Leaf,
+    Mean,
+    Node,
+    Place,
+    function_name,
+    too_deep,
+)
 from pops.errors import PopsError, UsageError, nearest
 from pops.operators import OPERATORS, Operator
 
-__all__ = ["FUNCTIONS", "mean", "parse"]
+__all__ = ["functions", "mean", "operator_function", "parse"]
 
 LONGEST_TEXT = 100_000  # letters
 
@@ -42,8 +53,9 @@ def mean(a: object, b: object, weight: object = 0.5) -> Mean:
     return Mean((first, second), float(weight))
 
 
-def _function(row: Operator) -> Callable[..., Apply]:
-    """The function that puts inputs into an operator, by place or by the names of its slots."""
+@cache
+def operator_function(row: Operator) -> Callable[..., Apply]:
+    """Make the function that gives inputs to an operator, by place or by the names of its slots."""
     names = [slot.replace("-", "_") for slot in row.inputs]
 
     def apply(*inputs: object, **named: object) -> Apply:
@@ -57,7 +69,7 @@ def _function(row: Operator) -> Callable[..., Apply]:
         return Apply(row.name, tuple(map(_node, slots)), None if text is None else str(text))
 
     last = ["text"] * row.takes_text
-    apply.__name__ = apply.__qualname__ = row.name
+    apply.__name__ = apply.__qualname__ = function_name(row.name)
     apply.__doc__ = (
         f"The operator {row.name} of ({', '.join(names + last)}), to be run by Engine.run.\n\n"
         "Inputs are pictures, embeddings, files, folders or other compositions; None leaves one "
@@ -96,8 +108,20 @@ def _node(value: object) -> Node | None:
     )
 
 
-_APPLIED = {name: _function(row) for name, row in OPERATORS.items()}
-FUNCTIONS: dict[str, Callable[..., Node]] = {**_APPLIED, "mean": mean}
+def functions(operators: Mapping[str, Operator]) -> dict[str, Callable[..., Node]]:
+    """Make the functions that a composition may call.
+
+    Args:
+        operators: the rows of the operators that are known.
+
+    Returns:
+        A function for each operator and `mean`, by the names that they have in a composition.
+    """
+    own = {function_name(name): operator_function(row) for name, row in operators.items()}
+    return {**own, "mean": mean}
+
+
+_APPLIED = {name: operator_function(row) for name, row in OPERATORS.items()}
 
 
 class _Function(Protocol):
@@ -113,8 +137,15 @@ def __getattr__(name: str) -> _Function:
 # Reading.
 
 
-def parse(text: str) -> Node:
-    """The composition that `text` says. It is read, part by part, and never evaluated.
+def parse(text: str, operators: Mapping[str, Operator] = OPERATORS) -> Node:
+    """Read a composition from a text; it is read part by part and never evaluated.
+
+    Args:
+        text: the composition.
+        operators: the rows of the operators that it may use.
+
+    Returns:
+        The tree that the text describes.
 
     Raises:
         UsageError: it is no composition; the error's `place` shows where, with a caret.
@@ -134,7 +165,7 @@ def parse(text: str) -> Node:
     except (ValueError, RecursionError, MemoryError) as error:
         deep = not isinstance(error, ValueError)
         raise UsageError(too_deep() if deep else f"cannot read the composition: {error}") from None
-    reader = _Reader(lines)
+    reader = _Reader(lines, functions(operators))
     with reader.at(body):
         made = _node(reader.argument(body))
         if made is None:
@@ -153,6 +184,7 @@ class _Reader:
     """Turns the syntax tree into nodes: an allow-list, so what is not named here is refused."""
 
     lines: list[str]
+    functions: Mapping[str, Callable[..., Node]]
     depth: int = 0
 
     def argument(self, tree: ast.expr) -> Node | _Quoted | float | None:
@@ -171,7 +203,7 @@ class _Reader:
 
     def call(self, tree: ast.Call, name: ast.Name) -> Node:
         with self.at(name):
-            function = _find_function(name.id)
+            function = self.find_function(name.id)
         if self.depth >= MOST_DEPTH:
             raise UsageError(too_deep()).at(self.place(tree))
         self.depth += 1
@@ -185,6 +217,13 @@ class _Reader:
         self.depth -= 1
         with self.at(tree):
             return _call(function, inputs, named)
+
+    def find_function(self, name: str) -> Callable[..., Node]:
+        if name not in self.functions:
+            near = nearest(name, self.functions)
+            known = f": the operators are {', '.join(self.functions)}"
+            raise UsageError(f"unknown operator {name!r}{near or known}")
+        return self.functions[name]
 
     def refusal(self, tree: ast.expr) -> str:
         said = " ".join((ast.get_source_segment("\n".join(self.lines), tree) or "").split())
@@ -219,14 +258,6 @@ def _call(function: Callable[..., Node], inputs: Sequence[Any], named: Mapping[s
         names = ", ".join(signature.parameters)
         raise UsageError(f"{function.__name__} takes ({names}): {error}") from None
     return function(*inputs, **named)
-
-
-def _find_function(name: str) -> Callable[..., Node]:
-    if name in FUNCTIONS:
-        return FUNCTIONS[name]
-    near = nearest(name.lower(), FUNCTIONS)
-    known = ", ".join(FUNCTIONS)
-    raise UsageError(f"unknown operator {name!r}{near or f': the operators are {known}'}")
 
 
 def _unreadable(error: SyntaxError, lines: Sequence[str]) -> UsageError:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -21,6 +21,7 @@ from pops.compose.parse import parse
 from pops.errors import InputError, UsageError
 from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.pictures import open_picture, picture_suffixes
+from pops.operators import OPERATORS, Operator
 
 __all__ = ["Plan", "Step", "leaf_name", "make_plan", "open_leaf"]
 
@@ -44,6 +45,7 @@ class Plan:
     composition: Node
     axes: tuple[tuple[Leaf, ...], ...]  # what each folder holds, in the order they are written in
     results: tuple[Node, ...]  # one for each combination of the axes, the last axis fastest
+    operators: Mapping[str, Operator] = field(default_factory=lambda: OPERATORS, compare=False)
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
@@ -64,25 +66,37 @@ class Plan:
         return tuple(_order(self.nodes))
 
 
-def make_plan(composition: Node | str, accept: Accept = lambda leaf: True) -> Plan:
-    """The plan of a composition, or of its text.
+def make_plan(
+    composition: Node | str,
+    accept: Accept = lambda leaf: True,
+    operators: Mapping[str, Operator] = OPERATORS,
+) -> Plan:
+    """Make a composition ready to run.
 
     A folder in place of a file stands for each picture and embedding in it that `accept` takes;
     each place that a folder stands in is an axis of its own.
+
+    Args:
+        composition: a composition, or its text.
+        accept: tells whether a file of a folder is taken.
+        operators: the rows of the operators that are known by name.
+
+    Returns:
+        The plan.
 
     Raises:
         UsageError: the text is no composition, or its grid is beyond `MOST_RESULTS`.
         InputError: a file is missing, or a folder holds nothing to use. Both show the place.
     """
-    node = parse(composition) if isinstance(composition, str) else composition
+    node = parse(composition, operators) if isinstance(composition, str) else composition
     axes = tuple(_files(leaf, accept) for leaf in _walk_leaves(node) if _is_folder(leaf))
     if prod(map(len, axes)) > MOST_RESULTS:
         sizes = " x ".join(str(len(axis)) for axis in axes)
         raise UsageError(f"the folders make {sizes} results, more than {MOST_RESULTS}: split them")
     if not axes:
-        return Plan(node, (), (node,))
+        return Plan(node, (), (node,), operators)
     picks = itertools.product(*axes)
-    return Plan(node, axes, tuple(_fill(node, iter(pick)) for pick in picks))
+    return Plan(node, axes, tuple(_fill(node, iter(pick)) for pick in picks), operators)
 
 
 def open_leaf(leaf: Leaf) -> Image.Image | None:

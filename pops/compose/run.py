@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,15 +18,14 @@ from pops.compose.plan import Plan, Step, leaf_name, open_leaf
 from pops.errors import UsageError
 from pops.figures import Branch, Cell, grid, tree
 from pops.io.embeddings import Embeddings
-from pops.operators import OPERATORS
-from pops.prior.sampling import find_sampler
+from pops.settings.sampling import SamplingSettings
 
 if TYPE_CHECKING:
     from pops.io.sources import Source
     from pops.settings.progress import Progress
     from pops.stacks.stack import Stack
 
-__all__ = ["Pictures", "Result", "Settings", "draw_grids", "draw_tree", "run_plan"]
+__all__ = ["Pictures", "Result", "draw_grids", "draw_tree", "run_plan"]
 
 LARGEST_SIDE = 20_000  # pixels of a figure: well under what picture files hold
 LARGEST_AREA = 100_000_000
@@ -34,17 +33,6 @@ TREE_SIZES = range(168, 47, -8)  # of a tree's pictures; smaller where it is lar
 GRID_SIZES = range(192, 47, -8)
 Render = Callable[[Embeddings], list[Image.Image]]
 Pictures = dict[tuple[Node, int], Image.Image]  # of the rows of nodes
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the operators of a composition are sampled."""
-
-    seeds: tuple[int, ...]
-    guidance: float | None = None  # None: each operator's own
-    steps: int = 25
-    sampler: str = "ancestral"
-    weights: Mapping[str, str | Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ class Result:
 
     def __getitem__(self, part: Node | str) -> Embeddings:
         """The embeddings of a part, given as a node or as text. KeyError if it is none."""
-        return self.parts[parse(part) if isinstance(part, str) else part]
+        return self.parts[parse(part, self.plan.operators) if isinstance(part, str) else part]
 
     def of(self, node: Node) -> range:
         """The rows of a part: as many as there are seeds, or one."""
@@ -108,32 +96,48 @@ class AppliesOperators(Protocol):
 
 
 def run_plan(
-    engine: AppliesOperators, plan: Plan, settings: Settings, progress: Progress | None = None
+    engine: AppliesOperators,
+    plan: Plan,
+    sampling: SamplingSettings,
+    weights: Mapping[str, str | Path],
+    progress: Progress | None = None,
 ) -> Result:
-    """Encode, then sample step by step; what does not fit is said before anything is loaded."""
-    if not settings.seeds:
-        raise UsageError("a composition needs a seed: give one or more whole numbers")
-    find_sampler(settings.sampler)
+    """Encode the inputs of a plan, then sample its operators step by step.
+
+    Args:
+        engine: what encodes and applies operators.
+        plan: the composition made ready.
+        sampling: how each operator is sampled.
+        weights: for some operators, by name, weights in place of the stack's own.
+        progress: called with the name of the work, what is done, and all that is to be done.
+
+    Returns:
+        The embeddings of every part.
+
+    Raises:
+        UsageError: an operator is unknown or its inputs do not fit; nothing is loaded then.
+    """
     for node in plan.nodes:
         if isinstance(node, Apply):
-            row = engine.stack.operator_row(node.operator, settings.weights.get(node.operator))
-            row.check_inputs(len(node.inputs), node.text)
+            operator = engine.stack.operator_row(node.operator, weights.get(node.operator))
+            operator.check_inputs(len(node.inputs), node.text)
     known = engine.encode([leaf.source for leaf in plan.leaves], progress)
     parts: dict[Node, Embeddings] = dict(zip(plan.leaves, known, strict=True))
     for step in plan.steps:
         parts |= (
-            _sample(engine, step, parts, settings, progress)
+            _sample(engine, step, parts, sampling, weights, progress)
             if step.operator
             else _means(step, parts)
         )
-    return Result(plan, settings.seeds, parts)
+    return Result(plan, sampling.seeds, parts)
 
 
 def _sample(
     engine: AppliesOperators,
     step: Step,
     parts: Mapping[Node, Embeddings],
-    settings: Settings,
+    sampling: SamplingSettings,
+    weights: Mapping[str, str | Path],
     progress: Progress | None,
 ) -> dict[Node, Embeddings]:
     """The nodes of one operator, for every seed, in one call.
@@ -152,19 +156,16 @@ def _sample(
             for row in range(rows)
         ]
         texts += [node.text if isinstance(node, Apply) else None] * rows
-        seeds += [settings.seeds] if rows == 1 else [(seed,) for seed in settings.seeds]
+        seeds += [sampling.seeds] if rows == 1 else [(seed,) for seed in sampling.seeds]
     made = engine.apply(
         step.operator or "",
         requests,
         text=texts,
-        seeds=seeds,
-        guidance=settings.guidance,
-        steps=settings.steps,
-        sampler=settings.sampler,
-        weights=settings.weights.get(step.operator or ""),
+        weights=weights.get(step.operator or ""),
         progress=progress,
+        **{**vars(sampling), "seeds": seeds},
     )
-    count = len(settings.seeds)
+    count = len(sampling.seeds)
     return {
         node: replace(made[at * count : (at + 1) * count], expressions=(str(node),) * count)
         for at, node in enumerate(step.nodes)
@@ -232,7 +233,7 @@ def _branch(result: Result, node: Node | None, row: int, note: str, shown: Pictu
         made_by, optional = "mean", False
         notes: Sequence[str] = (f"{1 - node.weight:.0%}", f"{node.weight:.0%}")
     else:
-        operator = OPERATORS[node.operator]
+        operator = result.plan.operators[node.operator]
         made_by, optional, notes = operator.name, operator.min_inputs is not None, operator.inputs
     inputs = [
         _branch(result, made, row, slot, shown)

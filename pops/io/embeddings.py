@@ -1,26 +1,34 @@
-"""Image embeddings with where they came from, and the files they are kept in."""
+"""Image embeddings with how each was made, and the files that they are kept in."""
 
 from __future__ import annotations
 
 import json
 import pickle
+import tempfile
+import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from msgspec import structs
 from safetensors import safe_open
-from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from pops import __version__
-from pops.errors import InputError
-from pops.io.files import EMBEDDING_SUFFIXES, atomic_path
+from pops.errors import InputError, OutputError
+from pops.io.arrays import read_array
+from pops.io.files import atomic_path
+from pops.io.schema import Finite, Meta, Schema, Text, decode_json, fit
+from pops.io.suffixes import EMBEDDING_SUFFIXES
+from pops.io.tensors import is_finite, read_pickle, save_tensors
 
 __all__ = ["EMBEDDING_SUFFIXES", "Embeddings", "load_embeddings", "save_embeddings"]
+
+WRITTEN_SUFFIXES = (".safetensors", ".pth", ".pt")
+MOST_BYTES = 2**30  # of an array in a compressed file
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Embeddings:
         return len(self.image_embeds)
 
     def __getitem__(self, rows: int | slice | Sequence[int]) -> Embeddings:
-        """The embeddings of one row, of a slice, or of the rows named."""
+        """Select the embeddings of one row, of a slice, or of the rows named."""
         at = list(range(len(self)))[rows] if isinstance(rows, int | slice) else rows
         index = [at] if isinstance(at, int) else list(at)
         return replace(
@@ -63,22 +71,31 @@ class Embeddings:
         return (self[i] for i in range(len(self)))
 
     def save(self, path: str | Path) -> None:
+        """Write the embeddings to a file, as `save_embeddings` does."""
         save_embeddings(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Embeddings:
+        """Read the embeddings of a file, as `load_embeddings` does."""
         return load_embeddings(path)
 
 
 def save_embeddings(embeddings: Embeddings, path: str | Path) -> None:
     """Write a `.safetensors` file, or a `.pth` one that `torch.load(weights_only=True)` reads.
 
+    Equal embeddings give equal bytes.
+
+    Args:
+        embeddings: What is written, with what is known of how it was made.
+        path: A file that ends in .safetensors, .pth or .pt.
+
     Raises:
-        OutputError: the place cannot be written; nothing is left behind.
+        OutputError: A number is not finite, or the place cannot be written; nothing is left
+            behind.
     """
     path = Path(path)
-    if path.suffix not in EMBEDDING_SUFFIXES:
-        raise ValueError(f"{path}: embeddings are kept in {' or '.join(EMBEDDING_SUFFIXES)} files")
+    if path.suffix.lower() not in WRITTEN_SUFFIXES:
+        raise ValueError(f"{path}: embeddings are written to {' or '.join(WRITTEN_SUFFIXES)} files")
     tensor = embeddings.image_embeds.detach().float().cpu().contiguous()
     metadata = {
         "stack": embeddings.stack or "",
@@ -87,32 +104,44 @@ def save_embeddings(embeddings: Embeddings, path: str | Path) -> None:
         "guidance": json.dumps(embeddings.guidance),
         "pops_version": embeddings.version,
     }
-    if path.suffix == ".safetensors":
-        content = safetensors_bytes({"image_embeds": tensor}, metadata=metadata)
-    else:
-        stream = BytesIO()
-        torch.save({"image_embeds": tensor, **metadata}, stream)
-        content = stream.getvalue()
-    with atomic_path(path, suffix=".part") as part:
-        part.write_bytes(content)
+    if path.suffix.lower() == ".safetensors":
+        save_tensors(path, {"image_embeds": tensor}, metadata)
+        return
+    if not is_finite(tensor):
+        raise OutputError(f"{path}: not written, since a number in it is not finite")
+    with atomic_path(path, suffix=".part") as part, part.open("wb") as file:
+        torch.save({"image_embeds": tensor, **metadata}, file)
 
 
 def load_embeddings(path: str | Path) -> Embeddings:
-    """Read an embedding file: ours, or a `.pth` one of the published scripts. Runs no code of it.
+    """Read an embedding file: ours, one of the published scripts, or a plain array.
+
+    Files that end in .safetensors, .pth, .pt, .bin, .ipadpt, .npy and .npz are read, in large or
+    small letters. A file with several tensors or arrays must name one of them `image_embeds`.
+    Nothing in a file can run code.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its embeddings, in float32 on the CPU.
 
     Raises:
-        InputError: the file is missing, cut short, holds no embedding or more than that.
+        InputError: The file is missing, cut short, holds no embedding or more than that, or a
+            number that is not finite in float32.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} is missing: name an embedding file")
     try:
-        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pth(path)
+        content = _READERS.get(path.suffix.lower(), _read_pth)(path)
+        return _from_content(path, content)
+    except InputError:
+        raise
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: refused, since it holds more than embeddings") from error
+        raise InputError(f"{path}: refused, since it holds more than plain embeddings") from error
     except Exception as error:  # the readers raise almost anything on a damaged file
         raise InputError(f"{path}: cut short or no embedding file; make it again") from error
-    return _from_content(path, content)
 
 
 def _published_output(*values: Tensor) -> OrderedDict[str, Tensor]:
@@ -130,39 +159,92 @@ _PUBLISHED_NAME = (
 
 
 def _read_pth(path: Path) -> Any:
-    allowed: list[Any] = [(_published_output, _PUBLISHED_NAME)]
-    with torch.serialization.safe_globals(allowed):
-        return torch.load(path, map_location="cpu", weights_only=True)
+    return read_pickle(path, {_PUBLISHED_NAME: _published_output})
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         content: dict[str, Any] = dict(file.metadata() or {})
-        if "image_embeds" in file.keys():  # noqa: SIM118  (the file is no mapping)
-            content["image_embeds"] = file.get_tensor("image_embeds")
+        names = list(file.keys())
+        name = "image_embeds" if len(names) != 1 else names[0]
+        if name in names:
+            content["image_embeds"] = file.get_tensor(name)
     return content
+
+
+def _read_npy(path: Path) -> Tensor:
+    return torch.from_numpy(read_array(path))
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+        entries = archive.infolist()
+        names = [entry.filename.removesuffix(".npy") for entry in entries]
+        at = 0 if len(entries) == 1 else names.index("image_embeds")
+        if entries[at].file_size > MOST_BYTES:
+            raise ValueError(f"{names[at]} has over {MOST_BYTES} bytes")
+        array = Path(folder) / "array.npy"
+        array.write_bytes(archive.read(entries[at]))
+        try:
+            return {"image_embeds": _read_npy(array)}
+        except InputError as error:  # which names a file that is gone
+            raise ValueError(f"its array {names[at]} is damaged") from error
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".safetensors": _read_safetensors,
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+}
+
+
+class _Words(Schema):
+    """The metadata of an embedding file."""
+
+    stack: Annotated[str, Meta(max_length=1000)] | None = None
+    expressions: tuple[Text, ...] = ()
+    seeds: tuple[int, ...] = ()
+    guidance: Finite | None = None
+    pops_version: Annotated[str, Meta(max_length=100)] = ""
 
 
 def _from_content(path: Path, content: Any) -> Embeddings:
     if isinstance(content, Tensor):
         content = {"image_embeds": content}
-    tensor = content.get("image_embeds") if isinstance(content, dict) else None
+    tensor = content.get("image_embeds") if isinstance(content, Mapping) else None
     if not isinstance(tensor, Tensor):
         raise InputError(f"{path}: holds no image_embeds tensor")
-    tensor = tensor[None] if tensor.ndim == 1 else tensor
-    if tensor.ndim != 2 or not tensor.is_floating_point() or not tensor.isfinite().all():
-        raise InputError(
-            f"{path}: image_embeds is {tuple(tensor.shape)} {tensor.dtype}, "
-            "not a matrix of finite numbers with one embedding a row"
-        )
+    found = f"{tuple(tensor.shape)} {tensor.dtype}"
+    if tensor.ndim not in (1, 2) or not tensor.is_floating_point():
+        raise _unfit(path, found)
+    rows = tensor.detach().clone().float().contiguous()  # cloned, since it may be mapped
+    if not is_finite(rows):
+        raise _unfit(path, found)
+    words = _read_words(path, content)
     try:
         return Embeddings(
-            tensor.detach().float().contiguous(),
-            stack=content.get("stack") or None,
-            expressions=tuple(json.loads(content.get("expressions", "[]"))),
-            seeds=tuple(json.loads(content.get("seeds", "[]"))),
-            guidance=json.loads(content.get("guidance", "null")),
-            version=content.get("pops_version", ""),
+            rows[None] if rows.ndim == 1 else rows,
+            words.stack or None,
+            words.expressions,
+            words.seeds,
+            words.guidance,
+            words.pops_version,
         )
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: its metadata is damaged ({error})") from error
+
+
+def _unfit(path: Path, found: str) -> InputError:
+    return InputError(
+        f"{path}: image_embeds is {found}, not a matrix of finite float32 numbers with one "
+        "embedding a row"
+    )
+
+
+def _read_words(path: Path, content: Mapping[str, Any]) -> _Words:
+    """The metadata, each as JSON, as our files have it, or as plain values."""
+    given = {key: content[key] for key in structs.asdict(_Words()) if key in content}
+    for key in ("expressions", "seeds", "guidance"):
+        if isinstance(given.get(key), str):
+            given[key] = decode_json(given[key], Any, InputError, f"{path}: its metadata {key}")
+    return fit(given, _Words, InputError, f"{path}: its metadata")

@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 import importlib.util
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from pops.errors import WeightsError
+from pops.errors import PopsError, WeightsError
+from pops.io.configs import check_config
+from pops.io.tensors import check_finite
 
 __all__ = ["can_load_cheaply", "load_model", "quietly", "reading"]
 
-_READ_ERRORS = (
-    SafetensorError,
-    pickle.UnpicklingError,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    RuntimeError,
-)
-
 
 def load_model(kind: Any, folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
-    """A frozen model of a transformers or diffusers class from its folder.
+    """Load a frozen model of a transformers or diffusers class from its folder.
 
     Weights are .safetensors, the fp16 variant where there is no other, or, failing those, the
     tensors of a `pytorch_model.bin`, read without running anything in it.
 
+    Args:
+        kind: The class.
+        folder: Its config and weights.
+        device: Where the model is put.
+        dtype: The number format of its weights.
+
+    Returns:
+        The model, in evaluation mode.
+
     Raises:
-        WeightsError: the folder is missing, damaged, cut short, or lacks some of the weights.
+        WeightsError: The folder is missing, damaged, cut short, lacks some of the weights, asks
+            for code or absurd sizes, or a weight is not finite in this number format.
     """
     files = _weight_files(folder)
+    check_config(folder / "config.json", sum(path.stat().st_size for path in files))
     plain = [path for path in files if ".fp16." not in path.name]
     with reading(folder), quietly():
         model, info = kind.from_pretrained(
@@ -51,11 +52,12 @@ def load_model(kind: Any, folder: Path, device: torch.device, dtype: torch.dtype
     absent = sorted(info["missing_keys"])
     if absent:
         raise WeightsError(f"{folder}: weights are missing: {', '.join(absent[:4])}")
+    check_finite(dict(model.named_parameters()), f"{folder} in {dtype}", WeightsError)
     return model.requires_grad_(False).eval().to(device)
 
 
 def _load_options(kind: Any, dtype: torch.dtype) -> dict[str, Any]:
-    """What transformers and diffusers call the same things."""
+    """Name the options of a loader as transformers or diffusers does."""
     if kind.__module__.startswith("transformers."):
         return {"dtype": dtype}
     return {"torch_dtype": dtype, "low_cpu_mem_usage": can_load_cheaply()}
@@ -105,11 +107,20 @@ def _weight_files(folder: Path) -> list[Path]:
 
 @contextmanager
 def reading(place: Path) -> Iterator[None]:
-    """Whatever a loading library says of a damaged file, as one line that names the place."""
+    """Turn whatever a library says of a damaged file into one line that names the place.
+
+    Args:
+        place: The file or folder that is read inside the block.
+
+    Raises:
+        WeightsError: Anything goes wrong inside the block.
+    """
     try:
         yield
+    except PopsError:
+        raise
     except FileNotFoundError as error:
         raise WeightsError(f"{place} is missing: fetch or build the stack again") from error
-    except _READ_ERRORS as error:
+    except Exception as error:  # the libraries raise almost anything on a damaged file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise WeightsError(f"{place} is damaged or cut short ({reason})") from error

@@ -11,6 +11,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from pops.errors import InputError, OutputError, nearest
 from pops.io.files import atomic_path
 from pops.io.png import without_extras
+from pops.io.suffixes import PICTURE_SUFFIXES
 
 __all__ = ["MAX_PIXELS", "MAX_SIDE", "open_picture", "picture_suffixes", "save_picture"]
 
@@ -92,7 +93,7 @@ def _decode_file(file: Path | BytesIO, path: Path) -> Image.Image:
 
 def picture_suffixes() -> set[str]:
     """List the endings, with their dot and in small letters, of the pictures that are read."""
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _KINDS}
+    return set(PICTURE_SUFFIXES)
 
 
 def save_picture(image: Image.Image, path: str | Path, comment: str = "") -> None:

@@ -1,19 +1,30 @@
-"""Where models run and where they wait: the device, the number format, offloading."""
+"""Where models run and where they wait: the device, the number format, offloading, memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from pops.errors import UsageError
+from pops.errors import DeviceMemoryError, UsageError
 
-__all__ = ["HOST", "OFFLOADS", "Placement", "choose_placement"]
+__all__ = [
+    "HOST",
+    "OFFLOADS",
+    "Placement",
+    "choose_device",
+    "choose_placement",
+    "has_bfloat16",
+    "in_batches",
+    "naming_memory",
+]
 
 OFFLOADS = ("none", "model")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -26,62 +37,208 @@ class Placement:
 
     @property
     def rest(self) -> torch.device:
-        """Where a model is while it is not used."""
+        """The device on which a model is kept while it is not used."""
         return torch.device("cpu") if self.offload else self.device
 
     @contextmanager
     def using(self, *models: nn.Module) -> Iterator[None]:
-        """The models are on the device inside the block, and back at rest after it.
+        """Have the models on the device inside the block, and back at rest after it.
 
-        Blocks must not be nested for the same model.
+        Offloaded weights are copied to the device and dropped again: those in the host's memory
+        stay where they are, shared by whatever shares them. So nothing may change weights inside
+        the block, and blocks must not be nested for the same model.
+
+        Args:
+            models: Models of this placement, which are at rest.
+
+        Raises:
+            DeviceMemoryError: The device has too little memory for the models or for the block.
         """
-        for model in models:
-            model.to(self.device)
-        try:
+        with naming_memory(self.device, self.offload, models), ExitStack() as stack:
+            if self.offload:
+                stack.enter_context(_copies_on(self.device, models))
+            else:
+                for model in models:
+                    model.to(self.device)
             yield
-        finally:
-            for model in models:
-                model.to(self.rest)
 
 
 HOST = Placement()
 
 
-def choose_placement(device: str = "auto", dtype: str = "auto", offload: str = "none") -> Placement:
-    """From the words of the command line.
+@contextmanager
+def _copies_on(device: torch.device, models: Iterable[nn.Module]) -> Iterator[None]:
+    """Put copies of all tensors on the device in place of the models' own, inside the block."""
+    own: list[tuple[dict[str, Tensor | None], str, Tensor]] = []
+    copies: dict[int, Tensor] = {}  # of each tensor one, whatever number of modules has it
+    try:
+        for module in chain.from_iterable(model.modules() for model in models):
+            for held in (module._parameters, module._buffers):
+                for name, tensor in held.items():
+                    if tensor is not None and tensor.device != device:
+                        if id(tensor) not in copies:
+                            copies[id(tensor)] = _copy(tensor, device)
+                        own.append((held, name, tensor))  # type: ignore[arg-type]
+                        held[name] = copies[id(tensor)]  # type: ignore[assignment]
+        yield
+    finally:
+        for held_by, name, tensor in own:
+            held_by[name] = tensor
 
-    `auto` is the first of cuda, mps and cpu that is here, and the number format that suits it:
-    float32 on a CPU, else bfloat16 where the device has it, else float16.
+
+def _copy(tensor: Tensor, device: torch.device) -> Tensor:
+    copy = tensor.detach().to(device)
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(copy, requires_grad=tensor.requires_grad)
+    return copy
+
+
+def choose_placement(device: str = "auto", dtype: str = "auto", offload: str = "none") -> Placement:
+    """Choose where and how models run from the words of the command line.
+
+    Args:
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        dtype: `auto`, `float32`, `bfloat16` or `float16`. `auto` is float32 on a CPU, and float16
+            on a GPU: there it is as fast as bfloat16, nearer to float32, and on every card.
+        offload: `none`, or `model` for models that are on the device only while they are used.
+
+    Returns:
+        The placement of all models of a stack.
 
     Raises:
-        UsageError: an unknown word, or a device that is not on this machine.
+        UsageError: A word is unknown, or the device is not on this machine.
     """
     if offload not in OFFLOADS:
         raise UsageError(f"unknown offload {offload!r}: use {' or '.join(OFFLOADS)}")
-    where = _device(device)
-    return Placement(where, _dtype(dtype, where), offload == "model")
+    where = choose_device(device)
+    return Placement(where, _choose_dtype(dtype, where), offload == "model")
 
 
-def _device(device: str) -> torch.device:
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+def choose_device(device: str = "auto") -> torch.device:
+    """Find the device of that name; `auto` is the first of cuda, mps and cpu that is here.
+
+    Args:
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+
+    Returns:
+        A device of this machine.
+
+    Raises:
+        UsageError: The word is unknown, or the device is not on this machine.
+    """
+    counts = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
     if device == "auto":
-        return torch.device(next((name for name, present in here.items() if present), "cpu"))
+        return torch.device(next(name for name, count in counts.items() if count))
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise UsageError(f"unknown device {device!r}: use auto, cpu, cuda or mps") from error
-    if not here.get(chosen.type, chosen.type == "cpu"):
-        raise UsageError(f"device {device!r} is not on this machine: use auto or cpu")
+    count = counts.get(chosen.type, 0)
+    if (chosen.index or 0) >= count:
+        here = f"the last one here is {chosen.type}:{count - 1}" if count else "use auto or cpu"
+        raise UsageError(f"device {device!r} is not on this machine: {here}")
     return chosen
 
 
-def _dtype(dtype: str, device: torch.device) -> torch.dtype:
-    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device computes in bfloat16 itself, and does not emulate it.
+
+    Args:
+        device: A device of this machine.
+
+    Returns:
+        True for CUDA cards from Ampere on; false for others, and for CPUs and Macs.
+    """
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype == "auto":
-        if device.type == "cpu":
-            return torch.float32
-        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if bf16 else torch.float16
-    if dtype not in names:
-        raise UsageError(f"unknown dtype {dtype!r}: use auto, {', '.join(names)}")
-    return names[dtype]
+        return torch.float32 if device.type == "cpu" else torch.float16
+    if dtype not in DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}: use auto, {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def in_batches(count: int, most: int, run: Callable[[slice, int, int], None]) -> None:
+    """Run over `count` rows in batches, which are halved where the device's memory is too small.
+
+    A batch that failed is run again in smaller parts, and so are those after it.
+
+    Args:
+        count: The number of rows.
+        most: The largest number of rows in a batch.
+        run: Takes the slice of a batch, the number of batches that are done, and that of all
+            batches; keeps its result only when all of it is done.
+
+    Raises:
+        torch.OutOfMemoryError: The memory is too small for a single row.
+    """
+    start = done = 0
+    while start < count:
+        rows = slice(start, min(start + most, count))
+        try:
+            run(rows, done, done - (start - count) // most)
+        except RuntimeError as error:
+            most = (rows.stop - start) // 2
+            if not _is_memory(error) or most == 0:
+                raise
+        else:
+            start, done = rows.stop, done + 1
+            continue
+        _free_unused()  # once the failed batch's tensors are gone with the error
+
+
+@contextmanager
+def naming_memory(
+    device: torch.device, offloaded: bool = False, models: Iterable[nn.Module] = ()
+) -> Iterator[None]:
+    """Turn an error about the device's memory inside the block into one line that helps.
+
+    Args:
+        device: The device on which the block computes.
+        offloaded: Whether models are on the device only while they are used.
+        models: The models that the block uses, whose size the message tells.
+
+    Raises:
+        DeviceMemoryError: The block needed more memory than the device has.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_memory(error):
+            raise
+        raise DeviceMemoryError(_memory_message(device, offloaded, list(models))) from error
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Whether an error is about the memory of a device; that of a Mac has no class of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "MPS backend out of memory" in str(error)
+
+
+def _memory_message(device: torch.device, offloaded: bool, models: list[nn.Module]) -> str:
+    tensors = {id(t): t for model in models for t in model.state_dict(keep_vars=True).values()}
+    weights = sum(t.numel() * t.element_size() for t in tensors.values())
+    needed = f" for models of {weights / 1e9:.1f} GB and their work" if weights else ""
+    free = ""
+    if device.type == "cuda":
+        left, total = torch.cuda.mem_get_info(device)
+        free = f" ({left / 1e9:.1f} of its {total / 1e9:.1f} GB are free)"
+    offload = "" if offloaded else "--offload model, "
+    halves = [t for t in tensors.values() if t.dtype == torch.float32]
+    dtype = "" if tensors and not halves else "--dtype float16, "
+    return (
+        f"{device} has too little memory{needed}{free}: use {offload}{dtype}a smaller picture "
+        "(--render_size), or --device cpu"
+    )
+
+
+def _free_unused() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()

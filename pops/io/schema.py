@@ -30,6 +30,7 @@ __all__ = [
     "Finite",
     "Meta",
     "PlainName",
+    "Positive",
     "Schema",
     "Share",
     "Text",
@@ -45,6 +46,7 @@ T = TypeVar("T")
 MOST_BYTES = 2**20  # of a card, a config or the like; larger files are refused unread
 
 Count = Annotated[int, Meta(ge=0, le=2**40)]  # of things or bytes
+Positive = Annotated[int, Meta(ge=1, le=2**40)]
 Finite = Annotated[float, Meta(ge=-3.4e38, le=3.4e38)]  # NaN and infinities are out of range
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Text = Annotated[str, Meta(max_length=10_000)]
@@ -52,12 +54,16 @@ Text = Annotated[str, Meta(max_length=10_000)]
 PlainName = Annotated[str, Meta(max_length=255, pattern=r"^[^./\\:\x00-\x1f][^/\\:\x00-\x1f]*\Z")]
 
 
-class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Schema(msgspec.Struct, forbid_unknown_fields=True):
     """Base of the classes that describe a file's content. Unknown fields are refused."""
 
 
 def read_json(
-    path: str | Path, kind: type[T], error: type[PopsError], most_bytes: int = MOST_BYTES
+    path: str | Path,
+    kind: type[T],
+    error: type[PopsError],
+    most_bytes: int = MOST_BYTES,
+    advice: str = "",
 ) -> T:
     """Read a JSON file whose content must fit a type.
 
@@ -66,6 +72,7 @@ def read_json(
         kind: A `Schema`, or any type that msgspec understands, such as `dict[str, Any]`.
         error: Raised where the file cannot be used.
         most_bytes: A larger file is refused before it is read.
+        advice: The end of the error: a mark such as a colon, and what the user can do.
 
     Returns:
         The content, as an instance of `kind`.
@@ -73,16 +80,20 @@ def read_json(
     Raises:
         PopsError: Of the type `error`. The file is missing, too large, no JSON, or does not fit.
     """
-    return decode_json(read_bytes(path, error, most_bytes), kind, error, str(path))
+    content = read_bytes(path, error, most_bytes, advice)
+    return decode_json(content, kind, error, str(path), advice)
 
 
-def read_text(path: str | Path, error: type[PopsError], most_bytes: int = MOST_BYTES) -> str:
+def read_text(
+    path: str | Path, error: type[PopsError], most_bytes: int = MOST_BYTES, advice: str = ""
+) -> str:
     """Read a text file in UTF-8, with or without a byte-order mark.
 
     Args:
         path: The file.
         error: Raised where the file cannot be used.
         most_bytes: A larger file is refused before it is read.
+        advice: The end of the error: a mark such as a colon, and what the user can do.
 
     Returns:
         The text, without the mark and with `\\n` at the end of its lines.
@@ -90,21 +101,24 @@ def read_text(path: str | Path, error: type[PopsError], most_bytes: int = MOST_B
     Raises:
         PopsError: Of the type `error`. The file is missing, too large, or in another encoding.
     """
-    content = read_bytes(path, error, most_bytes)
+    content = read_bytes(path, error, most_bytes, advice)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as wrong:
-        raise error(f"{path} is not UTF-8 text: save it as UTF-8") from wrong
+        raise error(f"{path} is not UTF-8 text: save it as UTF-8{advice}") from wrong
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_bytes(path: str | Path, error: type[PopsError], most_bytes: int = MOST_BYTES) -> bytes:
+def read_bytes(
+    path: str | Path, error: type[PopsError], most_bytes: int = MOST_BYTES, advice: str = ""
+) -> bytes:
     """Read a regular file of a bounded size.
 
     Args:
         path: The file.
         error: Raised where the file cannot be used.
         most_bytes: A larger file is refused before it is read.
+        advice: The end of the error: a mark such as a colon, and what the user can do.
 
     Returns:
         The whole content.
@@ -115,20 +129,22 @@ def read_bytes(path: str | Path, error: type[PopsError], most_bytes: int = MOST_
     path = Path(path)
     try:
         if not path.exists():
-            raise error(f"{path} is missing")
+            raise error(f"{path} is missing{advice}")
         if not path.is_file():  # a pipe would be waited for
-            raise error(f"{path} is not a regular file")
+            raise error(f"{path} is not a regular file{advice}")
         with path.open("rb") as file:
             content = file.read(most_bytes + 1)
     except (OSError, ValueError) as wrong:  # ValueError: a null character in the name
         reason = (getattr(wrong, "strerror", None) or str(wrong)).lower()
-        raise error(f"cannot read {path}: {reason}") from wrong
+        raise error(f"cannot read {path}: {reason}{advice}") from wrong
     if len(content) > most_bytes:
-        raise error(f"{path} is larger than {most_bytes:,} bytes, which no such file needs")
+        raise error(f"{path} is too large: over {most_bytes:,} bytes for such a file{advice}")
     return content
 
 
-def decode_json(content: bytes | str, kind: type[T], error: type[PopsError], source: str) -> T:
+def decode_json(
+    content: bytes | str, kind: type[T], error: type[PopsError], source: str, advice: str = ""
+) -> T:
     """Decode JSON whose content must fit a type.
 
     Args:
@@ -136,6 +152,7 @@ def decode_json(content: bytes | str, kind: type[T], error: type[PopsError], sou
         kind: A `Schema`, or any type that msgspec understands.
         error: Raised where the content cannot be used.
         source: Names the content in the error, such as a path, or a path and a line.
+        advice: The end of the error: a mark such as a colon, and what the user can do.
 
     Returns:
         The content, as an instance of `kind`.
@@ -144,11 +161,11 @@ def decode_json(content: bytes | str, kind: type[T], error: type[PopsError], sou
         PopsError: Of the type `error`, naming `source` and the field.
     """
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-    with _refusing(error, source):
+    with _refusing(error, source, advice):
         return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=kind)
 
 
-def fit(value: Any, kind: type[T], error: type[PopsError], source: str) -> T:
+def fit(value: Any, kind: type[T], error: type[PopsError], source: str, advice: str = "") -> T:
     """Check that plain values, such as YAML or a loaded state, fit a type.
 
     Args:
@@ -156,6 +173,7 @@ def fit(value: Any, kind: type[T], error: type[PopsError], source: str) -> T:
         kind: A `Schema`, or any type that msgspec understands.
         error: Raised where the value does not fit.
         source: Names the value in the error.
+        advice: The end of the error: a mark such as a colon, and what the user can do.
 
     Returns:
         The value, as an instance of `kind`.
@@ -163,20 +181,21 @@ def fit(value: Any, kind: type[T], error: type[PopsError], source: str) -> T:
     Raises:
         PopsError: Of the type `error`, naming `source` and the field.
     """
-    with _refusing(error, source):
+    with _refusing(error, source, advice):
         return msgspec.convert(value, type=kind, str_keys=True)
 
 
 @contextmanager
-def _refusing(error: type[PopsError], source: str) -> Iterator[None]:
+def _refusing(error: type[PopsError], source: str, advice: str) -> Iterator[None]:
     try:
         yield
     except msgspec.ValidationError as wrong:
         fault, _, place = str(wrong).partition(" - at `")
         field = place.rstrip("`").removeprefix("$").removeprefix(".")
-        said = f"{field}: {fault}" if field else fault
-        raise error(f"{source}: {said.replace('`', '')}") from wrong
+        fault = fault.removeprefix("Object contains ").removeprefix("Object ")
+        fault = fault.replace("`", "'" if "field" in fault else "")
+        raise error(f"{source}: {f'{field}: ' * bool(field)}{fault}{advice}") from wrong
     except (msgspec.DecodeError, UnicodeError) as wrong:
-        raise error(f"{source}: is damaged or no JSON ({wrong})") from wrong
+        raise error(f"{source}: is damaged or no JSON ({wrong}){advice}") from wrong
     except (RecursionError, MemoryError) as wrong:
-        raise error(f"{source}: is nested too deeply") from wrong
+        raise error(f"{source}: is nested too deeply{advice}") from wrong

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from pops.errors import InputError
-from pops.io.embeddings import EMBEDDING_SUFFIXES, Embeddings, load_embeddings
+from pops.io.embeddings import Embeddings, load_embeddings
+from pops.io.suffixes import is_embedding_file
 
 __all__ = ["Source", "given_embedding", "source_key"]
 
@@ -31,7 +32,7 @@ def given_embedding(source: Source) -> Embeddings | None:
         return None
     named = "input"
     if isinstance(source, str | Path):
-        if Path(source).suffix.lower() not in EMBEDDING_SUFFIXES:
+        if not is_embedding_file(source):
             return None
         named, source = str(source), load_embeddings(source)
     if isinstance(source, Tensor):

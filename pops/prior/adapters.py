@@ -11,10 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
 from torch import Tensor, nn
 
 from pops.errors import UsageError, WeightsError, install_hint
+from pops.io.cards import AdapterFile
 from pops.io.files import atomic_path
+from pops.io.schema import fit, read_json
+from pops.io.tensors import read_tensors, save_tensors
 from pops.prior.model import Prior
 
 if TYPE_CHECKING:
@@ -79,20 +83,36 @@ class Adapter:
 
     @classmethod
     def read(cls, folder: Path) -> Adapter:
-        """WeightsError where a file is missing, damaged, or of another kind of adapter."""
-        from safetensors.torch import load_file
+        """Read the adapter of an operator folder.
 
-        from pops.io.loading import reading
+        Of the config, only the names of modules and four numbers are taken: anything else would
+        let a file steer peft, to the point of hanging it by a regular expression.
 
+        Args:
+            folder: The operator folder.
+
+        Returns:
+            The adapter, whose numbers fit its weights.
+
+        Raises:
+            WeightsError: A file is missing, damaged, or of another kind of adapter.
+            UsageError: The package peft is missing.
+        """
         path = folder / ADAPTER_CONFIG
         peft = _peft()
-        with reading(path):
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values.get("peft_type") != "LORA":
-                raise WeightsError(f"{path}: {values.get('peft_type')!r} is no LoRA adapter")
-            config = peft.LoraConfig.from_peft_type(**values)
-        with reading(folder / ADAPTER_WEIGHTS):
-            state = load_file(folder / ADAPTER_WEIGHTS)
+        found = _read_config(path)
+        state = read_tensors(folder / ADAPTER_WEIGHTS)
+        ranks = {len(value) for key, value in state.items() if ".lora_A." in key}
+        if ranks != {found.r}:
+            raise WeightsError(f"{path}: r is {found.r}, which is not that of its weights")
+        config = peft.LoraConfig(
+            target_modules=list(found.target_modules),
+            r=found.r,
+            lora_alpha=found.lora_alpha,
+            lora_dropout=found.lora_dropout,
+            use_rslora=found.use_rslora,
+            inference_mode=True,
+        )
         return cls(config, state, str(folder / ADAPTER_WEIGHTS))
 
     def put_into(self, prior: Prior) -> None:
@@ -112,14 +132,39 @@ class Adapter:
 
 def save_adapter(folder: Path, state: Mapping[str, Tensor], rank: int) -> None:
     """Write the two files of an adapter, as peft reads them."""
-    from safetensors.torch import save_file
-
     values: dict[str, Any] = _config(rank).to_dict() | {"inference_mode": True}
     values["target_modules"] = sorted(values["target_modules"])
     with atomic_path(folder / ADAPTER_CONFIG) as part:
         part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    with atomic_path(folder / ADAPTER_WEIGHTS) as part:
-        save_file(dict(state), part, metadata={"format": "pt"})
+    save_tensors(folder / ADAPTER_WEIGHTS, state)
+
+
+# Fields of the config that do not change what an adapter computes.
+ASIDE = {
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "init_lora_weights",
+    "peft_type",
+    "peft_version",
+    "revision",
+    "task_type",
+}
+
+
+def _read_config(path: Path) -> AdapterFile:
+    """What is taken of a config; WeightsError where any other field would change the adapter."""
+    values = read_json(path, dict[str, Any], WeightsError)
+    if values.get("peft_type") != "LORA":
+        raise WeightsError(f"{path}: {values.get('peft_type')!r} is no LoRA adapter")
+    defaults = _peft().LoraConfig().to_dict()
+    taken = set(structs.asdict(AdapterFile((), 1, 1.0)))
+    for key, value in values.items():
+        plain = value in (defaults.get(key), None, False) or value in ([], {})
+        if key not in taken | ASIDE and not plain:
+            raise WeightsError(f"{path}: {key} is {str(value)[:40]!r}, which is not supported")
+    given = {key: value for key, value in values.items() if key in taken}
+    return fit(given, AdapterFile, WeightsError, str(path))
 
 
 def _config(rank: int) -> LoraConfig:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from pops.errors import UsageError
+from pops.io.placement import in_batches
 from pops.prior.conditions import Conditions, null_conditions, pack
 from pops.prior.model import ConditionCache, Prior
-from pops.prior.sampling import Noise, OnStep, Sampler, guide, seeded_noise
-from pops.prior.schedule import Schedule
+from pops.prior.sampling import OnStep, Sampler, guide, seeded_noise
+from pops.prior.schedule import Schedule, timesteps
 
 __all__ = ["sample_requests", "seeds_of_each"]
 
@@ -45,17 +46,18 @@ def sample_requests(
     `rows`: of every request the condition tokens (k, D), normalised, on the CPU. `seeds`: those of
     every request. `on_step` counts the steps of all batches.
     """
-    device = prior.clip_mean.device
     jobs = [(request, seed) for request, own in enumerate(seeds) for seed in own]
-    made = [torch.zeros(0, prior.config.embedding_dim)]
-    batches = [jobs[start : start + MOST_ROWS] for start in range(0, len(jobs), MOST_ROWS)]
-    for done, batch in enumerate(batches):
-        count = _step_counter(on_step, done * steps, len(batches) * steps)
-        conditions, of_job = _pack_jobs(rows, [request for request, _ in batch])
+    made = torch.zeros(len(jobs), prior.config.embedding_dim)
+
+    def run(batch: slice, done: int, batches: int) -> None:
+        count = _step_counter(on_step, done * steps, batches * steps)
+        conditions, of_job = _pack_jobs(rows, [request for request, _ in jobs[batch]])
         cache = _prefixes(prior, conditions, of_job, guided=guidance > 1)
-        noise = seeded_noise([seed for _, seed in batch], prior.config.embedding_dim, device)
-        made.append(_sample(prior, cache, noise, guidance, schedule, steps, sampler, count))
-    return torch.cat(made)
+        own = [seed for _, seed in jobs[batch]]
+        made[batch] = _sample(prior, cache, own, guidance, schedule, steps, sampler, count)
+
+    in_batches(len(jobs), MOST_ROWS, run)
+    return made
 
 
 def _pack_jobs(rows: Sequence[Tensor], requests: Sequence[int]) -> tuple[Conditions, Tensor]:
@@ -90,17 +92,27 @@ def _prefixes(
 def _sample(
     prior: Prior,
     cache: ConditionCache,
-    noise: Noise,
+    seeds: Sequence[int],
     scale: float,
     schedule: Schedule,
     steps: int,
     sampler: Sampler,
     on_step: OnStep | None,
 ) -> Tensor:
-    """Un-normalised embeddings (N, D) float32 on the CPU."""
+    """Un-normalised embeddings (N, D) float32 on the CPU.
 
-    def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-        return prior.denoise(x_t, t, cache)
+    All that a step needs is on the device before the first, so that the host never waits for it.
+    """
+    device = prior.clip_mean.device
+    ahead = 1 if device.type == "cpu" else steps
+    noise = seeded_noise(seeds, prior.config.embedding_dim, device, ahead)
+    ts = timesteps(steps, schedule.train_timesteps)
+    times = dict(zip(ts, prior.time_tokens(torch.tensor(ts).to(device)), strict=True))
+
+    def denoise(x_t: Tensor, t: int) -> Tensor:
+        if t not in times:  # a sampler may take other timesteps than these
+            times[t] = prior.time_tokens(torch.tensor([t]).to(device))[0]
+        return prior.denoise(x_t, times[t], cache)
 
     x0 = sampler(guide(denoise, scale), noise, schedule, steps, on_step)
     return prior.denormalise(x0).cpu()

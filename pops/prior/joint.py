@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from pops.errors import WeightsError
-from pops.io.files import atomic_path, make_folder
-from pops.io.loading import reading
+from pops.io.files import make_folder
+from pops.io.tensors import read_tensors, save_tensors
 from pops.prior.model import Prior, PriorConfig
 
 __all__ = [
@@ -65,28 +65,18 @@ class JointPrior(nn.Module):
 
 def save_shared(folder: Path, state: Mapping[str, Tensor]) -> None:
     """Write what all operators share, beside their folders."""
-    _save(make_folder(folder) / SHARED_WEIGHTS, state)
+    save_tensors(make_folder(folder) / SHARED_WEIGHTS, state)
 
 
 def save_own(folder: Path, own: Mapping[str, Tensor]) -> None:
     """Write into an operator's folder what it adds to the shared prior."""
-    _save(folder / OWN_WEIGHTS, own)
-
-
-def _save(path: Path, state: Mapping[str, Tensor]) -> None:
-    from safetensors.torch import save_file
-
-    with atomic_path(path) as part:
-        save_file(dict(state), part, metadata={"format": "pt"})
+    save_tensors(folder / OWN_WEIGHTS, own)
 
 
 def read_own(folder: Path) -> dict[str, Tensor]:
     """What an operator adds to the shared prior; WeightsError where it cannot be read."""
-    from safetensors.torch import load_file
-
     path = folder / OWN_WEIGHTS
-    with reading(path):
-        own = load_file(path)
+    own = read_tensors(path)
     if set(own) != set(MARKED):
         raise WeightsError(f"{path}: holds {', '.join(sorted(own))}, not {' and '.join(MARKED)}")
     return own

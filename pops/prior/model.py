@@ -13,12 +13,11 @@ and unused slots are masked, so
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -26,11 +25,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pops.errors import WeightsError
-from pops.prior.linear import Linear
+from pops.io.schema import Meta, Share, fit, read_json
+from pops.prior.linear import Linear, linear
 
 __all__ = ["ConditionCache", "Prior", "PriorConfig", "read_prior_config"]
 
+Size = Annotated[int, Meta(ge=1, le=2**16)]
 MOVING = 3  # time, noisy, output
+ALIGNED = 16  # elements to which rows of an attention bias are aligned
+MANY_ROWS = 128  # from so many on a GPU computes longer than it reads weights: then sharing pays
 FIXED_CHOICES = {
     "time_embed_act_fn": "silu",
     "norm_in_type": None,
@@ -45,15 +48,15 @@ FIXED_CHOICES = {
 class PriorConfig:
     """The fields of diffusers' PriorTransformer config that vary; the others are checked."""
 
-    num_attention_heads: int = 32
-    attention_head_dim: int = 64
-    num_layers: int = 20
-    embedding_dim: int = 1280
-    num_embeddings: int = 77  # condition slots
-    dropout: float = 0.0
-    time_embed_dim: int | None = None  # None: the width
-    embedding_proj_dim: int | None = None  # None: embedding_dim
-    clip_embed_dim: int | None = None  # None: embedding_dim
+    num_attention_heads: Annotated[int, Meta(ge=1, le=256)] = 32
+    attention_head_dim: Annotated[int, Meta(ge=1, le=1024)] = 64
+    num_layers: Annotated[int, Meta(ge=1, le=256)] = 20
+    embedding_dim: Size = 1280
+    num_embeddings: Annotated[int, Meta(ge=1, le=4096)] = 77  # condition slots
+    dropout: Share = 0.0
+    time_embed_dim: Size | None = None  # None: the width
+    embedding_proj_dim: Size | None = None  # None: embedding_dim
+    clip_embed_dim: Size | None = None  # None: embedding_dim
 
     @property
     def width(self) -> int:
@@ -70,7 +73,7 @@ class PriorConfig:
                 )
             if key not in own and key not in FIXED_CHOICES and not key.startswith("_"):
                 raise WeightsError(f"{source}: unknown field {key!r}")
-        return cls(**{key: value for key, value in config.items() if key in own})
+        return fit({k: v for k, v in config.items() if k in own}, cls, WeightsError, source)
 
     def to_dict(self) -> dict[str, Any]:
         """The config.json that diffusers' PriorTransformer reads."""
@@ -80,49 +83,67 @@ class PriorConfig:
 def read_prior_config(folder: Path) -> PriorConfig:
     """The config of a stack's `prior` folder; WeightsError if it cannot be read."""
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as a prior config ({error})") from error
-    return PriorConfig.from_dict(config, str(path))
+    return PriorConfig.from_dict(read_json(path, dict[str, Any], WeightsError), str(path))
+
+
+Joined = tuple[Tensor, Tensor]  # weight (3 width, width) and bias (3 width,) of Q, K and V
 
 
 @dataclass(frozen=True)
 class ConditionCache:
     """What the moving tokens attend to: computed once per request, used at every step.
 
-    The last three places of `keys` and `values` are scratch, written by each `denoise`; a cache
-    belongs to one sampling loop at a time. Its N rows are samples of R <= N distinct requests.
+    The last three places of `kv` are scratch, written by each `denoise`; a cache belongs to one
+    sampling loop at a time. Its N rows may be samples of R < N requests that share time tokens.
     """
 
-    keys: Tensor  # (layers, N, heads, K + 4, head dim)
-    values: Tensor  # the same
-    bias: Tensor  # (N, 1, 3, K + 4): 0 where a moving token may look, else -inf
-    request: Tensor  # (N,): which of the R requests a row is of
-    example: Tensor  # (R,): a row of every request
+    kv: Tensor  # (layers, 2, N, heads, K + 4, head dim): keys, then values
+    bias: Tensor  # (N, 1, 3, at least K + 4): 0 where a moving token may look, else -inf
+    joined: tuple[Joined | None, ...]  # of each layer, where its three weights lie side by side
+    request: Tensor | None = None  # (N,): which of the R requests a row is of; None: each its own
+    example: Tensor | None = None  # (R,): a row of every request
+
+    @property
+    def visible(self) -> Tensor:
+        """The bias (N, 1, 3, K + 4). Its rows begin at multiples of 16, as GPUs like it."""
+        return self.bias[..., : self.kv.shape[-2]]
 
     def rows(self, index: Tensor) -> ConditionCache:
-        """The cache of the rows `index` (M,), repeated and reordered at will."""
-        index = index.to(self.keys.device)
-        kept, request = torch.unique(self.request[index], return_inverse=True)
+        """Pick rows, which may be repeated, in any order.
+
+        Args:
+            index: The numbers (M,) of the rows, on the CPU.
+
+        Returns:
+            A cache of M rows. Those that repeat a row share its time token where that pays.
+        """
+        device = self.kv.device
+        origin = torch.arange(len(self.bias)) if self.request is None else self.request.cpu()
+        kept, request = torch.unique(origin[index], return_inverse=True)
         example = torch.empty_like(kept)
-        example[request] = torch.arange(len(index), device=index.device)
+        example[request] = torch.arange(len(index))
+        shared = len(kept) < len(index) and (device.type == "cpu" or len(index) >= MANY_ROWS)
+        index = index.to(device)
         return ConditionCache(
-            self.keys.index_select(1, index),
-            self.values.index_select(1, index),
+            self.kv.index_select(2, index),
             self.bias.index_select(0, index),
-            request,
-            example,
+            self.joined,
+            request.to(device) if shared else None,
+            example.to(device) if shared else None,
         )
 
     def spread(self, tokens: Tensor) -> Tensor:
-        """Moving tokens (R + 2N, width), the time tokens first, as (N, 3, width)."""
+        """Moving tokens of all rows (N, 3, width), from what `gather` gives."""
+        if self.request is None or self.example is None:
+            return tokens
         time, others = tokens.tensor_split([len(self.example)])
         others = others.view(len(self.request), MOVING - 1, -1)
         return torch.cat([time[self.request, None], others], dim=1)
 
     def gather(self, tokens: Tensor) -> Tensor:
-        """The inverse of `spread`: every shared time token once."""
+        """Every distinct one of the moving tokens (N, 3, width): (R + 2N, width) where shared."""
+        if self.example is None:
+            return tokens
         return torch.cat([tokens[self.example, 0], tokens[:, 1:].flatten(0, 1)])
 
 
@@ -135,13 +156,41 @@ class Attention(nn.Module):
         self.to_v = Linear(width, width)
         self.to_out = nn.ModuleList([Linear(width, width), nn.Dropout(dropout)])
 
+    @property
+    def projections(self) -> tuple[nn.Module, nn.Module, nn.Module]:
+        return self.to_q, self.to_k, self.to_v
+
     def split(self, x: Tensor) -> Tensor:
         n, length, width = x.shape
         x = x.view(n, length, self.heads, width // self.heads)
         return x.transpose(1, 2)  # (N, heads, S, head dim)
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.to_q(x), self.to_k(x), self.to_v(x)
+    def split_qkv(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Q (N, heads, S, head dim) and KV (2, N, heads, S, head dim) of x (N, S, 3 width)."""
+        n, length, width = x.shape
+        x = x.view(n, length, 3, self.heads, width // (3 * self.heads)).permute(2, 0, 3, 1, 4)
+        return x[0], x[1:]
+
+    def project(self, x: Tensor, joined: Joined | None) -> Tensor:
+        """Q, K and V beside each other: (..., 3 width)."""
+        if joined is None:
+            return torch.cat([layer(x) for layer in self.projections], dim=-1)
+        return linear(x, *joined)
+
+    def join(self) -> None:
+        """Lay the weights of Q, K and V side by side in memory, each still under its own name."""
+        for name in ("weight", "bias"):
+            whole = torch.cat([getattr(layer, name).detach() for layer in self.projections])
+            for layer, part in zip(self.projections, whole.chunk(3), strict=True):
+                setattr(layer, name, nn.Parameter(part, requires_grad=False))
+
+    def joined(self) -> Joined | None:
+        """The three weights and biases as one of each, where they lie side by side."""
+        if any(type(layer) is not Linear for layer in self.projections):  # an adapter's
+            return None
+        weight = _side_by_side([layer.weight for layer in self.projections])  # type: ignore[misc]
+        bias = _side_by_side([layer.bias for layer in self.projections])  # type: ignore[misc]
+        return None if weight is None or bias is None else (weight, bias)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=bias is None)
@@ -151,6 +200,18 @@ class Attention(nn.Module):
         for module in self.to_out:
             x = module(x)
         return x
+
+
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor | None:
+    """Some equally large tensors as one, where each begins in memory where the last one ends."""
+    first = parts[0]
+    storage, start, step = first.untyped_storage(), first.storage_offset(), first.numel()
+    for number, part in enumerate(parts):
+        beside = part.storage_offset() == start + number * step
+        if not beside or part.untyped_storage()._cdata != storage._cdata:
+            return None
+    shape = (len(parts) * len(first), *first.shape[1:])
+    return first.detach().as_strided(shape, first.stride(), start)
 
 
 class Gelu(nn.Module):
@@ -181,33 +242,38 @@ class Block(nn.Module):
         self.norm3 = nn.LayerNorm(width)
         self.ff = FeedForward(width, dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """One block over a whole sequence (N, S, width); also gives its keys and values."""
-        attn = self.attn1
-        q, k, v = map(attn.split, attn.project(self.norm1(x)))
-        return self.mix(x, attn.attend(q, k, v, bias)), k, v
-
-    def transform(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """`forward` without its keys and values."""
-        out: Tensor = self(x, bias)[0]
-        return out
-
-    def advance(self, x: Tensor, keys: Tensor, values: Tensor, cache: ConditionCache) -> Tensor:
-        """One block over the moving tokens (R + 2N, width), given all keys that came before."""
-        attn = self.attn1
-        q, k, v = (attn.split(cache.spread(y)) for y in attn.project(self.norm1(x)))
-        keys[:, :, -MOVING:] = k
-        values[:, :, -MOVING:] = v
-        return self.mix(x, cache.gather(attn.attend(q, keys, values, cache.bias)))
-
-    def finish(self, x: Tensor, keys: Tensor, values: Tensor, cache: ConditionCache) -> Tensor:
-        """`advance` for the output tokens alone: (N, width)."""
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Compute the block over whole sequences (N, S, width), with gradients."""
         attn, normed = self.attn1, self.norm1(x)
-        keys[:, :, -MOVING:] = attn.split(cache.spread(attn.to_k(normed)))
-        values[:, :, -MOVING:] = attn.split(cache.spread(attn.to_v(normed)))
-        q = attn.split(attn.to_q(cache.spread(normed)[:, -1:]))
-        attended = attn.attend(q, keys, values, cache.bias[:, :, -1:])
+        q, k, v = (attn.split(layer(normed)) for layer in attn.projections)
+        return self.mix(x, attn.attend(q, k, v, bias))
+
+    def prefill(self, x: Tensor, kv: Tensor, bias: Tensor, joined: Joined | None) -> Tensor:
+        """Compute the block over the tokens (N, S, width) that come first, and fill their `kv`."""
+        attn = self.attn1
+        q, own = attn.split_qkv(attn.project(self.norm1(x), joined))
+        kv.copy_(own)
+        return self.mix(x, attn.attend(q, own[0], own[1], bias))
+
+    def advance(
+        self, x: Tensor, kv: Tensor, cache: ConditionCache, joined: Joined | None
+    ) -> Tensor:
+        """Compute the block over the gathered moving tokens, given all keys that came before."""
+        return self.mix(x, cache.gather(self._attend_moving(x, kv, cache, joined, MOVING)))
+
+    def finish(self, x: Tensor, kv: Tensor, cache: ConditionCache, joined: Joined | None) -> Tensor:
+        """Compute what `advance` does for the output tokens alone: (N, width)."""
+        attended = self._attend_moving(x, kv, cache, joined, 1)
         return self.mix(cache.spread(x)[:, -1], attended[:, 0])
+
+    def _attend_moving(
+        self, x: Tensor, kv: Tensor, cache: ConditionCache, joined: Joined | None, last: int
+    ) -> Tensor:
+        """Attention (N, last, width) of the last moving tokens of every row."""
+        attn = self.attn1
+        q, own = attn.split_qkv(cache.spread(attn.project(self.norm1(x), joined)))
+        kv[..., -MOVING:, :] = own
+        return attn.attend(q[:, :, -last:], kv[0], kv[1], cache.visible[:, :, -last:])
 
     def mix(self, x: Tensor, attended: Tensor) -> Tensor:
         """The rest of the block, token by token."""
@@ -276,51 +342,81 @@ class Prior(nn.Module):
         """
         prefix = self._prefix(tokens)
         if marks is not None:
-            k = tokens.shape[1]
-            prefix = prefix + marks.repeat_interleave(torch.tensor([k, 1]).to(marks.device), dim=1)
-        x = torch.cat([prefix, self._moving(x_t, t)], dim=1)  # (N, K + 4, width)
-        bias = None if mask is None else _attention_bias(mask, 1 + MOVING, x.dtype)
+            conditions, pooled = marks.split(1, dim=1)
+            prefix = prefix + torch.cat([conditions.expand(-1, tokens.shape[1], -1), pooled], dim=1)
+        moving = self._moving(x_t, self.time_embedding(t.reshape(-1)))
+        x = torch.cat([prefix, moving], dim=1)  # (N, K + 4, width)
+        bias = None
+        if mask is not None:
+            bias = _attention_bias(mask, 1 + MOVING, x.dtype)[..., : x.shape[1]]
         for block in self.transformer_blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block.transform, x, bias, use_reentrant=False)
+                x = checkpoint(block, x, bias, use_reentrant=False)
             else:
-                x = block.transform(x, bias)  # type: ignore[operator]
+                x = block(x, bias)
         return self._predict(x[:, -1])
+
+    def join_projections(self) -> Self:
+        """Lay Q, K and V of every block side by side in memory, so that they are one product.
+
+        Names and numbers of the weights stay as they are. Call it where the weights are to stay:
+        weights that are moved or replaced one by one are three products again.
+        """
+        for block in self.transformer_blocks:
+            block.attn1.join()  # type: ignore[operator, union-attr]
+        return self
 
     @torch.no_grad()
     def condition(self, tokens: Tensor, mask: Tensor | None = None) -> ConditionCache:
-        """Keys and values of the conditions and the pooled-text slot, for `denoise`."""
+        """Compute keys and values of the conditions and the pooled-text slot, for `denoise`.
+
+        Args:
+            tokens: Normalised condition tokens (N, K, D).
+            mask: True (N, K) for every slot that is used; None: all are.
+
+        Returns:
+            A cache of N rows.
+        """
         x = self._prefix(tokens)  # (N, K + 1, width)
         n, length = x.shape[:2]
         cfg = self.config
-        shape = (cfg.num_layers, n, cfg.num_attention_heads, length + MOVING)
-        keys = x.new_empty(*shape, cfg.attention_head_dim)
-        values = torch.empty_like(keys)
+        shape = (cfg.num_layers, 2, n, cfg.num_attention_heads, length + MOVING)
+        kv = x.new_empty(*shape, cfg.attention_head_dim)
         if mask is None:
             mask = torch.ones(n, length - 1, dtype=torch.bool, device=x.device)
-        bias = _attention_bias(mask, 1 + MOVING, x.dtype)  # (N, 1, K + 4, K + 4)
-        prefix_bias = bias[:, :, :length, :length]
+        bias = _attention_bias(mask, 1 + MOVING, x.dtype)  # (N, 1, K + 4, at least K + 4)
+        joined = tuple(block.attn1.joined() for block in self.transformer_blocks)  # type: ignore[operator, union-attr]
+        seen = bias[:, :, :length, :length]
         for layer, block in enumerate(self.transformer_blocks):
-            x, k, v = block(x, prefix_bias)
-            keys[layer, :, :, :length] = k
-            values[layer, :, :, :length] = v
-        rows = torch.arange(n, device=x.device)
-        return ConditionCache(keys, values, bias[:, :, length:].contiguous(), rows, rows)
+            x = block.prefill(x, kv[layer, ..., :length, :], seen, joined[layer])  # type: ignore[operator]
+        return ConditionCache(kv, bias[:, :, length:].contiguous(), joined)
 
     @torch.no_grad()
-    def denoise(self, x_t: Tensor, t: Tensor, cache: ConditionCache) -> Tensor:
-        """x0 (N, D) in the dtype of x_t: what `forward` gives, from three tokens a row.
+    def time_tokens(self, t: Tensor) -> Tensor:
+        """Compute the time tokens (S, width) of timesteps t (S,), for `denoise`."""
+        tokens: Tensor = self.time_embedding(t)
+        return tokens
 
-        One timestep t () for all rows. Of the last block, only the output tokens are computed.
+    @torch.no_grad()
+    def denoise(self, x_t: Tensor, time: Tensor, cache: ConditionCache) -> Tensor:
+        """Predict what `forward` does from three tokens a row, at one timestep for all rows.
+
+        Of the last block, only the output tokens are computed.
+
+        Args:
+            x_t: Noisy embeddings (N, D).
+            time: The time token (width,) of the timestep, from `time_tokens`.
+            cache: The conditions of the N rows.
+
+        Returns:
+            x0 (N, D) in the dtype of x_t.
         """
-        if t.numel() != 1:
-            raise ValueError(f"{t.numel()} timesteps, but denoise takes one for all rows")
-        x = cache.gather(self._moving(x_t, t))  # (R + 2N, width)
-        keys, values = cache.keys.unbind(0), cache.values.unbind(0)
+        x = cache.gather(self._moving(x_t, time))  # (N, 3, width), or (R + 2N, width)
+        kv = cache.kv.unbind(0)
         *blocks, last = self.transformer_blocks
         for layer, block in enumerate(blocks):
-            x = block.advance(x, keys[layer], values[layer], cache)  # type: ignore[operator]
-        x = last.finish(x, keys[-1], values[-1], cache)  # type: ignore[operator]
+            x = block.advance(x, kv[layer], cache, cache.joined[layer])  # type: ignore[operator]
+        x = last.finish(x, kv[-1], cache, cache.joined[-1])  # type: ignore[operator]
         return self._predict(x).to(x_t.dtype)
 
     def sharing(self, own: Mapping[str, Tensor] | None = None) -> Prior:
@@ -351,9 +447,9 @@ class Prior(nn.Module):
         pooled = self.embedding_proj(zeros) + position[:, slots : slots + 1]
         return torch.cat([conditions, pooled.expand(n, -1, -1)], dim=1)
 
-    def _moving(self, x_t: Tensor, t: Tensor) -> Tensor:
+    def _moving(self, x_t: Tensor, time: Tensor) -> Tensor:
         n = x_t.shape[0]
-        time = self.time_embedding(t.reshape(-1)).expand(n, -1)
+        time = time.expand(n, -1)
         noisy = self.proj_in(x_t.to(self.proj_in.weight.dtype))
         moving = torch.stack([time, noisy, self.prd_embedding[0].expand(n, -1)], dim=1)
         return moving + self.positional_embedding[:, -MOVING:]  # (N, 3, width)
@@ -364,14 +460,18 @@ class Prior(nn.Module):
 
 
 def _attention_bias(mask: Tensor, visible: int, dtype: torch.dtype) -> Tensor:
-    """Additive bias (N, 1, S, S), S = K + visible: causal, and masked conditions are not seen.
+    """Additive bias (N, 1, S, P), S = K + visible: causal, and masked conditions are not seen.
 
-    Every token sees itself, so that no row is empty; nothing else sees a masked one.
+    Every token sees itself, so that no row is empty; nothing else sees a masked one. P is S, up to
+    the next multiple of 16: attention on a GPU would copy rows that begin elsewhere. What is beyond
+    S is -inf.
     """
+    n, k = mask.shape
+    length = k + visible
+    padded = -(-length // ALIGNED) * ALIGNED
     keys = F.pad(mask.bool(), (0, visible), value=True)  # (N, S)
-    length = keys.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
     itself = torch.eye(length, dtype=torch.bool, device=mask.device)
-    allowed = causal & (keys[:, None, :] | itself)  # (N, S, S)
-    bias = torch.zeros(allowed.shape, dtype=dtype, device=mask.device)
+    allowed = F.pad(causal & (keys[:, None, :] | itself), (0, padded - length))  # (N, S, P)
+    bias = torch.zeros(n, length, padded, dtype=dtype, device=mask.device)
     return bias.masked_fill_(~allowed, -torch.inf)[:, None]

@@ -7,12 +7,14 @@ the start first, then one draw for every step but the last.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
-from pops.errors import UsageError
+from pops.errors import check_known
 from pops.prior.schedule import Schedule, timesteps
+from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = [
     "SAMPLERS",
@@ -28,7 +30,7 @@ __all__ = [
     "seeded_noise",
 ]
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]  # (x_t (N, D), t ()) -> x_0 (N, D)
+Denoiser = Callable[[Tensor, int], Tensor]  # (x_t (N, D), t) -> x_0 (N, D)
 Noise = Callable[[], Tensor]  # () -> (N, D), standard normal
 OnStep = Callable[[int, int], None]  # (steps done, steps in all)
 Sampler = Callable[[Denoiser, Noise, Schedule, int, OnStep | None], Tensor]
@@ -43,26 +45,44 @@ def guide(denoise: Denoiser, scale: float) -> Denoiser:
     if scale <= 1.0:
         return denoise
 
-    def guided(x: Tensor, t: Tensor) -> Tensor:
+    def guided(x: Tensor, t: int) -> Tensor:
         uncond, cond = denoise(torch.cat([x, x]), t).chunk(2)
         return uncond + scale * (cond - uncond)
 
     return guided
 
 
-def seeded_noise(seeds: Sequence[int], dim: int, device: torch.device | str = "cpu") -> Noise:
-    """Standard normal draws (len(seeds), dim), each row from a generator of its own seed.
+def seeded_noise(
+    seeds: Sequence[int], dim: int, device: torch.device | str = "cpu", ahead: int = 1
+) -> Noise:
+    """Make standard normal draws, each row from a generator of its own seed.
 
     Rows with equal seeds are equal. Drawn on the CPU in float32, so that a seed means the same
     on every device, in every dtype and in every batch.
+
+    Args:
+        seeds: The seed of every row.
+        dim: The length of a row.
+        device: Where the draws are needed.
+        ahead: How many draws are made and copied to the device together: one copy for all of
+            them, which the host waits for, in place of one each. The numbers are the same.
+
+    Returns:
+        The function that gives the next draw (len(seeds), dim).
     """
     distinct = list(dict.fromkeys(seeds))
     generators = [torch.Generator().manual_seed(seed) for seed in distinct]
     rows = torch.tensor([distinct.index(seed) for seed in seeds], dtype=torch.long)
+    ready: list[Tensor] = []
 
     def draw() -> Tensor:
-        draws = torch.cat([torch.randn(1, dim, generator=g) for g in generators])
-        return draws[rows].to(device)
+        if not ready:
+            drawn = torch.empty(ahead, len(distinct), dim)
+            for step in drawn:
+                for row, generator in zip(step, generators, strict=True):
+                    row.normal_(generator=generator)
+            ready.extend(drawn[:, rows].to(device).unbind(0))
+        return ready.pop(0)
 
     return draw
 
@@ -96,13 +116,13 @@ def sample_ancestral(
     denoise: Denoiser,
     noise: Noise,
     schedule: Schedule,
-    steps: int = 25,
+    steps: int = SamplingSettings.steps,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """The UnCLIP sampler (N, D), the published operators' own: draws from `posterior`."""
     x = noise()
     for done, (t, previous) in enumerate(_pairs(schedule, steps), start=1):
-        x0 = schedule.clip(denoise(x, torch.tensor(t, device=x.device)))
+        x0 = schedule.clip(denoise(x, t))
         weight_x0, weight_xt, deviation = posterior(schedule, t, previous)
         x = weight_x0 * x0 + weight_xt * x
         if done < steps:
@@ -116,7 +136,7 @@ def sample_ddim(
     denoise: Denoiser,
     noise: Noise,
     schedule: Schedule,
-    steps: int = 25,
+    steps: int = SamplingSettings.steps,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """The deterministic DDIM sampler (N, D) on x0 (arXiv 2010.02502, equation 12, sigma 0).
@@ -125,7 +145,7 @@ def sample_ddim(
     """
     x = noise()
     for done, (t, previous) in enumerate(_pairs(schedule, steps), start=1):
-        x0 = schedule.clip(denoise(x, torch.tensor(t, device=x.device)))
+        x0 = schedule.clip(denoise(x, t))
         a_t = _alpha_bar(schedule, t).item()
         a_previous = _alpha_bar(schedule, previous).item()
         epsilon = (x - a_t**0.5 * x0) / (1 - a_t) ** 0.5
@@ -135,11 +155,22 @@ def sample_ddim(
     return x
 
 
-SAMPLERS: dict[str, Sampler] = {"ancestral": sample_ancestral, "ddim": sample_ddim}
-
-
 def find_sampler(name: str) -> Sampler:
-    """The sampler of that name; UsageError with the known names otherwise."""
-    if name not in SAMPLERS:
-        raise UsageError(f"unknown sampler {name!r}; the samplers are {', '.join(SAMPLERS)}")
-    return SAMPLERS[name]
+    """Find a sampler by name.
+
+    Args:
+        name: the name of a row of `SAMPLERS`.
+
+    Returns:
+        The function of that row.
+
+    Raises:
+        UsageError: the name is unknown; the error suggests the nearest.
+    """
+    check_known("sampler", name, SAMPLERS)
+    row = SAMPLERS[name]
+    if not isinstance(row, str):
+        return row
+    module, function = row.split(":")
+    found: Sampler = getattr(import_module(module), function)
+    return found

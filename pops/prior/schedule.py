@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from pops.errors import UsageError, WeightsError
+from pops.io.schema import Meta, Schema, fit, read_json
 
 __all__ = [
     "Schedule",
@@ -40,6 +40,16 @@ class Schedule:
     def alphas_cumprod(self) -> Tensor:
         """(T,): the share of the clean embedding's variance that is left at every timestep."""
         return torch.cumprod(1.0 - self.betas, dim=0)
+
+    def alphas_on(self, device: torch.device) -> Tensor:
+        """`alphas_cumprod` (T,) on a device, copied there once."""
+        if device not in self._copies:
+            self._copies[device] = self.alphas_cumprod.to(device)
+        return self._copies[device]
+
+    @cached_property
+    def _copies(self) -> dict[torch.device, Tensor]:
+        return {}
 
     def clip(self, x0: Tensor) -> Tensor:
         return x0 if self.clip_range is None else x0.clamp(-self.clip_range, self.clip_range)
@@ -72,7 +82,7 @@ def timesteps(steps: int, train_timesteps: int = 1000) -> list[int]:
 
 def add_noise(x0: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
     """x_t = sqrt(a_t) x0 + sqrt(1 - a_t) noise, for x0 (N, D) and t (N,); DDPM, equation 4."""
-    a = schedule.alphas_cumprod.to(x0.device)[t].to(x0.dtype)[:, None]
+    a = schedule.alphas_on(x0.device)[t].to(x0.dtype)[:, None]
     return a.sqrt() * x0 + (1 - a).sqrt() * noise
 
 
@@ -87,15 +97,24 @@ def schedule_from_config(config: Mapping[str, Any], source: str = "scheduler con
         found = config.get(key, "epsilon" if key == "prediction_type" else wanted)
         if found != wanted:
             raise WeightsError(f"{source}: {key} is {found!r}, but only {wanted!r} is supported")
-    clip = float(config.get("clip_sample_range", 1.0)) if config.get("clip_sample", True) else None
-    return Schedule(betas(int(config.get("num_train_timesteps", 1000))), clip)
+    own = {key: value for key, value in config.items() if not key.startswith("_")}
+    found = fit(own, _SchedulerFile, WeightsError, source)
+    clip = found.clip_sample_range if found.clip_sample else None
+    return Schedule(betas(found.num_train_timesteps), clip)
+
+
+class _SchedulerFile(Schema):
+    """`scheduler_config.json`, as diffusers' UnCLIPScheduler writes it."""
+
+    prediction_type: str
+    beta_schedule: str = "squaredcos_cap_v2"
+    variance_type: str = "fixed_small_log"
+    num_train_timesteps: Annotated[int, Meta(ge=2, le=100_000)] = 1000
+    clip_sample: bool = True
+    clip_sample_range: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
 
 
 def read_schedule(folder: Path) -> Schedule:
     """The schedule of a stack's `scheduler` folder; WeightsError if it cannot be read."""
     path = folder / "scheduler_config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as a scheduler config ({error})") from error
-    return schedule_from_config(config, str(path))
+    return schedule_from_config(read_json(path, dict[str, Any], WeightsError), str(path))

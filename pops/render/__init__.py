@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from pops.errors import UsageError, nearest
+from pops.errors import check_known
+from pops.settings.rendering import RENDERERS
 
 if TYPE_CHECKING:
     from typing import Self
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pops.settings.progress import Progress
-    from pops.settings.rendering import RenderSettings
+    from pops.settings.rendering import DecoderSettings
     from pops.stacks.stack import Stack
 
 __all__ = ["RENDERERS", "Renderer", "find_renderer"]
@@ -27,7 +28,7 @@ class Renderer(Protocol):
     takes_depth: ClassVar[bool]  # whether it keeps the depth of a picture, given beside
 
     @property
-    def settings(self) -> RenderSettings:
+    def settings(self) -> DecoderSettings:
         """What it renders with where the caller does not say."""
         ...
 
@@ -40,7 +41,7 @@ class Renderer(Protocol):
         self,
         image_embeds: Tensor,
         seeds: Sequence[int],
-        settings: RenderSettings,
+        settings: DecoderSettings,
         progress: Progress | None = None,
         depth_of: Sequence[Image.Image] | None = None,
     ) -> list[Image.Image]:
@@ -51,24 +52,25 @@ class Renderer(Protocol):
         ...
 
 
-# Each is imported when first asked for: they need diffusers.
-RENDERERS = {
-    "kandinsky": "pops.render.kandinsky:KandinskyRenderer",
-    "ip_adapter": "pops.render.ip_adapter:IPAdapterRenderer",
-    "depth": "pops.render.depth:DepthRenderer",
-}
-
-
 def find_renderer(name: str) -> type[Renderer]:
-    """The renderer of that name; UsageError with the nearest name otherwise."""
-    if name not in RENDERERS:
-        near = nearest(name.lower(), RENDERERS)
-        raise UsageError(
-            f"unknown renderer {name!r}{near} (the renderers are {', '.join(RENDERERS)})"
-        )
+    """Find a renderer by name and import its module.
+
+    Args:
+        name: the name of a row of `RENDERERS`.
+
+    Returns:
+        The class, to be loaded by its `load`.
+
+    Raises:
+        UsageError: the name is unknown; the error suggests the nearest.
+    """
+    check_known("renderer", name, RENDERERS)
+    row = RENDERERS[name]
+    if not isinstance(row, str):
+        return row
     from pops.io.loading import quietly
 
-    module, kind = RENDERERS[name].split(":")
+    module, kind = row.split(":")
     with quietly():
         found: type[Renderer] = getattr(import_module(module), kind)
     return found

@@ -18,7 +18,7 @@ from pops.io.placement import Placement
 from pops.render.batches import to_pictures
 from pops.render.sdxl import SDXL, SETTINGS, ControlNetPipeline, load_sdxl, render_batches
 from pops.settings.progress import Progress
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 
 if TYPE_CHECKING:
     from typing import Self
@@ -97,7 +97,7 @@ class DepthRenderer:
         self,
         image_embeds: Tensor,
         seeds: Sequence[int],
-        settings: RenderSettings,
+        settings: DecoderSettings,
         progress: Progress | None = None,
         depth_of: Sequence[Image.Image] | None = None,
     ) -> list[Image.Image]:
@@ -109,7 +109,7 @@ class DepthRenderer:
         self,
         image_embeds: Tensor,
         seeds: Sequence[int],
-        settings: RenderSettings,
+        settings: DecoderSettings,
         progress: Progress | None,
         depth_of: Sequence[Image.Image],
     ) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 from pops.render.batches import PlainRenderer
 from pops.render.sdxl import SDXL, SETTINGS, load_sdxl, render_batches
 from pops.settings.progress import Progress
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 
 if TYPE_CHECKING:
     from typing import Self
@@ -38,7 +38,7 @@ class IPAdapterRenderer(PlainRenderer):
         self,
         image_embeds: Tensor,
         seeds: Sequence[int],
-        settings: RenderSettings,
+        settings: DecoderSettings,
         progress: Progress | None = None,
     ) -> np.ndarray:
         """The same as (N, size, size, 3) float32 in [0, 1]."""

@@ -26,10 +26,10 @@ from transformers import (
 
 from pops.errors import UsageError
 from pops.io.loading import can_load_cheaply, load_model, quietly, reading
-from pops.io.placement import Placement
-from pops.render.batches import Counter, batches
+from pops.io.placement import Placement, in_batches
+from pops.render.batches import Counter
 from pops.settings.progress import Progress
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 
 if TYPE_CHECKING:
     from pops.stacks.stack import Stack
@@ -39,7 +39,7 @@ __all__ = ["SDXL", "ControlNetPipeline", "Pipeline", "load_sdxl", "render_batche
 ADAPTER = ("sdxl_models", "ip-adapter_sdxl.bin")
 ADAPTER_SCALE = 1.0
 EMBEDDING_DIM = 1280  # of CLIP ViT-bigG/14, which the published IP-Adapter was trained on
-SETTINGS = RenderSettings(steps=50, guidance=5.0, size=1024)
+SETTINGS = DecoderSettings(steps=50, guidance=5.0, size=1024)
 SIZE_MULTIPLE = 8  # of the pipelines, and of the ControlNet's picture
 BATCH_PIXELS = 4 * 1024 * 1024
 
@@ -175,7 +175,7 @@ def render_batches(
     prompt: Prompt,
     image_embeds: Tensor,
     seeds: Sequence[int],
-    settings: RenderSettings,
+    settings: DecoderSettings,
     progress: Progress | None = None,
     control: Tensor | None = None,
     **options: Any,
@@ -190,15 +190,17 @@ def render_batches(
     if len(seeds) != len(image_embeds):
         raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
     _check(pipeline, settings)
-    made = [np.zeros((0, settings.size, settings.size, 3), dtype=np.float32)]
-    most = max(1, BATCH_PIXELS // settings.size**2)
-    for rows, count in batches(len(seeds), most, settings.steps, progress):
-        if control is not None:
-            options["image"] = control[rows]
-        made.append(
-            _render(pipeline, prompt, image_embeds[rows], seeds[rows], settings, count, options)
+    made = np.zeros((len(seeds), settings.size, settings.size, 3), dtype=np.float32)
+
+    def draw(rows: slice, done: int, batches: int) -> None:
+        count = Counter(progress, settings.steps, done, batches)
+        given = options if control is None else options | {"image": control[rows]}
+        made[rows] = _render(
+            pipeline, prompt, image_embeds[rows], seeds[rows], settings, count, given
         )
-    return np.concatenate(made)
+
+    in_batches(len(seeds), max(1, BATCH_PIXELS // settings.size**2), draw)
+    return made
 
 
 def _render(
@@ -206,7 +208,7 @@ def _render(
     prompt: Prompt,
     image_embeds: Tensor,
     seeds: Sequence[int],
-    settings: RenderSettings,
+    settings: DecoderSettings,
     count: Counter,
     options: dict[str, Any],
 ) -> np.ndarray:
@@ -234,7 +236,7 @@ def _render(
     return array
 
 
-def _check(pipeline: Pipeline | ControlNetPipeline, settings: RenderSettings) -> None:
+def _check(pipeline: Pipeline | ControlNetPipeline, settings: DecoderSettings) -> None:
     if settings.size < SIZE_MULTIPLE or settings.size % SIZE_MULTIPLE:
         raise UsageError(f"size must be a multiple of {SIZE_MULTIPLE}, not {settings.size}")
     most = pipeline.scheduler.config.num_train_timesteps

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from pops.errors import UsageError
-from pops.settings.fields import argument, check_seeds, setting
+from pops.settings.fields import PathOrName, PathsOrNames, argument, check_seeds, setting
 from pops.settings.groups import DrawnConfig, SamplingConfig
 
 __all__ = [
@@ -27,12 +27,14 @@ class ApplyConfig(DrawnConfig):
     can be the input of the next operator.
     """
 
-    operator: str = argument("texturing, union, scene, instruct, clothes, or an operator folder")
-    inputs: tuple[str, ...] = argument(
+    operator: PathOrName = argument(
+        "texturing, union, scene, instruct, clothes, or an operator folder"
+    )
+    inputs: PathsOrNames = argument(
         "pictures or embedding files in the order of the operator's slots; _ leaves one out", "*"
     )
     text: str | None = setting(None, "the instruction, for an operator that takes one")
-    weights: str | None = setting(
+    weights: PathOrName | None = setting(
         None, "operator folder, weights file or REPOSITORY:FILE in place of the stack's own"
     )
     out: Path = setting(Path("out/apply"), "folder to write into")
@@ -78,7 +80,7 @@ class RunConfig(DrawnConfig):
                 raise UsageError(
                     f"--weights wants OPERATOR=PLACE, as in scene=operators/scene, not {given!r}"
                 )
-        return {name: place for name, _, place in parts}
+        return {name: str(Path(place).expanduser()) for name, _, place in parts}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +91,12 @@ class ConvertConfig:
     .pth file. Keys and shapes are checked against the stack first.
     """
 
-    source: str = argument("weights file, REPOSITORY:FILE on the hub, or operator folder")
-    out: str = argument("the folder to write, or a file that ends in .pth")
+    source: PathOrName = argument("weights file, REPOSITORY:FILE on the hub, or operator folder")
+    out: PathOrName = argument("the folder to write, or a file that ends in .pth")
     operator: str | None = setting(
         None, "which operator a weights file holds; null: as its path says"
     )
-    stack: str | None = setting(
+    stack: PathOrName | None = setting(
         None, "the stack it is of, by name or folder; null: as its card says, or kandinsky-2.2"
     )
 
@@ -145,7 +147,7 @@ class EvalPocketConfig:
     """Measure the operators of the pocket stack on combinations they have never seen."""
 
     operator: str = setting("all", "the operator to measure, or all")
-    weights: tuple[str, ...] = setting(
+    weights: PathsOrNames = setting(
         (), "operator folders to measure, on the same pictures, in place of those that ship"
     )
     json: bool = setting(False, "print the numbers as one JSON object, on the last line")

@@ -3,41 +3,81 @@
 Imports nothing of the package but its errors.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import field
-from typing import Any
+from typing import Annotated, Any
 
 from pops.errors import UsageError
 
 __all__ = [
     "LARGEST_SEED",
+    "MOST_SIZE",
     "MOST_STEPS",
+    "PathOrName",
+    "PathsOrNames",
     "argument",
     "check_range",
     "check_seeds",
     "setting",
+    "whole_number",
     "whole_numbers",
 ]
 
 MOST_STEPS = 1000  # the schedule's training steps
+MOST_SIZE = 4096  # pixels of a side of a rendered picture
 LARGEST_SEED = 2**63 - 1
 
 
-def whole_numbers(value: str | int | Iterable[int]) -> tuple[int, ...]:
-    """`18,42`, `[18,42]`, `18` or a YAML list, as a tuple; ValueError for anything else."""
+# A path, or the name of what is found elsewhere: a stack, an operator, a repository of the hub.
+PathOrName = Annotated[str, "a path or a name"]
+PathsOrNames = Annotated[tuple[str, ...], "paths or names"]
+
+
+def whole_number(value: str | int) -> int:
+    """Read a whole number.
+
+    Raises:
+        ValueError: the value is anything else, such as `true`, `1.0` or `1e3`.
+    """
+    plain = isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]+", value.strip())
+    if isinstance(value, bool) or not (plain or isinstance(value, int)):
+        raise ValueError(f"{value!r} is no whole number")
+    return int(value)
+
+
+def whole_numbers(value: str | int | Iterable[str | int]) -> tuple[int, ...]:
+    """Read `18,42`, `[18,42]`, `18` or a list as whole numbers.
+
+    Raises:
+        ValueError: the value is anything else.
+    """
     if isinstance(value, str):
-        value = [int(part) for part in value.strip().removeprefix("[").removesuffix("]").split(",")]
-    return (value,) if isinstance(value, int) else tuple(int(part) for part in value)
+        value = value.strip().removeprefix("[").removesuffix("]").split(",")
+    items = value if isinstance(value, Iterable) else [value]
+    return tuple(map(whole_number, items))
 
 
-def setting(default: Any, says: str) -> Any:
-    """A field that is a flag; `says` is its help."""
-    return field(default=default, metadata={"help": says})
+def setting(default: Any, says: str, choices: Iterable[str] | None = None) -> Any:
+    """Declare a field of settings that is a flag.
+
+    Args:
+        default: its value where it is not given.
+        says: its help.
+        choices: the names that may be given, such as the keys of a table, which are read when help
+            is shown or a value is parsed, so that rows that were added count; None for any.
+    """
+    return field(default=default, metadata={"help": says, "choices": choices})
 
 
 def argument(says: str, nargs: str | None = None) -> Any:
-    """A field without default that is given by place."""
-    return field(metadata={"help": says, "nargs": nargs, "positional": True})
+    """Declare a field of settings without default that is given by place.
+
+    Args:
+        says: its help.
+        nargs: `*` for one that takes all the inputs that are left.
+    """
+    return field(metadata={"help": says, "nargs": nargs, "positional": True, "choices": None})
 
 
 def check_seeds(name: str, seeds: tuple[int, ...]) -> None:

@@ -1,15 +1,16 @@
 """Groups of settings that several commands share."""
 
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from pops.errors import UsageError
-from pops.settings.fields import MOST_STEPS, check_range, check_seeds, setting
+from pops.settings.fields import PathOrName, PathsOrNames, setting
+from pops.settings.rendering import RENDERERS, RenderSettings
+from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = [
     "DrawnConfig",
     "NamedStack",
+    "OwnOperators",
     "PlacementConfig",
     "SamplingConfig",
     "StackConfig",
@@ -17,14 +18,13 @@ __all__ = [
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Offload = Literal["none", "model"]
-RendererName = Literal["kandinsky", "ip_adapter", "depth"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedStack:
     """Which models."""
 
-    stack: str = setting("pocket", "pocket, kandinsky-2.2, or a folder in its layout")
+    stack: PathOrName = setting("pocket", "pocket, kandinsky-2.2, or a folder in its layout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,15 @@ class StackConfig(PlacementConfig, NamedStack):  # whose fields come first
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig(StackConfig):
-    """How an operator is sampled and its result rendered."""
+    """How an operator is sampled and its result rendered by the stack's own decoder."""
 
-    seeds: tuple[int, ...] = setting((18, 42), "seeds of the operator, one embedding each")
+    seeds: tuple[int, ...] = setting(
+        SamplingSettings.seeds, "seeds of the operator, one embedding each"
+    )
     render_seeds: tuple[int, ...] = setting((0,), "seeds of the renderer, one picture each")
     guidance: float | None = setting(None, "guidance of the operator; null: its own")
-    steps: int = setting(25, "sampling steps of the operator")
-    sampler: str = setting("ancestral", "ancestral or ddim")
+    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
+    sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
     render_guidance: float | None = setting(None, "guidance of the renderer; null: its own")
     render_steps: int | None = setting(None, "steps of the renderer; null: its own")
     render_size: int | None = setting(
@@ -57,19 +59,46 @@ class SamplingConfig(StackConfig):
     )
 
     def __post_init__(self) -> None:
-        check_seeds("seeds", self.seeds)
-        check_seeds("render_seeds", self.render_seeds)
-        check_range("steps", self.steps, 1, MOST_STEPS)
-        check_range("render_steps", self.render_steps, 1, MOST_STEPS)
-        for name in ("guidance", "render_guidance"):
-            if not isfinite(getattr(self, name) or 0.0):
-                raise UsageError(f"--{name} must be a finite number")
+        _ = self.sampling, self.rendering  # a mistake is said at once
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """How operators are sampled."""
+        return SamplingSettings(
+            seeds=self.seeds, guidance=self.guidance, steps=self.steps, sampler=self.sampler
+        )
+
+    @property
+    def rendering(self) -> RenderSettings:
+        """How results are rendered."""
+        return RenderSettings(
+            seeds=self.render_seeds,
+            steps=self.render_steps,
+            guidance=self.render_guidance,
+            size=self.render_size,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawnConfig(SamplingConfig):
-    """And what renders it."""
+class OwnOperators:
+    """Which operators of one's own are known by name."""
 
-    renderer: RendererName = setting(
-        "kandinsky", "what draws the results; depth keeps the depth of the first input"
+    operators: PathsOrNames = setting(
+        (), "folders of operators of your own, or that hold such; their names are then known"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnConfig(SamplingConfig, OwnOperators):
+    """How an operator is sampled and its result rendered by a renderer of choice."""
+
+    renderer: str = setting(
+        RenderSettings.renderer,
+        "what draws the results; depth keeps the depth of the first input",
+        choices=RENDERERS,
+    )
+
+    @property
+    def rendering(self) -> RenderSettings:
+        """How results are rendered."""
+        return replace(super().rendering, renderer=self.renderer)

@@ -7,22 +7,23 @@ import atexit
 import dataclasses
 import gc
 import inspect
-import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from pops.errors import PopsError, UsageError, nearest
-from pops.settings.fields import whole_numbers
-
-if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
+from pops.settings.output import lenient_output
+from pops.settings.reading import Given, read_settings
+from pops.settings.values import Kind, find_kind, shown
 
 __all__ = ["parse", "run_command"]
 
 Config = TypeVar("Config")
+Setting = dataclasses.Field[Any]
+OWN_FLAGS = ("config_path", "print_config", "help")  # that every command has
 INTERRUPTED = 130  # as the shell says of a command ended by Ctrl-C
 # Importing the models' libraries makes a million objects that all stay: looking for garbage among
 # them costs a second at the default of 700, and another at the end of the process.
@@ -32,14 +33,25 @@ COLLECT_EVERY = 100_000
 def run_command(
     program: str, arguments: Sequence[str] | None, run: Callable[[list[str]], int]
 ) -> int:
-    """The exit status of `run`. Every error is one line on stderr, unless `--debug` is given."""
+    """Run a command and say every error in one line on stderr, unless `--debug` is given.
+
+    Args:
+        program: the name of the command in messages.
+        arguments: what was typed after it; None for the arguments of this process.
+        run: does the work and gives the exit status; it is called without `--debug`.
+
+    Returns:
+        The exit status: 2 for a wrong command, 130 for Ctrl-C, 1 for any other failure.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     gc.set_threshold(COLLECT_EVERY)
     atexit.register(gc.freeze)
     try:
-        return run([argument for argument in given if argument != "--debug"])
+        with lenient_output():
+            return run([argument for argument in given if argument != "--debug"])
     except KeyboardInterrupt:
+        print(f"{program}: stopped", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if debug:
@@ -57,204 +69,181 @@ def run_command(
 
 
 def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Config | None:
-    """The settings of a command; None where help or the settings themselves were asked for.
+    """Read the settings of a command.
 
-    `command`: what is typed before the arguments. `config`: a dataclass of `setting`s and
-    `argument`s. Flags win over the settings file, wherever they stand.
+    Flags win over the settings file, wherever they stand.
+
+    Args:
+        command: what is typed before the arguments.
+        config: a dataclass whose fields are `setting`s and `argument`s.
+        arguments: what is typed after the command.
+
+    Returns:
+        The settings; None where help or the settings themselves were asked for and printed.
 
     Raises:
         UsageError: an unknown flag or setting, with the nearest name, or a value that cannot be.
     """
+    settings = {one.name: one for one in dataclasses.fields(config)}  # type: ignore[arg-type]
+    types = get_type_hints(config, include_extras=True)
+    kinds = {
+        name: find_kind(types[name], field.metadata.get("choices"))
+        for name, field in settings.items()
+    }
     try:
-        found = _parser(command, config).parse_args(_spelled(arguments, get_type_hints(config)))
-    except SystemExit:
-        return None
-    values = {field.name: found[field.name] for field in _fields(config)}
-    listed = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return config(**values | listed)
+        line = _read_line(arguments, kinds)
+        if line.help:
+            print(_help(command, config, kinds), end="")
+            return None
+        values = {name: _default(field) for name, field in settings.items()}
+        for path in line.files:
+            given = read_settings(Path(path).expanduser())
+            if unknown := [name for name in given if name not in kinds]:
+                near = nearest(unknown[0], kinds)
+                raise UsageError(f"{path}: unknown setting {unknown[0]!r}{near}")
+            values |= _typed(given, kinds, f"{path}: ")
+        if unknown := [f"--{name}" for name in line.flags if name not in kinds]:
+            near = nearest(unknown[0], (f"--{name}" for name in (*kinds, *OWN_FLAGS)))
+            raise UsageError(f"unknown flag {unknown[0]}{near}")
+        values |= _typed(line.flags, kinds)
+        values |= _placed(line.inputs, settings, kinds)
+        missing = [name for name, value in values.items() if value is dataclasses.MISSING]
+        if line.print_config:
+            print(_dumped(values), end="")
+            return None
+        if missing:
+            raise UsageError(f"{missing[0]} is not given")
+    except UsageError as error:
+        raise UsageError(f"{error} (see {command} --help)") from error
+    return config(**values)
 
 
-def _fields(config: type) -> Sequence["dataclasses.Field[Any]"]:
-    return dataclasses.fields(config)
+@dataclass
+class _Line:
+    """The arguments of a command, sorted but not yet read."""
+
+    files: list[str] = field(default_factory=list)
+    flags: dict[str, Given] = field(default_factory=dict)
+    inputs: list[str] = field(default_factory=list)
+    help: bool = False
+    print_config: bool = False
 
 
-def _spelled(arguments: Sequence[str], types: Mapping[str, Any]) -> list[str]:
-    """The arguments as the parser wants them.
+def _read_line(arguments: Sequence[str], kinds: Mapping[str, Kind]) -> _Line:
+    """Sort the arguments; `--render-seeds 1,2` is `--render_seeds=1,2`.
 
-    `--render-seeds=1-2` is `--render_seeds=1-2`, a switch alone is `true`, and the settings file
-    comes first, so that flags before it win too.
+    All that stands after `--` is an input, even where it looks like a flag.
     """
-    file, rest = [], []
-    given = [_underscored(argument) for argument in arguments]
-    while given:
-        argument = given.pop(0)
-        if argument == "--config_path" and given:
-            file += [argument, given.pop(0)]
-        elif argument.startswith("--config_path="):
-            file.append(argument)
-        elif types.get(argument[2:]) is bool and argument.startswith("--"):
-            spoken = bool(given) and given[0].lower() in ("true", "false")
-            rest.append(f"{argument}={given.pop(0) if spoken else 'true'}")
+    line, left = _Line(), list(arguments)
+    while left:
+        argument = left.pop(0)
+        flag, equals, value = argument.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        if argument == "--":
+            line.inputs += left
+            break
+        if not argument.startswith("-") or argument == "-":
+            line.inputs.append(argument)
+        elif argument in ("-h", "--help"):
+            line.help = True
+        elif name == "print_config" and not equals:
+            line.print_config = True
+        elif not flag.startswith("--"):
+            raise UsageError(f"unknown flag {argument}: a file of that name goes after --")
+        elif name == "config_path":
+            line.files.append(value if equals else _next(left, name, "a settings file"))
+        elif equals:
+            line.flags[name] = value
+        elif name in kinds and not kinds[name].metavar:  # a switch, which may stand alone
+            spoken = bool(left) and left[0].lower() in ("true", "false")
+            line.flags[name] = left.pop(0) if spoken else "true"
         else:
-            rest.append(argument)
-    return file + rest
+            wants = kinds[name].wants if name in kinds else ""
+            line.flags[name] = _next(left, name, wants) if wants else ""
+    return line
 
 
-def _underscored(argument: str) -> str:
-    flag, equals, value = argument.partition("=")
-    return flag[:2] + flag[2:].replace("-", "_") + equals + value if flag[:2] == "--" else argument
+def _next(left: list[str], name: str, wants: str) -> str:
+    if not left or left[0] == "--":
+        raise UsageError(f"--{name} wants {wants}: nothing is given")
+    return left.pop(0)
 
 
-def _parser(command: str, config: type) -> "ArgumentParser":
-    from argparse import RawDescriptionHelpFormatter
-
-    from jsonargparse import ActionConfigFile, ArgumentParser
-
-    class Parser(ArgumentParser):
-        def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
-            raise UsageError(_explain(" ".join(message.split()), command, config)) from ex
-
-    examples = getattr(config, "examples", ())
-    parser = Parser(
-        prog=command,
-        description=inspect.cleandoc(config.__doc__ or ""),
-        epilog="\n  ".join(["examples:", *examples]),
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config_path", action=ActionConfigFile, help="YAML file of settings")
-    for action in parser._actions:
-        if "--print_config" in action.option_strings:
-            action.help, action.metavar = "print the settings as YAML, and do nothing else", ""
-    types = get_type_hints(config)
-    for field in _fields(config):
-        _add(parser, field, types[field.name])
-    return parser
+def _typed(
+    given: Mapping[str, Given], kinds: Mapping[str, Kind], where: str = ""
+) -> dict[str, Any]:
+    """Read each value as its setting wants it; UsageError for one that it cannot be."""
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        try:
+            values[name] = kinds[name].read(value)
+        except (TypeError, ValueError):
+            said = "null" if value is None else str(value)
+            wants = kinds[name].wants
+            raise UsageError(f"{where}--{name} wants {wants}, not {said!r}") from None
+    return values
 
 
-def _add(parser: "ArgumentParser", field: "dataclasses.Field[Any]", kind: Any) -> None:
-    says = field.metadata["help"]
-    if field.metadata.get("positional"):
-        nargs = {"nargs": field.metadata["nargs"]} if field.metadata["nargs"] else {}
-        parser.add_argument(field.name, type=str, help=says, metavar=field.name.upper(), **nargs)
-        return
-    if kind is not bool:
-        says += f" (default: {_shown(field.default)})"
-    metavar = None if get_origin(kind) is Literal else _metavar(kind)
-    parser.add_argument(
-        f"--{field.name}",
-        type=_PARSERS.get(kind, kind),
-        default=field.default,
-        help=says,
-        metavar=metavar,
-    )
+def _placed(
+    inputs: Sequence[str], settings: Mapping[str, Setting], kinds: Mapping[str, Kind]
+) -> dict[str, Any]:
+    """Give the inputs, in order, to the settings that are given by place."""
+    left = list(inputs)
+    values: dict[str, Any] = {}
+    for name, one in settings.items():
+        if left and one.metadata.get("positional"):
+            count = len(left) if one.metadata["nargs"] == "*" else 1
+            taken, left = left[:count], left[count:]
+            values |= _typed({name: taken if one.metadata["nargs"] else taken[0]}, kinds)
+    if left:
+        raise UsageError(f"unexpected argument {left[0]!r}")
+    return values
 
 
-def _switch(value: str | bool) -> bool:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither true nor false")
-    return value
+def _default(one: Setting) -> Any:
+    return () if one.metadata.get("nargs") == "*" else one.default
 
 
-def _numbers(value: str | float | Iterable[float]) -> tuple[float, ...]:
-    """`1,8`, `[1,8]`, `8` or a YAML list."""
-    if isinstance(value, int | float):
-        return (float(value),)
-    return tuple(float(part) for part in (_items(value) if isinstance(value, str) else value))
-
-
-def _names(value: str | Iterable[object]) -> tuple[str, ...]:
-    """`a,b`, `['a', 'b']` or a YAML list; `null` or nothing at all for none."""
-    if value in ("", "null"):
-        return ()
-    return tuple(_items(value) if isinstance(value, str) else map(str, value))
-
-
-def _names_or_none(value: str | Iterable[object] | None) -> tuple[str, ...] | None:
-    return None if value is None or value == "null" else _names(value)
-
-
-def _items(text: str) -> list[str]:
-    if not text.lstrip().startswith("["):
-        return text.split(",")
+def _dumped(values: Mapping[str, Any]) -> str:
+    """The values as a settings file."""
     import yaml
 
-    items = yaml.load(text, yaml.BaseLoader)  # leaves every item the text that it is
-    if not all(isinstance(item, str) for item in items):
-        raise ValueError(f"{text!r} is not a plain list")
-    return list(items)
-
-
-_PARSERS: dict[Any, Callable[[Any], Any]] = {
-    bool: _switch,
-    tuple[int, ...]: whole_numbers,
-    tuple[float, ...]: _numbers,
-    tuple[str, ...]: _names,
-    tuple[str, ...] | None: _names_or_none,
-    Path: Path,
-}
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
-    return "null" if value is None else str(value)
-
-
-def _wanted(kind: Any) -> str:
-    """What a value of type `kind` looks like, in words."""
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(get_args(kind))}"
-    words = {
-        bool: "true or false",
-        int: "a whole number",
-        int | None: "a whole number or null",
-        float | None: "a number or null",
-        tuple[int, ...]: "whole numbers, as in 18,42",
-        tuple[float, ...]: "numbers, as in 1,8",
-        tuple[str, ...]: "texts, as in [a,b]",
-        tuple[str, ...] | None: "texts, as in [a,b], or null",
+    plain = {
+        name: [str(item) if isinstance(item, Path) else item for item in value]
+        if isinstance(value, tuple)
+        else None
+        if value is dataclasses.MISSING
+        else str(value)
+        if isinstance(value, str | Path)
+        else value
+        for name, value in values.items()
     }
-    return words.get(kind, "a text")
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
-def _metavar(kind: Any) -> str:
-    known = {
-        bool: "",
-        int: "N",
-        int | None: "N",
-        float | None: "X",
-        tuple[int, ...]: "N,N",
-        tuple[float, ...]: "X,X",
-        tuple[str, ...]: "A,B",
-        tuple[str, ...] | None: "A,B",
-        Path: "PATH",
-        Path | None: "PATH",
-    }
-    return known.get(kind, "TEXT")
+def _help(command: str, config: type, kinds: Mapping[str, Kind]) -> str:
+    from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
-
-def _explain(message: str, command: str, config: type) -> str:
-    """jsonargparse's message as one line that names the flag, what it wants, the nearest name."""
-    types = get_type_hints(config)
-    flags = [field.name for field in _fields(config)] + ["config_path", "print_config"]
-    more = f" (see {command} --help)"
-    if unknown := re.match(r"unrecognized arguments: (\S+)", message):
-        argument = unknown[1].split("=")[0]
-        if not argument.startswith("-"):
-            return f"unexpected argument {argument!r}{more}"
-        near = nearest(argument, (f"--{flag}" for flag in flags))
-        return f"unknown flag {argument}{near}{more}"
-    if unknown := re.match(r"Option '(\S+)' is not accepted", message):
-        return f"unknown setting {unknown[1]!r}{nearest(unknown[1], flags)}{more}"
-    wrong = re.match(r"(?:Parser key \"|argument --)(\w+)\W", message)
-    if wrong and wrong[1] in types:
-        return f"--{wrong[1]} wants {_wanted(types[wrong[1]])}{_given(message)}{more}"
-    return re.sub(r'^Parser key "(\w+)"', r"--\1", message) + more
-
-
-def _given(message: str) -> str:
-    value = re.search(r"(?:Got value:|value:) '?(.*?)'?$", message)
-    return f", not {value[1]!r}" if value else ""
+    parser = ArgumentParser(
+        prog=command,
+        description=inspect.cleandoc(config.__doc__ or ""),
+        epilog="\n  ".join(["examples:", *getattr(config, "examples", ())]),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config_path", help="YAML file of settings", metavar="FILE")
+    parser.add_argument(
+        "--print_config",
+        action="store_true",
+        help="print the settings as YAML, and do nothing else",
+    )
+    for one in dataclasses.fields(config):
+        says, kind = one.metadata["help"].replace("%", "%%"), kinds[one.name]
+        if one.metadata.get("positional"):
+            nargs = {"nargs": one.metadata["nargs"]} if one.metadata["nargs"] else {}
+            parser.add_argument(one.name, help=says, metavar=one.name.upper(), **nargs)
+        elif kind.metavar:
+            says += f" (default: {shown(one.default)})"
+            parser.add_argument(f"--{one.name}", help=says, metavar=kind.metavar)
+        else:
+            parser.add_argument(f"--{one.name}", help=says, action="store_true")
+    return parser.format_help()

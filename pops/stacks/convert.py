@@ -8,6 +8,7 @@ import torch
 
 from pops.errors import UsageError, WeightsError
 from pops.io.files import atomic_path, make_folder
+from pops.io.tensors import check_finite
 from pops.operators import (
     OPERATORS,
     Operator,
@@ -69,6 +70,7 @@ def _from_folder(folder: Path, out: Path, operator: str | None, stack: str | Non
     prior = of.tuned_prior(folder)
     merge_adapter(prior)
     state = without_stats(prior.state_dict())
+    check_finite(state, str(folder), WeightsError)  # merging an adapter may overflow
     make_folder(out.parent)
     with atomic_path(out) as part:
         torch.save(state, part)

@@ -14,25 +14,30 @@ dpt. Where they do not, they are those of the hub.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from msgspec.structs import asdict
 from safetensors import safe_open
 from torch import Tensor
 
-from pops.errors import UsageError, WeightsError, nearest
+from pops.errors import UsageError, WeightsError, check_known, nearest
+from pops.io.cards import RenderFile
+from pops.io.configs import check_code, check_config
 from pops.io.hub import PART_FILES, fetch, fetch_file, is_repository
 from pops.io.loading import load_model, reading
 from pops.io.placement import Placement, choose_placement
+from pops.io.schema import read_json
+from pops.io.tensors import check_finite
 from pops.operators import (
     Operator,
     check_state_dict,
-    find_operator,
+    find_operator_folders,
+    known_operators,
     read_operator_card,
     read_state_dict,
     without_stats,
@@ -41,7 +46,7 @@ from pops.prior.adapters import ADAPTER_CONFIG, Adapter
 from pops.prior.joint import OWN_WEIGHTS, SHARED_WEIGHTS, read_own
 from pops.prior.model import Prior, PriorConfig, read_prior_config
 from pops.prior.schedule import Schedule, read_schedule
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 from pops.stacks.clip import ImageEncoder, TextEncoder
 
 if TYPE_CHECKING:
@@ -93,14 +98,31 @@ def open_stack(
     device: str = "auto",
     dtype: str = "auto",
     offload: str = "none",
+    operator_folders: Iterable[str | Path] = (),
     **parts: str | Path | None,
 ) -> Stack:
-    """A stack by name or by folder; `parts` replace those fields of its `StackSpec` by others.
+    """Open a stack by name or by folder. Nothing is loaded yet.
 
-    Nothing is loaded yet. UsageError for an unknown stack, with the nearest name.
+    Args:
+        stack: the name of a stack, or a folder in the layout of one.
+        device: where its models run.
+        dtype: the number format of its models.
+        offload: with "model", each model is on the device only while it is used.
+        operator_folders: operators that are known by name beside those of the stack.
+        parts: what replaces fields of its `StackSpec`.
+
+    Returns:
+        The stack.
+
+    Raises:
+        UsageError: the stack is unknown, with the nearest name, or an operator folder is none.
     """
     given = {name: str(place) for name, place in parts.items() if place is not None}
-    return Stack(replace(_find_spec(stack), **given), choose_placement(device, dtype, offload))
+    return Stack(
+        replace(_find_spec(stack), **given),
+        choose_placement(device, dtype, offload),
+        find_operator_folders(operator_folders),
+    )
 
 
 def _find_spec(stack: str | Path) -> StackSpec:
@@ -125,6 +147,7 @@ class Stack:
 
     spec: StackSpec
     placement: Placement
+    operator_folders: Mapping[str, Path] = field(default_factory=dict)  # by the operator's name
 
     @property
     def name(self) -> str:
@@ -154,15 +177,12 @@ class Stack:
         return read_schedule(self.prior_folder / "scheduler")
 
     @cached_property
-    def render_settings(self) -> RenderSettings:
+    def render_settings(self) -> DecoderSettings:
         """The decoder's own `render.json`, or the published 50 steps, guidance 4, 512 pixels."""
         path = self.decoder_folder / "render.json"
         if not path.is_file():
-            return RenderSettings()
-        try:
-            return RenderSettings(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise WeightsError(f"{path}: cannot be read as render settings ({error})") from error
+            return DecoderSettings()
+        return DecoderSettings(**asdict(read_json(path, RenderFile, WeightsError)))
 
     @cached_property
     def image_encoder(self) -> ImageEncoder:
@@ -170,6 +190,7 @@ class Stack:
 
         model = self._model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
         folder = self.prior_folder / "image_processor"
+        check_config(folder / "preprocessor_config.json")
         with reading(folder):
             processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         return ImageEncoder(model, processor)
@@ -180,6 +201,8 @@ class Stack:
 
         model = self._model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
         folder = self.prior_folder / "tokenizer"
+        if (folder / "tokenizer_config.json").exists():
+            check_code(folder / "tokenizer_config.json")
         with reading(folder):
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         return TextEncoder(model, tokenizer)
@@ -201,6 +224,7 @@ class Stack:
         from diffusers import DDPMScheduler
 
         folder = self.decoder_folder / "scheduler"
+        check_config(folder / "scheduler_config.json")
         with reading(folder):
             scheduler: DDPMScheduler = DDPMScheduler.from_pretrained(folder, local_files_only=True)
         return scheduler
@@ -225,7 +249,9 @@ class Stack:
         """`clip_mean` and `clip_std` (1, D) float32, read from the base prior without the rest."""
         path = self.prior_folder / "prior" / PRIOR_WEIGHTS
         with reading(path), safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key).float() for key in ("clip_mean", "clip_std")}
+            stats = {key: file.get_tensor(key).float() for key in ("clip_mean", "clip_std")}
+        check_finite(stats, str(path), WeightsError)
+        return stats
 
     @cached_property
     def base_prior(self) -> Prior:
@@ -236,6 +262,14 @@ class Stack:
         """The base prior's tensors, where an operator's training can start."""
         return read_state_dict(self.prior_folder / "prior" / PRIOR_WEIGHTS)
 
+    @cached_property
+    def operators(self) -> dict[str, Operator]:
+        """The rows of all operators that are known by name."""
+        home = Path(self.spec.operators).expanduser()
+        own = [card.parent for card in sorted(home.glob("*/operator.json"))]
+        folders = {**find_operator_folders(own), **self.operator_folders}
+        return known_operators(folders.values())
+
     def operator_row(self, name: str, weights: str | Path | None = None) -> Operator:
         """The row of an operator: that of its folder where it has one here, else the table's.
 
@@ -243,9 +277,10 @@ class Stack:
         weights file to use in place of the stack's own. Loads and downloads nothing.
         """
         folder = _operator_folder(name) or _operator_folder(weights)
-        own = _operator_folder(Path(self.spec.operators) / name)
+        own = self.operator_folders.get(name) or _operator_folder(Path(self.spec.operators) / name)
         if folder is None and (weights is not None or own is None):
-            return find_operator(name)
+            check_known("operator", name, self.operators)
+            return self.operators[name]
         card = read_operator_card(folder or own or "")
         if card.stack != self.name and {card.stack, self.name} <= set(STACKS):
             raise WeightsError(
@@ -313,10 +348,15 @@ class Stack:
             prior = Prior(self.prior_config)
         prior.load_state_dict({**state, **self.clip_stats}, assign=True)
         prior.requires_grad_(False).eval().to(self.placement.rest, self.placement.dtype)
+        if self.placement.dtype != torch.float32:  # which they were read in
+            check_finite(
+                dict(prior.named_parameters()), f"{source} in {self.placement.dtype}", WeightsError
+            )
         # The statistics stay in float32: they scale every embedding that goes in or out.
         for key, value in self.clip_stats.items():
             getattr(prior, key).data = value.to(self.placement.rest)
-        return prior
+        # Offloaded weights are copied to the device one by one, and so cannot be joined there.
+        return prior if self.placement.offload else prior.join_projections()
 
     @property
     def prior_bytes(self) -> int:
@@ -325,6 +365,8 @@ class Stack:
 
     def operator_path(self, name: str) -> Path:
         """The stack's own operator folder, or its file in the published layout."""
+        if name in self.operator_folders:
+            return self.operator_folders[name]
         published = f"models/{name}/learned_prior.pth"
         place = self.spec.operators
         root = Path(place).expanduser()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
 import webbrowser
+from getpass import getpass
 from typing import TYPE_CHECKING
 
 from pops.errors import UsageError, install_hint
-from pops.studio.config import StudioConfig
-from pops.studio.security import LOCAL, SecurityMiddleware
-from pops.studio.service import StudioService
+from pops.studio.config import ASK, PASSWORD_VARIABLE, StudioConfig
 
 if TYPE_CHECKING:
     from gradio import Server
+
+    from pops.studio.service import StudioService
 
 __all__ = ["build", "start", "studio"]
 
@@ -25,13 +27,23 @@ QUIET = {  # read by Gradio when it is imported: it calls nobody, and keeps no s
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 SESSIONS = 64  # whose last request Gradio remembers
+COLLECT_EVERY = (700, 10, 10)  # Python's own; commands that end soon look for garbage less often
 THREADS = 256  # more jobs than can wait, so that each is told of its place in the queue
 
 
 def studio(config: StudioConfig) -> int:
-    """`pops studio`: serve the page until Ctrl-C."""
+    """Run the command `pops studio`: serve the page until Ctrl-C.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The exit status.
+    """
     print(f"loading {config.stack}", file=sys.stderr)
     server, url, service = start(config)
+    gc.freeze()  # what is loaded stays; what requests leave behind is to go soon
+    gc.set_threshold(*COLLECT_EVERY)
     print(f"the studio is at {url}  (Ctrl-C ends it)")
     if config.browser:
         _show(url)
@@ -44,21 +56,29 @@ def studio(config: StudioConfig) -> int:
 
 
 def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
-    """A running server, where it is, and the studio behind it; the models load meanwhile.
+    """Start a server that listens; the models load meanwhile.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The server, its address, and the studio behind it.
 
     Raises:
-        UsageError: Gradio is not installed, or the port is taken.
+        UsageError: A package of the extra is not installed, or the port is taken.
     """
     os.environ.update(QUIET)
     try:
+        import cachetools  # noqa: F401
         import gradio  # noqa: F401
     except ImportError as error:
         raise UsageError(f"the studio needs Gradio: {install_hint('studio')}") from error
     from pops.engine import Engine
+    from pops.studio.service import StudioService
 
     engine = Engine.load(config.stack, config.device, config.dtype, offload=config.offload)
     service = StudioService(engine, config.waiting, config.upload_mb * 2**20)
-    server = build(service, config.host)
+    server = build(service, config)
     try:
         _, url, _ = server.launch(
             server_name=config.host,
@@ -84,24 +104,49 @@ def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
     return server, url, service
 
 
-def build(service: StudioService, host: str = LOCAL[1]) -> Server:
-    """The server of a studio, not yet listening."""
+def build(service: StudioService, config: StudioConfig) -> Server:
+    """Make the server of a studio, which does not listen yet.
+
+    Args:
+        service: The studio.
+        config: Who may use it, and by which names.
+
+    Returns:
+        The server.
+    """
     from gradio import Server
 
-    from pops.studio.calls import add_calls
-    from pops.studio.routes import add_routes
+    from pops.studio.http.calls import add_calls
+    from pops.studio.http.hosts import LOCAL, Hosts
+    from pops.studio.http.login import Login
+    from pops.studio.http.routes import add_routes
+    from pops.studio.http.security import SecurityMiddleware
 
+    password = _password(config.password)
+    if password is None and config.host not in LOCAL:
+        print(
+            "whoever reaches this machine can use the studio; --password asks them for a password",
+            file=sys.stderr,
+        )
     server = Server(title="pops studio", docs_url=None, redoc_url=None, openapi_url=None)
-    hosts = LOCAL if host in LOCAL else ()
+    add_routes(server, service)
+    calls = add_calls(server, service)
     server.add_middleware(
         SecurityMiddleware,
         most_bytes=service.upload_bytes,
         announce=service.queue.announce,
-        hosts=hosts,
+        calls=calls,
+        hosts=Hosts.of(config.host, config.allowed_hosts),
+        login=None if password is None else Login(password),
     )
-    add_routes(server, service)
-    add_calls(server, service)
     return server
+
+
+def _password(given: str | None) -> str | None:
+    """The password that was given, typed when asked for, or in the environment."""
+    if given == ASK:
+        given = getpass("password of the studio: ")
+    return given or os.environ.get(PASSWORD_VARIABLE) or None
 
 
 def _show(url: str) -> None:

@@ -17,14 +17,15 @@ from pops.compose.plan import Plan
 from pops.errors import PopsError, UsageError, nearest
 from pops.io.embeddings import Embeddings
 from pops.operators import OPERATORS
+from pops.studio.job import Job
 from pops.studio.options import Options
-from pops.studio.queue import Job
 from pops.studio.runner import Runner
 from pops.studio.store import StoredItem, embedding_size, encode_picture
 
-__all__ = ["MOST_PARTS", "Composer", "check", "names_in", "read", "spelled"]
+__all__ = ["LONGEST_EXPRESSION", "MOST_PARTS", "Composer", "check", "names_in", "read", "spelled"]
 
 MOST_PARTS = 64  # of a composition
+LONGEST_EXPRESSION = 8000  # letters of one
 KNOWN_BYTES = 128 * 2**20
 Inputs = Mapping[str, StoredItem]  # by what the expression calls them
 
@@ -37,6 +38,8 @@ def read(text: str, inputs: Inputs) -> Node:
     """
     if not isinstance(text, str):
         raise UsageError("the composition is a text")
+    if len(text) > LONGEST_EXPRESSION:
+        raise UsageError(f"the composition is too long: at most {LONGEST_EXPRESSION} letters")
     node = parse(text)
     if node.parts > MOST_PARTS:
         raise UsageError(f"the composition has more than {MOST_PARTS} parts: use fewer here")

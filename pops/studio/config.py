@@ -1,11 +1,15 @@
 """The settings of the studio."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from pops.errors import UsageError
 from pops.settings.fields import check_range, setting
 from pops.settings.groups import StackConfig
 
-__all__ = ["StudioConfig"]
+__all__ = ["ASK", "PASSWORD_VARIABLE", "StudioConfig"]
+
+ASK = "-"  # in place of a password: it is asked for when the studio starts
+PASSWORD_VARIABLE = "POPS_STUDIO_PASSWORD"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +21,33 @@ class StudioConfig(StackConfig):
 
     host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 opens it to the network")
     port: int = setting(7860, "port to listen on")
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        "more names that the studio may be called by, as in [studio.example.org]; this machine's "
+        "own name and plain IP addresses are known",
+    )
+    password: str | None = field(  # never shown where the settings are
+        default=None,
+        repr=False,
+        metadata={
+            "help": "password that every visitor must give; - asks for it at the start. The "
+            f"environment variable {PASSWORD_VARIABLE} sets it, too, and is not seen in the "
+            "list of processes"
+        },
+    )
     browser: bool = setting(True, "show the page in the browser of this machine")
     waiting: int = setting(64, "jobs that may wait; more are refused")
     upload_mb: int = setting(20, "megabytes of the largest file that is taken")
 
-    examples = ("pops studio", "pops studio --stack kandinsky-2.2 --port 8000 --browser false")
+    examples = (
+        "pops studio",
+        "pops studio --stack kandinsky-2.2 --port 8000 --browser false",
+        "pops studio --host 0.0.0.0 --allowed_hosts studio.example.org --password -",
+    )
 
     def __post_init__(self) -> None:
         check_range("port", self.port, 1, 65535)
         check_range("waiting", self.waiting, 1, 200)
         check_range("upload_mb", self.upload_mb, 1, 1000)
+        if self.password == "":
+            raise UsageError("--password is empty: leave it out, or give one")

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pops.errors import UsageError
-from pops.prior.sampling import SAMPLERS
-from pops.render import RENDERERS, find_renderer
+from pops.render import find_renderer
 from pops.settings.fields import check_range, check_seeds
+from pops.settings.rendering import RENDERERS, RenderSettings
+from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = ["Options"]
 
@@ -24,12 +25,12 @@ class Options:
 
     seeds: tuple[int, ...] = (18,)
     guidance: float | None = None
-    steps: int = 25
-    sampler: str = "ancestral"
+    steps: int = SamplingSettings.steps
+    sampler: str = SamplingSettings.sampler
     render_seeds: tuple[int, ...] = (0,)
     render_steps: int | None = None
     render_guidance: float | None = None
-    renderer: str = "kandinsky"
+    renderer: str = RenderSettings.renderer
 
     @classmethod
     def read(cls, given: Mapping[str, Any] | None) -> Options:

@@ -1,144 +1,46 @@
 """One bounded queue of jobs, and one worker thread that does them in turn.
 
 Only the worker touches the models, so that a device is never asked for two things at once. Clients
-take turns: who asks for much does not keep the others waiting. A job tells of itself as it goes,
-and whoever follows it hears; when nobody does any more it is cancelled, which its next sign of life
-turns into an end.
+take turns: who asks for much does not keep the others waiting. Nobody can fill the queue: one
+client holds at most half of the places, and one address, whatever its clients call themselves,
+never all of them.
 """
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import time
-import traceback
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from threading import Condition, Lock, Thread
-from typing import Any
+from threading import Condition, Thread
 
-from pops.errors import PopsError, UsageError
+from pops.errors import UsageError
+from pops.studio.job import OWN, Client, Job, Work
 
-__all__ = ["Busy", "Cancelled", "JobQueue", "Event", "Job", "Work"]
+__all__ = ["Busy", "JobQueue"]
 
-Event = dict[str, Any]
-PULSE = 0.05  # seconds between looks at a job by its follower
-WAITING_PULSE = 0.2  # the same, of a job that is not yet at work
-WAITING_SIGN = 1.0  # seconds between signs that a job still waits
 ON_THE_WAY = 10.0  # seconds for which a place is kept for a job that was announced
-
-
-class Cancelled(Exception):
-    """Raised inside a job that nobody waits for any more."""
+KEPT_FREE = 8  # one place in so many is never held by an address that holds all others
 
 
 class Busy(UsageError):
     """As many jobs are waiting as may."""
 
 
-class Job:
-    """One request of a client: what it has told so far, and whether it is to go on."""
-
-    def __init__(self, work: Work, queue: JobQueue, client: str) -> None:
-        self.work = work
-        self.queue = queue
-        self.client = client
-        self.error: str | None = None
-        self.ended = False
-        self._cancelled = False
-        self._events: deque[Event] = deque()
-        self._progress: Event | None = None
-        self._lock = Lock()
-
-    def tell(self, event: Event) -> None:
-        """A result, or anything else that must reach the follower. Raises Cancelled."""
-        self._check()
-        with self._lock:
-            self._events.append(event)
-            self._progress = None
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """How far the job is, as the engine tells it; only the last word counts.
-
-        Raises Cancelled, out of whatever the engine is doing.
-        """
-        self._check()
-        with self._lock:
-            self._progress = {"state": "working", "what": what, "done": done, "total": total}
-
-    def cancel(self) -> None:
-        self._cancelled = True
-        self.queue.drop(self)
-
-    def run(self) -> None:
-        """Do the work, in the worker. Whatever goes wrong becomes `error`, one friendly line."""
-        try:
-            self._check()
-            self.work(self)
-        except Cancelled:
-            self.error = "cancelled"
-        except PopsError as error:
-            self.error = str(error)
-        except Exception as error:
-            traceback.print_exc(file=sys.stderr)
-            self.error = f"something went wrong here ({type(error).__name__}): the log tells more"
-        finally:
-            self.ended = True
-
-    async def follow(self) -> AsyncIterator[Event]:
-        """What the job tells, until it has ended. Stopping to listen cancels it.
-
-        Raises:
-            PopsError: the job failed; the message is its `error`.
-        """
-        told: int | None = None
-        quiet = 0.0
-        try:
-            while not self.ended:
-                ahead = self.queue.ahead(self)
-                if ahead is not None and (ahead != told or quiet >= WAITING_SIGN):
-                    told, quiet = ahead, 0.0
-                    yield {"state": "waiting", "ahead": ahead}
-                for event in self._news():
-                    quiet = 0.0
-                    yield event
-                pulse = PULSE if ahead is None else WAITING_PULSE
-                await asyncio.sleep(pulse)
-                quiet += pulse
-            for event in self._news():
-                yield event
-        finally:
-            self.cancel()
-        if self.error is not None:
-            raise PopsError(self.error)
-
-    def _news(self) -> list[Event]:
-        with self._lock:
-            news = [*self._events, *([self._progress] if self._progress else [])]
-            self._events.clear()
-            self._progress = None
-        return news
-
-    def _check(self) -> None:
-        if self._cancelled:
-            raise Cancelled
-
-
-Work = Callable[[Job], None]
-
-
 class JobQueue:
-    """Takes jobs, up to `most_waiting` beside the one at work, and does them in turn.
+    """Takes jobs and does them one at a time, in a thread of its own.
 
     The turns go round over the clients who wait: each has one job done before any has another, and
-    one's own are done in order. One client holds at most half of the places.
+    one's own are done in order.
+
+    Args:
+        most_waiting: The jobs that may wait beside the one at work.
     """
 
     def __init__(self, most_waiting: int) -> None:
         self.most_waiting = most_waiting
-        self.most_of_one = (most_waiting + 1) // 2
-        self._lines: OrderedDict[str, deque[Job]] = OrderedDict()  # by client, whose turn is first
-        self._coming: deque[tuple[float, str]] = deque()  # until when a place is kept, for whom
+        self.most_of_client = (most_waiting + 1) // 2
+        self.most_of_address = max(1, most_waiting - max(1, most_waiting // KEPT_FREE))
+        self._lines: OrderedDict[Client, deque[Job]] = OrderedDict()  # whose turn is first
+        self._coming: deque[tuple[float, Client]] = deque()  # until when a place is kept, for whom
         self._at_work: Job | None = None
         self._changed = Condition()
         self._open = True
@@ -147,28 +49,49 @@ class JobQueue:
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait."""
+        """The number of jobs that wait."""
         return sum(map(len, self._lines.values()))
 
-    def announce(self, client: str = "") -> None:
-        """Keep a place for a job that is on its way, until it `arrives`. Raises Busy."""
+    def announce(self, client: Client) -> None:
+        """Keep a place for a job that is on its way, until it `arrives`.
+
+        Args:
+            client: Whose job it is.
+
+        Raises:
+            Busy: Too many jobs wait already.
+        """
         with self._changed:
             now = time.monotonic()
             while self._coming and self._coming[0][0] < now:
                 self._coming.popleft()
-            own = sum(who == client for _, who in self._coming)
-            self._check_room(client, len(self._coming), own)
+            self._check_room(client, [one for _, one in self._coming])
             self._coming.append((now + ON_THE_WAY, client))
 
-    def arrives(self, client: str = "") -> None:
-        """A job that was announced is here, and will be submitted or not."""
+    def arrives(self, client: Client) -> None:
+        """Give up the place of a job that was announced: it is here, to be submitted or not.
+
+        Args:
+            client: Whose job it is.
+        """
         with self._changed:
             kept = next((one for one in self._coming if one[1] == client), None)
             if kept is not None:
                 self._coming.remove(kept)
 
-    def submit(self, work: Work, client: str = "") -> Job:
-        """A job that will do `work` for `client`. Raises Busy if too many wait already."""
+    def submit(self, work: Work, client: Client = OWN) -> Job:
+        """Queue a job.
+
+        Args:
+            work: What the worker does.
+            client: Whose job it is; the studio's own if left out.
+
+        Returns:
+            The job, to be followed or cancelled.
+
+        Raises:
+            Busy: Too many jobs wait already.
+        """
         job = Job(work, self, client)
         with self._changed:
             self._check_room(client)
@@ -177,9 +100,15 @@ class JobQueue:
         return job
 
     def ahead(self, job: Job) -> int | None:
-        """How many jobs come before this one, the one at work counted; None once it is at work.
+        """Count the jobs that come before one.
 
         A job that another client submits meanwhile may come before one's second.
+
+        Args:
+            job: A job that waits, is at work or has ended.
+
+        Returns:
+            Their number, the job at work counted; None once the job is at work itself.
         """
         with self._changed:
             line = self._lines.get(job.client, ())
@@ -194,32 +123,45 @@ class JobQueue:
             return before + (self._at_work is not None)
 
     def drop(self, job: Job) -> None:
-        """Take a job out of the queue, if it waits there."""
+        """Take a job out of the queue, if it waits there.
+
+        Args:
+            job: The job, which is over then.
+        """
         with self._changed:
             line = self._lines.get(job.client)
             if line and job in line:
                 line.remove(job)
                 if not line:
                     del self._lines[job.client]
-                job.error, job.ended = "cancelled", True
+                job.end("cancelled")
 
     def close(self) -> None:
         """Take no more jobs, and stop when the one at work is done."""
         with self._changed:
             self._open = False
+            for job in (job for line in self._lines.values() for job in line):
+                job.end("the studio is closing")
             self._lines.clear()
             self._changed.notify()
 
-    def _check_room(self, client: str, coming: int = 0, own: int = 0) -> None:
-        """Busy if there is no place. `coming`, `own`: jobs on their way, all and the client's."""
-        taken, held = self.waiting + coming, len(self._lines.get(client, ())) + own
+    def _check_room(self, client: Client, coming: list[Client] | None = None) -> None:
+        """Raise Busy if there is no place. `coming`: whose jobs are on their way."""
+        coming = coming or []
+        taken = self.waiting + len(coming)
         if taken >= self.most_waiting:
             raise Busy(f"the studio is busy: {taken} jobs wait already; try again in a minute")
-        if held >= self.most_of_one:
-            raise Busy(f"the studio is busy: {held} of your jobs wait already")
+        own = len(self._lines.get(client, ())) + coming.count(client)
+        if own >= self.most_of_client:
+            raise Busy(f"the studio is busy: {own} of your jobs wait already")
+        lines = self._lines.items()
+        shared = sum(len(line) for one, line in lines if one.address == client.address)
+        shared += sum(one.address == client.address for one in coming)
+        if shared >= self.most_of_address:
+            raise Busy(f"the studio is busy: {shared} jobs from your address wait already")
 
     def _next(self) -> Job:
-        """The first job of the client whose turn it is, who then is the last to have another."""
+        """Take the first job of the client whose turn it is; its next turn is the last."""
         client, line = self._lines.popitem(last=False)
         job = line.popleft()
         if line:

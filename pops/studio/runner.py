@@ -17,8 +17,8 @@ from pops.studio.store import StoredItem, encode_picture
 if TYPE_CHECKING:
     from pops.engine import Engine, Request, Source
     from pops.io.embeddings import Embeddings
+    from pops.studio.job import Job
     from pops.studio.options import Options
-    from pops.studio.queue import Job
     from pops.studio.store import Store
 
 __all__ = ["MOST_CELLS", "Runner", "parts"]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from pops.compose.parse import parse
 from pops.errors import InputError
 from pops.io.embeddings import Embeddings
-from pops.studio.compose import names_in
+from pops.io.schema import Finite, Schema, Text, decode_json
+from pops.studio.compose import LONGEST_EXPRESSION, names_in
 from pops.studio.options import Options
-from pops.studio.store import StoredItem
+from pops.studio.store import StoredItem, is_plain
 from pops.studio.uploads import read_upload
 
 __all__ = ["open_composition", "save_composition"]
@@ -24,10 +24,40 @@ FORMAT = "pops-composition-1"
 MOST_INPUTS = 64
 
 
+class SavedInput(Schema):
+    """One input: a PNG picture in base64, or an embedding."""
+
+    picture: str | None = None
+    embedding: list[Finite] | None = None
+
+
+class SavedComposition(Schema):
+    """The content of the file."""
+
+    format: Literal["pops-composition-1"]
+    stack: Text
+    expression: Text
+    settings: dict[str, Any]
+    inputs: dict[str, SavedInput]
+
+
 def save_composition(
     text: str, inputs: Mapping[str, StoredItem], options: Options, stack: str
 ) -> dict[str, Any]:
-    """The content of the file. UsageError if `text` is no composition of these inputs."""
+    """Make the content of a file that holds a composition and all that it needs.
+
+    Args:
+        text: The composition.
+        inputs: What it may name; only what it does name is kept.
+        options: The settings to keep beside it.
+        stack: The name of the stack that made the embeddings among the inputs.
+
+    Returns:
+        The content, to be written as JSON.
+
+    Raises:
+        UsageError: `text` is no composition.
+    """
     kept = {}
     for name in names_in(parse(text)):
         item = inputs[name]
@@ -38,12 +68,11 @@ def save_composition(
             "picture": base64.b64encode(item.seen).decode() or None,
             "embedding": numbers,
         }
-    settings = asdict(options)
     return {
         "format": FORMAT,
         "stack": stack,
         "expression": text,
-        "settings": settings,
+        "settings": asdict(options),
         "inputs": kept,
     }
 
@@ -51,40 +80,48 @@ def save_composition(
 def open_composition(
     content: bytes, stack: str, dim: int
 ) -> tuple[str, dict[str, Any], dict[str, StoredItem]]:
-    """The expression, the settings and the inputs of a file; every input checked as an upload.
+    """Read such a file; every input is checked as an upload is.
+
+    Args:
+        content: The file.
+        stack: The name of the stack that the inputs are for.
+        dim: The numbers of an embedding.
+
+    Returns:
+        The expression, the settings, and the inputs by their names.
 
     Raises:
-        InputError: it is no such file, of another stack, or one of its inputs cannot be used.
-        UsageError: its settings or its expression are none.
+        InputError: It is no such file, of another stack, or one of its inputs cannot be used.
+        UsageError: Its settings or its expression are none.
     """
-    try:
-        saved = json.loads(content)
-        if saved["format"] != FORMAT:
-            raise KeyError("format")
-        text, made_by = str(saved["expression"]), str(saved["stack"])
-        settings, inputs = dict(saved["settings"]), dict(saved["inputs"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError("this is no composition saved by the studio") from error
-    if len(inputs) > MOST_INPUTS:
+    said = "this is no composition saved by the studio"
+    most = MOST_INPUTS * (dim + 8) + LONGEST_EXPRESSION
+    values = sum(content.count(mark) for mark in (b",", b"[", b"{"))
+    if values > most:  # they would fill the memory before any of them is looked at
+        raise InputError(f"{said}: it holds too many values")
+    saved = decode_json(content, SavedComposition, InputError, said)
+    if len(saved.inputs) > MOST_INPUTS:
         raise InputError(f"the composition has more than {MOST_INPUTS} inputs")
-    Options.read(settings)
-    names_in(parse(text))
-    return (
-        text,
-        settings,
-        {name: _read_input(name, saved, made_by, stack, dim) for name, saved in inputs.items()},
-    )
+    for name in saved.inputs:
+        if not is_plain(name):
+            raise InputError(f"the composition has an input of a name that is none: {name[:60]!r}")
+    Options.read(saved.settings)
+    names_in(parse(saved.expression))
+    items = {
+        name: _read_input(name, one, saved.stack, stack, dim) for name, one in saved.inputs.items()
+    }
+    return saved.expression, saved.settings, items
 
 
-def _read_input(name: str, saved: Any, made_by: str, stack: str, dim: int) -> StoredItem:
-    try:
-        if saved["embedding"] is None:
-            picture = base64.b64decode(saved["picture"], validate=True)
-            return replace(read_upload(picture, name, stack, dim), name=name, expression=repr(name))
-        embeds = torch.tensor([[float(number) for number in saved["embedding"]]])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{name}: cut short or damaged in the saved composition") from error
-    if made_by != stack or embeds.shape[-1] != dim or not embeds.isfinite().all():
+def _read_input(name: str, saved: SavedInput, made_by: str, stack: str, dim: int) -> StoredItem:
+    if saved.embedding is None:
+        try:
+            picture = base64.b64decode(saved.picture or "", validate=True)
+        except ValueError as error:
+            raise InputError(f"{name}: cut short or damaged in the saved composition") from error
+        return replace(read_upload(picture, name, stack, dim), name=name, expression=repr(name))
+    if made_by != stack or len(saved.embedding) != dim:
         raise InputError(f"{name} is an embedding of the stack {made_by}, but this is {stack}")
+    embeds = torch.tensor([saved.embedding], dtype=torch.float32)
     known = Embeddings(embeds, stack, (repr(name),))
     return StoredItem("embedding", name, embedding=known, expression=repr(name))

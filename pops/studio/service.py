@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,12 @@ from pops.errors import PopsError, UsageError
 from pops.operators import Operator
 from pops.studio import about
 from pops.studio.compose import Composer, check, read
+from pops.studio.job import OWN, Client, Job
 from pops.studio.options import MOST_RESULTS, Options
-from pops.studio.queue import Job, JobQueue
+from pops.studio.queue import JobQueue
 from pops.studio.runner import MOST_CELLS, Runner
 from pops.studio.saved import open_composition, save_composition
-from pops.studio.store import Store, StoredItem
+from pops.studio.store import Store, StoredItem, is_plain
 from pops.studio.uploads import read_upload
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ __all__ = ["StudioService"]
 STORE_BYTES = 256 * 2**20
 MOST_NAMES = 256  # pictures that an expression can choose from
 LONGEST_TEXT = 500  # letters of an instruction
+
+logger = logging.getLogger(__name__)
 
 
 class StudioService:
@@ -52,7 +55,7 @@ class StudioService:
         try:
             self._use_all()
         except PopsError as error:
-            print(error, file=sys.stderr)  # who uses what is missing is told too
+            logger.warning("%s", error)  # who uses what is missing is told, too
 
     def _use_all(self) -> None:
         examples = [item.source for item in list(self.store.examples.values())[:1]]
@@ -82,7 +85,7 @@ class StudioService:
         inputs: Sequence[str | None],
         text: str | None,
         settings: Any,
-        client: str = "",
+        client: Client = OWN,
     ) -> Job:
         """UsageError or InputError for what does not fit; Busy if too many wait.
 
@@ -97,7 +100,7 @@ class StudioService:
         )
 
     def compose(
-        self, expression: str, inputs: Mapping[str, str], settings: Any, client: str = ""
+        self, expression: str, inputs: Mapping[str, str] | None, settings: Any, client: Client = OWN
     ) -> Job:
         items, options = self._named(inputs), Options.read(settings)
         if options.takes_depth:
@@ -114,7 +117,7 @@ class StudioService:
         mean: bool,
         settings: Any,
         slots: Sequence[str] | None = None,
-        client: str = "",
+        client: Client = OWN,
     ) -> Job:
         """As `apply`. `slots`: those of the rows and of the columns; the first two unless given."""
         row, options = self._operator(operator), Options.read(settings)
@@ -127,6 +130,8 @@ class StudioService:
             raise UsageError(f"a grid has 1 to {MOST_CELLS} cells, not {len(lefts)} x {len(tops)}")
         if len(options.seeds) * len(options.render_seeds) > 1:
             raise UsageError("a grid has one seed and one render seed")
+        if not isinstance(mean, bool | None):
+            raise UsageError("mean is true or false")
         if mean and row.takes_text:
             raise UsageError(f"there is no mean of a picture and a text: {row.name} has none")
         at = _places(row, slots)
@@ -134,7 +139,9 @@ class StudioService:
             lambda job: self.runner.grid(job, row, lefts, tops, at, mean, options), client
         )
 
-    def check(self, expression: str, inputs: Mapping[str, str], settings: Any) -> dict[str, Any]:
+    def check(
+        self, expression: str, inputs: Mapping[str, str] | None, settings: Any
+    ) -> dict[str, Any]:
         """What `pops.studio.compose.check` says, and whether this stack can run it."""
         items, options = self._named(inputs), Options.read(settings)
         told = check(expression, items, options)
@@ -145,7 +152,9 @@ class StudioService:
                 return {**told, "ok": False, "error": str(error)}
         return told
 
-    def save(self, expression: str, inputs: Mapping[str, str], settings: Any) -> dict[str, Any]:
+    def save(
+        self, expression: str, inputs: Mapping[str, str] | None, settings: Any
+    ) -> dict[str, Any]:
         items = self._named(inputs)
         read(expression, items)
         options = Options.read(settings)
@@ -159,7 +168,7 @@ class StudioService:
         return {"expression": text, "settings": settings, "inputs": told}
 
     def _operator(self, name: str) -> Operator:
-        if name not in self.operators:
+        if not isinstance(name, str) or name not in self.operators:
             offered = ", ".join(self.operators)
             raise UsageError(f"this stack has no operator {str(name)!r}: it has {offered}")
         return self.operators[name]
@@ -180,8 +189,11 @@ class StudioService:
         """The inputs that an expression can name: the examples, and those given."""
         if not isinstance(inputs or {}, Mapping) or len(inputs or {}) > MOST_NAMES:
             raise UsageError(f"inputs are an object of at most {MOST_NAMES} names and ids")
+        for name in inputs or {}:
+            if not isinstance(name, str) or not is_plain(name):
+                raise UsageError(f"inputs have plain names, as in 'mug.png', not {name!r:.80}")
         examples = {item.name: item for item in self.store.examples.values()}
-        return examples | {str(name): self._item(of) for name, of in (inputs or {}).items()}
+        return examples | {name: self._item(of) for name, of in (inputs or {}).items()}
 
 
 def _places(row: Operator, slots: Sequence[str] | None) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pops.engine import Source
     from pops.io.embeddings import Embeddings
 
-__all__ = ["StoredItem", "Store", "embedding_size", "encode_picture", "plain_name"]
+__all__ = ["StoredItem", "Store", "embedding_size", "encode_picture", "is_plain", "plain_name"]
 
 SHOWN_SIDE = 512  # pixels within which a picture is shown
 SEEN_SIZE = (512, 512)  # what every picture is resized to before it is encoded
@@ -158,6 +158,18 @@ def encode_picture(picture: Image.Image, kind: str = "PNG") -> bytes:
     settings = {"quality": 90} if kind == "JPEG" else {"compress_level": 3}
     picture.save(content, format=kind, **settings)
     return content.getvalue()
+
+
+def is_plain(name: str) -> bool:
+    """Tell whether a text is a file's name as `plain_name` makes them.
+
+    Args:
+        name: The text.
+
+    Returns:
+        Whether nothing in it leads to another folder or would trip an expression.
+    """
+    return plain_name(name) == name
 
 
 def plain_name(name: str) -> str:

@@ -13,6 +13,7 @@ from pops.studio.store import StoredItem, plain_name
 __all__ = ["read_upload"]
 
 EMBEDDING = ".safetensors"
+MOST_EMBEDDING = 256 * 2**10  # bytes of a file
 PICKLES = (".pth", ".pt", ".pkl", ".pickle", ".bin", ".ckpt", ".npy")
 
 
@@ -28,6 +29,8 @@ def read_upload(content: bytes, name: str, stack: str, dim: int) -> StoredItem:
     suffix = Path(name).suffix.lower()
     if suffix in PICKLES:
         raise InputError(f"{name}: embeddings are taken as {EMBEDDING} files only")
+    if suffix == EMBEDDING and len(content) > MOST_EMBEDDING:
+        raise InputError(f"{name} is larger than a file with one embedding can be")
     with tempfile.TemporaryDirectory(prefix="pops-studio-") as folder:
         path = Path(folder) / f"upload{EMBEDDING if suffix == EMBEDDING else ''}"
         path.write_bytes(content)
@@ -48,5 +51,6 @@ def _embedding(made: Embeddings, name: str, stack: str, dim: int) -> StoredItem:
             f"{name}: {found} numbers, of the stack {made.stack or 'unknown'}, but {stack} has "
             f"embeddings of {dim}"
         )
-    known = Embeddings(made.image_embeds, made.stack, (repr(name),), made.seeds, made.guidance)
+    # Nothing else of the file is kept, whatever its metadata holds.
+    known = Embeddings(made.image_embeds.clone(), stack, (repr(name),))
     return StoredItem("embedding", name, embedding=known, expression=repr(name))

@@ -228,7 +228,7 @@ def test_run_takes_weights_by_operator(run: Run, tiny: Path, inputs: Path) -> No
         (["--weights", "union=x"], "--weights names union, which is not in the composition"),
         (["--weights", "unoin=x"], "did you mean union?"),
         (["--renderer", "depth"], "give one"),
-        (["--renderer", "deep"], "--renderer wants one of"),
+        (["--renderer", "deep"], "unknown renderer 'deep': did you mean depth?"),
     ],
 )
 def test_what_run_cannot_use_is_one_line_and_status_2(
@@ -697,3 +697,45 @@ def test_apply_on_shipped_pictures_says_no_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr.lower()
     assert Path(done.stdout.split("  (")[0]).is_file()
+
+
+# Names of outputs
+
+
+def test_long_names_lose_no_results(
+    run: Run, tiny: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = "木製の椅子の写真" * 10
+    picture(inputs / f"{longest}.png", (1, 2, 3))
+    picture(inputs / "हिन्दी.png", (3, 2, 1))
+    flags = ["--stack", tiny, "--steps", "1", "--render-steps", "1", "--seeds", 2**63 - 1]
+    assert run("apply", "texturing", f"{longest}.png", "हिन्दी.png", *flags, "--out", "a")[0] == 0
+    assert len(list((inputs / "a").iterdir())) == 3
+    text = f"texturing('{longest}.png', 'हिन्दी.png')"
+    assert run("run", text, *flags, "--out", "b")[0] == 0
+    assert (inputs / "b" / "input_हिन्दी.safetensors").is_file()
+    assert len(list((inputs / "b").iterdir())) == 5
+
+
+def test_texts_of_symbols_alone_have_files_of_their_own(
+    run: Run, tiny: Path, mug: Path, tmp_path: Path
+) -> None:
+    flags = ["--stack", tiny, "--steps", "1", "--render-steps", "1", "--seeds", "1"]
+    for text in ("🎉", "🎈"):
+        assert (
+            run("apply", "instruct", mug, "--text", text, *flags, "--out", tmp_path / "o")[0] == 0
+        )
+    assert len(list((tmp_path / "o").glob("*.jpg"))) == 2
+
+
+def test_of_many_slots_only_those_that_are_given_are_named(
+    run: Run, tiny: Path, mug: Path, wood: Path, tmp_path: Path
+) -> None:
+    flags = ["--stack", tiny, "--steps", "1", "--render-steps", "1", "--seeds", "1"]
+    slots = ["_"] * 10
+    weights = ["--weights", GOLDEN / "operators/models/union/learned_prior.pth"]
+    status = run("apply", "clothes", mug, *slots, wood, *weights, *flags, "--out", tmp_path / "o")[
+        0
+    ]
+    assert status == 0
+    assert (tmp_path / "o" / "clothes_hat-mug_scarf-wood.jpg").is_file()

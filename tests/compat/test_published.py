@@ -27,7 +27,7 @@ from pops.io.embeddings import Embeddings, load_embeddings, save_embeddings
 from pops.io.loading import quietly
 from pops.render.depth import DepthRenderer
 from pops.render.ip_adapter import IPAdapterRenderer
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 from pops.stacks.clip import ImageEncoder
 
 ROOT = Path(__file__).parents[2]
@@ -294,7 +294,7 @@ def sdxl_stack(tmp_path_factory: pytest.TempPathFactory, decoder: Path) -> Path:
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDXL renderers' own settings are 50 steps of 1024 pixels."""
-    few = RenderSettings(steps=2, guidance=5.0, size=64)
+    few = DecoderSettings(steps=2, guidance=5.0, size=64)
     monkeypatch.setattr(IPAdapterRenderer, "settings", few)
     monkeypatch.setattr(DepthRenderer, "settings", few)
 
@@ -622,7 +622,8 @@ def test_a_wrong_setting_is_one_line_and_status_2(
 def test_a_wrong_name_in_a_settings_file_is_one_line_and_status_2(run: Run) -> None:
     status, _, err = run("infer_instruct", operator="instruct", text=["shiny"])
     assert status == 2
-    assert err.startswith("infer_instruct: error: unknown setting 'text': did you mean texts?")
+    assert err.startswith("infer_instruct: error: ")
+    assert "settings.yaml: unknown setting 'text': did you mean texts?" in err
 
 
 @pytest.mark.parametrize(

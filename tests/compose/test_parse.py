@@ -13,7 +13,7 @@ from PIL import Image
 
 import pops
 from pops.compose.nodes import MOST_DEPTH, Apply, Leaf, Mean, Node
-from pops.compose.parse import FUNCTIONS, mean, parse
+from pops.compose.parse import functions, mean, parse
 from pops.errors import PopsError, UsageError
 from pops.io.embeddings import Embeddings
 from pops.operators import OPERATORS
@@ -110,7 +110,7 @@ def test_calling_operators_builds_what_the_text_says() -> None:
 @pytest.mark.parametrize("name", [*OPERATORS, "mean"])
 def test_every_operator_is_a_function_of_the_package_and_says_what_it_takes(name: str) -> None:
     function = getattr(pops, name)
-    assert function is FUNCTIONS[name]
+    assert function is functions(OPERATORS)[name]
     assert name in pops.__all__ and function.__name__ == name
     for slot in OPERATORS[name].inputs if name in OPERATORS else ("a", "b"):
         assert slot.replace("-", "_") in (function.__doc__ or "")
@@ -320,7 +320,7 @@ def test_sharing_parts_of_parts_cannot_make_an_endless_composition() -> None:
 
 
 TOKENS = [
-    *FUNCTIONS,
+    *functions(OPERATORS),
     *("(", ")", ",", "=", "_", "'a.png'", '"b"', "0.3", "object", "text", "*", "**", "[", "]"),
     *("lambda", ":", ".", "\n", " ", "#", "\\", "'", "f'", "{", "}", "\0", "é", "-", "None", "if"),
 ]
@@ -348,7 +348,7 @@ def test_any_call_in_python_builds_a_composition_or_is_one_error(
     inputs = data.draw(st.lists(values, max_size=4))
     named = data.draw(st.dictionaries(keys, values, max_size=2))
     try:
-        made = FUNCTIONS[name](*inputs, **named)
+        made = functions(OPERATORS)[name](*inputs, **named)
     except (PopsError, TypeError) as error:
         assert isinstance(error, PopsError) or name == "mean"
     else:

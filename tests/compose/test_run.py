@@ -123,7 +123,7 @@ def test_what_does_not_fit_is_said_before_anything_is_loaded(folder: Path) -> No
         engine.run("texturing('nowhere.png', _)")
     with pytest.raises(UsageError, match="unknown sampler"):
         engine.run(scene(RED, None), sampler="euler")
-    with pytest.raises(UsageError, match="needs a seed"):
+    with pytest.raises(UsageError, match="seeds is empty"):
         engine.run(scene(RED, None), seeds=[])
 
 

@@ -1,14 +1,22 @@
+import struct
 import tempfile
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from safetensors.torch import save_file
 
 from pops import __version__
 from pops.errors import InputError, OutputError
 from pops.io.embeddings import Embeddings, load_embeddings, save_embeddings
+from pops.io.sources import given_embedding
+from pops.io.suffixes import PICTURE_SUFFIXES, input_suffixes
 
 
 def some(n: int = 3) -> Embeddings:
@@ -145,3 +153,172 @@ def test_words_for_other_rows_are_refused():
         Embeddings(torch.zeros(1, 8), seeds=(1, 2))
     with pytest.raises(ValueError, match="are \\(N, D\\)"):
         Embeddings(torch.zeros(8))
+
+
+@pytest.mark.parametrize("name", ["a.SAFETENSORS", "a.Pth", "a.PT"])
+def test_the_case_of_an_ending_does_not_matter(tmp_path: Path, name: str):
+    embeddings = some(1)
+    embeddings.save(tmp_path / name)
+    assert same(load_embeddings(tmp_path / name), embeddings)
+    assert same(given_embedding(tmp_path / name), embeddings)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.ipadpt", "a.bin", "a.pt", "a.safetensors"])
+def test_a_plain_array_of_any_kind_is_read(tmp_path: Path, name: str):
+    path, rows = tmp_path / name, torch.randn(2, 8)
+    if path.suffix == ".npy":
+        np.save(path, np.asfortranarray(rows.numpy()))
+    elif path.suffix == ".npz":
+        np.savez_compressed(path, embeds=rows.numpy())
+    elif path.suffix == ".safetensors":
+        save_file({"embeds": rows}, path)
+    else:
+        torch.save(rows, path)
+    assert torch.equal(load_embeddings(path).image_embeds, rows)
+
+
+def test_an_array_of_several_must_be_named(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", image_embeds=np.ones((1, 4), np.float16), other=np.zeros(3))
+    assert load_embeddings(tmp_path / "a.npz").image_embeds.tolist() == [[1.0] * 4]
+    np.savez(tmp_path / "a.npz", one=np.ones((1, 4)), other=np.zeros(3))
+    with pytest.raises(InputError, match=r"a\.npz"):
+        load_embeddings(tmp_path / "a.npz")
+
+
+def test_an_array_of_objects_is_refused_and_nothing_runs(tmp_path: Path):
+    touched = tmp_path / "touched"
+    np.save(tmp_path / "a.npy", np.array([[Malicious(touched)]], object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"a\.npy"):
+        load_embeddings(tmp_path / "a.npy")
+    assert not touched.exists()
+
+
+def test_an_array_whose_header_says_more_than_is_there_is_refused_unread(tmp_path: Path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1099511627776), }"
+    header = header.ljust(117) + b"\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header)
+    with pytest.raises(InputError, match=r"a\.npy"):
+        load_embeddings(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16])
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+def test_small_formats_of_numbers_are_read(tmp_path: Path, name: str, dtype: torch.dtype):
+    rows = torch.tensor([[0.5, -2.0, 1.0, 0.0]])
+    save = save_file if name == "a.safetensors" else torch.save
+    save({"image_embeds": rows.to(dtype)}, tmp_path / name)
+    assert torch.equal(load_embeddings(tmp_path / name).image_embeds, rows)
+
+
+def test_a_number_that_float32_cannot_hold_is_refused(tmp_path: Path):
+    for name, save in (("a.pth", torch.save), ("a.npy", lambda rows, path: np.save(path, rows))):
+        save(torch.tensor([[1e39, 0.0]], dtype=torch.float64), tmp_path / name)
+        with pytest.raises(InputError, match=rf"{name}.*finite float32"):
+            load_embeddings(tmp_path / name)
+
+
+def test_a_sparse_tensor_is_refused_in_words(tmp_path: Path):
+    torch.save({"image_embeds": torch.eye(3).to_sparse()}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match="more than plain embeddings"):
+        load_embeddings(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_tensor_that_repeats_one_number_without_holding_it_is_refused(
+    tmp_path: Path, zipped: bool
+):
+    vast = torch.zeros(1).expand(1, 2**30)
+    path = tmp_path / "a.pth"
+    torch.save({"image_embeds": vast}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(InputError, match=r"a\.pth"):
+        load_embeddings(path)
+
+
+class Vast:
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return bytearray, (2**40,)
+
+
+def test_what_torch_would_allocate_for_a_file_is_refused(tmp_path: Path):
+    torch.save({"image_embeds": torch.zeros(1, 4), "seeds": Vast()}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match="more than plain embeddings"):
+        load_embeddings(tmp_path / "a.pth")
+
+
+def test_a_compressed_archive_is_refused(tmp_path: Path):
+    some().save(tmp_path / "a.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pth") as whole,
+        zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for entry in whole.namelist():
+            small.writestr(entry, whole.read(entry))
+    with pytest.raises(InputError, match="refused"):
+        load_embeddings(tmp_path / "b.pth")
+
+
+def test_metadata_as_plain_values_is_read(tmp_path: Path):
+    content = {"image_embeds": torch.zeros(2, 4), "seeds": [1, 2], "guidance": 8, "stack": None}
+    torch.save(content | {"expressions": ("a", "b"), "epoch": 3}, tmp_path / "a.pth")
+    read = load_embeddings(tmp_path / "a.pth")
+    assert (read.seeds, read.guidance, read.expressions) == ((1, 2), 8.0, ("a", "b"))
+
+
+def test_deep_metadata_is_refused_by_name(tmp_path: Path):
+    save_file(
+        {"image_embeds": torch.zeros(1, 4)}, tmp_path / "a.safetensors", {"seeds": "[" * 9999}
+    )
+    with pytest.raises(InputError, match=r"a\.safetensors: its metadata seeds: is nested"):
+        load_embeddings(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_equal_embeddings_are_equal_bytes(tmp_path: Path, suffix: str):
+    embeddings = Embeddings(torch.randn(2, 8), "é\x7f\x00", ('"\\', "木"), (1, 2), 8.0)
+    contents = set()
+    for number in range(8):
+        embeddings.save(tmp_path / f"{number}{suffix}")
+        contents.add((tmp_path / f"{number}{suffix}").read_bytes())
+        assert same(load_embeddings(tmp_path / f"{number}{suffix}"), embeddings)
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_not_finite_is_not_written(tmp_path: Path, name: str, value: float):
+    with pytest.raises(OutputError, match=name):
+        Embeddings(torch.tensor([[0.0, value]])).save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays(
+        st.sampled_from([np.float16, np.float32, np.float64]),
+        st.tuples(st.integers(1, 3), st.integers(1, 4)),
+    ),
+    st.sampled_from([".npy", ".npz", ".pth", ".safetensors"]),
+)
+def test_any_finite_array_is_read_and_any_other_refused(array: np.ndarray, suffix: str):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"any{suffix}"
+        if suffix == ".npy":
+            np.save(path, array)
+        elif suffix == ".npz":
+            np.savez(path, array)
+        else:
+            save = save_file if suffix == ".safetensors" else torch.save
+            save({"image_embeds": torch.from_numpy(array)}, path)
+        rows = torch.from_numpy(array).float()
+        if rows.isfinite().all():
+            assert torch.equal(load_embeddings(path).image_embeds, rows)
+        else:
+            with pytest.raises(InputError, match="any"):
+                load_embeddings(path)
+
+
+def test_the_endings_are_those_of_pillow():
+    kinds = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"}
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in kinds}
+    assert set(PICTURE_SUFFIXES) == known
+    assert {".npy", ".pt", ".gif", ".avif", ".jpg"} <= set(input_suffixes())

@@ -5,10 +5,11 @@ import torch
 from diffusers import PriorTransformer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pops.errors import WeightsError
-from pops.prior.model import Prior, PriorConfig, read_prior_config
+from pops.prior.model import ConditionCache, Prior, PriorConfig, read_prior_config
 
 CONFIG = PriorConfig(
     num_attention_heads=2,
@@ -30,6 +31,11 @@ def random_prior(config: PriorConfig = CONFIG) -> Prior:
 
 def inputs(n: int, k: int, dim: int = 12) -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(n, dim), torch.randint(0, 1000, (n,)), torch.randn(n, k, dim)
+
+
+def denoise(prior: Prior, x: Tensor, t: Tensor, cache: ConditionCache) -> Tensor:
+    """One step of every row at the timestep t ()."""
+    return prior.denoise(x, prior.time_tokens(t[None])[0], cache)
 
 
 def theirs_predicts(
@@ -75,7 +81,7 @@ def test_their_weights_in_ours_predict_the_same(golden: Path):
     with torch.no_grad():
         torch.testing.assert_close(prior(x, t, tokens), wanted, rtol=1e-5, atol=1e-5)
     for row in range(3):  # every row at its own timestep
-        alone = prior.denoise(x, t[row], cache)[row]
+        alone = denoise(prior, x, t[row], cache)[row]
         torch.testing.assert_close(alone, wanted[row], rtol=1e-5, atol=1e-5)
 
 
@@ -97,12 +103,12 @@ def test_rows_of_different_length_predict_what_they_predict_alone(lengths: list[
     prior, t = random_prior(), torch.tensor(step)
     x, _, tokens = inputs(len(lengths), max(lengths))
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    together = prior.denoise(x, t, prior.condition(tokens, mask))
+    together = denoise(prior, x, t, prior.condition(tokens, mask))
     with torch.no_grad():
         torch.testing.assert_close(prior(x, t, tokens, mask), together, rtol=1e-5, atol=1e-5)
     for row, k in enumerate(lengths):
         cache = prior.condition(tokens[row : row + 1, :k])
-        alone = prior.denoise(x[row : row + 1], t, cache)
+        alone = denoise(prior, x[row : row + 1], t, cache)
         torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-5, atol=1e-5)
 
 
@@ -137,8 +143,9 @@ def test_attention_is_causal():
     changed = tokens.clone()
     changed[:, 2:] += 1
     before, after = prior.condition(tokens), prior.condition(changed)
-    torch.testing.assert_close(before.keys[:, :, :, :2], after.keys[:, :, :, :2], rtol=0, atol=0)
-    assert (before.keys[-1, 0, :, 2] - after.keys[-1, 0, :, 2]).abs().max() > 1e-3
+    seen = (slice(None), slice(None), slice(None), slice(None), slice(2))
+    torch.testing.assert_close(before.kv[seen], after.kv[seen], rtol=0, atol=0)
+    assert (before.kv[-1, 0, 0, :, 2] - after.kv[-1, 0, 0, :, 2]).abs().max() > 1e-3
 
 
 def test_a_cache_s_rows_can_be_repeated_and_reordered():
@@ -146,8 +153,8 @@ def test_a_cache_s_rows_can_be_repeated_and_reordered():
     x, t, tokens = inputs(3, 2)
     index = torch.tensor([2, 0, 2, 1])
     t = t[0]
-    direct = prior.denoise(x[index], t, prior.condition(tokens[index]))
-    picked = prior.denoise(x[index], t, prior.condition(tokens).rows(index))
+    direct = denoise(prior, x[index], t, prior.condition(tokens[index]))
+    picked = denoise(prior, x[index], t, prior.condition(tokens).rows(index))
     torch.testing.assert_close(picked, direct)
 
 
@@ -159,20 +166,51 @@ def test_samples_of_one_request_share_its_time_token():
     assert cache.rows(torch.tensor([0, 2, 3])).request.tolist() == [0, 0, 0]
 
 
-def test_many_timesteps_in_one_step_are_refused():
+def test_rows_of_requests_of_their_own_share_nothing():
     prior = random_prior()
-    x, t, tokens = inputs(2, 2)
-    with pytest.raises(ValueError, match="2 timesteps"):
-        prior.denoise(x, t, prior.condition(tokens))
+    _, _, tokens = inputs(2, 2)
+    assert prior.condition(tokens).rows(torch.tensor([1, 0])).example is None
+
+
+def test_joined_projections_are_one_product_with_the_same_names_and_numbers():
+    prior = random_prior()
+    x, t, tokens = inputs(3, 2)
+    before = denoise(prior, x, t[0], prior.condition(tokens))
+    state = {name: tensor.clone() for name, tensor in prior.state_dict().items()}
+    assert prior.condition(tokens).joined == (None,) * CONFIG.num_layers
+    prior.join_projections()
+    cache = prior.condition(tokens)
+    assert all(joined is not None for joined in cache.joined)
+    torch.testing.assert_close(denoise(prior, x, t[0], cache), before)
+    torch.testing.assert_close(prior.state_dict(), state, rtol=0, atol=0)
+    assert all(joined is not None for joined in prior.sharing().condition(tokens).joined)
+
+
+def test_a_replaced_projection_is_not_computed_from_the_joined_ones():
+    prior = random_prior().join_projections()
+    x, t, tokens = inputs(3, 2)
+    key = prior.transformer_blocks[1].attn1.to_k
+    key.weight = torch.nn.Parameter(key.weight + 1, requires_grad=False)
+    cache = prior.condition(tokens)
+    assert [joined is None for joined in cache.joined] == [False, True, False]
+    with torch.no_grad():
+        wanted = prior(x, t[0], tokens)
+    torch.testing.assert_close(denoise(prior, x, t[0], cache), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_joined_projections_are_saved_each_under_its_own_name(tmp_path: Path):
+    prior = random_prior().join_projections()
+    save_file(prior.state_dict(), tmp_path / "prior.safetensors")
+    torch.testing.assert_close(load_file(tmp_path / "prior.safetensors"), prior.state_dict())
 
 
 def test_a_cache_serves_every_step():
     prior = random_prior()
     x, _, tokens = inputs(1, 2)
     cache = prior.condition(tokens)
-    first = prior.denoise(x, torch.tensor(999), cache)
-    prior.denoise(x * 2, torch.tensor(3), cache)
-    torch.testing.assert_close(prior.denoise(x, torch.tensor(999), cache), first, rtol=0, atol=0)
+    first = denoise(prior, x, torch.tensor(999), cache)
+    denoise(prior, x * 2, torch.tensor(3), cache)
+    torch.testing.assert_close(denoise(prior, x, torch.tensor(999), cache), first, rtol=0, atol=0)
 
 
 def test_gradients_reach_every_weight_but_the_clip_statistics():

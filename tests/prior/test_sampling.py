@@ -7,7 +7,6 @@ from torch import Tensor
 
 from pops.errors import UsageError
 from pops.prior.sampling import (
-    SAMPLERS,
     find_sampler,
     guide,
     sample_ancestral,
@@ -17,7 +16,7 @@ from pops.prior.sampling import (
 from pops.prior.schedule import Schedule
 
 
-def some_denoiser(x: Tensor, t: Tensor) -> Tensor:
+def some_denoiser(x: Tensor, t: int) -> Tensor:
     return torch.tanh(2 * x + t / 1000)
 
 
@@ -56,7 +55,7 @@ def test_a_sampler_draws_the_start_and_then_once_a_step_but_the_last(name: str, 
         calls.append(1)
         return torch.zeros(1, 4)
 
-    SAMPLERS[name](some_denoiser, noise, Schedule(), 25, None)
+    find_sampler(name)(some_denoiser, noise, Schedule(), 25, None)
     assert len(calls) == draws
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.render.kandinsky import KandinskyRenderer
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 
 Expected = dict[str, torch.Tensor]
-FEW = RenderSettings(steps=2, guidance=4.0, size=32)
+FEW = DecoderSettings(steps=2, guidance=4.0, size=32)
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +32,14 @@ def test_golden_renders_come_out(
     arrays = renderer.render_arrays(
         embeds,
         [case["unet_seed"] for case in renders],
-        RenderSettings(steps=10, guidance=4.0, size=32),
+        DecoderSettings(steps=10, guidance=4.0, size=32),
     )
     for array, case in zip(arrays, renders, strict=True):
         np.testing.assert_allclose(array, expected[case["name"]].numpy(), rtol=0, atol=1e-3)
 
 
 def test_a_golden_render_alone_comes_out(renderer: KandinskyRenderer, expected: Expected):
-    (array,) = renderer.render_arrays(expected["mean/ab"], [1], RenderSettings(10, 4.0, 32))
+    (array,) = renderer.render_arrays(expected["mean/ab"], [1], DecoderSettings(10, 4.0, 32))
     np.testing.assert_allclose(array, expected["render/ab_u1"].numpy(), rtol=0, atol=1e-3)
 
 
@@ -124,14 +124,14 @@ def test_any_scheduler_renders_as_diffusers_does(variance_type: str, prediction_
     unet, movq, scheduler = parts = small_decoder(variance_type, prediction_type)
     embeds, seeds = torch.randn(2, 16), [3, 4]
     ours = KandinskyRenderer(unet, movq, scheduler, torch.zeros(1, 16))
-    arrays = ours.render_arrays(embeds, seeds, RenderSettings(3, 4.0, 64))
+    arrays = ours.render_arrays(embeds, seeds, DecoderSettings(3, 4.0, 64))
     np.testing.assert_allclose(arrays, by_diffusers(parts, embeds, seeds), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0])
 def test_guidance_of_one_or_less_never_asks_for_the_negative(guidance: float):
     unet, movq, scheduler = small_decoder("fixed_small", "v_prediction")
-    settings = RenderSettings(2, guidance, 64)
+    settings = DecoderSettings(2, guidance, 64)
     renders = [
         KandinskyRenderer(unet, movq, scheduler, negative).render_arrays(
             torch.ones(1, 16), [0], settings
@@ -142,20 +142,20 @@ def test_guidance_of_one_or_less_never_asks_for_the_negative(guidance: float):
 
 
 def test_pictures_are_of_the_size_asked_for(renderer: KandinskyRenderer):
-    (picture,) = renderer.render(torch.zeros(1, 32), [0], RenderSettings(1, 1.0, 48))
+    (picture,) = renderer.render(torch.zeros(1, 32), [0], DecoderSettings(1, 1.0, 48))
     assert (picture.size, picture.mode) == ((48, 48), "RGB")
 
 
 @pytest.mark.parametrize("size", [0, -4, 33])
 def test_a_size_the_decoder_cannot_make_is_refused(renderer: KandinskyRenderer, size: int):
     with pytest.raises(UsageError, match="multiple of 4"):
-        renderer.render(torch.zeros(1, 32), [0], RenderSettings(2, 4.0, size))
+        renderer.render(torch.zeros(1, 32), [0], DecoderSettings(2, 4.0, size))
 
 
 @pytest.mark.parametrize("steps", [0, 1001])
 def test_steps_out_of_range_are_refused(renderer: KandinskyRenderer, steps: int):
     with pytest.raises(UsageError, match="between 1 and 1000"):
-        renderer.render(torch.zeros(1, 32), [0], RenderSettings(steps, 4.0, 32))
+        renderer.render(torch.zeros(1, 32), [0], DecoderSettings(steps, 4.0, 32))
 
 
 def test_no_embeddings_are_no_pictures(renderer: KandinskyRenderer):
@@ -165,3 +165,21 @@ def test_no_embeddings_are_no_pictures(renderer: KandinskyRenderer):
 def test_one_seed_for_each_embedding_is_asked_for(renderer: KandinskyRenderer):
     with pytest.raises(ValueError, match="1 seeds for 2 embeddings"):
         renderer.render(torch.zeros(2, 32), [0], FEW)
+
+
+def test_batches_halve_where_the_memory_is_too_small(
+    renderer: KandinskyRenderer, monkeypatch: pytest.MonkeyPatch
+):
+    embeds, seeds = torch.randn(4, 32), [0, 1, 2, 3]
+    whole = renderer.render_arrays(embeds, seeds, FEW)
+    latents, drawn = KandinskyRenderer._latents, []
+
+    def at_most_two(self: KandinskyRenderer, rows: torch.Tensor, *rest: Any) -> torch.Tensor:
+        drawn.append(len(rows))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return latents(self, rows, *rest)
+
+    monkeypatch.setattr(KandinskyRenderer, "_latents", at_most_two)
+    np.testing.assert_allclose(renderer.render_arrays(embeds, seeds, FEW), whole, rtol=0, atol=1e-4)
+    assert drawn == [4, 2, 2]

@@ -29,13 +29,13 @@ from pops.render import find_renderer
 from pops.render.depth import DepthRenderer
 from pops.render.ip_adapter import IPAdapterRenderer
 from pops.render.sdxl import UNWANTED
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 
 # diffusers' Euler scheduler makes a numpy array of a tensor in the old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 Parts = dict[str, Path]
-FEW = RenderSettings(steps=2, guidance=5.0, size=64)
+FEW = DecoderSettings(steps=2, guidance=5.0, size=64)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_a_batch_renders_what_its_members_render_alone(
     engine: Engine, seeds: list[int], guidance: float
 ):
     embeds, pictures = torch.randn(len(seeds), 32), [noise(seed) for seed in seeds]
-    few = RenderSettings(2, guidance, 64)
+    few = DecoderSettings(2, guidance, 64)
     plain, deep = engine.renderer("ip_adapter"), engine.renderer("depth")
     together = plain.render(embeds, seeds, few), deep.render(embeds, seeds, few, None, pictures)
     for i, seed in enumerate(seeds):
@@ -225,11 +225,11 @@ def test_steps_and_sizes_that_do_not_fit_are_refused(
     ip_adapter: IPAdapterRenderer, steps: int, size: int
 ):
     with pytest.raises(UsageError, match="multiple of 8|between 1 and 1000"):
-        ip_adapter.render(torch.zeros(1, 32), [0], RenderSettings(steps, 5.0, size))
+        ip_adapter.render(torch.zeros(1, 32), [0], DecoderSettings(steps, 5.0, size))
 
 
 def test_the_published_settings_are_its_own(ip_adapter: IPAdapterRenderer):
-    assert ip_adapter.settings == RenderSettings(50, 5.0, 1024)
+    assert ip_adapter.settings == DecoderSettings(50, 5.0, 1024)
 
 
 def test_an_unknown_renderer_is_answered_with_the_nearest(engine: Engine):

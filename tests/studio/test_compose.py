@@ -12,8 +12,8 @@ from pops.engine import Engine
 from pops.errors import InputError, UsageError
 from pops.io.embeddings import Embeddings
 from pops.studio.compose import Composer, check, read
+from pops.studio.job import Event
 from pops.studio.options import Options
-from pops.studio.queue import Event
 from pops.studio.runner import Runner
 from pops.studio.saved import open_composition, save_composition
 from pops.studio.store import Store, StoredItem
@@ -262,7 +262,17 @@ def test_a_saved_composition_is_whole(engine: Engine, inputs: dict[str, StoredIt
         ({"inputs": {"a.png": {"picture": "!!", "embedding": None}}}, "a.png: cut short"),
         ({"inputs": {"a.png": {"picture": "aGk=", "embedding": None}}}, "a.png is not a picture"),
         ({"inputs": {"a": {"picture": None, "embedding": [1, 2]}}}, "an embedding of the stack"),
-        ({"inputs": {"a": {"picture": None, "embedding": ["x"]}}}, "a: cut short"),
+        ({"inputs": {"a": {"picture": None, "embedding": ["x"]}}}, "embedding[0]: Expected float"),
+        ({"inputs": {"a": {"picture": None, "embedding": [10**400]}}}, "embedding[0]"),
+        ({"inputs": {"a": {"picture": None, "embedding": [[]] * 99_999}}}, "too many values"),
+        ({"inputs": {"a": {"picture": 5}}}, "picture: Expected str | null, got int"),
+        ({"inputs": {"a": {"picture": None, "path": "/etc/passwd"}}}, "unknown field path"),
+        ({"inputs": {"../../a.png": {}}}, "an input of a name that is none: '../../a.png'"),
+        ({"inputs": {"/etc/passwd": {}}}, "an input of a name that is none"),
+        ({"inputs": {"..": {}}}, "an input of a name that is none"),
+        ({"inputs": {"\ud800.png": {}}}, "no composition saved by the studio"),
+        ({"inputs": {"\U0001f600" * 300_000: {}}}, "an input of a name that is none"),
+        ({"expression": "'a'" * 5000}, "expression"),
         ({"inputs": {str(n): {} for n in range(65)}}, "more than 64 inputs"),
     ],
 )

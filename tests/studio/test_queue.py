@@ -3,14 +3,19 @@
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pops.errors import InputError, PopsError
-from pops.studio.queue import Busy, Event, Job, JobQueue
+from pops.studio.job import Client, Event, Job
+from pops.studio.queue import Busy, JobQueue
+
+ANOTHER = Client("10.0.0.99")
 
 
 @pytest.fixture
@@ -75,21 +80,68 @@ def test_jobs_are_done_one_at_a_time_and_in_order(queue: JobQueue) -> None:
 def test_a_full_queue_refuses_politely(queue: JobQueue) -> None:
     _, go = _held(queue)
     for number in range(6):
-        queue.submit(lambda job: None, f"client {number}")
+        queue.submit(lambda job: None, Client(f"10.0.0.{number}"))
     with pytest.raises(Busy, match="6 jobs wait already; try again"):
-        queue.submit(lambda job: None, "another")
+        queue.submit(lambda job: None, ANOTHER)
     with pytest.raises(Busy, match="6 jobs wait already; try again"):
-        queue.announce()
+        queue.announce(ANOTHER)
     go.set()
 
 
 def test_one_client_cannot_hold_all_places(queue: JobQueue) -> None:
     _, go = _held(queue)
     for _ in range(3):
-        queue.submit(lambda job: None, "greedy")
+        queue.submit(lambda job: None, Client("10.0.0.1", "greedy"))
     with pytest.raises(Busy, match="3 of your jobs wait already"):
-        queue.submit(lambda job: None, "greedy")
-    queue.submit(lambda job: None, "another")
+        queue.submit(lambda job: None, Client("10.0.0.1", "greedy"))
+    queue.submit(lambda job: None, Client("10.0.0.1", "another"))
+    go.set()
+
+
+def test_one_address_cannot_hold_all_places_by_any_number_of_names(queue: JobQueue) -> None:
+    _, go = _held(queue)
+    queue.announce(Client("10.0.0.1", "on its way"))
+    for number in range(4):
+        queue.submit(lambda job: None, Client("10.0.0.1", f"made up {number}"))
+    with pytest.raises(Busy, match="5 jobs from your address wait already"):
+        queue.announce(Client("10.0.0.1", "made up 5"))
+    queue.arrives(Client("10.0.0.1", "on its way"))
+    queue.submit(lambda job: None, Client("10.0.0.1", "on its way"))
+    with pytest.raises(Busy, match="5 jobs from your address wait already"):
+        queue.submit(lambda job: None, Client("10.0.0.1", "made up 6"))
+    queue.submit(lambda job: None, Client("10.0.0.2"))
+    go.set()
+
+
+@given(
+    st.integers(1, 70),
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("uvw"), st.booleans()), max_size=99),
+)
+def test_no_order_of_jobs_gets_past_the_bounds(
+    most: int, sent: list[tuple[str, str, bool]]
+) -> None:
+    queue = JobQueue(most)
+    _, go = _held(queue)
+    held: Counter[Client] = Counter()
+    for address, name, announced in sent:
+        client = Client(address, name)
+        with suppress(Busy):
+            queue.announce(client) if announced else queue.submit(lambda job: None, client)
+            held[client] += 1
+    assert held.total() <= most
+    assert max(held.values(), default=0) <= max(1, most / 2 + 0.5)
+    for address in "ab":
+        assert sum(held[one] for one in held if one.address == address) < most or most == 1
+    go.set()
+    queue.close()
+
+
+def test_a_closing_queue_ends_the_jobs_that_wait(queue: JobQueue) -> None:
+    _, go = _held(queue)
+    job = queue.submit(lambda job: None)
+    queue.close()
+    with pytest.raises(PopsError, match="the studio is closing"):
+        asyncio.run(_all(job))
     go.set()
 
 
@@ -97,16 +149,16 @@ def test_places_are_kept_for_jobs_that_are_on_their_way(
     queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for client in "aaabbc":
-        queue.announce(client)
+        queue.announce(Client(client))
     with pytest.raises(Busy, match="6 jobs wait already"):
-        queue.announce("d")
-    queue.arrives("c")
+        queue.announce(Client("d"))
+    queue.arrives(Client("c"))
     with pytest.raises(Busy, match="3 of your jobs wait already"):
-        queue.announce("a")
-    queue.announce("d")
+        queue.announce(Client("a"))
+    queue.announce(Client("d"))
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 60)
-    queue.announce("a")  # those that did not come by now do not come
+    queue.announce(Client("a"))  # those that did not come by now do not come
 
 
 def _order(queue: JobQueue, clients: str) -> tuple[list[Job], list[str]]:
@@ -114,7 +166,7 @@ def _order(queue: JobQueue, clients: str) -> tuple[list[Job], list[str]]:
     _, go = _held(queue)
     done: list[str] = []
     jobs = [
-        queue.submit(lambda job, said=f"{client}{at}": done.append(said), client)
+        queue.submit(lambda job, said=f"{client}{at}": done.append(said), Client(client))
         for at, client in enumerate(clients)
     ]
     places = [queue.ahead(job) for job in jobs]
@@ -213,7 +265,7 @@ def test_a_friendly_error_is_told_in_its_own_words(queue: JobQueue) -> None:
 
 
 def test_an_unforeseen_error_is_logged_and_not_told(
-    queue: JobQueue, capsys: pytest.CaptureFixture[str]
+    queue: JobQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
     def work(job: Job) -> None:
         raise RuntimeError("secret path")
@@ -221,5 +273,5 @@ def test_an_unforeseen_error_is_logged_and_not_told(
     with pytest.raises(PopsError, match="RuntimeError") as told:
         asyncio.run(_all(queue.submit(work)))
     assert "secret" not in str(told.value)
-    assert "secret path" in capsys.readouterr().err
+    assert "secret path" in caplog.text
     asyncio.run(_all(queue.submit(lambda job: None)))  # the worker is still there

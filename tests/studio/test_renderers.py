@@ -16,7 +16,7 @@ from benchmarks import tiny_sdxl
 from pops.io.loading import quietly
 from pops.render.depth import DepthRenderer
 from pops.render.ip_adapter import IPAdapterRenderer
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import DecoderSettings
 from pops.studio.service import StudioService
 from tests.studio_server import ignored, running
 
@@ -43,7 +43,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Stud
     (stack / "operators").symlink_to(GOLDEN / "operators")
     shutil.copytree(GOLDEN / "kandinsky-tiny-decoder", stack / "decoder")
     (stack / "decoder" / "render.json").write_text('{"steps": 2, "size": 32}')
-    few = RenderSettings(steps=2, guidance=5.0, size=64)
+    few = DecoderSettings(steps=2, guidance=5.0, size=64)
     with pytest.MonkeyPatch.context() as patch:
         for kind in (IPAdapterRenderer, DepthRenderer):
             patch.setattr(kind, "settings", few)

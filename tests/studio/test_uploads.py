@@ -89,6 +89,23 @@ def test_an_uploaded_embedding_is_the_embedding(tmp_path: Path) -> None:
     assert item.expression == "'made.safetensors'"
 
 
+def test_no_metadata_of_an_upload_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "made.safetensors"
+    rows = ("x" * 40_000,)
+    Embeddings(torch.randn(1, DIM), "pocket", rows, (7,), 2.0, version="v" * 40_000).save(path)
+    item = read_upload(path.read_bytes(), "made.safetensors", "pocket", DIM)
+    assert item.size < 10_000
+    assert item.embedding is not None and item.embedding.expressions == ("'made.safetensors'",)
+    assert item.embedding.seeds == () and item.embedding.guidance is None
+
+
+def test_a_file_that_is_too_large_for_one_embedding_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "made.safetensors"
+    Embeddings(torch.randn(1, DIM), "pocket", ("x" * 300_000,)).save(path)
+    with pytest.raises(InputError, match="larger than a file with one embedding can be"):
+        read_upload(path.read_bytes(), "made.safetensors", "pocket", DIM)
+
+
 @pytest.mark.parametrize(
     "embeds, stack, said",
     [

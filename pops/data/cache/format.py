@@ -26,8 +26,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
-from pops.data.arrays import read_array
 from pops.errors import DataError
+from pops.io.arrays import read_array
 from pops.io.files import atomic_path
 from pops.io.schema import Count, Schema, Text, read_json
 
@@ -49,7 +49,7 @@ MOST_LISTED = 2**28  # bytes of the file that lists the records and texts of a s
 MAKE_ANEW = "; remove it and run pops embed again"
 
 
-class DatasetTraits(Schema, frozen=True, kw_only=True):
+class DatasetTraits(Schema):
     """A dataset that a cache was made from."""
 
     place: Text  # a folder, or the name of a dataset of the hub
@@ -57,7 +57,7 @@ class DatasetTraits(Schema, frozen=True, kw_only=True):
     listing: Text  # digest of the names and sizes of its files
 
 
-class OperatorTraits(Schema, frozen=True, kw_only=True):
+class OperatorTraits(Schema):
     """The part of an operator's row that is frozen in its examples."""
 
     name: Text
@@ -67,7 +67,7 @@ class OperatorTraits(Schema, frozen=True, kw_only=True):
     drop_all: float
 
 
-class CacheIndex(Schema, frozen=True, kw_only=True):
+class CacheIndex(Schema):
     """`index.json`: what a cache was made from, and in what pieces."""
 
     stack: Text
@@ -184,7 +184,7 @@ FILES = {
 }
 
 
-class _Lists(Schema, frozen=True, kw_only=True):
+class _Lists(Schema):
     """`shard-00000.json`."""
 
     records: list[Count]

@@ -1,4 +1,4 @@
-"""What takes long: calls of Gradio's API. Each is a stream of what its job tells, the result last.
+"""Jobs, as calls of Gradio's API. Each is a stream of what its job tells, the result last.
 
 Gradio reads the signatures, and so finds the names of their types here; it is an extra, and this
 module is imported by `pops.studio.app` alone.
@@ -6,6 +6,7 @@ module is imported by `pops.studio.app` alone.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,17 +14,26 @@ from typing import TYPE_CHECKING, Any
 from gradio import Error, Request, Server
 
 from pops.errors import PopsError
-from pops.studio.security import client_name
+from pops.studio.http.messages import Calls
+from pops.studio.http.security import client_of
 
 if TYPE_CHECKING:
-    from pops.studio.queue import Job
+    from pops.studio.job import Job
     from pops.studio.service import StudioService
 
 __all__ = ["add_calls"]
 
 
-def add_calls(server: Server, service: StudioService) -> None:
-    """Give `server` the jobs of a studio."""
+def add_calls(server: Server, service: StudioService) -> Calls:
+    """Give a server the jobs of a studio.
+
+    Args:
+        server: The server, not yet listening.
+        service: The studio that checks the requests and queues the jobs.
+
+    Returns:
+        The names of the arguments of each call, in the order in which Gradio numbers the calls.
+    """
 
     async def apply(
         request: Request,
@@ -33,9 +43,8 @@ def add_calls(server: Server, service: StudioService) -> None:
         settings: dict | None = None,
     ) -> AsyncIterator[dict]:
         """Apply an operator to inputs, ids in the order of its slots, null for one left empty."""
-        given = operator, inputs, text, settings
-        submit = partial(service.apply, *given)
-        async for event in _stream(server, service, request, submit):
+        submit = partial(service.apply, operator, inputs, text, settings)
+        async for event in _stream(service, request, submit):
             yield event
 
     async def compose(
@@ -45,9 +54,8 @@ def add_calls(server: Server, service: StudioService) -> None:
         settings: dict | None = None,
     ) -> AsyncIterator[dict]:
         """Run a composition; `inputs` are ids by the names that the expression uses."""
-        given = expression, inputs or {}, settings
-        submit = partial(service.compose, *given)
-        async for event in _stream(server, service, request, submit):
+        submit = partial(service.compose, expression, inputs, settings)
+        async for event in _stream(service, request, submit):
             yield event
 
     async def grid(
@@ -59,32 +67,23 @@ def add_calls(server: Server, service: StudioService) -> None:
         settings: dict | None = None,
         slots: list | None = None,
     ) -> AsyncIterator[dict]:
-        """Every row with every column; columns are texts for an operator that takes one."""
-        given = operator, rows, columns, mean, settings, slots
-        submit = partial(service.grid, *given)
-        async for event in _stream(server, service, request, submit):
+        """Apply an operator to every row with every column; texts may be columns."""
+        submit = partial(service.grid, operator, rows, columns, mean, settings, slots)
+        async for event in _stream(service, request, submit):
             yield event
 
-    for call in (apply, compose, grid):
+    calls: tuple[Callable[..., AsyncIterator[dict]], ...] = (apply, compose, grid)
+    for call in calls:
         server.api(call, name=call.__name__, concurrency_limit=None)
-
-
-def _forget_sessions(server: Server) -> None:
-    """Drop what Gradio keeps of sessions whose jobs are all delivered, which it does not itself."""
-    queue = server.get_blocks()._queue
-    done = [name for name, jobs in queue.pending_event_ids_session.items() if not jobs]
-    for name in done:
-        queue.pending_event_ids_session.pop(name)
-        queue.pending_messages_per_session.pop(name, None)
+    return {call.__name__: list(inspect.signature(call).parameters)[1:] for call in calls}
 
 
 async def _stream(
-    server: Server, service: StudioService, request: Request, submit: Callable[..., Job]
+    service: StudioService, request: Request, submit: Callable[..., Job]
 ) -> AsyncIterator[dict[str, Any]]:
     """The events of a job, or its refusal in the words that the studio has for it."""
-    client = client_name(request.client.host if request.client else "", request.headers)
+    client = client_of(request.client.host if request.client else "", request.headers)
     service.queue.arrives(client)
-    _forget_sessions(server)
     try:
         async for event in submit(client=client).follow():
             yield event

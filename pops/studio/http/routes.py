@@ -18,7 +18,7 @@ from pops.studio.store import StoredItem
 
 __all__ = ["add_routes"]
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parent.parent / "page"
 MEDIA = {
     ".html": "text/html",
     ".css": "text/css",
@@ -51,7 +51,7 @@ def add_routes(server: FastAPI, service: StudioService) -> None:
 
     @server.post("/inputs")
     async def inputs(request: Request) -> Response:
-        name = unquote(request.headers.get("x-name", "picture"))
+        name = _told_name(request.headers.get("x-name", "picture"))
         content = await request.body()
         return await _answer(lambda: service.add(content, name).told, opening)
 
@@ -87,12 +87,28 @@ def add_routes(server: FastAPI, service: StudioService) -> None:
         return await _answer(lambda: service.open(content), opening)
 
 
-async def _answer(work: Callable[[], Any], limiter: CapacityLimiter | None = None) -> Response:
-    """What `work` gives as JSON, or its error as one friendly line."""
+def _told_name(header: str) -> str:
+    """The name in a header: percent-encoded, or bytes of UTF-8 as they are."""
+    name = unquote(header)
     try:
-        return JSONResponse(await to_thread.run_sync(work, limiter=limiter))
-    except PopsError as error:
-        return JSONResponse({"error": str(error.at(None))}, 422)
+        return name.encode("latin-1").decode()
+    except UnicodeError:
+        return name
+
+
+async def _answer(work: Callable[[], Any], limiter: CapacityLimiter | None = None) -> Response:
+    """What `work` gives as JSON, or its error as one line.
+
+    No error leaves the thread: the future that brings it would hold it, and it what was sent.
+    """
+
+    def attempt() -> tuple[Any, int]:
+        try:
+            return work(), 200
+        except PopsError as error:
+            return {"error": str(error.at(None))}, 422
+
+    return JSONResponse(*await to_thread.run_sync(attempt, limiter=limiter))
 
 
 async def _with_json(work: Callable[..., Any], request: Request) -> Response:

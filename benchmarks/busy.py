@@ -1,0 +1,178 @@
+"""Four kinds of work on an idle and on a busy machine, for each way in which threads can wait.
+
+python -m benchmarks.busy
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from benchmarks.command import run_benchmark
+from benchmarks.machine import cores
+from pops.errors import PopsError, UsageError
+from pops.settings.fields import setting
+from pops.settings.threads import CHOICES
+
+__all__ = ["BusyBenchmark", "Report", "main", "measure"]
+
+ROOT = Path(__file__).parents[1]
+POPS = (sys.executable, "-m", "pops")
+# pops leaves the environment alone where one of these is set. KMP_BLOCKTIME=200 is the default of
+# LLVM's and Intel's OpenMP, and GNU's does not read it: so it stands for what torch does by itself.
+WAITS = {
+    "torch": {"KMP_BLOCKTIME": "200"},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "spin_1000": {"GOMP_SPINCOUNT": "1000"},
+    "pops": {},
+}
+LOADS = ("idle", "busy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BusyBenchmark:
+    """Time whole commands while nothing else runs, and beside processes that never rest.
+
+    Every command is a process of its own, from its start to its end. All of them take turns, and
+    the median of each is reported. Nothing else should run on the machine meanwhile.
+    """
+
+    works: tuple[str, ...] = setting(
+        ("prior", "training", "generation", "apply"), "the commands that are timed"
+    )
+    waits: tuple[str, ...] = setting(
+        tuple(WAITS), "how threads wait: torch (its default), passive, spin_1000 or pops (ours)"
+    )
+    beside: int = setting(1, "busy processes beside the command, each on one core")
+    steps: int = setting(20, "training steps")
+    count: int = setting(12, "samples that are generated")
+    repeats: int = setting(3, "turns")
+    json: bool = setting(False, "print one JSON object as the last line")
+
+    examples = (
+        "python -m benchmarks.busy --json",
+        "python -m benchmarks.busy --works=apply --repeats=1   # a small try",
+    )
+
+    def __post_init__(self) -> None:
+        for name, given, known in (
+            ("works", self.works, _commands(self, Path())),
+            ("waits", self.waits, WAITS),
+        ):
+            for word in given:
+                if word not in known:
+                    raise UsageError(f"--{name} knows {', '.join(known)}, but not {word!r}")
+        for name in ("beside", "steps", "count", "repeats"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Report:
+    """The median seconds of every command, by work, load and wait."""
+
+    settings: BusyBenchmark
+    seconds: dict[tuple[str, str, str], float]
+
+    def values(self) -> dict[str, float]:
+        """All medians by name."""
+        return {"seconds_" + "_".join(key): value for key, value in self.seconds.items()}
+
+
+def measure(settings: BusyBenchmark) -> Report:
+    """Run the benchmark."""
+    with tempfile.TemporaryDirectory() as folder:
+        commands = _commands(settings, Path(folder))
+        if "training" in settings.works:
+            _seconds([*commands["generation"], "--output_dir", f"{folder}/data"], {})
+        times: dict[tuple[str, str, str], list[float]] = {}
+        for turn, load in product(range(settings.repeats), LOADS):
+            with _beside(settings.beside if load == "busy" else 0):
+                for work, wait in product(settings.works, settings.waits):
+                    command = [*commands[work], *_output(work, f"{folder}/{load}-{wait}-{turn}")]
+                    seconds = _seconds(command, WAITS[wait])
+                    times.setdefault((work, load, wait), []).append(seconds)
+    return Report(settings, {key: median(values) for key, values in times.items()})
+
+
+def _commands(settings: BusyBenchmark, folder: Path) -> dict[str, list[str]]:
+    """The command of every kind of work, without where it writes."""
+    generate = [*POPS, "generate", "textures", "--preset=pocket", "--device=cpu"]
+    train = [*POPS, "train", "--stack=pocket", f"--dataset_path={folder / 'data'}", "--device=cpu"]
+    prior = [sys.executable, "-m", "benchmarks.prior", "--layers=6", "--heads=16", "--batches=8"]
+    assets = ROOT / "assets"
+    return {
+        "prior": [*prior, "--device=cpu", "--repeats=2", "--matmul_size=512", "--mebibytes=16"],
+        "training": [*train, f"--max_train_steps={settings.steps}", "--lr=1e-5"],
+        "generation": [*generate, f"--count={settings.count}"],
+        "apply": [
+            *(*POPS, "apply", "texturing", str(assets / "objects" / "mug.png")),
+            *(str(assets / "textures" / "wood.png"), "--device=cpu"),
+        ],
+    }
+
+
+def _output(work: str, folder: str) -> list[str]:
+    """The flags that say where a command writes."""
+    flags = {"training": "--output_dir", "generation": "--output_dir", "apply": "--out"}
+    return [f"{flags[work]}={folder}-{work}"] if work in flags else []
+
+
+def _seconds(command: Sequence[str], wait: dict[str, str]) -> float:
+    """The seconds that a command takes as a process of its own."""
+    kept = {name: value for name, value in os.environ.items() if name not in CHOICES}
+    start = perf_counter()
+    run = subprocess.run(
+        command, cwd=ROOT, env=kept | wait, capture_output=True, text=True, check=False
+    )
+    seconds = perf_counter() - start
+    if run.returncode:
+        said = run.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise PopsError(f"{' '.join(command)} failed: {said[0]}")
+    return seconds
+
+
+@contextmanager
+def _beside(count: int) -> Iterator[None]:
+    """So many processes compute without a rest inside the block."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def show(report: Report) -> str:
+    """The report as text."""
+    settings = report.settings
+    columns = list(product(LOADS, settings.waits))
+    heads = (f"{f'{load} {wait}':>16}" for load, wait in columns)
+    lines = [
+        f"{cores()} cores; busy: beside {settings.beside} process(es) that never rest; seconds",
+        f"{'':12}" + "".join(heads),
+    ]
+    for work in settings.works:
+        cells = (f"{report.seconds[work, load, wait]:16.1f}" for load, wait in columns)
+        lines.append(f"{work:12}" + "".join(cells))
+    lines.append(f"medians of {settings.repeats} turns, each command a process of its own")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status."""
+    return run_benchmark("busy", BusyBenchmark, measure, show, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
