@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pops.cli.main import main
-from pops.data.arrays import read_array
 from pops.data.cache.build import embed_dataset, make_index
 from pops.data.cache.format import read_index, read_shard, write_index
 from pops.data.persons import read_persons
@@ -24,6 +23,7 @@ from pops.data.recipes import Recipe
 from pops.data.records import read_scenes, read_unions
 from pops.data.word_lists import read_words
 from pops.errors import DataError, InputError
+from pops.io.arrays import read_array
 from pops.io.locks import folder_lock
 from pops.stacks.stack import Stack, open_stack
 from tests.tiny_data import WRITERS, dataset, write_pictures, write_scenes

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pops.data.arrays import read_array
 from pops.datagen.config import InspectConfig
 from pops.datagen.folder.manifest import (
     GenerationSettings,
@@ -20,6 +19,7 @@ from pops.datagen.folder.manifest import (
     sample_file,
 )
 from pops.errors import InputError
+from pops.io.arrays import read_array
 from pops.io.files import make_folder
 from pops.io.pictures import open_picture, save_picture
 from pops.io.schema import read_json

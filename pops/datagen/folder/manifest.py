@@ -36,7 +36,7 @@ PART = r"[^./\\:\x00-\x1f][^/\\:\x00-\x1f]*"
 INSIDE = re.compile(rf"{PART}(/{PART})*")
 
 
-class _ModelFacts(Schema, frozen=True):
+class _ModelFacts(Schema):
     """The model that answers a stage."""
 
     name: Text
@@ -44,7 +44,7 @@ class _ModelFacts(Schema, frozen=True):
     licence: Text
 
 
-class GenerationSettings(Schema, frozen=True):
+class GenerationSettings(Schema):
     """`.generation.json`: what the samples of a folder depend on."""
 
     kind: Text
