@@ -17,9 +17,10 @@ import yaml
 
 from pops.engine import Engine
 from pops.errors import UsageError, install_hint
-from pops.io.files import atomic_path, make_folder, remove_leftovers
+from pops.io.files import atomic_path, make_folder
 from pops.io.locks import folder_lock
 from pops.io.pictures import save_picture
+from pops.io.saving import remove_leftovers
 from pops.operators import OperatorCard
 from pops.prior.joint import JointPrior
 from pops.stacks.stack import Stack, open_stack
