@@ -14,10 +14,6 @@ Modules:
     sources     an input of a slot: a picture or an embedding
     hub         repositories that can be downloaded: revisions, licences, sizes
     loading     checked folders of models, and one line for what is wrong with them
-<<<<<<< HEAD
-=======
-    schema      checks of what a file says: kinds, counts, sizes, unknown fields
     names       names of output files that every file system takes
->>>>>>> main
     placement   the device, the number format and offloading
 """
