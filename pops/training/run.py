@@ -234,11 +234,11 @@ class Run:
     def _clean(self) -> None:
         """Remove the half-written files of runs that were killed."""
         remove_unfinished(self.loop.checkpoints)
-        remove_leftovers(self.folder, ["config", "metrics"])
-        remove_leftovers(self.folder / "figures", ["*"])
+        remove_leftovers(self.folder)
+        remove_leftovers(self.folder / "figures")
         result = self.folder / self._result
         for folder in (result, *(result / task.operator.name for task in self.tasks)):
-            remove_leftovers(folder, ["*"])
+            remove_leftovers(folder)
 
     @property
     def _result(self) -> str:
