@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,7 +13,9 @@ from pops.compose.nodes import Apply, Leaf, Mean, Node, first_leaf
 from pops.compose.plan import Plan, leaf_name, open_leaf
 from pops.errors import InputError, UsageError, check_known
 from pops.io.files import EMBEDDING_SUFFIXES
+from pops.io.names import distinct_names, name_of_words
 from pops.io.pictures import save_picture
+from pops.operators import Operator
 from pops.render import find_renderer
 from pops.settings.commands import RunConfig
 
@@ -21,7 +23,16 @@ if TYPE_CHECKING:
     from pops.compose.run import Pictures, Render, Result
     from pops.io.sources import Source
 
-__all__ = ["DEPTH_NEEDED", "Previews", "RunFiles", "depth_sources", "given_weights", "keeps_depth"]
+__all__ = [
+    "DEPTH_NEEDED",
+    "Previews",
+    "RunFiles",
+    "depth_sources",
+    "given_weights",
+    "input_words",
+    "keeps_depth",
+    "part_names",
+]
 
 DEPTH_NEEDED = "--renderer {} keeps the depth of the first input: give one"
 
@@ -82,9 +93,9 @@ def depth_sources(config: RunConfig, plan: Plan) -> dict[Node, Source] | None:
 class RunFiles:
     """The files of a result, under names of their own."""
 
-    def __init__(self, result: Result, file_name: Callable[[Sequence[str]], str]) -> None:
+    def __init__(self, result: Result) -> None:
         self.result = result
-        self.names = _part_names(result.plan, file_name)
+        self.names = part_names(result.plan)
         self.left_out: list[str] = []
 
     def name(self, node: Node, row: int) -> str:
@@ -139,29 +150,46 @@ class RunFiles:
             self.left_out.append(f"{name}: {error}")
 
 
-def _part_names(plan: Plan, file_name: Callable[[Sequence[str]], str]) -> dict[Node, str]:
-    """A file name, without ending, for every part; numbered where two would be the same."""
-    names: dict[Node, str] = {}
-    taken: set[str] = set()
-    for node in dict.fromkeys([*reversed(plan.nodes), plan.composition]):
-        kind = ["input"] if isinstance(node, Leaf) else []
-        plain = file_name([*kind, *_part_words(node)])
-        name, number = plain, 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{plain}-{number}"
-        taken.add(name.lower())
-        names[node] = name
-    return names
+def part_names(plan: Plan) -> dict[Node, str]:
+    """Give every part of a plan a file name, without ending, that no other part has."""
+    nodes = list(dict.fromkeys([*reversed(plan.nodes), plan.composition]))
+    names = [
+        name_of_words([*(["input"] if isinstance(node, Leaf) else []), *_part_words(node, plan)])
+        for node in nodes
+    ]
+    return dict(zip(nodes, distinct_names(names), strict=True))
 
 
-def _part_words(node: Node | None) -> list[str]:
+def input_words(operator: Operator, names: Sequence[str | None]) -> list[str]:
+    """Name the inputs of an operator, as they stand in a file name.
+
+    Args:
+        operator: the row of the operator.
+        names: the name of each input, None for one that is left out.
+
+    Returns:
+        The names in order, `none` for one that is left out; of an operator with many slots only
+        those that are given, with the slot where its place does not tell it.
+    """
+    if operator.min_inputs is None:
+        return [name or "none" for name in names]
+    gap = None in names
+    return [
+        name if not gap or name.startswith(slot) else f"{slot}-{name}"
+        for slot, name in zip(operator.inputs, names, strict=False)
+        if name is not None
+    ]
+
+
+def _part_words(node: Node, plan: Plan) -> list[str]:
     """What a part is called by: its operators and files in the order they are written in."""
-    if node is None or isinstance(node, Leaf):
-        return ["none" if node is None else leaf_name(node)]
-    own = node.operator if isinstance(node, Apply) else "mean"
-    last = f"{node.weight:g}" if isinstance(node, Mean) else node.text or ""
-    return [own, *(word for made in node.inputs for word in _part_words(made)), last]
+    if isinstance(node, Leaf):
+        return [leaf_name(node)]
+    words = [name_of_words(_part_words(made, plan)) if made else None for made in node.inputs]
+    if isinstance(node, Mean):
+        return ["mean", *(word or "none" for word in words), f"{node.weight:g}"]
+    operator = plan.operators[node.operator]
+    return [operator.name, *input_words(operator, words), node.text or ""]
 
 
 def _is_embedding(node: Node) -> bool:

@@ -1,6 +1,5 @@
 """What is to be made: the files of the folders, and a job for each way to put them together."""
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +9,10 @@ from pathlib import Path
 
 from pops.compat.config import BinaryConfig, ClothesConfig, InstructConfig, PublishedConfig
 from pops.errors import InputError, UsageError
+from pops.io.names import safe_name
 from pops.operators import Operator
 
 __all__ = ["Input", "Job", "Request", "distinct_requests", "plan"]
-
-LONGEST_NAME = 150  # bytes of the common part of a job's file names; file systems hold 255
 
 
 @dataclass(frozen=True)
@@ -215,10 +213,9 @@ def _named(jobs: Iterable[Job]) -> list[Job]:
     """
     named: dict[str, Job] = {}
     for job in dict.fromkeys(jobs):
-        name = re.sub(r"[/\\\x00-\x1f]+", "-", job.name)
-        short = name.encode()[:LONGEST_NAME].decode(errors="ignore")
-        if short != name or name in named:
+        name = safe_name(job.name)
+        if name.casefold() in named:
             which = repr(([str(i.path) for i in job.inputs], job.text))
-            name = f"{short}-{hashlib.sha256(which.encode()).hexdigest()[:8]}"
-        named[name] = replace(job, name=name)
+            name = safe_name(job.name, apart_by=which)
+        named[name.casefold()] = replace(job, name=name)
     return list(named.values())

@@ -12,6 +12,7 @@ from pops.compat.plan import plan
 from pops.compat.record import Records
 from pops.errors import UsageError, WeightsError
 from pops.io.files import make_folder
+from pops.io.names import check_name
 from pops.operators import OPERATORS, Operator, find_operator, read_operator_card
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def run(config: PublishedConfig) -> int:
     jobs = plan(config, lambda: engine().stack.operator_row(operator.name, config.weights))
     folder = make_folder(config.output_dir_name)
     records = Records(config, operator, folder)
+    if jobs:
+        longest = max((job.name for job in jobs), key=lambda name: len(name.encode()))
+        check_name(folder, f"{longest}_s_{max(config.prior_seeds)}_cfg_1.0_img_emb.pth.part")
     todo = [job for job in jobs if config.overwrite or not records.is_complete(job)]
     there = len(jobs) - len(todo)
     hint = f" ({there} are complete; --overwrite makes them again)" if there else ""

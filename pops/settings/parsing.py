@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from pops.errors import PopsError, UsageError, nearest
+from pops.settings.output import lenient_output
 from pops.settings.reading import Given, read_settings
 from pops.settings.values import Kind, find_kind, shown
 
@@ -32,14 +33,25 @@ COLLECT_EVERY = 100_000
 def run_command(
     program: str, arguments: Sequence[str] | None, run: Callable[[list[str]], int]
 ) -> int:
-    """The exit status of `run`. Every error is one line on stderr, unless `--debug` is given."""
+    """Run a command and say every error in one line on stderr, unless `--debug` is given.
+
+    Args:
+        program: the name of the command in messages.
+        arguments: what was typed after it; None for the arguments of this process.
+        run: does the work and gives the exit status; it is called without `--debug`.
+
+    Returns:
+        The exit status: 2 for a wrong command, 130 for Ctrl-C, 1 for any other failure.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     gc.set_threshold(COLLECT_EVERY)
     atexit.register(gc.freeze)
     try:
-        return run([argument for argument in given if argument != "--debug"])
+        with lenient_output():
+            return run([argument for argument in given if argument != "--debug"])
     except KeyboardInterrupt:
+        print(f"{program}: stopped", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if debug:
@@ -75,7 +87,8 @@ def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Confi
     settings = {one.name: one for one in dataclasses.fields(config)}  # type: ignore[arg-type]
     types = get_type_hints(config, include_extras=True)
     kinds = {
-        name: find_kind(types[name], field.metadata["choices"]) for name, field in settings.items()
+        name: find_kind(types[name], field.metadata.get("choices"))
+        for name, field in settings.items()
     }
     try:
         line = _read_line(arguments, kinds)

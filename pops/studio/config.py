@@ -16,7 +16,7 @@ PASSWORD_VARIABLE = "POPS_STUDIO_PASSWORD"
 class StudioConfig(StackConfig, OwnOperators):
     """Open the studio: operators, compositions and grids in the browser.
 
-    It listens on this machine only, unless --host says otherwise; it needs pops[studio].
+    It listens on this machine only, unless --host says otherwise; it needs the extra `studio`.
     """
 
     host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 opens it to the network")

@@ -1,0 +1,110 @@
+"""Names of output files: any words become a name that every file system takes, and no other has."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pops.errors import OutputError
+
+__all__ = ["check_name", "distinct_names", "name_of_words", "safe_name"]
+
+LONGEST_NAME = 150  # bytes; file systems hold 255, and endings with seeds come after it
+_REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')  # by one file system or another
+
+
+def safe_name(name: str, apart_by: str | None = None) -> str:
+    """Make a name that every file system takes.
+
+    The name is brought into composed form (NFC), letters that file systems refuse become `-`, and
+    one that is too long is cut by bytes and ends in a hash of the whole.
+
+    Args:
+        name: any text.
+        apart_by: what tells this name from an equal one, of which the name then ends in a hash.
+
+    Returns:
+        A name without ending, of at most `LONGEST_NAME` bytes and never empty.
+    """
+    plain = unicodedata.normalize("NFC", name)
+    safe = _REFUSED.sub("-", plain).strip(" .") or _hash(plain)
+    if apart_by is None and len(safe.encode()) <= LONGEST_NAME:
+        return safe
+    room = LONGEST_NAME - 9  # for the hash and its hyphen
+    short = safe.encode()[:room].decode(errors="ignore").rstrip(" .")
+    return f"{short}-{_hash(plain if apart_by is None else apart_by)}"
+
+
+def name_of_words(words: Iterable[str]) -> str:
+    """Make one name of several words, such as an operator and the names of its inputs.
+
+    Letters, marks and digits of every script are kept, what lies between them becomes `-`, and the
+    words are joined by `_`. A word of which nothing would be left is given by a hash of it.
+
+    Args:
+        words: any texts; empty ones are passed over.
+
+    Returns:
+        A name without ending, of at most `LONGEST_NAME` bytes.
+    """
+    return safe_name("_".join(_plain_word(word) for word in words if word))
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Number names that are equal but for case, which some file systems do not tell apart.
+
+    Args:
+        names: names without ending.
+
+    Returns:
+        The same names in order; the second of its kind ends in `-2`, and so on.
+    """
+    taken: set[str] = set()
+    distinct: list[str] = []
+    for name in names:
+        made, number = name, 1
+        while made.casefold() in taken:
+            number += 1
+            made = f"{name}-{number}"
+        taken.add(made.casefold())
+        distinct.append(made)
+    return distinct
+
+
+def check_name(folder: Path, name: str) -> None:
+    """Check that a folder takes a file of a name, before work is spent on its content.
+
+    Args:
+        folder: an existing folder.
+        name: the name of a file that is not there.
+
+    Raises:
+        OutputError: the file system refuses the name.
+    """
+    path = folder / name
+    try:
+        path.touch()
+        path.unlink()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"cannot write {path}: {reason}; choose another folder") from error
+
+
+def _plain_word(word: str) -> str:
+    composed = unicodedata.normalize("NFC", word)
+    letters = (letter if _is_kept(letter) else " " for letter in composed)
+    plain = "-".join("".join(letters).split()).strip("-.")
+    return (
+        plain if any(_is_kept(letter) and letter not in "_-." for letter in plain) else _hash(word)
+    )
+
+
+def _is_kept(letter: str) -> bool:
+    return letter in "_-." or unicodedata.category(letter)[0] in "LMN"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]

@@ -1,0 +1,58 @@
+"""Standard output that never undoes work: a closed pipe or a narrow encoding fails no command."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+__all__ = ["lenient_output"]
+
+
+class _Lenient:
+    """A stream that falls silent when its reader has gone, as in `pops run ... | head -1`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        with self._going_on():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._going_on():
+            self.stream.flush()
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:  # what is written from now on goes nowhere, also at exit
+            silence = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silence, self.stream.fileno())
+            os.close(silence)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def lenient_output() -> Iterator[None]:
+    """Let the block write to standard output and standard error whatever becomes of them.
+
+    A letter that the stream's encoding does not have is written as an escape, such as `\\u864e`,
+    and what is written after the reader has gone is dropped.
+    """
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = (stream and _Lenient(stream) for stream in streams)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, ValueError):  # none there, or closed
+                stream.flush()
+        sys.stdout, sys.stderr = streams

@@ -1,0 +1,73 @@
+"""Any name becomes a file name that every file system takes, and that tells it from others."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pops.errors import OutputError
+from pops.io.names import (
+    LONGEST_NAME,
+    check_name,
+    distinct_names,
+    name_of_words,
+    safe_name,
+)
+
+TEXT = st.text(max_size=300)
+
+
+@given(name=TEXT, words=st.lists(TEXT, max_size=6))
+def test_any_text_is_a_name_that_can_be_written(
+    name: str, words: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for made in (safe_name(name), name_of_words(["scene", *words]), safe_name(name, apart_by="x")):
+        assert 0 < len(made.encode()) <= LONGEST_NAME
+        assert not set('/\\:*?"<>|\0\n') & set(made)
+        assert made not in (".", "..") and made == made.strip(" .")
+        check_name(tmp_path_factory.getbasetemp(), f"{made}_s{2**63 - 1}_r{2**63 - 1}.safetensors")
+
+
+@given(st.lists(TEXT, max_size=8))
+def test_names_are_told_apart_whatever_their_case(names: list[str]) -> None:
+    made = distinct_names([safe_name(name) for name in names])
+    assert len({name.casefold() for name in made}) == len(names)
+
+
+@pytest.mark.parametrize(
+    "word", ["हिन्दी", "ภาษาไทย", "が", "é", "木製の椅子", "naïve_2.5-x", "ελληνικά", "עִבְרִית"]
+)
+def test_letters_and_marks_of_every_script_are_kept(word: str) -> None:
+    composed = unicodedata.normalize("NFC", word)
+    assert name_of_words([word]) == name_of_words([unicodedata.normalize("NFD", word)]) == composed
+
+
+def test_names_of_symbols_alone_are_told_apart() -> None:
+    names = [name_of_words(["mug", word]) for word in ("🎉", "🎈", "!!", "??", "...")]
+    assert len(set(names)) == 5 and all(name.startswith("mug_") for name in names)
+
+
+def test_long_names_are_cut_by_bytes_and_told_apart() -> None:
+    first, second = (name_of_words(["texturing", "椅子" * 60, end]) for end in "ab")
+    assert first != second
+    assert first[:40] == second[:40] == "texturing_" + "椅子" * 15
+
+
+@pytest.mark.parametrize(
+    "words, name",
+    [
+        (["texturing", "mug", "wood"], "texturing_mug_wood"),
+        (["instruct", "mug", "a/b ../c"], "instruct_mug_a-b-..-c"),
+        (["scene", "my mug (2)", ""], "scene_my-mug-2"),
+    ],
+)
+def test_ordinary_names_are_as_they_were(words: list[str], name: str) -> None:
+    assert name_of_words(words) == name
+
+
+def test_a_name_that_the_folder_refuses_is_said_beforehand(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="too long"):
+        check_name(tmp_path, "x" * 300)
+    assert not list(tmp_path.iterdir())
