@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from pops.errors import UsageError, install_hint
 from pops.io.files import atomic_path, make_folder
 from pops.io.locks import folder_lock
 from pops.io.pictures import save_picture
+from pops.io.placement import choose_device, has_bfloat16
 from pops.io.saving import remove_leftovers
 from pops.operators import OperatorCard
 from pops.prior.joint import JointPrior
@@ -106,21 +107,18 @@ def _accelerator(config: TrainConfig, trackers: list[str]) -> Accelerator:
         from accelerate import Accelerator, InitProcessGroupKwargs
     except ImportError as error:
         raise UsageError(f"training needs accelerate: {install_hint('train')}") from error
+    device = choose_device(config.device)
     if ":" in config.device:
         os.environ.setdefault("ACCELERATE_TORCH_DEVICE", config.device)
-    if config.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"--device {config.device}, but there is no CUDA device: use auto or cpu")
     torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
     torch.backends.cudnn.allow_tf32 = config.allow_tf32
-    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
-    fast = not on_cpu and torch.cuda.is_bf16_supported()
-    automatic = "bf16" if fast else "no"
+    automatic = "bf16" if has_bfloat16(device) else "no"
     precision = automatic if config.mixed_precision == "auto" else config.mixed_precision
-    if precision == "fp16" and on_cpu:
-        raise UsageError("--mixed_precision fp16 is for GPUs: use bf16 or no on a CPU")
+    if precision == "fp16" and device.type != "cuda":
+        raise UsageError("--mixed_precision fp16 is for CUDA devices: use bf16 or no on others")
     return Accelerator(
         mixed_precision=precision,
-        cpu=on_cpu,
+        cpu=device.type == "cpu",
         log_with=trackers or None,
         project_dir=make_folder(config.output_dir),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
@@ -191,7 +189,8 @@ class Run:
 
     def _loop(self) -> Loop:
         config, accelerator, model = self.config, self.accelerator, self.model
-        optimiser = _optimiser(config, list(trained_parameters(model).values()))
+        parameters = list(trained_parameters(model).values())
+        optimiser = _optimiser(config, parameters, fused=accelerator.device.type == "cuda")
         wrapped, prepared = accelerator.prepare(model, optimiser)
         return Loop(
             settings=_loop_settings(config),
@@ -234,11 +233,11 @@ class Run:
     def _clean(self) -> None:
         """Remove the half-written files of runs that were killed."""
         remove_unfinished(self.loop.checkpoints)
-        remove_leftovers(self.folder, ["config", "metrics"])
-        remove_leftovers(self.folder / "figures", ["*"])
+        remove_leftovers(self.folder)
+        remove_leftovers(self.folder / "figures")
         result = self.folder / self._result
         for folder in (result, *(result / task.operator.name for task in self.tasks)):
-            remove_leftovers(folder, ["*"])
+            remove_leftovers(folder)
 
     @property
     def _result(self) -> str:
@@ -353,8 +352,13 @@ class Run:
         return {name: value for name, value in (made | found).items() if value not in (None, False)}
 
 
-def _optimiser(config: TrainConfig, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    kind = _adamw_8bit() if config.use_8bit_adam else torch.optim.AdamW
+def _optimiser(
+    config: TrainConfig, parameters: list[torch.nn.Parameter], *, fused: bool
+) -> torch.optim.Optimizer:
+    """AdamW; `fused`: as one operation over all parameters, which needs no temporary copies."""
+    kind = (
+        _adamw_8bit() if config.use_8bit_adam else partial(torch.optim.AdamW, fused=fused or None)
+    )
     optimiser: torch.optim.Optimizer = kind(
         parameters,
         lr=config.lr,
