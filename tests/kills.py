@@ -100,7 +100,13 @@ def kinds(data: Path, cache: Path) -> list[Kind]:
     train += ["--report_to=none", "--device=cpu"]
     made = ["random", "--preset=pocket", "--count=60", "--size=32", "--batch_size=4"]
     pictures = [f"--dir_a={ASSETS / 'objects'}", f"--dir_b={ASSETS / 'textures'}"]
-    infer = ["--stack=pocket", "--operator=texturing", *pictures, "--prior_seeds=1", "--decoder_seeds=0"]
+    infer = [
+        "--stack=pocket",
+        "--operator=texturing",
+        *pictures,
+        "--prior_seeds=1",
+        "--decoder_seeds=0",
+    ]
     infer += ["--name_filter_a=[mug,chair]", "--name_filter_b=[wood,gold,lava]", "--device=cpu"]
     return [
         Kind("training", lambda out: ["train", *train, f"--output_dir={out}"]),
@@ -182,7 +188,12 @@ def is_leftover(name: str) -> bool:
 
 
 def kill_and_compare(
-    kind: Kind, root: Path, whole: dict[str, bytes], figures: Figures, kills: int, rng: random.Random
+    kind: Kind,
+    root: Path,
+    whole: dict[str, bytes],
+    figures: Figures,
+    kills: int,
+    rng: random.Random,
 ) -> list[str]:
     """Kill a run some times, finish it, and compare its files with those of the unkilled run.
 
@@ -265,7 +276,9 @@ def _try_kind(kind: Kind, root: Path, kills: int, rng: random.Random) -> Figures
 
 
 def _show(found: dict[str, Figures], as_json: bool) -> int:
-    print(f"{'':12}{'kills':>7}{'runs':>7}{'files':>8}{'different':>11}{'left over':>11}{'failed':>8}")
+    print(
+        f"{'':12}{'kills':>7}{'runs':>7}{'files':>8}{'different':>11}{'left over':>11}{'failed':>8}"
+    )
     for name, own in found.items():
         print(
             f"{name:12}{own.kills:>7}{own.runs:>7}{own.files:>8}{own.different:>11}"
