@@ -114,6 +114,9 @@ class CacheIndex(Schema):
 
         Returns:
             (dataset, record): the number of the dataset, and of the record in it.
+
+        Raises:
+            IndexError: There are fewer records.
         """
         for part, dataset in enumerate(self.datasets):
             if ordinal < dataset.records:
