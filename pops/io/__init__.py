@@ -9,6 +9,7 @@ Modules:
     png         a PNG without what is not needed to show it
     suffixes    the endings of the files that can be inputs
     sources     an input of a slot: a picture or an embedding
+    requests    one source for every slot of an operator
     hub         repositories that can be downloaded: revisions, licences, sizes
     loading     checked folders of models, and one line for what is wrong with them
     schema      checks of what a file says: kinds, counts, sizes, unknown fields
