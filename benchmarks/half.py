@@ -126,7 +126,8 @@ def _random(settings: HalfBenchmark, device: torch.device) -> Iterator[Found]:
     for dtype in (torch.float32, *HALVES):
         spec = StackSpec("random", "", "", "")
         weights = {name: tensor.to(dtype) for name, tensor in prior.state_dict().items()}
-        engine = Engine(RandomStack(spec, Placement(device, dtype), prior.sharing(weights)))
+        placement, half = Placement(device, dtype), prior.sharing(weights)
+        engine = Engine(RandomStack(spec, placement, random_prior=half))
         for guidance in settings.guidances:
             made[dtype, guidance] = _texture(engine, pairs, guidance, settings.steps)
     for guidance in settings.guidances:

@@ -11,7 +11,17 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["Laps", "Limits", "Stopwatch", "cores", "measure_limits", "step_seconds", "synchronise"]
+__all__ = [
+    "Laps",
+    "Limits",
+    "Stopwatch",
+    "cores",
+    "device_name",
+    "measure_limits",
+    "peak_bytes",
+    "step_seconds",
+    "synchronise",
+]
 
 Result = TypeVar("Result")
 
@@ -27,6 +37,24 @@ def synchronise(device: torch.device) -> None:
     """Wait until the device has done all it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def device_name(device: torch.device, threads: int) -> str:
+    """Name a device for a report; a CPU by the threads that it computes with."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{threads} threads on the CPU" if device.type == "cpu" else f"the device {device}"
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """The most memory that was in use on a CUDA device since the last call; None elsewhere."""
+    if device.type != "cuda":
+        return None
+    peak = torch.cuda.max_memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return peak
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,15 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.command import run_benchmark
-from benchmarks.machine import Laps, Limits, Stopwatch, cores, measure_limits, step_seconds
+from benchmarks.machine import (
+    Laps,
+    Limits,
+    Stopwatch,
+    cores,
+    device_name,
+    measure_limits,
+    step_seconds,
+)
 from benchmarks.published import PublishedPrior
 from benchmarks.weights import random_model
 from pops.engine import Engine
@@ -128,7 +136,7 @@ class Report:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RandomStack(Stack):
     """A stack of nothing but a random prior: enough to apply an operator to embeddings."""
 
@@ -153,7 +161,7 @@ def random_prior(config: PriorConfig, device: torch.device, dtype: torch.dtype) 
     """A prior whose activations stay in range, as those of a trained one do."""
     with torch.device("meta"):
         prior = Prior(config)
-    return random_model(prior, device, dtype)
+    return random_model(prior, device, dtype).join_projections()  # as a stack loads it
 
 
 def compare(settings: PriorBenchmark) -> Report:
@@ -167,16 +175,13 @@ def compare(settings: PriorBenchmark) -> Report:
     config = PriorConfig(settings.heads, HEAD_DIM, settings.layers, settings.dim)
     prior = random_prior(config, device, dtype)
     published = PublishedPrior(prior)
-    stack = RandomStack(StackSpec("random", "", "", ""), placement, prior)
+    stack = RandomStack(StackSpec("random", "", "", ""), placement, random_prior=prior)
     ways = _Ways(Engine(stack), published, torch.randn(max(settings.batches), 2, settings.dim))
     runs, difference = _take_turns(ways, settings, Stopwatch(device))
     limits |= measure_limits(device, dtype, settings.matmul_size, settings.mebibytes)
-    where = (
-        f"{threads} threads on the CPU" if device.type == "cpu" else torch.cuda.get_device_name()
-    )
     return Report(
         settings,
-        f"{where}, {str(dtype).removeprefix('torch.')}",
+        f"{device_name(device, threads)}, {str(dtype).removeprefix('torch.')}",
         sum(p.numel() for p in prior.parameters()),
         _bytes_a_step(prior),
         limits,

@@ -49,3 +49,22 @@ def test_every_page_is_in_the_menu() -> None:
     menu = yaml.dump(load_config(str(ROOT / "mkdocs.yml"))["nav"])
     for page in (ROOT / "docs").rglob("*.md"):
         assert page.relative_to(ROOT / "docs").as_posix() in menu, page
+
+
+def test_the_files_that_pages_name_exist() -> None:
+    folders = "pops|docs|configs|tests|benchmarks|scripts|assets|examples"
+    named = re.compile(rf"`((?:{folders})/[\w./-]*)`")
+    pages = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
+    for page in pages:
+        for path in named.findall(page.read_text(encoding="utf-8")):
+            assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
+def test_the_architecture_names_every_package() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    tree = text.split("```")[3]
+    for part in (ROOT / "pops").iterdir():
+        if part.name.startswith("__") or part.name == "py.typed":
+            continue
+        name = f"{part.name}/" if part.is_dir() and not part.is_symlink() else part.name
+        assert re.search(rf"^ +{re.escape(name)} ", tree, re.MULTILINE), name

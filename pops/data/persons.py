@@ -19,7 +19,7 @@ from PIL import Image
 from pops.data.human_parsing import LARGEST_LABEL
 from pops.data.records import Stems, folder_of
 from pops.errors import DataError, InputError, install_hint
-from pops.io.hub import is_repository
+from pops.io.hub import ask_hub, is_repository
 from pops.io.pictures import open_picture
 
 if TYPE_CHECKING:
@@ -158,13 +158,12 @@ def _open_dataset(place: str) -> Dataset:
 
 def _check_reachable(place: str, cache: Path) -> None:
     """Raise at once when no hub can be reached; the package would try for half a minute."""
-    from huggingface_hub import dataset_info
     from huggingface_hub.errors import HfHubHTTPError
 
     if (cache / place.replace("/", "___")).is_dir():  # downloaded before
         return
     try:
-        dataset_info(place)
+        ask_hub(place, dataset=True)
     except HfHubHTTPError:  # a hub has answered; `datasets` says what is wrong
         return
     except Exception as error:  # of the hub's client, or of what it talks to the network with

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from pops.data.arrays import read_array
 from pops.data.cutting import Box
 from pops.data.human_parsing import LEAST_AREA, LEAST_SIDE
 from pops.data.word_lists import read_words
 from pops.errors import InputError
+from pops.io.arrays import read_array
 from pops.io.pictures import open_picture
 from pops.io.schema import read_json
 

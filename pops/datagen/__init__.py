@@ -1,10 +1,20 @@
-"""Making training data: one generator per kind of record, over five swappable model stages.
+"""Data generation: one generator for each kind of record, over stages that models answer.
 
-    words.py       what prompts are made of          generators.py  prompt → record, one script each
-    stages.py      the contracts of the stages       scheduler.py   many scripts, batched by stage
-    pocket.py      stages answered exactly           store.py       the folder: atomic, resumable
-    models.py      stages answered by models         run.py         a run, from settings to folder
-    presets.py     which models answer
+Sample i of a run is a pure function of (seed, i): all that is asked of every model, and its seeds.
 
-Sample i of a run is a pure function of (seed, i): what is asked, of which model, with which seeds.
+Modules:
+    commands    the functions of the commands
+    config      their settings
+    run         a run, from its settings to a folder of samples
+    generators  the script of each kind of record, from a prompt to its files
+    sample      a script's result, and how its files are encoded
+    stages      the contracts between scripts and models
+    presets     which models answer the stages
+    words       the words of prompts, and the names of files
+    masks       boxes and masks
+    cutouts     the command that removes backgrounds
+    engines     running many scripts: on this machine, or on a Ray cluster
+    folder      the folder of samples: manifest, writing, inspection, export
+    models      stages that models of the hub answer
+    pocket      stages that the pocket world answers
 """

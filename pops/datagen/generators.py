@@ -1,8 +1,9 @@
-"""One script per kind of record: from a prompt, through the stages, to its files.
+"""One script for each kind of record: from a prompt, through the stages, to its files.
 
-A script yields requests of one stage, is sent the answers, and returns its sample; it raises
-`Rejected` where what came back does not fit. All its randomness is from the `Random` it is given.
-Sizes in pixels are of pictures 512 wide, as the published ones are, and scale with the picture.
+A script is a Python generator. It yields requests of one stage, is sent the answers, and returns
+its sample; it raises `Rejected` where the answers do not fit. All its randomness is from the
+`Random` that it is given. Sizes in pixels are meant for pictures 512 wide, as the published ones
+are, and scale with the picture.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pops.datagen.masks import box_iou, crop_on_white, dilate, pad_to_square
+from pops.data.cutting import Box, cut_out
+from pops.data.human_parsing import GARMENT_LABELS, LEAST_AREA, LEAST_SIDE, cut_garment
+from pops.datagen.masks import box_iou, dilate, pad_to_square
 from pops.datagen.sample import Content, Rejected, Sample, Script
 from pops.datagen.stages import (
-    Box,
     Depth2Image,
     Detect,
     Inpaint,
@@ -28,7 +30,6 @@ from pops.datagen.stages import (
     Text2Image,
 )
 from pops.datagen.words import PromptWords, file_word, with_article
-from pops.operators import GARMENTS
 
 __all__ = ["GENERATORS", "AttemptInputs", "Generator", "new_seed"]
 
@@ -40,36 +41,51 @@ LEAST_BOX = 5000.0  # px2
 LEAST_FOREGROUND = 0.1  # share of a box
 LEAST_MASK, LARGEST_MASK = 0.01, 0.8  # share of a picture
 DILATION = 31  # px, so that no edge of the thing is left
-LEAST_GARMENT_SIDE, LEAST_GARMENT_AREA = 60, 1800.0
-GARMENT_LABELS = (*range(1, 11), 16, 17)  # of ATR human parsing, in the order of `GARMENTS`
 PUBLISHED_SIDE = 512
 
 
 @dataclass(frozen=True)
 class AttemptInputs:
-    """What one attempt at a sample has to draw from."""
+    """All that an attempt at a sample depends on."""
 
     words: PromptWords
     rng: Random
-    index: int  # of the sample
-    number: int  # which picture of a set, for what is cut from one; another for each attempt
+    index: int  # the number of the sample
+    number: int  # of the picture that is taken from a set of pictures; another for each attempt
 
 
 @dataclass(frozen=True)
 class Generator:
-    """A kind of record: its script, and the stages it asks, each once, in this order."""
+    """A kind of record: its script, and the stages that it asks, each once and in this order."""
 
     script: Callable[[AttemptInputs], Script]
     stages: tuple[str, ...]
 
 
 def new_seed(rng: Random) -> int:
-    """A model's seed: enough numbers that no two samples of a run share one."""
+    """Draw a seed for a model, from so many that no two samples of a run share one.
+
+    Args:
+        rng: The generator.
+
+    Returns:
+        A number of 48 bits.
+    """
     return rng.getrandbits(48)
 
 
 def textures(inputs: AttemptInputs) -> Script:
-    """A thing, five times in other materials: one folder."""
+    """Make a thing, and the same in five other materials: one folder.
+
+    Args:
+        inputs: All that the sample depends on.
+
+    Yields:
+        Requests of one stage.
+
+    Returns:
+        The sample.
+    """
     rng = inputs.rng
     thing, placement = rng.choice(inputs.words.objects), rng.choice(inputs.words.placements)
     prompt, seed = f"A {thing} {placement}", new_seed(rng)
@@ -101,7 +117,17 @@ def textures(inputs: AttemptInputs) -> Script:
 
 
 def scenes(inputs: AttemptInputs) -> Script:
-    """A thing in a place, and the place without it."""
+    """Make a thing in a place, and the place without it.
+
+    Args:
+        inputs: All that the sample depends on.
+
+    Yields:
+        Requests of one stage.
+
+    Returns:
+        The sample.
+    """
     rng = inputs.rng
     thing, placement = rng.choice(inputs.words.objects), rng.choice(inputs.words.placements)
     prompt, seed = f"A photo of {thing} {placement}", new_seed(rng)
@@ -123,7 +149,17 @@ def scenes(inputs: AttemptInputs) -> Script:
 
 
 def unions(inputs: AttemptInputs) -> Script:
-    """Two things in one picture, and each cut out of it."""
+    """Make two things in one picture, and cut out each of them.
+
+    Args:
+        inputs: All that the sample depends on.
+
+    Yields:
+        Requests of one stage.
+
+    Returns:
+        The sample.
+    """
     rng = inputs.rng
     first, second = rng.sample(inputs.words.objects, 2)
     placement, seed = rng.choice(inputs.words.placements), new_seed(rng)
@@ -140,7 +176,7 @@ def unions(inputs: AttemptInputs) -> Script:
         _check_foreground(mask, box)
     name = f"{file_word(first)}_{file_word(second)}_{file_word(placement)}_{seed}"
     files: dict[str, Content] = {
-        f"{name}_OBJ_{i}.png": crop_on_white(picture.image, mask, box)
+        f"{name}_OBJ_{i}.png": cut_out(picture.image, mask, box)
         for i, (mask, box) in enumerate(zip(masks, boxes, strict=True))
     }
     plain_boxes = [list(box) for box in boxes]
@@ -151,7 +187,17 @@ def unions(inputs: AttemptInputs) -> Script:
 
 
 def random_objects(inputs: AttemptInputs) -> Script:
-    """One picture of a thing somewhere."""
+    """Make one picture of a thing somewhere.
+
+    Args:
+        inputs: All that the sample depends on.
+
+    Yields:
+        Requests of one stage.
+
+    Returns:
+        The sample.
+    """
     rng = inputs.rng
     thing, placement = rng.choice(inputs.words.objects), rng.choice(inputs.words.placements)
     return (
@@ -160,7 +206,17 @@ def random_objects(inputs: AttemptInputs) -> Script:
 
 
 def random_scenes(inputs: AttemptInputs) -> Script:
-    """One picture of a place with nothing in particular in it."""
+    """Make one picture of a place with nothing in particular in it.
+
+    Args:
+        inputs: All that the sample depends on.
+
+    Yields:
+        Requests of one stage.
+
+    Returns:
+        The sample.
+    """
     placement = inputs.rng.choice(inputs.words.placements)
     return (yield from _random("scene", placement, f"An empty place {placement}", inputs.rng))
 
@@ -174,16 +230,27 @@ def _random(thing: str, placement: str, prompt: str, rng: Random) -> Script:
 
 
 def clothes(inputs: AttemptInputs) -> Script:
-    """A dressed person, the labels of every pixel, and each garment cut out."""
+    """Take a dressed person with the label of every pixel, and cut out each garment.
+
+    Args:
+        inputs: All that the sample depends on.
+
+    Yields:
+        Requests of one stage.
+
+    Returns:
+        The sample.
+    """
     seed = new_seed(inputs.rng)
     (person,) = yield [LoadPerson(inputs.number, seed)]
     image, labels = person.picture.image, person.labels
     name = f"person_{inputs.index}_{seed}"
     files: dict[str, Content] = {}
-    for garment, label in zip(GARMENTS, GARMENT_LABELS, strict=True):
-        mask = labels == label
-        if (box := _garment_box(mask, _scale(image))) is not None:
-            files[f"garments/{garment}/{name}.png"] = crop_on_white(image, mask, box)
+    scale = _scale(image)
+    for garment, label in GARMENT_LABELS.items():
+        piece = cut_garment(image, labels == label, LEAST_SIDE * scale, LEAST_AREA * scale**2)
+        if piece is not None:
+            files[f"garments/{garment}/{name}.png"] = piece
     if not files:
         raise Rejected("no garment large enough")
     worn = [path.split("/")[1] for path in files]
@@ -236,20 +303,10 @@ def _check_boxes(boxes: list[Box], image: Image.Image) -> None:
         raise Rejected("boxes overlap")
 
 
-def _garment_box(mask: np.ndarray, scale: float) -> Box | None:
-    """The box round a garment; None where it is too small to be worth showing."""
-    ys, xs = np.nonzero(mask)
-    if len(ys) < max(1.0, LEAST_GARMENT_AREA * scale**2):
-        return None
-    box = int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
-    short = min(box[2] - box[0], box[3] - box[1])
-    return box if short >= LEAST_GARMENT_SIDE * scale else None
-
-
 def _black_and_white(mask: np.ndarray) -> Image.Image:
     return Image.fromarray(mask.astype(np.uint8) * 255)
 
 
 def _about(picture: Picture, **facts: Any) -> dict[str, Any]:
-    """Facts of a picture, with what exactly is in it where that is known."""
+    """Add to the facts of a picture what exactly it shows, where that is known."""
     return facts if picture.world is None else {**facts, "world": picture.world}

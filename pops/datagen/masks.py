@@ -5,41 +5,51 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
-from pops.datagen.stages import Box
+from pops.data.cutting import Box
 
-__all__ = ["box_iou", "crop_on_white", "dilate", "mask_box", "pad_to_square"]
+__all__ = ["box_iou", "dilate", "pad_to_square"]
 
 
 def box_iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes."""
+    """Intersection over union of two boxes.
+
+    Args:
+        a: A box.
+        b: Another box.
+
+    Returns:
+        From 0, where they do not meet, to 1, where they are the same.
+    """
     wide = max(0, min(a[2], b[2]) - max(a[0], b[0]))
     high = max(0, min(a[3], b[3]) - max(a[1], b[1]))
     both = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - wide * high
     return wide * high / both if both else 0.0
 
 
-def mask_box(mask: np.ndarray) -> Box | None:
-    """The box round what is set; None where nothing is."""
-    ys, xs = np.nonzero(mask)
-    if not len(ys):
-        return None
-    return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
-
-
 def dilate(mask: np.ndarray, size: int) -> np.ndarray:
-    """The mask grown by a square of `size` pixels (the next odd number)."""
+    """Grow a mask by a square.
+
+    Args:
+        mask: (H, W) of booleans.
+        size: The side of the square in pixels; an even number counts as the next odd one.
+
+    Returns:
+        (H, W) of booleans.
+    """
     grown = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(size | 1))
     return np.asarray(grown) > 0
 
 
-def crop_on_white(image: Image.Image, mask: np.ndarray, box: Box) -> Image.Image:
-    """What is inside the mask, on white, cropped to the box."""
-    white = Image.new("RGB", image.size, "white")
-    return Image.composite(image, white, Image.fromarray(mask.astype(np.uint8) * 255)).crop(box)
-
-
 def pad_to_square(pixels: np.ndarray, value: int) -> np.ndarray:
-    """(H, W) or (H, W, C) centred in a square of `value`."""
+    """Centre pixels in a square that just holds them.
+
+    Args:
+        pixels: (H, W) or (H, W, C).
+        value: The value of the pixels around them.
+
+    Returns:
+        (S, S) or (S, S, C), where S is the larger of H and W.
+    """
     high, wide = pixels.shape[:2]
     side = max(high, wide)
     top, left = (side - high) // 2, (side - wide) // 2

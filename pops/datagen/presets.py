@@ -17,7 +17,7 @@ from pops.datagen.models.registry import (
     ModelRow,
 )
 from pops.datagen.stages import Picture, StageModel, Stages
-from pops.datagen.words import PromptWords, read_words, shipped_words
+from pops.datagen.words import PromptWords, read_prompt_words, shipped_words
 from pops.errors import UsageError
 from pops.io.hub import REPOSITORIES, Repository
 from pops.io.pictures import open_picture
@@ -80,7 +80,7 @@ def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:
     """Stages answered by models, by the preset's rows and the settings' own."""
     own = _own_models(config, rows)
     lists = {name: shipped_words(name) for name in WORD_LISTS}
-    lists |= {name: read_words(path) for name, path in _word_paths(config).items()}
+    lists |= {name: read_prompt_words(path) for name, path in _word_paths(config).items()}
     if config.size is not None:
         raise UsageError("--size is for the pocket preset: models make pictures of their own size")
     if config.trust_remote_code and "segment" not in own:

@@ -1,7 +1,8 @@
-"""The contracts of the stages: what each is asked and what it answers.
+"""The contracts of the stages: the requests that each takes, and its answers.
 
-A stage takes a batch of requests of its kind and answers each; how they are batched changes no
-answer. Scripts (generators.py) know only these contracts, so any preset can answer them.
+A stage, such as a text-to-image model, takes a batch of requests and answers each of them. How
+requests are batched changes no answer. The scripts of `generators` know only these contracts, so
+that any preset can answer them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
+
+from pops.data.cutting import Box
 
 __all__ = [
     "Box",
@@ -29,8 +32,6 @@ __all__ = [
     "Text2Image",
 ]
 
-Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 exclusive
-
 
 class Picture:
     """An RGB picture on its way through the stages."""
@@ -40,28 +41,29 @@ class Picture:
 
     @property
     def image(self) -> Image.Image:
+        """The pixels."""
         return self._image
 
     @property
     def world(self) -> dict[str, Any] | None:
-        """Everything in the picture as plain data, where that is known exactly."""
+        """All that the picture shows, as plain data; None where that is not known exactly."""
         return None
 
     @property
     def materials(self) -> tuple[str, ...]:
-        """What its things are made of, where that is known exactly."""
+        """The materials of the things in it; empty where they are not known exactly."""
         return ()
 
 
 class StageRequest:
-    """What a stage is asked; `stage` names it."""
+    """Base of the requests; `stage` is the name of the stage that answers them."""
 
     stage: ClassVar[str]
 
 
 @dataclass(frozen=True)
 class Text2Image(StageRequest):
-    """A picture of the prompt. Answer: Picture."""
+    """Asks for a picture of a prompt. The answer is a Picture."""
 
     stage = "text2image"
     prompt: str
@@ -70,7 +72,7 @@ class Text2Image(StageRequest):
 
 @dataclass(frozen=True)
 class Depth2Image(StageRequest):
-    """The shapes of a picture in other materials. Answer: Picture of the same size."""
+    """Asks for the shapes of a picture in other materials. The answer is a Picture of its size."""
 
     stage = "depth2image"
     picture: Picture
@@ -80,7 +82,7 @@ class Depth2Image(StageRequest):
 
 @dataclass(frozen=True)
 class Detect(StageRequest):
-    """Where the best match of a label is. Answer: Detection, or None where there is none."""
+    """Asks where a label is seen best. The answer is a Detection, or None where it is not seen."""
 
     stage = "detect"
     picture: Picture
@@ -90,13 +92,15 @@ class Detect(StageRequest):
 
 @dataclass(frozen=True)
 class Detection:
+    """A place where a label is seen, and how surely, from 0 to 1."""
+
     box: Box
     score: float
 
 
 @dataclass(frozen=True)
 class Segment(StageRequest):
-    """The foreground of a picture, or of what is in a box. Answer: bool array (H, W)."""
+    """Asks for the foreground of a picture or of a box. The answer is a bool array (H, W)."""
 
     stage = "segment"
     picture: Picture
@@ -105,7 +109,7 @@ class Segment(StageRequest):
 
 @dataclass(frozen=True)
 class Inpaint(StageRequest):
-    """The picture with something else under the mask (H, W) bool. Answer: Picture."""
+    """Asks for the picture with its mask (H, W) filled anew. The answer is a Picture."""
 
     stage = "inpaint"
     picture: Picture
@@ -116,7 +120,7 @@ class Inpaint(StageRequest):
 
 @dataclass(frozen=True)
 class LoadPerson(StageRequest):
-    """Picture `number` of a set of dressed people. Answer: Person."""
+    """Asks for picture `number` of a set of dressed people. The answer is a ParsedPerson."""
 
     stage = "people"
     number: int
@@ -133,7 +137,7 @@ class ParsedPerson:
 
 @dataclass(frozen=True)
 class StageModel:
-    """What answers a stage, as the manifest tells it."""
+    """The model that answers a stage, as the manifest names it."""
 
     name: str
     revision: str
@@ -145,11 +149,8 @@ class StageModel:
 
 @dataclass(frozen=True)
 class Stages:
-    """All stages of a preset: what answers each, and how to load it.
+    """All stages of a preset: the model of each, and how it is loaded."""
 
-    `loaders`: stage name -> a call that loads it and gives the function that answers batches. It
-    is called once, when the stage is first asked.
-    """
-
+    # By stage: called once, when the stage is first asked; gives the function that answers batches.
     loaders: Mapping[str, Callable[[], Callable[[Sequence[Any]], Sequence[Any]]]]
     models: Mapping[str, StageModel]

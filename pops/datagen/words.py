@@ -1,4 +1,4 @@
-"""Words for prompts, and names for files made of them."""
+"""The words of prompts, and the names of files that are made of them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from importlib.resources import files
 from pathlib import Path
 from random import Random
 
+from pops.data.word_lists import read_word_list
 from pops.errors import InputError
 
-__all__ = ["PromptWords", "file_word", "read_words", "shipped_words", "with_article"]
+__all__ = ["PromptWords", "file_word", "read_prompt_words", "shipped_words", "with_article"]
 
 LONGEST_WORD = 60  # of a part of a file name, so that a whole name fits every file system
 
 
 @dataclass(frozen=True)
 class PromptWords:
-    """What prompts are made of: things, places for them, and what they can be made from."""
+    """The words of prompts: things, places for them, and materials and looks of things."""
 
     objects: Sequence[str]
     placements: Sequence[str]
@@ -29,9 +30,17 @@ class PromptWords:
     def materials(
         self, rng: Random, thing: str, placement: str, count: int, besides: Collection[str] = ()
     ) -> list[list[str]]:
-        """`count` different looks of a thing in a place, one to five attributes each.
+        """Draw different looks of a thing in a place, of one to five attributes each.
 
-        `besides`: what it is made of already, which no look is.
+        Args:
+            rng: The generator.
+            thing: The thing.
+            placement: The place.
+            count: The number of looks.
+            besides: Attributes that the thing has already, which no look has.
+
+        Returns:
+            The attributes of each look.
         """
         attributes = [word for word in self.attributes if word not in besides]
         looks: list[list[str]] = []
@@ -42,23 +51,23 @@ class PromptWords:
         return looks
 
 
-def read_words(path: Path) -> tuple[str, ...]:
-    """A list of words, one a line; of a line with commas, the last field.
+def read_prompt_words(path: Path) -> tuple[str, ...]:
+    """Read a list of words, one a line; of a line with commas, the last field.
 
-    Blank lines and lines that begin with # are left out. The last field is the name in the class
-    lists of Open Images (`/m/011k07,Tortoise`).
+    Blank lines, repeated words and lines that begin with # are left out. The last field is the name
+    in the class lists of Open Images (`/m/011k07,Tortoise`).
+
+    Args:
+        path: The file.
+
+    Returns:
+        The words in order.
 
     Raises:
-        InputError: the file cannot be read or holds no words.
+        InputError: The file cannot be read or holds no words.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: save it as UTF-8") from error
-    said = (line.rsplit(",", 1)[-1].strip() for line in lines if not line.lstrip().startswith("#"))
-    words = tuple(dict.fromkeys(word for word in said if word))
+    fields = (line.rsplit(",", 1)[-1].strip() for line in read_word_list(path))
+    words = tuple(dict.fromkeys(word for word in fields if word))
     if not words:
         raise InputError(f"{path} holds no words: write one a line")
     return words
@@ -66,19 +75,37 @@ def read_words(path: Path) -> tuple[str, ...]:
 
 @cache
 def shipped_words(name: str) -> tuple[str, ...]:
-    """A list that comes with pops: `objects`, `placements` or `attributes`."""
-    return read_words(Path(str(files("pops.datagen") / "words" / f"{name}.txt")))
+    """Read a list that comes with pops.
+
+    Args:
+        name: `objects`, `placements` or `attributes`.
+
+    Returns:
+        The words in order.
+    """
+    return read_prompt_words(Path(str(files("pops.datagen") / "words" / f"{name}.txt")))
 
 
 def file_word(text: str) -> str:
-    """Words as a part of a file name: small ASCII letters, digits and single dashes.
+    """Turn words into a part of a file name: small ASCII letters, digits and single dashes.
 
-    Whatever `text` holds, the part names no folder, is not hidden and not empty.
+    Args:
+        text: Any text.
+
+    Returns:
+        The part, which names no folder, is not hidden and is not empty.
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_WORD].strip("-") or "x"
 
 
 def with_article(noun: str) -> str:
-    """The noun with "a" or "an" by its first letter."""
+    """Put "a" or "an" before a noun, by its first letter.
+
+    Args:
+        noun: The noun.
+
+    Returns:
+        Both.
+    """
     return f"an {noun}" if noun[:1].lower() in set("aeiou") else f"a {noun}"

@@ -185,7 +185,10 @@ def _read_npz(path: Path) -> dict[str, Any]:
             raise ValueError(f"{names[at]} has over {MOST_BYTES} bytes")
         array = Path(folder) / "array.npy"
         array.write_bytes(archive.read(entries[at]))
-        return {"image_embeds": _read_npy(array)}
+        try:
+            return {"image_embeds": _read_npy(array)}
+        except InputError as error:  # which names a file that is gone
+            raise ValueError(f"its array {names[at]} is damaged") from error
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {

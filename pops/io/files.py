@@ -1,59 +1,77 @@
-"""Files that are either whole or absent: written beside their place, then renamed into it."""
+"""Write files and folders that are whole or absent: made in a hidden folder, then moved.
+
+The hidden folder stands beside the result, and the process that writes holds a lock in it. The
+system releases the lock of a process that dies, so the next one that writes there can tell what is
+left behind from what is being written, and removes it.
+"""
+
+from __future__ import annotations
 
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pops.errors import OutputError
 from pops.io.suffixes import EMBEDDING_SUFFIXES
 
-__all__ = ["EMBEDDING_SUFFIXES", "atomic_path", "make_folder", "staged_folder"]
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+__all__ = ["EMBEDDING_SUFFIXES", "atomic_path", "make_folder", "remove_leftovers", "staged_folder"]
+
+HIDDEN = ".pops-"  # begins the names of the folders that results are made in
+LOCK = "lock"
+TRIES = 10
 
 
 @contextmanager
 def atomic_path(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to `path` when the block ends well.
-
-    It has the suffix of `path` unless another is given, such as one that nobody looks for.
+    """Give a temporary path, which replaces `path` when the block ends well.
 
         with atomic_path("out/mug.safetensors") as part:
             save_file(tensors, part)
 
+    Args:
+        path: The file to write.
+        suffix: The ending of the temporary path, such as one that nobody looks for; that of
+            `path` unless given.
+
+    Yields:
+        The path of an empty file, to be written in the block.
+
     Raises:
-        OutputError: the folder is missing or cannot be written. Whatever goes wrong, `path`
-            is left as it was and the temporary file is removed.
+        OutputError: The folder is missing or cannot be written. Whatever goes wrong, `path` is
+            left as it was and the temporary file is removed.
     """
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder: name a file to write")
-    try:
-        handle, name = tempfile.mkstemp(
-            dir=path.parent,
-            prefix=f".{path.stem[:40]}-",
-            suffix=path.suffix if suffix is None else suffix,
-        )
-        os.close(handle)
-    except OSError as error:
-        raise OutputError(_cannot_write(path, error)) from error
-    part = Path(name)
-    try:
-        yield part
-        part.chmod(0o666 & ~_umask())  # mkstemp makes private files
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(_cannot_write(path, error)) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with _work_folder(path.parent, path) as folder:
+        part = folder / f"part{path.suffix if suffix is None else suffix}"
+        try:
+            part.touch()
+            yield part
+            part.replace(path)
+        except OSError as error:
+            raise OutputError(_cannot_write(path, error)) from error
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make `path` and its parents where they are missing.
+    """Make a folder and its parents where they are missing.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The same folder, as a path.
 
     Raises:
-        OutputError: a part of `path` is a file, or may not be written.
+        OutputError: A part of `path` is a file, or may not be written.
     """
     path = Path(path)
     try:
@@ -67,35 +85,95 @@ def make_folder(path: str | Path) -> Path:
 
 @contextmanager
 def staged_folder(path: str | Path) -> Iterator[Path]:
-    """A hidden folder inside `path`, whose files move into `path` when the block ends well.
+    """Give a hidden folder inside `path`, whose files move into `path` when the block ends well.
 
-    Files of the same name are replaced. Whatever goes wrong before, `path` is left as it was:
-    it and its parents are removed again where they were made here.
+    Files of the same name are replaced. Whatever goes wrong before, `path` is left as it was: it
+    and its parents are removed again where they were made here.
+
+    Args:
+        path: The folder to write into; it is made where it is missing.
+
+    Yields:
+        An empty folder, to be filled in the block.
 
     Raises:
-        OutputError: at once, if `path` cannot be made or written; at the end, if a file of
-            `path` cannot be replaced.
+        OutputError: `path` cannot be made or written, or one of its files cannot be replaced.
     """
     path = Path(path)
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    stage = None
     try:
-        stage = _hidden_folder(make_folder(path))
-        yield stage
-        _move_files(stage, path)
+        make_folder(path)
+        with _work_folder(path, path) as stage:
+            yield stage
+            _move_files(stage, path)
     finally:
-        if stage:
-            shutil.rmtree(stage, ignore_errors=True)
         for folder in made:  # succeeds only where nothing was put in
             with suppress(OSError):
                 folder.rmdir()
 
 
-def _hidden_folder(path: Path) -> Path:
+@contextmanager
+def _work_folder(parent: Path, result: Path) -> Iterator[Path]:
+    """An empty folder inside a hidden one of `parent`, which is held, and gone after the block.
+
+    OutputError, naming the `result`, where it cannot be made.
+    """
+    remove_leftovers(parent)
     try:
-        return Path(tempfile.mkdtemp(dir=path, prefix=".pops-"))
+        hidden, lock = _hold_folder(parent)
     except OSError as error:
-        raise OutputError(_cannot_write(path, error)) from error
+        raise OutputError(_cannot_write(result, error)) from error
+    try:
+        yield hidden / "files"
+    finally:
+        if lock is not None:
+            lock.release()
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _hold_folder(parent: Path) -> tuple[Path, BaseFileLock | None]:
+    """Make a hidden folder and lock it; without a lock where the file system has none.
+
+    Between the two, another process may take the folder for one that was left behind.
+    """
+    from filelock import FileLock, Timeout
+
+    for _ in range(TRIES):
+        hidden = Path(tempfile.mkdtemp(dir=parent, prefix=HIDDEN))
+        lock = FileLock(hidden / LOCK, timeout=0)
+        held = False
+        try:
+            lock.acquire()
+            held = True
+            (hidden / "files").mkdir()
+        except (Timeout, FileNotFoundError):
+            lock.release()
+            continue
+        except (OSError, NotImplementedError):
+            if held:
+                raise
+            (hidden / "files").mkdir()
+        return hidden, lock if held else None
+    raise OSError(None, f"other processes remove what is made in {parent}")
+
+
+@cache  # once for each folder
+def remove_leftovers(parent: Path) -> None:
+    """Remove what processes that died have left in a folder, once in the life of this process.
+
+    Args:
+        parent: The folder, which need not exist. What living processes write there stays.
+    """
+    from filelock import FileLock, Timeout
+
+    for hidden in parent.glob(f"{HIDDEN}*"):
+        # A lock that is held, or that cannot be had here, leaves the folder as it is.
+        with suppress(Timeout, OSError, NotImplementedError):
+            with FileLock(hidden / LOCK, timeout=0):
+                shutil.rmtree(hidden, ignore_errors=True)
+            if hidden.exists():  # where a file that is open cannot be removed
+                (hidden / LOCK).unlink(missing_ok=True)
+                hidden.rmdir()
 
 
 def _move_files(stage: Path, path: Path) -> None:
@@ -109,9 +187,3 @@ def _move_files(stage: Path, path: Path) -> None:
 def _cannot_write(path: Path, error: OSError) -> str:
     reason = (error.strerror or str(error)).lower()
     return f"cannot write {path}: {reason}; choose another place or make room"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,4 +1,4 @@
-"""What can be downloaded: repositories with pinned revisions, licences and sizes; and downloading.
+"""Find and download repositories of the hub, with pinned revisions, known licences and sizes.
 
 Nothing is asked of the network unless a repository is named, and what is here already is used
 without a word.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import fnmatch
-import sys
+import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,12 +17,22 @@ from pathlib import Path
 
 from pops.errors import WeightsError
 
-__all__ = ["PART_FILES", "REPOSITORIES", "Repository", "fetch", "fetch_file", "is_repository"]
+__all__ = [
+    "PART_FILES",
+    "REPOSITORIES",
+    "Repository",
+    "ask_hub",
+    "fetch",
+    "fetch_file",
+    "is_repository",
+]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository of the hub: which revision of it, under which terms, and what it weighs."""
+    """A repository of the hub: its revision, its terms and the size of a download."""
 
     name: str
     revision: str = "main"  # a commit where it is known: what was tested is what is fetched
@@ -199,25 +210,50 @@ PART_FILES = {
 
 
 def is_repository(place: str) -> bool:
-    """Whether `place` is spelled as a repository, `owner/name`, and not as a path."""
-    return place.count("/") == 1 and not place.startswith((".", "/", "~"))
+    """Tell whether a place is spelled as a repository, `owner/name`, and not as a path.
+
+    Args:
+        place: What the user named.
+
+    Returns:
+        True for a repository.
+    """
+    return bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", place))
 
 
 def fetch_file(repository: str, file: str) -> Path:
-    """One file of a repository, downloaded first where it is not here. Raises as `fetch`."""
+    """Find one file of a repository, downloaded first where it is not here.
+
+    Args:
+        repository: OWNER/NAME.
+        file: The path of the file in the repository.
+
+    Returns:
+        The local path of the file.
+
+    Raises:
+        WeightsError: As `fetch`.
+    """
     return fetch(repository, (file,)) / file
 
 
 def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket") -> Path:
-    """The local snapshot of a repository, with at least one file for each pattern of `files`.
+    """Find the local snapshot of a repository, downloaded first where it is not here.
 
-    Before a download, one line on stderr says its size, its licence and where it goes. `instead`:
-    what needs no download, for the error.
+    Before a download, one line in the log says its size, its licence and where it goes.
+
+    Args:
+        repository: OWNER/NAME.
+        files: Patterns of names, each of which must match at least one file.
+        instead: A way that needs no download, for the error.
+
+    Returns:
+        The folder of the snapshot.
 
     Raises:
-        WeightsError: it is not here and no hub can be reached, or the hub does not have it.
+        WeightsError: It is not here and no hub can be reached, or the hub does not have it.
     """
-    from huggingface_hub import constants, model_info, snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
     source = REPOSITORIES.get(repository, Repository(repository))
     with suppress(OSError, ValueError):  # not downloaded yet
@@ -227,10 +263,10 @@ def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket"
         if not _absent(folder, files):
             return folder
     place = constants.HF_HUB_CACHE
-    print(f"downloading {repository} ({source.size}, {source.licence}) to {place}", file=sys.stderr)
+    log.warning("downloading %s (%s, %s) to %s", repository, source.size, source.licence, place)
     try:
+        ask_hub(repository, source.revision)
         with _quietly():
-            model_info(repository, revision=source.revision)  # says at once if no hub is there
             folder = Path(
                 snapshot_download(
                     repository, revision=source.revision, allow_patterns=[*files, "*.json"]
@@ -243,9 +279,27 @@ def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket"
     return folder
 
 
+def ask_hub(repository: str, revision: str | None = None, *, dataset: bool = False) -> None:
+    """Ask the hub for a repository once, before a download that would try for half a minute.
+
+    Args:
+        repository: OWNER/NAME.
+        revision: A branch or commit; None for the main branch.
+        dataset: Whether it is a repository of data, not of models.
+
+    Raises:
+        HfHubHTTPError: The hub answers that it does not give the repository.
+        Exception: Of the network, where no hub can be reached.
+    """
+    from huggingface_hub import dataset_info, model_info
+
+    with _quietly():
+        (dataset_info if dataset else model_info)(repository, revision=revision)
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the client's warnings of every try: what comes of them is said in one line."""
+    """Silence the client's warnings of every try: the outcome is told in one line."""
     from huggingface_hub.utils import logging
 
     level = logging.get_verbosity()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pops.errors import OutputError
 
 __all__ = ["remove_leftovers", "saving"]
 
-# The names that `tempfile` gives to the temporary files and folders of `pops.io.files`.
+# The names that `tempfile` gives to the temporary files of `pops.io.files.atomic_path`.
 LEFTOVER = re.compile(r"\..*-[a-z0-9_]{8}(\.\w+)?")
 
 
@@ -41,17 +40,17 @@ def _cannot_write(path: Path, reason: str) -> str:
     return f"cannot write {path}: {first[0].lower()}{first[1:]}; make room or choose another place"
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, stems: Iterable[str]) -> None:
     """Remove the temporary files of runs that were killed while they wrote into a folder.
 
     Only to be called by a run that holds the folder alone.
 
     Args:
-        folder: The folder, which need not exist. The folders in it are left alone.
+        folder: The folder, which need not exist.
+        stems: Names, without their suffix, of the files that such runs write by
+            `pops.io.files.atomic_path`; * stands for any text.
     """
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if LEFTOVER.fullmatch(path.name):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+    for stem in stems:
+        for path in folder.glob(f".{stem}-*"):
+            if LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)

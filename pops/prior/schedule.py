@@ -41,6 +41,16 @@ class Schedule:
         """(T,): the share of the clean embedding's variance that is left at every timestep."""
         return torch.cumprod(1.0 - self.betas, dim=0)
 
+    def alphas_on(self, device: torch.device) -> Tensor:
+        """`alphas_cumprod` (T,) on a device, copied there once."""
+        if device not in self._copies:
+            self._copies[device] = self.alphas_cumprod.to(device)
+        return self._copies[device]
+
+    @cached_property
+    def _copies(self) -> dict[torch.device, Tensor]:
+        return {}
+
     def clip(self, x0: Tensor) -> Tensor:
         return x0 if self.clip_range is None else x0.clamp(-self.clip_range, self.clip_range)
 
@@ -72,7 +82,7 @@ def timesteps(steps: int, train_timesteps: int = 1000) -> list[int]:
 
 def add_noise(x0: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
     """x_t = sqrt(a_t) x0 + sqrt(1 - a_t) noise, for x0 (N, D) and t (N,); DDPM, equation 4."""
-    a = schedule.alphas_cumprod.to(x0.device)[t].to(x0.dtype)[:, None]
+    a = schedule.alphas_on(x0.device)[t].to(x0.dtype)[:, None]
     return a.sqrt() * x0 + (1 - a).sqrt() * noise
 
 

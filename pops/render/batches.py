@@ -1,9 +1,9 @@
-"""What renderers share: arrays to pictures, batches of bounded size, step counting."""
+"""Parts that renderers share: arrays to pictures, counting of steps."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from pops.errors import NotFiniteError
 from pops.settings.progress import Progress
 from pops.settings.rendering import DecoderSettings
 
-__all__ = ["Counter", "PlainRenderer", "batches", "to_pictures"]
+__all__ = ["Counter", "PlainRenderer", "to_pictures"]
 
 
 class PlainRenderer(ABC):
@@ -44,15 +44,6 @@ class PlainRenderer(ABC):
         """The same as (N, size, size, 3) float32 in [0, 1]."""
 
 
-def batches(
-    count: int, most: int, steps: int, progress: Progress | None
-) -> Iterator[tuple[slice, Counter]]:
-    """Slices of at most `most` of `count`, each with what counts its steps."""
-    starts = range(0, count, most)
-    for batch, start in enumerate(starts):
-        yield slice(start, start + most), Counter(progress, batch * steps, len(starts) * steps)
-
-
 def to_pictures(arrays: Sequence[np.ndarray] | np.ndarray) -> list[Image.Image]:
     """Make pictures of (S, S, 3) floats in [0, 1]; NotFiniteError where one is not finite."""
     faulty = [row for row, array in enumerate(arrays) if not np.isfinite(array).all()]
@@ -62,12 +53,14 @@ def to_pictures(arrays: Sequence[np.ndarray] | np.ndarray) -> list[Image.Image]:
 
 
 class Counter:
-    """Counts rendering steps over all batches of one call."""
+    """Counts the steps of one batch among those of all batches of a call."""
 
-    def __init__(self, progress: Progress | None, done: int, total: int) -> None:
-        self.progress, self.done, self.total = progress, done, total
+    def __init__(self, progress: Progress | None, steps: int, done: int, batches: int) -> None:
+        """Begin at the batch after `done` of `batches`, each of so many `steps`."""
+        self.progress, self.done, self.total = progress, done * steps, batches * steps
 
     def advance(self) -> None:
+        """Count one step, and tell the progress of it."""
         self.done += 1
         if self.progress is not None:
             self.progress("render", self.done, self.total)

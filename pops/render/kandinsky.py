@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pops.errors import UsageError
-from pops.io.placement import HOST, Placement
-from pops.render.batches import Counter, PlainRenderer, batches
+from pops.io.placement import HOST, Placement, in_batches
+from pops.render.batches import Counter, PlainRenderer
 from pops.settings.progress import Progress
 from pops.settings.rendering import PUBLISHED, DecoderSettings
 
@@ -82,14 +82,20 @@ class KandinskyRenderer(PlainRenderer):
         if len(seeds) != len(image_embeds):
             raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
         self._check(settings)
+        latents: list[Tensor] = []
+
+        def draw(rows: slice, done: int, batches: int) -> None:
+            count = Counter(progress, settings.steps, done, batches)
+            latents.append(self._latents(image_embeds[rows], seeds[rows], settings, count))
+
         most = min(MOST_IN_A_BATCH, max(1, BATCH_PIXELS // settings.size**2))
-        pictures = [np.zeros((0, settings.size, settings.size, 3), dtype=np.float32)]
-        for rows, count in batches(len(seeds), most, settings.steps, progress):
-            with self.placement.using(self.unet):
-                latents = self._latents(image_embeds[rows], seeds[rows], settings, count)
+        with self.placement.using(self.unet):
+            in_batches(len(seeds), most, draw)
+        pictures = np.zeros((len(seeds), settings.size, settings.size, 3), dtype=np.float32)
+        if latents:
             with self.placement.using(self.movq):
-                pictures.append(self._decode(latents))
-        return np.concatenate(pictures)
+                self._decode(torch.cat(latents), pictures)
+        return pictures
 
     @torch.inference_mode()
     def _latents(
@@ -110,12 +116,14 @@ class KandinskyRenderer(PlainRenderer):
         side = settings.size // self._downsampling()
         shape = (1, self.unet.config.in_channels, side, side)
         x = torch.cat([torch.randn(shape, generator=g) for g in generators]).to(device)
-        self.scheduler.set_timesteps(settings.steps, device=device)
-        for t in self.scheduler.timesteps:
+        # The scheduler computes with its timesteps on the CPU: on the device it waits for each.
+        self.scheduler.set_timesteps(settings.steps, device="cpu")
+        timesteps = self.scheduler.timesteps
+        for t, t_there in zip(timesteps, timesteps.to(device), strict=True):
             doubled = torch.cat([x, x]) if guided else x
             output = self.unet(
                 doubled.to(dtype),
-                t,
+                t_there,
                 encoder_hidden_states=None,
                 added_cond_kwargs={"image_embeds": condition},
                 return_dict=False,
@@ -135,15 +143,16 @@ class KandinskyRenderer(PlainRenderer):
         return torch.cat([guided, cond[:, channels:]], dim=1)
 
     @torch.inference_mode()
-    def _decode(self, latents: Tensor) -> np.ndarray:
-        at_once = max(1, DECODE_PIXELS // (latents.shape[-1] * self._downsampling()) ** 2)
-        images = [
-            self.movq.decode(some, force_not_quantize=True).sample.float().cpu()
-            for some in latents.to(self.movq.dtype).split(at_once)
-        ]
-        image = (torch.cat(images) * 0.5 + 0.5).clamp(0, 1)
-        array: np.ndarray = image.permute(0, 2, 3, 1).numpy()
-        return array
+    def _decode(self, latents: Tensor, pictures: np.ndarray) -> None:
+        """Write the pictures (N, size, size, 3) of latents (N, C, h, w)."""
+
+        def decode(rows: slice, done: int, batches: int) -> None:
+            some = latents[rows].to(self.movq.dtype)
+            image = self.movq.decode(some, force_not_quantize=True).sample.float().cpu()
+            pictures[rows] = (image * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+
+        most = max(1, DECODE_PIXELS // (pictures.shape[1] * pictures.shape[2]))
+        in_batches(len(latents), most, decode)
 
     def _learns_variance(self) -> bool:
         return self.scheduler.config.variance_type in ("learned", "learned_range")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,8 @@ from transformers import (
 
 from pops.errors import UsageError
 from pops.io.loading import can_load_cheaply, load_model, quietly, reading
-from pops.io.placement import Placement
-from pops.render.batches import Counter, batches
+from pops.io.placement import Placement, in_batches
+from pops.render.batches import Counter
 from pops.settings.progress import Progress
 from pops.settings.rendering import DecoderSettings
 
@@ -190,15 +191,17 @@ def render_batches(
     if len(seeds) != len(image_embeds):
         raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
     _check(pipeline, settings)
-    made = [np.zeros((0, settings.size, settings.size, 3), dtype=np.float32)]
-    most = max(1, BATCH_PIXELS // settings.size**2)
-    for rows, count in batches(len(seeds), most, settings.steps, progress):
-        if control is not None:
-            options["image"] = control[rows]
-        made.append(
-            _render(pipeline, prompt, image_embeds[rows], seeds[rows], settings, count, options)
+    made = np.zeros((len(seeds), settings.size, settings.size, 3), dtype=np.float32)
+
+    def draw(rows: slice, done: int, batches: int) -> None:
+        count = Counter(progress, settings.steps, done, batches)
+        given = options if control is None else options | {"image": control[rows]}
+        made[rows] = _render(
+            pipeline, prompt, image_embeds[rows], seeds[rows], settings, count, given
         )
-    return np.concatenate(made)
+
+    in_batches(len(seeds), max(1, BATCH_PIXELS // settings.size**2), draw)
+    return made
 
 
 def _render(
@@ -218,19 +221,22 @@ def _render(
         count.advance()
         return {}
 
-    array: np.ndarray = pipeline(
-        **prompt.keywords(len(seeds)),
-        **options,
-        ip_adapter_image_embeds=[embeds],
-        num_inference_steps=settings.steps,
-        guidance_scale=settings.guidance,
-        height=settings.size,
-        width=settings.size,
-        # On the CPU, so that a seed means the same on every device.
-        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-        output_type="np",
-        callback_on_step_end=on_step,
-    ).images
+    with warnings.catch_warnings():
+        # diffusers' own way to decode in float32 what float16 cannot hold.
+        warnings.filterwarnings("ignore", ".*upcast_vae.*", FutureWarning)
+        array: np.ndarray = pipeline(
+            **prompt.keywords(len(seeds)),
+            **options,
+            ip_adapter_image_embeds=[embeds],
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+            height=settings.size,
+            width=settings.size,
+            # On the CPU, so that a seed means the same on every device.
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            output_type="np",
+            callback_on_step_end=on_step,
+        ).images
     return array
 
 

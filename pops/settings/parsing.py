@@ -87,7 +87,8 @@ def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Confi
     settings = {one.name: one for one in dataclasses.fields(config)}  # type: ignore[arg-type]
     types = get_type_hints(config, include_extras=True)
     kinds = {
-        name: find_kind(types[name], field.metadata["choices"]) for name, field in settings.items()
+        name: find_kind(types[name], field.metadata.get("choices"))
+        for name, field in settings.items()
     }
     try:
         line = _read_line(arguments, kinds)

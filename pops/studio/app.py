@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -26,6 +27,7 @@ QUIET = {  # read by Gradio when it is imported: it calls nobody, and keeps no s
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 SESSIONS = 64  # whose last request Gradio remembers
+COLLECT_EVERY = (700, 10, 10)  # Python's own; commands that end soon look for garbage less often
 THREADS = 256  # more jobs than can wait, so that each is told of its place in the queue
 
 
@@ -40,6 +42,8 @@ def studio(config: StudioConfig) -> int:
     """
     print(f"loading {config.stack}", file=sys.stderr)
     server, url, service = start(config)
+    gc.freeze()  # what is loaded stays; what requests leave behind is to go soon
+    gc.set_threshold(*COLLECT_EVERY)
     print(f"the studio is at {url}  (Ctrl-C ends it)")
     if config.browser:
         _show(url)
@@ -70,10 +74,21 @@ def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
     except ImportError as error:
         raise UsageError(f"the studio needs Gradio: {install_hint('studio')}") from error
     from pops.engine import Engine
+    from pops.studio.http.hosts import LOCAL
     from pops.studio.service import StudioService
 
-    engine = Engine.load(config.stack, config.device, config.dtype, offload=config.offload)
-    service = StudioService(engine, config.waiting, config.upload_mb * 2**20)
+    engine = Engine.load(
+        config.stack,
+        config.device,
+        config.dtype,
+        offload=config.offload,
+        operator_folders=config.operators,
+    )
+    local = config.host in LOCAL
+    upload_bytes = config.upload_mb * 2**20
+    service = StudioService(
+        engine, config.waiting, upload_bytes, stack=str(config.stack), local=local
+    )
     server = build(service, config)
     try:
         _, url, _ = server.launch(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from pops.errors import UsageError
 from pops.settings.fields import check_range, setting
-from pops.settings.groups import StackConfig
+from pops.settings.groups import OwnOperators, StackConfig
 
 __all__ = ["ASK", "PASSWORD_VARIABLE", "StudioConfig"]
 
@@ -13,10 +13,10 @@ PASSWORD_VARIABLE = "POPS_STUDIO_PASSWORD"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudioConfig(StackConfig):
+class StudioConfig(StackConfig, OwnOperators):
     """Open the studio: operators, compositions and grids in the browser.
 
-    It listens on this machine only, unless --host says otherwise; it needs pops[studio].
+    It listens on this machine only, unless --host says otherwise; it needs the extra `studio`.
     """
 
     host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 opens it to the network")

@@ -234,9 +234,11 @@ class Run:
     def _clean(self) -> None:
         """Remove the half-written files of runs that were killed."""
         remove_unfinished(self.loop.checkpoints)
-        folders = [self.folder, self.folder / "figures", self.folder / self._result]
-        for folder in (*folders, *(folders[-1] / task.operator.name for task in self.tasks)):
-            remove_leftovers(folder)
+        remove_leftovers(self.folder, ["config", "metrics"])
+        remove_leftovers(self.folder / "figures", ["*"])
+        result = self.folder / self._result
+        for folder in (result, *(result / task.operator.name for task in self.tasks)):
+            remove_leftovers(folder, ["*"])
 
     @property
     def _result(self) -> str:

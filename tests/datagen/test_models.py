@@ -16,7 +16,7 @@ from benchmarks import datagen, tiny_datagen
 from pops.cli import main as cli
 from pops.datagen import presets
 from pops.datagen.config import ScenesConfig
-from pops.datagen.folder.store import read_manifest
+from pops.datagen.folder.manifest import read_manifest
 from pops.datagen.models import diffusion as models
 from pops.datagen.models import registry as rows
 from pops.datagen.models.diffusion import (

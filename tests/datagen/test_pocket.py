@@ -22,7 +22,7 @@ from pops.datagen.config import TexturesConfig
 from pops.datagen.engines.local import Finished, Local, schedule
 from pops.datagen.folder.export import member_name
 from pops.datagen.folder.inspect import inspect_folder
-from pops.datagen.folder.store import read_manifest
+from pops.datagen.folder.manifest import read_manifest
 from pops.datagen.generators import GENERATORS
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
@@ -400,7 +400,7 @@ def test_tar_shards_hold_every_file_of_every_sample_once(made: Path, tmp_path: P
         out = tmp_path / name
         arguments = ["generate", "export", str(made / name), f"--out={out}"]
         assert cli.main([*arguments, "--samples_per_shard=3"]) == 0
-        tars = sorted(out.iterdir())
+        tars = sorted(out.glob("*.tar"))
         assert [tar.name for tar in tars] == ["samples-000000.tar", "samples-000001.tar"]
         members = []
         for tar in tars:

@@ -12,7 +12,8 @@ from pops.cli import main as cli
 from pops.datagen.config import RandomConfig, ScenesConfig
 from pops.datagen.engines.local import Local, schedule
 from pops.datagen.engines.ray import make_on_cluster
-from pops.datagen.folder.store import Store, read_manifest
+from pops.datagen.folder.manifest import read_manifest
+from pops.datagen.folder.store import Store
 from pops.datagen.generators import GENERATORS
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages

@@ -1,5 +1,6 @@
 """Runs that are killed, run out of room, or meet each other; and names made of any words."""
 
+import json
 import os
 import random
 import signal
@@ -16,10 +17,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pops.cli import main as cli
+from pops.datagen.cutouts import name_cutouts
 from pops.datagen.folder.inspect import inspect_folder
-from pops.datagen.folder.store import Store, read_manifest
+from pops.datagen.folder.manifest import read_manifest
+from pops.datagen.folder.store import Store
 from pops.datagen.sample import Sample
-from pops.datagen.words import LONGEST_WORD, file_word, read_words, shipped_words
+from pops.datagen.words import LONGEST_WORD, file_word, read_prompt_words, shipped_words
 from pops.errors import InputError, OutputError, UsageError
 from pops.settings.shard import Shard
 
@@ -103,8 +106,9 @@ def test_a_line_cut_short_is_made_again(tmp_path: Path) -> None:
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
-    (tmp_path / "manifest.jsonl").write_text('{"index": 0}\nnonsense\n{"index": 1}\n')
-    with pytest.raises(InputError, match=r"manifest.jsonl, line 2: not JSON"):
+    line = '{"index": 0, "name": "a", "files": ["a.jpg"]}\n'
+    (tmp_path / "manifest.jsonl").write_text(f"{line}nonsense\n{line}")
+    with pytest.raises(InputError, match=r"manifest.jsonl, line 2: is damaged or no JSON"):
         list(read_manifest(tmp_path))
 
 
@@ -135,7 +139,7 @@ def test_a_run_that_made_nothing_leaves_the_folder_free_for_another(tmp_path: Pa
 def test_two_runs_do_not_write_the_same_shard(tmp_path: Path) -> None:
     with Store(tmp_path, Shard()).open(SETTINGS):
         other = Store(tmp_path, Shard()).open(SETTINGS)
-        with pytest.raises(UsageError, match="another run is writing"), other:
+        with pytest.raises(UsageError, match="another run is at work"), other:
             pass
         with Store(tmp_path, Shard(0, 2)).open(SETTINGS):
             pass
@@ -166,7 +170,7 @@ def test_no_room_is_one_clear_line_and_leaves_nothing_half_written(tmp_path: Pat
 def test_a_sample_whose_writing_fails_is_not_in_the_manifest(tmp_path: Path) -> None:
     store = Store(tmp_path, Shard())
     with store.open(SETTINGS):
-        store.add(sample(), {"index": 0})
+        store.add(sample(), {"index": 0, "name": "a", "files": ["a.jpg"]})
         (tmp_path / "in_the_way.jpg").mkdir()
         with pytest.raises(OutputError, match="cannot write"):
             store.add(sample("in_the_way"), {"index": 1})
@@ -202,12 +206,12 @@ def test_words_of_names_can_be_read_back() -> None:
 def test_lists_of_words_are_plain_lines_or_open_images_class_lists(tmp_path: Path) -> None:
     path = tmp_path / "words.csv"
     path.write_text("# a comment\n/m/011k07,Tortoise\n\n/m/0138tl,Toy\nmug\nmug\n")
-    assert read_words(path) == ("Tortoise", "Toy", "mug")
+    assert read_prompt_words(path) == ("Tortoise", "Toy", "mug")
     path.write_text("# nothing\n")
     with pytest.raises(InputError, match="holds no words"):
-        read_words(path)
-    with pytest.raises(InputError, match="cannot read .*no such file"):
-        read_words(tmp_path / "absent.txt")
+        read_prompt_words(path)
+    with pytest.raises(InputError, match=r"absent\.txt is missing"):
+        read_prompt_words(tmp_path / "absent.txt")
 
 
 def test_the_lists_that_come_with_pops_make_distinct_names() -> None:
@@ -224,3 +228,106 @@ def test_a_users_words_are_what_prompts_are_made_of(
     words = f"--objects_path={tmp_path / 'things.txt'}"
     assert cli.main(["generate", "random", "--dry-run", words, f"--output_dir={tmp_path}"]) == 0
     assert "A photo of an astrolabe " in capsys.readouterr().out
+
+
+# --- folders of strangers ---------------------------------------------------------------------
+
+
+def test_files_that_systems_leave_are_no_reason_to_refuse_a_folder(tmp_path: Path) -> None:
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).write_text("of the system")
+    assert run(tmp_path, "--count=1") == 0
+
+
+LEADING_OUT = (
+    "../secret.txt",
+    "/etc/hostname",
+    "a/../../b",
+    "a//b",
+    "./a",
+    ".hidden",
+    "a\\b",
+    "C:x",
+)
+
+
+@pytest.mark.parametrize("name", [*LEADING_OUT, ".hidden", "", "a\0b", "a/"])
+@pytest.mark.parametrize("command", ["inspect", "export"])
+def test_a_manifest_that_names_a_file_elsewhere_is_refused(
+    name: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    assert run(folder, "--count=1") == 0
+    (tmp_path / "secret.txt").write_text("secret")
+    line = next(read_manifest(folder)) | {"files": [name]}
+    (folder / "manifest.jsonl").write_text(json.dumps(line) + "\n")
+    assert cli.main(["generate", command, str(folder), f"--out={tmp_path / 'out'}"]) == 1
+    assert f"line 1: files: {name!r} is no plain path inside the" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.tar"))
+
+
+def test_a_link_out_of_the_folder_is_not_followed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    assert run(folder, "--count=1") == 0
+    (file,) = folder.glob("*.jpg")
+    (tmp_path / "secret.jpg").write_bytes(file.read_bytes())
+    file.unlink()
+    file.symlink_to(tmp_path / "secret.jpg")
+    assert cli.main(["generate", "export", str(folder), f"--out={tmp_path / 'out'}"]) == 1
+    assert "leads out of the folder by a symbolic link" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.tar"))
+    assert cli.main(["generate", "inspect", str(folder)]) == 1
+    assert "leads out of the folder by a symbolic link" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"index": -1}, {"index": "0"}, {"name": None}, {"files": []}, {"files": "a.jpg"},
+        {"files": [3]}, {"rejections": 3}, {"box": [0, 0, 10**9, 5]}, {"box": [0, 0]},
+        {"boxes": {"a": 1}},
+    ],
+)  # fmt: skip
+def test_a_line_of_another_kind_is_named(change: dict[str, object], tmp_path: Path) -> None:
+    line = {"index": 0, "name": "a", "files": ["a.jpg"]} | change
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(InputError, match=f"manifest.jsonl, line 1: {next(iter(change))}"):
+        list(read_manifest(tmp_path))
+
+
+def test_settings_of_another_kind_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, "--count=1") == 0
+    (tmp_path / ".generation.json").write_text('{"kind": 3}')
+    assert cli.main(["generate", "inspect", str(tmp_path)]) == 1
+    assert ".generation.json: kind: Expected `str`".replace("`", "") in capsys.readouterr().err
+
+
+def test_two_pictures_of_one_name_both_get_a_cut_out(tmp_path: Path) -> None:
+    for name in ("cat.jpg", "cat.png", "Cat.webp", "dog.jpg", "12:30.png", ".hidden.png"):
+        picture().save(tmp_path / name)
+    named = {name: path.name for name, path in name_cutouts(tmp_path).items()}
+    assert named == {
+        "12-30": "12:30.png",
+        "Cat_webp": "Cat.webp",
+        "cat_jpg": "cat.jpg",
+        "cat_png": "cat.png",
+        "dog": "dog.jpg",
+    }
+    picture().save(tmp_path / "cat_jpg.bmp")
+    with pytest.raises(InputError, match=r"would both become cat_jpg\.png: rename one"):
+        name_cutouts(tmp_path)
+
+
+def test_a_mask_of_another_size_is_a_fault_and_no_crash(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["generate", "scenes", "--preset=pocket", "--size=16", "--count=2"]
+    assert cli.main([*command, f"--output_dir={tmp_path / 'a'}"]) == 0
+    mask = next((tmp_path / "a").glob("*.npy"))
+    np.save(mask, np.zeros((4, 4), np.uint8))
+    assert cli.main(["generate", "inspect", str(tmp_path / "a")]) == 1
+    assert "a mask of (4, 4) pixels, but the picture has (16, 16)" in capsys.readouterr().out

@@ -165,3 +165,21 @@ def test_no_embeddings_are_no_pictures(renderer: KandinskyRenderer):
 def test_one_seed_for_each_embedding_is_asked_for(renderer: KandinskyRenderer):
     with pytest.raises(ValueError, match="1 seeds for 2 embeddings"):
         renderer.render(torch.zeros(2, 32), [0], FEW)
+
+
+def test_batches_halve_where_the_memory_is_too_small(
+    renderer: KandinskyRenderer, monkeypatch: pytest.MonkeyPatch
+):
+    embeds, seeds = torch.randn(4, 32), [0, 1, 2, 3]
+    whole = renderer.render_arrays(embeds, seeds, FEW)
+    latents, drawn = KandinskyRenderer._latents, []
+
+    def at_most_two(self: KandinskyRenderer, rows: torch.Tensor, *rest: Any) -> torch.Tensor:
+        drawn.append(len(rows))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return latents(self, rows, *rest)
+
+    monkeypatch.setattr(KandinskyRenderer, "_latents", at_most_two)
+    np.testing.assert_allclose(renderer.render_arrays(embeds, seeds, FEW), whole, rtol=0, atol=1e-4)
+    assert drawn == [4, 2, 2]

@@ -189,7 +189,7 @@ def test_a_folder_in_half_precision_loads_in_full_on_a_cpu(folder: Path):
 
 
 def test_no_hub_is_one_clear_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     import huggingface_hub
 
@@ -199,7 +199,7 @@ def test_no_hub_is_one_clear_line(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
     with pytest.raises(WeightsError, match=r"pOpsPaper/operators .*--stack pocket"):
         open_stack("kandinsky-2.2").operator("texturing")
-    said = capsys.readouterr().err.splitlines()
+    said = caplog.messages
     assert len(said) == 1
     assert "about 4.1 GB" in said[0]
 

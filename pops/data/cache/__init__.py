@@ -1,7 +1,7 @@
 """Caches of embeddings: training examples that are encoded once.
 
 Modules:
-    format        the files of a cache: shards and their index
+    format        the files of a cache: an index and shards
     fingerprints  digests that tell whether a cache fits its stack, operator and data
     build         `pops embed`: encode a dataset into a cache, resumable
     read          batches of training examples from a cache

@@ -26,8 +26,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
-from pops.data.arrays import read_array
 from pops.errors import DataError
+from pops.io.arrays import read_array
 from pops.io.files import atomic_path
 from pops.io.schema import Count, Schema, Text, read_json
 
@@ -326,7 +326,7 @@ def _fault(shard: CacheShard, index: CacheIndex, ordinals: range) -> str | None:
         "rows": ((len(shard.records), index.variants, 1 + slots), np.int32),
         "text_rows": ((len(shard.records), index.variants, 3), np.int32),
         "text_tokens": ((sum(shard.lengths), index.dim), np.float16),
-        "target_embeds": ((len(shard.target_texts) or None, index.dim), np.float16),
+        "target_embeds": ((len(shard.target_texts), index.dim), np.float16),
     }
     for kind, (shape, number) in wanted.items():
         array = getattr(shard, kind)

@@ -1,4 +1,4 @@
-"""Engines of data generation: they run the scripts of many samples, batched by stage.
+"""Engines of data generation, which run the scripts of many samples and batch their requests.
 
 Modules:
     local  one process

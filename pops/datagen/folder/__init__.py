@@ -1,7 +1,8 @@
 """Folders of generated samples.
 
 Modules:
-    store    the folder that a run writes: atomic, resumable, with a manifest
-    inspect  contact sheets and counts of a folder
-    export   a folder as shards of a webdataset
+    manifest  the list of samples, checked before it is used
+    store     the folder that a run writes: atomic and resumable
+    inspect   counts, broken records and a contact sheet of a folder
+    export    a folder as tar files, as WebDataset reads them
 """

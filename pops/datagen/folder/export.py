@@ -1,7 +1,8 @@
-"""Folders of samples as tar shards, as WebDataset reads them.
+"""Folders of samples as tar files, as WebDataset reads them.
 
-Of each sample: `KEY.sample.json`, its manifest line, and every file as `KEY.PART`, where PART is
-the file's name without the sample's: `KEY.inpainted.jpg`, `KEY.obj_0.png`, `KEY.base.jpg`.
+A tar holds, for each sample, `KEY.sample.json` with its line of the manifest, and every file as
+`KEY.PART`, where PART is the file's name without that of the sample: `KEY.inpainted.jpg`,
+`KEY.obj_0.png`, `KEY.base.jpg`.
 """
 
 from __future__ import annotations
@@ -14,25 +15,39 @@ from pathlib import Path
 from typing import Any
 
 from pops.datagen.config import ExportConfig
-from pops.datagen.folder.store import read_manifest
+from pops.datagen.folder.manifest import read_manifest, sample_file
 from pops.errors import InputError
-from pops.io.files import atomic_path, make_folder
+from pops.io.files import atomic_path
+from pops.io.locks import folder_lock
+from pops.io.saving import remove_leftovers
 
 __all__ = ["generate_export", "member_name"]
 
 
 def generate_export(config: ExportConfig) -> int:
-    """Write `samples-NNNNNN.tar`, each whole or not at all; the exit status."""
+    """Write `samples-NNNNNN.tar`, each whole or not at all.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        InputError: The folder holds no samples, or one of its files is missing or outside of it.
+        OutputError: A tar cannot be written.
+    """
     folder = Path(config.folder)
     lines = sorted(read_manifest(folder), key=lambda line: line["index"])
     if not lines:
         raise InputError(f"{folder} holds no samples: it has no manifest of `pops generate`")
-    make_folder(config.out)
     each = config.samples_per_shard
     shards = [lines[i : i + each] for i in range(0, len(lines), each)]
-    for number, shard in enumerate(shards):
-        with atomic_path(config.out / f"samples-{number:06d}.tar") as path:
-            _write(path, folder, shard)
+    with folder_lock(config.out):
+        remove_leftovers(config.out, ["samples-*"])
+        for number, shard in enumerate(shards):
+            with atomic_path(config.out / f"samples-{number:06d}.tar") as path:
+                _write(path, folder, shard)
     print(f"{len(lines)} samples in {len(shards)} shards in {config.out}")
     return 0
 
@@ -51,7 +66,7 @@ def _members(folder: Path, line: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     yield f"{key}.sample.json", json.dumps(line).encode()
     for file in line["files"]:
         try:
-            content = (folder / file).read_bytes()
+            content = sample_file(folder, file).read_bytes()
         except OSError as error:
             raise InputError(
                 f"{folder / file} cannot be read: run the same command again"
@@ -60,10 +75,17 @@ def _members(folder: Path, line: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
 
 
 def member_name(name: str, file: str) -> str:
-    """What a file is of its sample: small letters, and dots only before its kind.
+    """Name a file by its part in a sample, in small letters and with a dot before its suffix only.
 
-    `mug_1.jpg` -> `jpg`, `mug_1_OBJ_0.png` -> `obj_0.png`, `mug_1/base.jpg` -> `base.jpg`,
-    `garments/hat/mug_1.png` -> `garments-hat.png`.
+    Of the sample `mug_1`, `mug_1.jpg` becomes `jpg`, `mug_1_OBJ_0.png` becomes `obj_0.png`,
+    `mug_1/base.jpg` becomes `base.jpg`, and `garments/hat/mug_1.png` becomes `garments-hat.png`.
+
+    Args:
+        name: The name of the sample.
+        file: The path of the file in the folder.
+
+    Returns:
+        The name of the part.
     """
     path = Path(file)
     parts = [part for part in (*path.parent.parts, path.stem) if part != name]

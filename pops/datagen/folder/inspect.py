@@ -1,8 +1,7 @@
-"""What is in a folder of generated data: counts, rejections, broken records, a contact sheet."""
+"""Inspection of a folder of generated data: counts, rejections, broken records, contact sheet."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,17 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pops.datagen.config import InspectConfig
-from pops.datagen.folder.store import SETTINGS, read_manifest
+from pops.datagen.folder.manifest import (
+    GenerationSettings,
+    read_manifest,
+    read_settings,
+    sample_file,
+)
 from pops.errors import InputError
+from pops.io.arrays import read_array
 from pops.io.files import make_folder
 from pops.io.pictures import open_picture, save_picture
+from pops.io.schema import read_json
 
 __all__ = ["Inspection", "contact_sheet", "generate_inspect", "inspect_folder"]
 
@@ -25,20 +31,31 @@ MOST_COLUMNS = 8
 MASK_COLOUR, BOX_COLOURS = (255, 0, 160), ("#00e000", "#ffb000")
 BROKEN_SHOWN = 20
 PICTURES = (".jpg", ".png")
+MASKS = ("mask.png", ".npy")  # ends of the names of masks
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """A folder of samples. `broken`: what is wrong, one line each; empty where nothing is."""
+    """What is in a folder of samples. `broken` says what is wrong with it, one line each."""
 
-    settings: dict[str, Any]
+    settings: GenerationSettings
     samples: list[dict[str, Any]]
     rejections: Counter[str]
     broken: list[str]
 
 
 def generate_inspect(config: InspectConfig) -> int:
-    """Print what is in the folder and draw its contact sheet; 1 where something is broken."""
+    """Print what is in a folder of samples, and draw its contact sheet.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The exit status: 1 where something is broken.
+
+    Raises:
+        InputError: It is no folder of generated data, or its manifest is damaged.
+    """
     folder = Path(config.folder)
     found = inspect_folder(folder)
     for line in _lines(found):
@@ -53,19 +70,20 @@ def generate_inspect(config: InspectConfig) -> int:
 
 
 def inspect_folder(folder: Path) -> Inspection:
-    """Read the manifests of a folder and check every file of every sample.
+    """Read the manifests of a folder, and check every file of every sample.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        What is in it.
 
     Raises:
-        InputError: it is no folder of generated data.
+        InputError: It is no folder of generated data, or its manifest is damaged.
     """
-    try:
-        settings = json.loads((folder / SETTINGS).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{folder} is no folder of `pops generate`: it has no {SETTINGS}"
-        ) from error
+    settings = read_settings(folder)
     samples = list(read_manifest(folder))
-    rejections = Counter(reason for line in samples for reason in line["rejections"])
+    rejections = Counter(reason for line in samples for reason in line.get("rejections", ()))
     broken = [fault for line in samples for fault in _faults(folder, line)]
     twice = Counter(line["index"] for line in samples)
     broken += [f"sample {index} is there {n} times" for index, n in twice.items() if n > 1]
@@ -77,21 +95,27 @@ def inspect_folder(folder: Path) -> Inspection:
 
 
 def _faults(folder: Path, line: dict[str, Any]) -> Iterator[str]:
+    """Say what is wrong with the files of a sample."""
+    sizes = {}
     for name in line["files"]:
-        path = folder / name
         try:
+            path = sample_file(folder, name)
             if path.suffix in PICTURES:
-                open_picture(path)
+                sizes[name] = open_picture(path).size
             elif path.suffix == ".npy":
-                np.load(path)
+                sizes[name] = read_array(path).shape[1::-1]
             else:
-                json.loads(path.read_text())
-        except (InputError, OSError, ValueError, EOFError) as error:
-            yield f"{name}: {error}"
+                read_json(path, Any, InputError)
+        except InputError as error:
+            yield f"{name}: {str(error).removeprefix(f'{folder / name}: ')}"
+    whole = sizes.get(line["files"][-1])
+    for name, size in sizes.items():
+        if whole and name.endswith(MASKS) and size != whole:
+            yield f"{name}: a mask of {size} pixels, but the picture has {whole}"
 
 
 def _strays(folder: Path, known: set[str]) -> Iterator[str]:
-    """Files that no line of the manifests knows: what a killed run was moving."""
+    """Find files that no line names: a killed run leaves those that it was moving."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         hidden = any(part.startswith(".") for part in Path(name).parts)
@@ -101,10 +125,10 @@ def _strays(folder: Path, known: set[str]) -> Iterator[str]:
 
 def _lines(found: Inspection) -> Iterator[str]:
     settings = found.settings
-    made = f"{settings['kind']}, preset {settings['preset']}, seed {settings['seed']}"
+    made = f"{settings.kind}, preset {settings.preset}, seed {settings.seed}"
     yield f"{len(found.samples)} samples of {made}"
-    for stage, model in settings["models"].items():
-        yield f"  {stage}: {model['name']}@{model['revision']}, {model['licence']}"
+    for stage, model in settings.models.items():
+        yield f"  {stage}: {model.name}@{model.revision}, {model.licence}"
     tried = len(found.samples) + found.rejections.total()
     yield f"rejected: {found.rejections.total()} of {tried} tried"
     for reason, count in found.rejections.most_common():
@@ -120,7 +144,15 @@ def _lines(found: Inspection) -> Iterator[str]:
 
 
 def contact_sheet(folder: Path, samples: Sequence[dict[str, Any]]) -> Image.Image:
-    """A row for each sample: its picture, the same with boxes and mask drawn, its other files."""
+    """Draw a row for each sample: its picture, the same with boxes and mask, and its other files.
+
+    Args:
+        folder: The folder of the samples.
+        samples: The lines of samples whose files are whole.
+
+    Returns:
+        The contact sheet.
+    """
     rows = [_row(folder, line)[:MOST_COLUMNS] for line in samples]
     columns = max(len(row) for row in rows)
     step = CELL + GAP
@@ -136,11 +168,11 @@ def contact_sheet(folder: Path, samples: Sequence[dict[str, Any]]) -> Image.Imag
 def _row(folder: Path, line: dict[str, Any]) -> list[Image.Image]:
     *others, main = line["files"]
     picture = open_picture(folder / main)
-    masks = [name for name in others if name.endswith(("mask.png", ".npy"))]
+    masks = [name for name in others if name.endswith(MASKS)]
     drawn = picture
     for name in masks:
         drawn = _with_mask(drawn, _read_mask(folder / name))
-    boxes = line.get("boxes", [line["box"]] if "box" in line else [])
+    boxes = line.get("boxes") or ([line["box"]] if line.get("box") else [])
     drawn = _with_boxes(drawn, boxes)
     rest = [name for name in others if name.endswith(PICTURES) and name not in masks]
     shown = [picture, drawn] if masks or boxes else [picture]
@@ -149,19 +181,19 @@ def _row(folder: Path, line: dict[str, Any]) -> list[Image.Image]:
 
 def _read_mask(path: Path) -> np.ndarray:
     if path.suffix == ".npy":
-        return np.load(path) > 0
+        return read_array(path) > 0
     with Image.open(path) as image:
         return np.asarray(image.convert("L")) > 0
 
 
 def _with_mask(picture: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Half tinted where the mask is."""
+    """Tint the picture where the mask is."""
     tint = Image.blend(picture, Image.new("RGB", picture.size, MASK_COLOUR), 0.5)
     return Image.composite(tint, picture, Image.fromarray(mask.astype(np.uint8) * 255))
 
 
 def _with_boxes(picture: Image.Image, boxes: Sequence[Sequence[int]]) -> Image.Image:
-    """The picture large enough for lines, with a line round each box."""
+    """Enlarge the picture, and draw a line around each box."""
     scale = max(1, CELL * 2 // picture.width)
     drawn = picture.resize((picture.width * scale, picture.height * scale))
     draw = ImageDraw.Draw(drawn)

@@ -1,13 +1,12 @@
-"""The folder of a run: every sample whole or absent, and a manifest line for each.
+"""The folder of a run: every sample is there whole or not at all, with a line in a manifest.
 
 A sample is written into a hidden folder and moved from there; its line in the manifest comes last,
-so that what has a line is whole. What was being written when a run was killed is removed, and made
-again, when the same command runs again.
+so that what has a line is whole. When a run was killed, the next run of the same command removes
+the sample that was being written, and makes it again.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -17,113 +16,88 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
 
+from pops.datagen.folder.manifest import SETTINGS, manifest_name, manifests, parse_lines
 from pops.datagen.sample import Sample, encode
 from pops.errors import InputError, OutputError, UsageError
 from pops.io.files import atomic_path, make_folder
+from pops.io.locks import folder_lock
+from pops.io.saving import remove_leftovers
+from pops.io.schema import read_json
 from pops.settings.shard import Shard
 
-__all__ = ["MANIFEST", "SETTINGS", "Store", "read_manifest"]
+__all__ = ["Store"]
 
-MANIFEST = "manifest"
-SETTINGS = ".generation.json"  # hidden: readers of records look at every other .json
-
-
-def manifest_name(shard: Shard) -> str:
-    """Name the manifest of a shard: machines that share a folder write one each."""
-    part = "" if shard.count == 1 else f"-{shard.number}-of-{shard.count}"
-    return f"{MANIFEST}{part}.jsonl"
-
-
-def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every sample of a folder, in the order they were made; of all shards.
-
-    A last line that was cut short by a kill is left out.
-
-    Raises:
-        InputError: another line is broken.
-    """
-    for path in _manifests(folder):
-        lines = path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines[:-1], 1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise InputError(f"{path}, line {number}: not JSON; remove the line") from error
-
-
-def _manifests(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"{MANIFEST}*.jsonl"))
-
-
-def _check_same(folder: Path, there: dict[str, Any], settings: dict[str, Any]) -> None:
-    for key in sorted(there | settings):
-        if there.get(key) != settings.get(key):
-            raise UsageError(
-                f"{folder} was made with {key} {there.get(key)!r}, not {settings.get(key)!r}: "
-                "name another folder, or the same settings to resume"
-            )
+SYSTEM_FILES = ("Thumbs.db", "desktop.ini")  # of Windows; those of others are hidden
 
 
 class Store:
-    """Where the samples of one shard go. Samples may be added from several threads."""
+    """The folder of the samples of one shard. Samples may be added from several threads."""
 
     def __init__(self, folder: Path, shard: Shard) -> None:
         self.folder = folder
+        self.shard = shard
         self._path = folder / manifest_name(shard)
         self._staging = folder / f".staging-{shard.number}-of-{shard.count}"
         self._lock = Lock()
 
     @contextmanager
     def open(self, settings: dict[str, Any]) -> Iterator[set[int]]:
-        """Hold the shard of the folder; gives the indices of the samples that are there.
+        """Hold the shard of the folder inside the block.
+
+        Args:
+            settings: What the samples depend on; a folder is resumed only with the same.
+
+        Yields:
+            The indices of the samples that are there.
 
         Raises:
-            UsageError: the folder was made with other settings, or another run is writing here.
-            OutputError: the folder cannot be written.
+            UsageError: The folder was made with other settings, or another run is at work on it.
+            InputError: Its manifest or settings are damaged.
+            OutputError: The folder cannot be written.
         """
-        make_folder(self.folder)
-        self._check_settings(settings)
-        with _writing(self._path), self._path.open("ab") as self._manifest:
-            self._take_alone()
-            shutil.rmtree(self._staging, ignore_errors=True)
-            make_folder(self._staging)
-            try:
-                yield {line["index"] for line in self._whole_lines()}
-            finally:
+        with folder_lock(self.folder, f".lock-{self.shard.number}-of-{self.shard.count}"):
+            if self.shard.count == 1:
+                remove_leftovers(self.folder, [Path(SETTINGS).stem])
+            self._check_settings(settings)
+            with _writing(self._path), self._path.open("ab") as self._manifest:
                 shutil.rmtree(self._staging, ignore_errors=True)
+                make_folder(self._staging)
+                try:
+                    yield {line["index"] for line in self._whole_lines()}
+                finally:
+                    shutil.rmtree(self._staging, ignore_errors=True)
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
         path = self.folder / SETTINGS
         if not path.exists():
-            if any(self.folder.iterdir()):
+            if any(_is_of_user(entry) for entry in self.folder.iterdir()):
                 raise UsageError(
                     f"{self.folder} holds other files: name a new folder, or one of the same run"
                 )
-        elif any(manifest.stat().st_size for manifest in _manifests(self.folder)):
-            _check_same(self.folder, json.loads(path.read_text()), settings)
+        elif any(manifest.stat().st_size for manifest in manifests(self.folder)):
+            _check_same(self.folder, read_json(path, dict[str, Any], InputError), settings)
             return
         with atomic_path(path, suffix=".part") as part:
             part.write_text(json.dumps(settings, indent=1))
 
-    def _take_alone(self) -> None:
-        try:
-            fcntl.flock(self._manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"another run is writing {self._path}: wait for it") from error
-
     def _whole_lines(self) -> list[dict[str, Any]]:
-        """The samples of this shard; a last line that was cut short is removed."""
+        """Read the samples of this shard, and remove a last line that was cut short."""
         content = self._path.read_bytes()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(self._path, whole)
-        return [json.loads(line) for line in content[:whole].splitlines()]
+        return list(parse_lines(self._path, content))
 
     def add(self, sample: Sample, line: dict[str, Any]) -> None:
-        """Write the files of a sample, then its line.
+        """Write the files of a sample, and then its line.
+
+        Args:
+            sample: The sample.
+            line: Its line in the manifest.
 
         Raises:
-            OutputError: no room, or the place cannot be written; nothing half-written stays.
+            OutputError: There is no room, or the folder cannot be written; nothing half-written
+                stays.
         """
         stage = self._staging / str(line["index"])
         try:
@@ -145,6 +119,20 @@ class Store:
         for path in sample.files:
             (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
             (stage / path).replace(self.folder / path)
+
+
+def _is_of_user(entry: Path) -> bool:
+    """Whether a file is a user's own: not hidden, and not of the kind that systems leave."""
+    return not entry.name.startswith(".") and entry.name not in SYSTEM_FILES
+
+
+def _check_same(folder: Path, there: dict[str, Any], settings: dict[str, Any]) -> None:
+    for key in sorted(there | settings):
+        if there.get(key) != settings.get(key):
+            raise UsageError(
+                f"{folder} was made with {key} {there.get(key)!r}, not {settings.get(key)!r}: "
+                "name another folder, or the same settings to resume"
+            )
 
 
 def _write_files(stage: Path, sample: Sample) -> None:

@@ -1,4 +1,4 @@
-"""Stages of data generation that are answered by models of the hub.
+"""Stages of data generation that models of the hub answer.
 
 Modules:
     registry   which models answer which stage, and how each is loaded

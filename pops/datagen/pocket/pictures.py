@@ -1,6 +1,7 @@
-"""Pictures of the pocket world, which are scenes until their pixels are asked for.
+"""Pictures of the pocket world that know the scene they show.
 
-Then all that wait are drawn in one call, so that pictures of one pose are traced once.
+A picture is drawn when its pixels are first asked for, and all that wait then are drawn in one
+call, so that the rays of pictures of one pose are traced once.
 """
 
 from __future__ import annotations
@@ -14,22 +15,26 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pops.datagen.folder.store import read_manifest
+from pops.datagen.folder.manifest import read_manifest
 from pops.datagen.stages import Picture
 from pops.errors import InputError, UsageError
 from pops.io.pictures import open_picture
+from pops.io.schema import fit
+from pops.pocket.world.garments import GARMENT_SHAPES
 from pops.pocket.world.render import render
-from pops.pocket.world.scene import Item, Scene, View
+from pops.pocket.world.scene import Scene
+from pops.pocket.world.shapes import SHAPES
 from pops.pocket.world.trace import Placed, Surface, placing
+from pops.pocket.world.vocabulary import BACKGROUND_WORDS, MATERIAL_WORDS
 
 __all__ = ["Canvas", "ScenePicture", "as_scene_picture", "open_scene_picture"]
 
 
 class Pose(dict[Placed, Surface]):
-    """Where the rays of a picture meet its things."""
+    """The places where the rays of a picture meet its things."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travels as arrays, which is several times quicker than as tensors."""
+        """Pickle it as arrays, which is several times quicker than as tensors."""
         parts = [
             (placed, [getattr(surface, one.name).numpy() for one in fields(surface)])
             for placed, surface in self.items()
@@ -68,10 +73,16 @@ class ScenePicture(Picture):
         return tuple(item.material for item in self.scene.items)
 
     def hold(self, pixels: np.ndarray, things: np.ndarray) -> None:
+        """Keep what was drawn.
+
+        Args:
+            pixels: (H, W, 3) uint8.
+            things: (H, W) uint8, as of `things`.
+        """
         self._drawn = pixels, things
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travels to another process with all that is known of it."""
+        """Pickle the picture with all that is known of it, for another process."""
         return _arrived, (self.scene, self.pose, self._canvas.size, *self._draw())
 
     def _draw(self) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +93,7 @@ class ScenePicture(Picture):
 
 
 class Canvas:
-    """Scenes that wait to be drawn together."""
+    """Collects scenes, and draws them together."""
 
     def __init__(self, size: int, share: bool = True) -> None:
         self.size = size
@@ -90,13 +101,26 @@ class Canvas:
         self._waiting: list[ScenePicture] = []
 
     def add(self, scene: Scene, like: ScenePicture | None = None) -> ScenePicture:
-        """A picture of the scene; `like`: one of the same things in the same places."""
+        """Make a picture of a scene, to be drawn later.
+
+        Args:
+            scene: The scene.
+            like: A picture of the same things in the same places, whose rays are used again.
+
+        Returns:
+            The picture.
+        """
         drawing = ScenePicture(scene, self, like.pose if like and self._share else Pose())
         if self._share:
             self._waiting.append(drawing)
         return drawing
 
     def draw(self, asked: ScenePicture) -> None:
+        """Draw all pictures that wait.
+
+        Args:
+            asked: A picture that is drawn as well.
+        """
         waiting, self._waiting = self._waiting, []
         drawings = waiting if asked in waiting else [*waiting, asked]
         known = {place: surface for drawing in drawings for place, surface in drawing.pose.items()}
@@ -119,28 +143,48 @@ def _arrived(
 
 
 def open_scene_picture(path: Path) -> ScenePicture:
-    """A picture that the pocket preset has made, with all that its manifest tells of it.
+    """Open a picture that the pocket preset has made, as the scene that its manifest describes.
+
+    Args:
+        path: The picture file, with the manifest beside it.
+
+    Returns:
+        The picture.
 
     Raises:
-        InputError: the manifest beside it does not tell of it.
+        InputError: The manifest does not describe it, or not as a scene of the pocket world.
     """
     world = _worlds(path.parent).get(path.name)
     if world is None:
         raise InputError(f"{path}: the pocket preset knows only pictures of its own, by manifest")
-    items = tuple(Item(**item) for item in world["items"])
-    rest = {key: world[key] for key in ("background", "adjective", "phase")}
-    scene = Scene(items=items, view=View(**world["view"]), **rest)
+    scene = fit(world, Scene, InputError, f"{path}: its manifest describes no scene: world")
+    shapes, materials = SHAPES | GARMENT_SHAPES, MATERIAL_WORDS
+    known = scene.background in BACKGROUND_WORDS and all(
+        item.shape in shapes and item.material in materials for item in scene.items
+    )
+    if not known:
+        raise InputError(f"{path}: its manifest describes no scene of the pocket world")
     return Canvas(open_picture(path).width).add(scene)
 
 
 @cache
 def _worlds(folder: Path) -> dict[str, dict[str, Any]]:
-    """What is in each picture of a folder, by the name of its file."""
+    """Read what each picture of a folder shows, by the name of its file."""
     return {line["files"][-1]: line["world"] for line in read_manifest(folder) if "world" in line}
 
 
 def as_scene_picture(picture: Picture) -> ScenePicture:
-    """The picture; UsageError where it is not of the pocket world."""
+    """Check that a picture is of the pocket world.
+
+    Args:
+        picture: Any picture.
+
+    Returns:
+        The same picture.
+
+    Raises:
+        UsageError: It is not.
+    """
     if not isinstance(picture, ScenePicture):
         raise UsageError("the pocket preset knows only pictures of its own: use another preset")
     return picture

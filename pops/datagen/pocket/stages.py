@@ -1,4 +1,4 @@
-"""Every stage answered exactly by the pocket world: it knows what is in its own pictures."""
+"""The stages of the pocket world, whose answers are exact: it knows what its pictures show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from pops.datagen.masks import box_iou, mask_box
+from pops.data.cutting import mask_box
+from pops.data.human_parsing import FACE, GARMENT_LABELS, LEFT_LEG
+from pops.datagen.masks import box_iou
 from pops.datagen.pocket.pictures import Canvas, ScenePicture, as_scene_picture
 from pops.datagen.pocket.prompts import dress, imagine, remake
 from pops.datagen.stages import (
@@ -24,14 +26,13 @@ from pops.datagen.stages import (
     Stages,
     Text2Image,
 )
+from pops.pocket.world.cutout import SLOT_OF
 from pops.pocket.world.scene import Item
 from pops.pocket.world.split import SPLIT_NAME
 
 __all__ = ["pocket_stages"]
 
-# garment -> ATR label; shoes are told apart by their side
-_LABELS = {"hat": 1, "top": 4, "skirt": 5, "trousers": 6, "bag": 16, "scarf": 17}
-_LEFT_SHOE, _RIGHT_SHOE, _FACE, _LEG = 9, 10, 11, 12
+_LABELS = {garment: [GARMENT_LABELS[slot] for slot in slots] for garment, slots in SLOT_OF.items()}
 
 
 def _detect(request: Detect) -> Detection | None:
@@ -60,7 +61,7 @@ def _segment(request: Segment) -> np.ndarray:
 
 
 def _labels(drawing: ScenePicture) -> np.ndarray:
-    """ATR labels (H, W) of a dressed mannequin."""
+    """Label every pixel (H, W) of a dressed mannequin as ATR does."""
     labels = np.zeros_like(drawing.things)
     for i, item in enumerate(drawing.scene.items):
         mask = drawing.things == i + 1
@@ -73,14 +74,14 @@ def _label(item: Item, mask: np.ndarray) -> np.ndarray:
     if garment == "shoes":  # the wearer's left is on the right of the picture
         columns = np.nonzero(mask)[1]
         middle = (columns.min() + columns.max()) / 2 if len(columns) else 0
-        side = np.where(np.arange(mask.shape[1]) > middle, _LEFT_SHOE, _RIGHT_SHOE)
+        side = np.where(np.arange(mask.shape[1]) > middle, *_LABELS[garment])
         return np.broadcast_to(side, mask.shape)
     if garment == "mannequin":  # the head is the topmost sixth
         rows = np.nonzero(mask)[0]
         neck = rows.min() + (rows.max() - rows.min()) / 6 if len(rows) else 0
-        part = np.where(np.arange(mask.shape[0]) < neck, _FACE, _LEG)
+        part = np.where(np.arange(mask.shape[0]) < neck, FACE, LEFT_LEG)
         return np.broadcast_to(part[:, None], mask.shape)
-    return np.full(mask.shape, _LABELS[garment])
+    return np.full(mask.shape, _LABELS[garment][0])
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,15 @@ class _Pocket:
 
 
 def pocket_stages(size: int = 64, share: bool = True) -> Stages:
-    """The stages of the pocket world, with pictures of `size` pixels.
+    """Make the stages of the pocket world.
 
-    `share`: draw what waits in one call; without, each picture alone, as a loop would.
+    Args:
+        size: Pixels of a side of a picture.
+        share: Whether pictures that are asked for together are drawn together; without, each is
+            drawn by itself, as a plain loop would.
+
+    Returns:
+        The stages.
     """
     pocket = _Pocket(Canvas(size, share))
     stages = ("text2image", "depth2image", "detect", "segment", "inpaint", "people")

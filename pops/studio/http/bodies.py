@@ -62,7 +62,7 @@ class Bodies:
             Refusal: The body is too large, too slow, cut off, or there is no room for it now.
         """
         parts: list[bytes] = []
-        size = 0
+        size = held = 0
         started = time.monotonic()
         try:
             more = True
@@ -72,10 +72,14 @@ class Bodies:
                 if size > limit:
                     raise TooLarge(f"too large: at most {_amount(limit)} are taken")
                 self._hold(address, len(part))
+                held = size
                 parts.append(part)
-            yield b"".join(parts)
+            body = b"".join(parts)
+            parts.clear()
+            yield body
         finally:
-            self._held[address] -= sum(map(len, parts))
+            parts.clear()  # an error may be kept for a while, and with it what is here
+            self._held[address] -= held
             self._held += Counter()  # addresses that hold nothing are forgotten
 
     def _hold(self, address: str, size: int) -> None:

@@ -97,11 +97,18 @@ def _told_name(header: str) -> str:
 
 
 async def _answer(work: Callable[[], Any], limiter: CapacityLimiter | None = None) -> Response:
-    """What `work` gives as JSON, or its error as one friendly line."""
-    try:
-        return JSONResponse(await to_thread.run_sync(work, limiter=limiter))
-    except PopsError as error:
-        return JSONResponse({"error": str(error.at(None))}, 422)
+    """What `work` gives as JSON, or its error as one line.
+
+    No error leaves the thread: the future that brings it would hold it, and it what was sent.
+    """
+
+    def attempt() -> tuple[Any, int]:
+        try:
+            return work(), 200
+        except PopsError as error:
+            return {"error": str(error.at(None))}, 422
+
+    return JSONResponse(*await to_thread.run_sync(attempt, limiter=limiter))
 
 
 async def _with_json(work: Callable[..., Any], request: Request) -> Response:

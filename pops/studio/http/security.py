@@ -164,18 +164,24 @@ class SecurityMiddleware:
                 except Busy as busy:
                     raise TooMany(str(busy)) from busy
             if isinstance(message, Join):
-                self._sessions[message.session_hash] = True
+                await self._remember(scope, message.session_hash)
             elif CALL.fullmatch(path):
-                send = self._noting(send)
+                send = self._noting(scope, send)
             await self.app(_as_json(scope, content), replay(content, receive), send)
 
-    def _noting(self, send: Send) -> Send:
-        """A `send` that notes the id of the job that Gradio answers with."""
+    async def _remember(self, scope: Scope, session: str) -> None:
+        """Let the events of a session be asked for; the oldest makes way."""
+        if session not in self._sessions and len(self._sessions) >= SESSIONS:
+            await self._leave(scope, self._sessions.popitem()[0])
+        self._sessions[session] = True
+
+    def _noting(self, scope: Scope, send: Send) -> Send:
+        """A `send` that remembers the id of the job that Gradio answers with."""
 
         async def noting(message: Message) -> None:
             found = re.search(rb'"event_id":\s*"([\w-]+)"', message.get("body", b""))
             if found:
-                self._sessions[found[1].decode()] = True
+                await self._remember(scope, found[1].decode())
             await send(message)
 
         return noting
@@ -204,7 +210,12 @@ class SecurityMiddleware:
             """Nobody is there to be answered."""
 
         query = f"session_hash={quote(session)}".encode()
-        told = {"path": SESSION, "raw_path": SESSION.encode(), "query_string": query}
+        told = {
+            "method": "GET",
+            "path": SESSION,
+            "raw_path": SESSION.encode(),
+            "query_string": query,
+        }
         await self.app({**scope, **told}, gone, nowhere)
 
     async def _log_in(

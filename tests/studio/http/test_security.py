@@ -250,6 +250,19 @@ def test_events_can_be_asked_for_of_jobs_that_there_are() -> None:
     assert ask("/gradio_api/call/apply/e1", by=by)[0] == 404  # they were delivered
 
 
+def test_what_is_remembered_of_jobs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pops.studio.http.security.SESSIONS", 3)
+    by = security()
+    for number in range(5):
+        body = b'{"data": [], "fn_index": 0, "session_hash": "s%d"}' % number
+        assert ask("/gradio_api/queue/join", body, by)[0] == 200
+    there = [
+        ask("/gradio_api/queue/data", by=by, query=f"session_hash=s{number}")[0]
+        for number in range(5)
+    ]
+    assert there == [404, 404, 200, 200, 200]
+
+
 @pytest.mark.parametrize(
     "origin, status",
     [

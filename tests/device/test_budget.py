@@ -1,0 +1,115 @@
+"""How many operations a step launches on a device, and how often the host waits: no more than this.
+
+A batch of one is bound by launches, and every wait stops the host from running ahead.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+
+from benchmarks.prior import OPERATOR, RandomStack, random_prior
+from benchmarks.published import PublishedPrior
+from pops.engine import Engine
+from pops.io.loading import quietly
+from pops.io.placement import Placement
+from pops.prior.conditions import Conditions
+from pops.prior.joint import JointPrior
+from pops.prior.model import PriorConfig
+from pops.prior.schedule import Schedule
+from pops.render.kandinsky import KandinskyRenderer
+from pops.settings.rendering import DecoderSettings
+from pops.stacks.stack import StackSpec
+from pops.training.loss import operator_losses
+from tests.device.pretended import DEVICE, LOG, pretended, reason_to_skip
+from tests.render.test_render import small_decoder
+
+pytestmark = pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))
+
+LAYERS = 20  # as many as the full-size prior has
+DIM = 32
+
+
+def of_a_step(run: Callable[[int], object]) -> tuple[Counter[str], Counter[str]]:
+    """The launches and waits that a further step adds to a run of some steps."""
+    counts = []
+    for steps in (3, 4):
+        LOG.clear()
+        run(steps)
+        counts.append((LOG.launches.copy(), LOG.waits.copy()))
+    (launches, waits), (more_launches, more_waits) = counts
+    more_launches.subtract(launches)
+    more_waits.subtract(waits)
+    return +more_launches, +more_waits
+
+
+def random_engine(dtype: torch.dtype = torch.float16) -> Engine:
+    prior = random_prior(PriorConfig(2, 16, LAYERS, DIM), torch.device("cpu"), torch.float32)
+    prior = prior.to(DEVICE, dtype).join_projections()
+    placement = Placement(DEVICE, dtype)  # type: ignore[arg-type]
+    return Engine(RandomStack(StackSpec("random", "", "", ""), placement, random_prior=prior))
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_sampling_step_launches_little_and_waits_for_nothing(batch: int):
+    with pretended():
+        engine = random_engine()
+        pairs = [tuple(pair) for pair in torch.randn(batch, 2, DIM)]
+        seeds = [[seed] for seed in range(batch)]
+        launches, waits = of_a_step(
+            lambda steps: engine.apply(OPERATOR.name, pairs, seeds=seeds, steps=steps)
+        )
+    assert waits == Counter()
+    assert launches.total() <= 240
+    assert launches["attention"] == LAYERS
+
+
+def test_the_published_way_launches_more_and_waits():
+    with pretended():
+        published = PublishedPrior(random_engine().operator("texturing")[1])
+        tokens = torch.randn(2, DIM)
+        launches, waits = of_a_step(
+            lambda steps: published.sample(tokens.to(DEVICE), 18, 8.0, steps)
+        )
+    assert launches.total() > 240
+    assert waits.total() > 5
+
+
+def test_a_rendering_step_waits_for_its_noise_alone():
+    unet, movq, scheduler = small_decoder("learned_range", "epsilon")
+    placement = Placement(DEVICE, torch.float16)  # type: ignore[arg-type]
+    with pretended(), quietly():
+        unet, movq = (model.to(DEVICE, torch.float16) for model in (unet, movq))
+        renderer = KandinskyRenderer(unet, movq, scheduler, torch.zeros(1, 16), placement=placement)
+        launches, waits = of_a_step(
+            lambda steps: renderer.render_arrays(
+                torch.ones(2, 16), [0, 1], DecoderSettings(steps, 4.0, 64)
+            )
+        )
+    assert waits.total() <= 1
+    assert launches.total() <= 265
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_what_a_training_step_computes_waits_for_nothing(joint: bool):
+    with pretended() as log:
+        prior = random_prior(PriorConfig(2, 16, LAYERS, DIM), torch.device("cpu"), torch.float32)
+        trained = (JointPrior(prior, 3) if joint else prior).to(DEVICE).requires_grad_(True)
+        target, tokens, noise = (
+            torch.randn(*shape).to(DEVICE) for shape in ((4, DIM), (4, 2, DIM), (4, DIM))
+        )
+        conditions = Conditions(tokens, torch.ones(4, 2, dtype=torch.bool).to(DEVICE))
+        t, weight = torch.arange(4).to(DEVICE), torch.zeros(()).to(DEVICE)
+        predict = partial(trained, operator=t % 3) if joint else trained
+        schedule = Schedule()
+        for _ in range(2):  # the first copies the schedule to the device
+            trained.zero_grad(set_to_none=True)
+            log.clear()
+            losses = operator_losses(
+                predict, prior.denormalise, schedule, target, conditions, None, noise, t, weight
+            )
+            losses["mse"].backward()
+    assert log.waits == Counter()
+    assert log.launches.total() <= 1040
