@@ -50,6 +50,7 @@ CROWDED = frozenset(
 LONG = frozenset(
     {
         "pops/data/cache/format.py",
+        "pops/engine.py",
         "pops/prior/model.py",
         "pops/stacks/stack.py",
         "pops/training/run.py",

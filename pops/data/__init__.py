@@ -9,7 +9,6 @@ Modules:
     human_parsing  the labels of garments, and cutting them out
     cutting        cutting and pasting of pictures
     word_lists     text files of words
-    arrays         array files, checked before they are read
     order          the order of records
     dataset        examples by (epoch, index)
     encoding       from examples to embeddings
