@@ -29,7 +29,7 @@ from pops.training.state import State, latest_checkpoint, save_checkpoint
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from pops.data.batches import Batch, BatchSource
+    from pops.data.sources.batches import Batch, BatchSource
 
 __all__ = ["Loop", "LoopSettings"]
 
