@@ -245,6 +245,14 @@ def test_what_a_package_takes_from_another_is_public_there() -> None:
                 assert is_public or is_module, f"{user.path}: {home.name}.{alias.name}"
 
 
+def test_only_tests_import_tests() -> None:
+    for module in (module for folder in FOLDERS if folder != "tests" for module in modules(folder)):
+        for node in ast.walk(module.tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.split(".")[0] == "tests"], module.path
+
+
 def test_every_module_says_what_it_is() -> None:
     for module in (module for folder in FOLDERS if folder != "tests" for module in modules(folder)):
         empty = not module.tree.body

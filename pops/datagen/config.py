@@ -25,7 +25,7 @@ Preset = Literal["faithful", "permissive", "pocket"]
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateConfig:
-    """What every command that makes data is told."""
+    """Settings that all commands that make data share."""
 
     output_dir: Path = setting(Path("datasets/data"), "folder to write into; the same resumes")
     count: int = setting(50_000, "samples in all, over all shards")
