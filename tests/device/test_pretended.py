@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks import tiny_datagen, tiny_sdxl
 from benchmarks.prior import random_prior
-from pops.data.batches import Batch
+from pops.data.sources.batches import Batch
 from pops.datagen.models.diffusion import DepthDiffusion, Sampling, TextToImage
 from pops.datagen.models.vision import Owl
 from pops.datagen.stages import Depth2Image, Detect, Picture, Text2Image
