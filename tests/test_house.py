@@ -30,7 +30,6 @@ WAITING = frozenset(
         "pops.errors",
         "pops.evaluation",
         "pops.figures",
-        "pops.io",
         "pops.operators",
         "pops.pocket.build",
         "pops.pocket.judge",
@@ -38,7 +37,6 @@ WAITING = frozenset(
         "pops.prior",
         "pops.render",
         "pops.settings",
-        "pops.stacks",
         "pops.studio",
         "pops.training",
     }

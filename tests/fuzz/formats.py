@@ -293,11 +293,11 @@ def _read_generated(folder: Path, path: Path) -> object:
 
 
 def _command(*arguments: str) -> str:
-    """What a command prints; Refused with its line where it ends with an error."""
+    """Run a command and give what it prints; Refused with its line where it ends with an error."""
     out, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         status = main(list(arguments))
-    if "unexpected" in errors.getvalue():
+    if "error: unexpected" in errors.getvalue():
         raise RuntimeError(errors.getvalue())
     if status:
         raise Refused(errors.getvalue() + out.getvalue())
