@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from pops.data.batches import Batch
+from pops.training.metrics import read_metrics
 
 from pops.cli.main import COMMANDS, main
 from pops.compose.parse import parse as parse_composition
-from pops.data.batches import Batch
 from pops.data.cache.build import embed_dataset, make_index
 from pops.data.cache.format import write_index
 from pops.data.cache.read import CachedSource
@@ -32,7 +33,6 @@ from pops.prior.adapters import adapter_state, add_adapter, save_adapter
 from pops.prior.model import Prior, PriorConfig
 from pops.settings.parsing import parse
 from pops.stacks.stack import Stack, open_stack
-from pops.training.metrics import read_metrics
 from pops.training.state import State, latest_checkpoint, save_checkpoint
 from tests.conftest import GOLDEN
 from tests.tiny_data import WRITERS, dataset
@@ -293,7 +293,7 @@ def _read_generated(folder: Path, path: Path) -> object:
 
 
 def _command(*arguments: str) -> str:
-    """Run a command and give what it prints; Refused with its line where it ends with an error."""
+    """Run a command and give what it prints; Refused, with its line, if it ends with an error."""
     out, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         status = main(list(arguments))

@@ -9,8 +9,9 @@ right, and for several things together how often one has another's material or i
 After rendering, a classifier that shares nothing with the encoders says what it sees.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from os import cpu_count
 
 import torch
@@ -21,18 +22,19 @@ from torch.nn import functional as F
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.evaluation.pocket import several, single
-from pops.evaluation.pocket.single import SIZE, Shown, Task
+from pops.evaluation.pocket.judged import judge_pictures, kid, sharpness
+from pops.evaluation.pocket.shown import Shown
+from pops.evaluation.pocket.task import Asking, Task
 from pops.io.embeddings import Embeddings
 from pops.io.processes import process_pool
-from pops.pocket.judge import QUESTIONS, Judge, load_judge
+from pops.pocket.judge import Judge, load_judge
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import Scene
-from pops.stacks.stack import WEIGHTS
 
-__all__ = ["TASKS", "Retrieval", "evaluate", "retrieve"]
+__all__ = ["TASKS", "Retrieval", "compare_guidance", "evaluate", "retrieve"]
 
-# operator -> its task, of at most so many requests
-TASKS: dict[str, Callable[[int | None], Task]] = {
+# operator -> its task
+TASKS: dict[str, Callable[[Asking], Task]] = {
     "texturing": single.texturing,
     "union": several.union,
     "scene": single.scene,
@@ -41,6 +43,7 @@ TASKS: dict[str, Callable[[int | None], Task]] = {
 }
 SEED = 18
 CHUNK = 160  # scenes drawn at once
+TRUE_PICTURES = 100  # of each kind, whose embeddings are rendered beside those of the operators
 
 Progress = Callable[[str, int, int], None]
 Report = dict[str, dict[str, float]]
@@ -79,16 +82,18 @@ def retrieve(
 # --- pictures -------------------------------------------------------------------------------
 
 
-def _draw(scenes: Sequence[Scene]) -> Tensor:
+def _draw(scenes: Sequence[Scene], size: int) -> Tensor:
     torch.set_num_threads(1)
-    return render(scenes, SIZE).pictures
+    return render(scenes, size).pictures
 
 
 def _geometry(scene: Scene) -> str:
     return repr((scene.view, [(i.shape, i.x) for i in scene.items]))
 
 
-def _pictures(scenes: Iterable[Scene], progress: Progress | None) -> dict[Scene, Image.Image]:
+def _pictures(
+    scenes: Iterable[Scene], size: int, progress: Progress | None
+) -> dict[Scene, Image.Image]:
     """The picture of every scene, drawn by one process per core.
 
     Neighbours share geometry, which is traced once in each chunk.
@@ -97,7 +102,7 @@ def _pictures(scenes: Iterable[Scene], progress: Progress | None) -> dict[Scene,
     chunks = [ordered[i : i + CHUNK] for i in range(0, len(ordered), CHUNK)]
     drawn: list[Image.Image] = []
     with process_pool(cpu_count() or 1, "spawn") as pool:
-        for chunk in pool.map(_draw, chunks):
+        for chunk in pool.map(partial(_draw, size=size), chunks):
             drawn += [Image.fromarray(p.numpy()) for p in chunk]
             if progress:
                 progress("render pictures", len(drawn), len(ordered))
@@ -114,13 +119,22 @@ def _scenes(task: Task) -> list[Scene]:
 
 @dataclass(frozen=True)
 class _Case:
-    """A task with its pictures and the gallery's embeddings."""
+    """A task with its pictures and the gallery's embeddings.
+
+    twins and others: for every request two more pictures of what it asks for.
+    """
 
     task: Task
     inputs: list[tuple[Image.Image | None, ...]]
     twins: list[Image.Image]
+    others: list[Image.Image]
     gallery: Tensor
     right: list[list[int]]
+
+    def first(self, count: int) -> "_Case":
+        """The case of the first requests alone; galleries are as large."""
+        task = replace(self.task, wanted=self.task.wanted[:count])
+        return replace(self, task=task, right=self.right[:count])
 
     def numbers(self, queries: Tensor) -> dict[str, float]:
         found, nearest = retrieve(queries, self.gallery, self.right)
@@ -139,12 +153,14 @@ def _case(task: Task, drawn: Mapping[Scene, Image.Image], engine: Engine) -> _Ca
     places: dict[Shown, list[int]] = {}
     for row, (name, _) in enumerate(task.gallery):
         places.setdefault(name, []).append(row)
+    right = [places[name] for name in task.wanted]
     return _Case(
         task=task,
         inputs=[tuple(map(picture, request)) for request in task.inputs],
         twins=[drawn[scene] for scene in task.twins],
+        others=[drawn[task.gallery[rows[0]][1]] for rows in right],
         gallery=engine.encode([drawn[scene] for _, scene in task.gallery]).image_embeds,
-        right=[places[name] for name in task.wanted],
+        right=right,
     )
 
 
@@ -159,34 +175,15 @@ def _mean(case: _Case, engine: Engine) -> Tensor:
     return torch.stack([torch.stack(own).mean(0) for own in given])
 
 
-def _judged(
-    judge: Judge, pictures: Sequence[Image.Image], wanted: Sequence[Shown]
-) -> dict[str, float]:
-    """Share of pictures in which the judge sees the true object, material and background."""
-    stacked = torch.stack(
-        [torch.frombuffer(bytearray(p.tobytes()), dtype=torch.uint8) for p in pictures]
-    )
-    pixels = stacked.reshape(-1, SIZE, SIZE, 3).permute(0, 3, 1, 2).float() / 255
-    truth = [(*next(iter(name.things)), name.background) for name in wanted]
-    return {
-        f"rendered_{question}": sum(
-            QUESTIONS[question][int(a)] == t[at] for a, t in zip(answers, truth, strict=True)
-        )
-        / len(truth)
-        for at, (question, answers) in enumerate(judge.answer(pixels).items())
-    }
-
-
 def _measure(
     operator: str,
     case: _Case,
     engine: Engine,
-    judge: Judge,
+    judge: Judge | None,
     guidance: float | None,
     progress: Progress | None,
-    rendered: bool = True,
 ) -> dict[str, float]:
-    """`operator`: a name, or an operator folder."""
+    """`operator`: a name, or an operator folder. Pictures are rendered for the judge alone."""
     task = case.task
     made = engine.apply(
         operator,
@@ -202,7 +199,7 @@ def _measure(
         **{f"ceiling_{k}": v for k, v in case.numbers(true.image_embeds).items()},
         **{f"mean_{k}": v for k, v in case.numbers(_mean(case, engine)).items()},
         "chance": sum(map(len, case.right)) / len(case.right) / len(task.gallery),
-        **(_rendered(case, made, engine, judge, progress) if task.judged and rendered else {}),
+        **(_rendered(case, made, engine, judge, progress) if judge else {}),
     }
 
 
@@ -211,17 +208,44 @@ def _rendered(
 ) -> dict[str, float]:
     """What the judge, and the encoder, see in the pictures of embeddings."""
     shown = engine.render(made, seeds=(0,), progress=progress)
+    return _seen(case, shown, engine, judge)
+
+
+def _seen(
+    case: _Case, shown: Sequence[Image.Image], engine: Engine, judge: Judge
+) -> dict[str, float]:
+    """What is seen in the pictures of the first requests."""
+    task = case.task
     again = case.numbers(engine.encode(shown).image_embeds)["object_and_material"]
-    return {**_judged(judge, shown, case.task.wanted), "rendered_recognised_by_clip": again}
-
-
-def _beside(case: _Case, engine: Engine, judge: Judge, progress: Progress | None) -> Report:
-    """What bounds the pictures: those of true embeddings, and the judge on true pictures."""
-    own = _judged(judge, case.twins, case.task.wanted)
+    seen = judge_pictures(judge, task.checks, shown, task.wanted)
     return {
-        "decoder": _rendered(case, engine.encode(case.twins), engine, judge, progress),
-        "judge": {k.replace("rendered_", "true_"): v for k, v in own.items()},
+        **{f"rendered_{name}": share for name, share in seen.items()},
+        "rendered_recognised_by_clip": again,
     }
+
+
+def _beside(
+    cases: Sequence[_Case], engine: Engine, judge: Judge, progress: Progress | None
+) -> Report:
+    """What bounds the pictures: those of true embeddings, and the judge on true pictures."""
+    shown: list[Image.Image] = []
+    true: list[Image.Image] = []
+    others: list[Image.Image] = []
+    decoder: dict[str, float] = {}
+    judged: dict[str, float] = {}
+    for case in cases:
+        twins = case.twins[:TRUE_PICTURES]
+        drawn = engine.render(engine.encode(twins), seeds=(0,), progress=progress)
+        decoder = {**_seen(case.first(len(twins)), drawn, engine, judge), **decoder}
+        own = judge_pictures(judge, case.task.checks, case.twins, case.task.wanted)
+        judged |= {f"true_{name}": share for name, share in own.items()}
+        shown, true, others = shown + drawn, true + twins, others + case.others[: len(twins)]
+    decoder |= {
+        "sharpness": sharpness(shown, true),
+        "kid": kid(judge, shown, true),
+        "kid_true": kid(judge, others, true),
+    }
+    return {"decoder": decoder, "judge": judged}
 
 
 def evaluate(
@@ -236,9 +260,9 @@ def evaluate(
 ) -> Report:
     """Measure an operator of the pocket stack, or all, on combinations new to them.
 
-    Returns `{operator: {...}, ..., "decoder": {...}, "judge": {...}}`; the last two where an
-    operator of single objects is measured. Every figure is a share of the requests but
-    `mean_rank`, a place in the gallery. `limit` takes that many requests of each.
+    Returns `{operator: {...}, ..., "decoder": {...}, "judge": {...}}`. Every figure is a share of
+    the requests but `mean_rank`, a place in the gallery, and the decoder's `sharpness`, `kid` and
+    `kid_true`. `limit` takes that many requests of each.
 
     `weights`: operator folders to measure in place of the stack's own, on the same pictures; the
     report is by folder then, and nothing is rendered.
@@ -247,26 +271,70 @@ def evaluate(
         UsageError: an operator that this benchmark does not know.
         WeightsError: a folder is no operator of the pocket stack.
     """
+    every = _known(operator)
+    engine = engine or Engine.load("pocket")
+    places = _by_operator(engine, weights)
+    if not places:
+        judge = judge or load_judge(engine.stack.prior_folder.parent / "judge")
+    wanted = [name for name in every if name in places or not places]
+    asking = Asking(engine.stack.render_settings.size, limit=limit)
+    report: Report = {}
+    kinds: dict[tuple[str, ...], _Case] = {}
+    for name, case in _cases(wanted, asking, engine, progress):
+        kinds.setdefault(tuple(case.task.checks), case)
+        for place in places.get(name, [name]):
+            own = None if places else judge
+            report[place] = _measure(place, case, engine, own, guidance, progress)
+    if judge and not places:
+        report |= _beside(list(kinds.values()), engine, judge, progress)
+    return report
+
+
+def compare_guidance(
+    operator: str,
+    guidances: Sequence[float],
+    *,
+    engine: Engine,
+    progress: Progress | None = None,
+    limit: int | None = None,
+) -> dict[float, dict[str, float]]:
+    """Measure an operator at several strengths of guidance, on the validation split.
+
+    Its requests are neither trained on nor those that `evaluate` reports.
+
+    Args:
+        operator: Its name, or an operator folder.
+        guidances: The strengths.
+        engine: The engine of the stack.
+        progress: Told how far it is.
+        limit: So many requests at most.
+
+    Returns:
+        For every strength what `evaluate` says of an operator; nothing is rendered.
+    """
+    (name,) = _by_operator(engine, [operator]) if operator not in TASKS else (operator,)
+    asking = Asking(engine.stack.render_settings.size, "validation", limit)
+    ((_, case),) = _cases([name], asking, engine, progress)
+    return {g: _measure(operator, case, engine, None, g, progress) for g in guidances}
+
+
+def _cases(
+    names: Iterable[str], asking: Asking, engine: Engine, progress: Progress | None
+) -> Iterator[tuple[str, _Case]]:
+    """The cases of operators, whose pictures are drawn together."""
+    tasks = {name: TASKS[name](asking) for name in names}
+    scenes = (scene for task in tasks.values() for scene in _scenes(task))
+    drawn = _pictures(scenes, asking.size, progress)
+    for name, task in tasks.items():
+        yield name, _case(task, drawn, engine)
+
+
+def _known(operator: str) -> list[str]:
     if operator != "all" and operator not in TASKS:
         raise UsageError(
             f"no pocket benchmark of {operator!r}: there is one of {', '.join(TASKS)}, and all"
         )
-    engine = engine or Engine.load("pocket")
-    judge = judge or load_judge(WEIGHTS / "judge" / "model.safetensors")
-    places = _by_operator(engine, weights)
-    every = [operator] if operator in TASKS else list(TASKS)
-    wanted = [name for name in every if name in places or not places]
-    tasks = {name: TASKS[name](limit) for name in wanted}
-    drawn = _pictures((s for task in tasks.values() for s in _scenes(task)), progress)
-    report: Report = {}
-    beside: Report = {}
-    for name, task in tasks.items():
-        case = _case(task, drawn, engine)
-        for place in places.get(name, [name]):
-            report[place] = _measure(place, case, engine, judge, guidance, progress, not places)
-        if task.judged and not beside and not places:
-            beside = _beside(case, engine, judge, progress)
-    return {**report, **beside}
+    return [operator] if operator in TASKS else list(TASKS)
 
 
 def _by_operator(engine: Engine, weights: Sequence[str]) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 import { addFile, examples, onStored, ownItems, ownNames, put } from "./store.js";
 import { check, openComposition, saveComposition } from "./api.js";
-import { choosePart, drawTree, spell, wrap } from "./tree.js";
+import { choosePart, drawTree, levels, spell, wrap } from "./tree.js";
 import { copy, h, icon, save, say } from "./dom.js";
 import { download, fileName } from "./results.js";
 import { progressStrip } from "./progress.js";
@@ -16,6 +16,7 @@ export async function composeTab(stack) {
   const items = new Map(); // what was made, by expression
   const shipped = Object.values(await examples()).flat();
   let told = { ok: false };
+  let made; // the expression whose result can be downloaded
   let timer;
   let checks = 0;
 
@@ -25,6 +26,7 @@ export async function composeTab(stack) {
   const progress = progressStrip();
   const make = h("button.primary", { type: "submit" }, "Make");
   const pictures = h("div.strip.wrapped", { role: "group", "aria-label": "Pictures to write into the expression" });
+  const own = h("p.hint", { hidden: true });
   const tree = h("div.scroll.forest", { tabIndex: 0, role: "region", "aria-label": "The tree of the composition" });
   const known = h("p.hint");
   const downloads = h("p.downloads");
@@ -41,12 +43,27 @@ export async function composeTab(stack) {
     box.setAttribute("aria-invalid", !told.ok);
     fault.replaceChildren(...(told.ok ? [] : explain(told)));
     make.disabled = tree.inert = !told.ok;
-    if (told.tree) draw();
+    if (!told.ok) return;
+    if (told.expression !== made) forget();
+    own.hidden = told.own.length === 0;
+    own.textContent = told.own.length ? `What is copied names ${told.own.join(", ")}: run it in the folder where that is.` : "";
+    draw();
+    tree.scrollLeft = tree.scrollWidth; // to the result, where all does not fit
   }
 
-  const draw = () => tree.replaceChildren(drawTree(stack, told.tree, items, find, write));
+  function draw() {
+    tree.style.setProperty("--levels", levels(told.tree));
+    tree.replaceChildren(drawTree(stack, told.tree, items, find, write));
+  }
+
+  function forget() {
+    made = undefined;
+    known.textContent = "";
+    downloads.replaceChildren();
+  }
 
   function write(text) {
+    tree.inert = true; // until it is drawn again, a click would change what it was
     box.value = text;
     fit();
     return look();
@@ -80,8 +97,7 @@ export async function composeTab(stack) {
     if (!told.ok) return box.focus();
     items.clear();
     draw();
-    known.textContent = "";
-    downloads.replaceChildren();
+    forget();
     const { expression } = told;
     let parts = 0;
     const last = await progress.doJob("compose", [box.value, ownNames(), settings.read()], (event) => {
@@ -90,6 +106,7 @@ export async function composeTab(stack) {
       draw();
     });
     if (!last) return;
+    made = expression;
     known.textContent = remembered(last.sampled.length, parts);
     const name = fileName({ ...last.result, expression });
     downloads.replaceChildren(...[
@@ -100,6 +117,7 @@ export async function composeTab(stack) {
   }
 
   box.oninput = () => {
+    tree.inert = true;
     fit();
     clearTimeout(timer);
     timer = setTimeout(look, PATIENCE);
@@ -144,6 +162,7 @@ export async function composeTab(stack) {
         h("button.small", { type: "button", onclick: () => file.click() }, "Open"),
         h("button.small", { type: "button", onclick: begin }, "Start over"),
       ),
+      own,
       h("div.actions", {}, h("span.heading", {}, "Pictures"), h("button.small", { type: "button", onclick: () => files.click() }, icon("plus"), "Add files")),
       pictures, file, files, settings.element, h("div.go", {}, make),
     ),
