@@ -39,7 +39,6 @@ WAITING = frozenset(
         "pops.render",
         "pops.settings",
         "pops.stacks",
-        "pops.studio",
         "pops.training",
     }
 )
