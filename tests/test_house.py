@@ -35,7 +35,6 @@ WAITING = frozenset(
         "pops.prior",
         "pops.render",
         "pops.settings",
-        "pops.studio",
     }
 )
 # Folders and modules that are still larger than the limits. The lists only shrink.
