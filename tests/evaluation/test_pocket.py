@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pops.engine import Engine
 from pops.errors import UsageError
 from pops.evaluation.pocket.judged import (
     ADJECTIVE,
@@ -16,7 +17,7 @@ from pops.evaluation.pocket.judged import (
     kid,
     sharpness,
 )
-from pops.evaluation.pocket.run import TASKS, evaluate, retrieve
+from pops.evaluation.pocket.run import TASKS, compare_guidance, evaluate, retrieve
 from pops.evaluation.pocket.shown import Shown
 from pops.evaluation.pocket.task import Asking
 from pops.operators import GARMENTS as SLOTS
@@ -81,6 +82,15 @@ def test_clothes_are_asked_for_in_outfits_of_their_split(split):
 def test_an_unknown_operator_is_named():
     with pytest.raises(UsageError, match="no pocket benchmark of 'blending'"):
         evaluate("blending")
+
+
+def test_guidance_is_compared_on_requests_that_are_not_reported():
+    engine = Engine.load("pocket", device="cpu")
+    found = compare_guidance("union", (1.0, 3.0), engine=engine, limit=3)
+    assert set(found) == {1.0, 3.0}
+    assert all(0 <= numbers["top1"] <= 1 for numbers in found.values())
+    assert found[1.0]["ceiling_top1"] == found[3.0]["ceiling_top1"]
+    assert not any(key.startswith("rendered") for key in found[1.0])
 
 
 # --- rendered pictures ----------------------------------------------------------------------
