@@ -28,7 +28,6 @@ WAITING = frozenset(
         "pops.errors",
         "pops.evaluation",
         "pops.figures",
-        "pops.io",
         "pops.operators",
         "pops.pocket.build",
         "pops.pocket.judge",
@@ -36,8 +35,6 @@ WAITING = frozenset(
         "pops.prior",
         "pops.render",
         "pops.settings",
-        "pops.stacks",
-        "pops.studio",
     }
 )
 # Folders and modules that are still larger than the limits. The lists only shrink.

@@ -50,6 +50,8 @@ class GenerateConfig:
     ray_address: str | None = setting(None, "of a running cluster; null: one on this machine")
     dry_run: bool = setting(False, "say what would be made, with the first prompts; make nothing")
 
+    resumes = True
+
     def __post_init__(self) -> None:
         from pops.settings.shard import Shard
 
