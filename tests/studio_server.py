@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -26,12 +27,16 @@ ignored = [
 
 
 @contextmanager
-def running(waiting: int = 64, stack: str = "pocket") -> Iterator[tuple[str, StudioService]]:
+def running(
+    waiting: int = 64, stack: str = "pocket", **more: Any
+) -> Iterator[tuple[str, StudioService]]:
     """Its address and what is behind it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    config = StudioConfig(stack=stack, device="cpu", port=port, browser=False, waiting=waiting)
+    config = StudioConfig(
+        stack=stack, device="cpu", port=port, browser=False, waiting=waiting, **more
+    )
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # or Gradio makes one, and leaves it open
     server, url, studio = start(config)

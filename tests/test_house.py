@@ -44,6 +44,7 @@ WAITING = frozenset(
 CROWDED = frozenset({"pops/io", "pops/pocket/build", "pops/pocket/world"})
 LONG = frozenset(
     {
+        "pops/engine.py",
         "pops/prior/model.py",
         "pops/stacks/stack.py",
     }

@@ -21,8 +21,10 @@ from pops.cli import main as cli
 from pops.datagen import generators
 from pops.datagen.config import RandomConfig
 from pops.datagen.run import generate
+from pops.engine import Engine
 from pops.prior.sampling import seeded_noise
 from pops.prior.schedule import Schedule, betas
+from pops.settings import rendering
 from pops.settings.parsing import parse
 
 ROOT = Path(__file__).parent.parent
@@ -98,9 +100,27 @@ def test_the_readme_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 # The code of the pages under Extend
 
 
+def test_the_renderer_of_the_page_is_used_by_its_name() -> None:
+    space: dict[str, Any] = {}
+    before = dict(rendering.RENDERERS)
+    try:
+        for block in blocks(ROOT / "docs/extend/renderer.md", "python"):
+            run(block, space)
+        engine = Engine.load("pocket", "cpu")
+        embeddings = engine.encode(
+            [ROOT / "assets/objects/mug.png", ROOT / "assets/objects/car.png"]
+        )
+        first, second = engine.render(embeddings, seeds=[0], renderer="colour")
+    finally:
+        rendering.RENDERERS.clear()
+        rendering.RENDERERS.update(before)
+    assert first.size == (64, 64) and np.asarray(first).std(axis=(0, 1)).max() == 0
+    assert first.getpixel((0, 0)) != second.getpixel((0, 0))
+
+
 def test_the_sampler_of_the_page_gives_what_a_perfect_denoiser_knows() -> None:
-    space: dict[str, Any] = {"torch": torch}
-    run(python("docs/extend/sampler.md", "def sample_"), space)
+    space: dict[str, Any] = {}
+    run(python("docs/extend/sampler.md", "import torch"), space)
     target = torch.rand(3, 8) - 0.5
     made = space["sample_halfway"](
         lambda x, t: target, seeded_noise([1, 2, 3], 8), Schedule(betas()), 25

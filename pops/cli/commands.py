@@ -5,10 +5,9 @@ Inputs are checked before torch is imported, so that a wrong name costs no wait.
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +23,13 @@ from pops.cli.outputs import (
     keeps_depth,
     part_names,
 )
+from pops.cli.steps import EMBEDDING, captioned, equation, load, preview, seed_pairs
 from pops.compose.plan import make_plan
-from pops.errors import InputError, UsageError, check_known
-from pops.figures import Cell, strips
-from pops.io.files import EMBEDDING_SUFFIXES, make_folder, staged_folder
+from pops.errors import UsageError, check_known
+from pops.figures import strips
+from pops.io.files import make_folder, staged_folder
 from pops.io.names import check_name, name_of_words
-from pops.io.pictures import open_picture, save_picture
+from pops.io.pictures import save_picture
 from pops.operators import (
     Operator,
     find_operator,
@@ -40,13 +40,12 @@ from pops.operators import (
 from pops.settings.commands import (
     ApplyConfig,
     ConvertConfig,
-    DemoConfig,
     EvalPocketConfig,
     PocketAssetsConfig,
     PocketSheetConfig,
     RunConfig,
 )
-from pops.settings.groups import DrawnConfig, OwnOperators, SamplingConfig, StackConfig
+from pops.settings.groups import DrawnConfig, SamplingConfig
 from pops.settings.progress import Progress, ProgressBars
 from pops.settings.rendering import RenderSettings
 
@@ -55,11 +54,9 @@ if TYPE_CHECKING:
     from pops.io.embeddings import Embeddings
     from pops.io.sources import Source
 
-__all__ = ["apply", "convert", "demo", "eval_pocket", "pocket_assets", "pocket_sheet", "run"]
+__all__ = ["apply", "convert", "eval_pocket", "pocket_assets", "pocket_sheet", "run"]
 
 LEFT_OUT = "_"
-EMBEDDING = "embedding"
-PACKAGE = Path(__file__).parents[1]
 
 
 def apply(config: ApplyConfig) -> int:
@@ -69,14 +66,14 @@ def apply(config: ApplyConfig) -> int:
     operator = read_operator_card(folder).operator if own else _named_operator(config)
     operator.check_inputs(len(config.inputs), config.text)
     request = tuple(None if name == LEFT_OUT else Path(name) for name in config.inputs)
-    shown = [_preview(source) for source in request]
+    shown = [preview(source) for source in request]
     stems = [None if source is None else source.stem for source in request]
     name = name_of_words([operator.name, *input_words(operator, stems), config.text or ""])
     plain = replace(config.rendering, renderer=RenderSettings.renderer)  # an input has no depth
     with staged_folder(config.out) as stage:
         check_name(stage, f"{name}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
         first = _depth_source(request, config)
-        engine = _load(config)
+        engine = load(config)
         with closing(ProgressBars()) as progress:
             made = _sample(
                 engine, config.operator, [request], config, progress, config.text, config.weights
@@ -91,9 +88,9 @@ def apply(config: ApplyConfig) -> int:
             ]
         for seed, embedding in zip(config.seeds, made, strict=True):
             embedding.save(stage / f"{name}_s{seed}.safetensors")
-        for (seed, render_seed), picture in zip(_seed_pairs(config), pictures, strict=True):
+        for (seed, render_seed), picture in zip(seed_pairs(config), pictures, strict=True):
             save_picture(picture, stage / f"{name}_s{seed}_r{render_seed}.png")
-        row = _equation(operator, request, shown, config.text, _captioned(config, pictures))
+        row = equation(operator, request, shown, config.text, captioned(config, pictures))
         save_picture(strips([row]), stage / f"{name}.jpg")
     print(f"{config.out / name}.jpg  (the pictures and embeddings are beside it)")
     return 0
@@ -110,7 +107,7 @@ def run(config: RunConfig) -> int:
         longest = max(part_names(plan).values(), key=lambda name: len(name.encode()))
         check_name(stage, f"{longest}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
         first = depth_sources(config, plan)
-        engine = _load(config)
+        engine = load(config)
         of_parts = replace(
             config.rendering,
             seeds=config.render_seeds[:1],
@@ -137,26 +134,6 @@ def run(config: RunConfig) -> int:
         print(said, file=sys.stderr)
     print(f"{config.out / next(iter(figures), '')}  (the pictures and embeddings are beside it)")
     return 1 if previews.skipped else 0
-
-
-def demo(config: DemoConfig) -> int:
-    """`pops demo`: texturing of shipped pairs, as one figure of equations."""
-    operator = find_operator("texturing")
-    requests = [_shipped_pair(pair) for pair in config.pairs]
-    shown = [[_preview(source) for source in request] for request in requests]
-    with staged_folder(config.out) as stage:
-        engine = _load(config)
-        with closing(ProgressBars()) as progress:
-            made = _sample(engine, operator.name, requests, config, progress)
-            pictures = iter(_render(engine, made, config.rendering, progress))
-        each = len(config.seeds) * len(config.render_seeds)
-        rows = [
-            _equation(operator, request, inputs, None, _captioned(config, islice(pictures, each)))
-            for request, inputs in zip(requests, shown, strict=True)
-        ]
-        save_picture(strips(rows), stage / "texturing.jpg")
-    print(f"Look at {config.out / 'texturing.jpg'}, then bring your own: pops apply --help")
-    return 0
 
 
 def convert(config: ConvertConfig) -> int:
@@ -205,19 +182,6 @@ def eval_pocket(config: EvalPocketConfig) -> int:
         for name, value in numbers.items():
             print(f"  {name.replace('_', ' '):<32}{value:>10.4g}")
     return 0
-
-
-def _load(config: StackConfig) -> "Engine":
-    print(f"loading {config.stack}", file=sys.stderr)
-    from pops.engine import Engine
-
-    return Engine.load(
-        config.stack,
-        config.device,
-        config.dtype,
-        offload=config.offload,
-        operator_folders=config.operators if isinstance(config, OwnOperators) else (),
-    )
 
 
 def _known_operators(config: DrawnConfig) -> dict[str, Operator]:
@@ -270,57 +234,3 @@ def _depth_source(request: Sequence[Path | None], config: ApplyConfig) -> Path |
     if request[0] is None:
         raise UsageError(DEPTH_NEEDED.format(config.renderer))
     return request[0]
-
-
-def _preview(source: Path | None) -> Image.Image | str:
-    """The input as it is shown in the strip; an embedding is to be rendered first."""
-    if source is None:
-        return "left out"
-    if source.suffix.lower() not in EMBEDDING_SUFFIXES:
-        return open_picture(source)
-    if not source.is_file():
-        raise InputError(f"no such file: {source}; check the name")
-    return EMBEDDING
-
-
-def _equation(
-    operator: Operator,
-    request: Sequence[Path | None],
-    inputs: Sequence[Image.Image | str],
-    text: str | None,
-    results: Sequence[Cell],
-) -> list[Cell]:
-    """input + input → results, as the cells of one strip."""
-    slots = operator.inputs[: len(request)]
-    row = [
-        Cell(image, "" if source is None else source.stem, slot, sign="plus")
-        for image, source, slot in zip(inputs, request, slots, strict=True)
-    ]
-    if text is not None:
-        row.append(Cell(text, note="text", sign="plus"))
-    return [replace(row[0], sign=None), *row[1:], replace(results[0], sign="arrow"), *results[1:]]
-
-
-def _captioned(config: SamplingConfig, pictures: Iterable[Image.Image]) -> list[Cell]:
-    several = len(config.render_seeds) > 1
-    return [
-        Cell(picture, note=f"seed {seed}" + (f", render seed {render_seed}" if several else ""))
-        for (seed, render_seed), picture in zip(_seed_pairs(config), pictures, strict=True)
-    ]
-
-
-def _seed_pairs(config: SamplingConfig) -> list[tuple[int, int]]:
-    return [(seed, render) for seed in config.seeds for render in config.render_seeds]
-
-
-def _shipped_pair(pair: str) -> tuple[Path, Path]:
-    parts = pair.split("+")
-    if len(parts) != 2:
-        raise UsageError(f"--pairs wants OBJECT+TEXTURE, as in mug+wood, not {pair!r}")
-    return _asset("objects", parts[0]), _asset("textures", parts[1])
-
-
-def _asset(kind: str, name: str) -> Path:
-    """A shipped picture: inside the package, or at the root of a checkout without links."""
-    places = [folder / "assets" / kind / f"{name}.png" for folder in (PACKAGE, PACKAGE.parent)]
-    return next((place for place in places if place.is_file()), places[-1])

@@ -47,7 +47,7 @@ COMMANDS = {
     "run": Command(RunConfig),
     "studio": Command(StudioConfig, "pops.studio.app"),
     "convert": Command(ConvertConfig),
-    "demo": Command(DemoConfig),
+    "demo": Command(DemoConfig, "pops.cli.demo"),
     "pocket sheet": Command(PocketSheetConfig),
     "pocket assets": Command(PocketAssetsConfig),
     "eval pocket": Command(EvalPocketConfig),

@@ -22,7 +22,7 @@ from pops.io.suffixes import EMBEDDING_SUFFIXES
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-__all__ = ["EMBEDDING_SUFFIXES", "atomic_path", "make_folder", "staged_folder"]
+__all__ = ["EMBEDDING_SUFFIXES", "atomic_path", "make_folder", "remove_leftovers", "staged_folder"]
 
 HIDDEN = ".pops-"  # begins the names of the folders that results are made in
 LOCK = "lock"
@@ -118,7 +118,7 @@ def _work_folder(parent: Path, result: Path) -> Iterator[Path]:
 
     OutputError, naming the `result`, where it cannot be made.
     """
-    _remove_leftovers(parent)
+    remove_leftovers(parent)
     try:
         hidden, lock = _hold_folder(parent)
     except OSError as error:
@@ -158,8 +158,12 @@ def _hold_folder(parent: Path) -> tuple[Path, BaseFileLock | None]:
 
 
 @cache  # once for each folder
-def _remove_leftovers(parent: Path) -> None:
-    """Remove the hidden folders of processes that died."""
+def remove_leftovers(parent: Path) -> None:
+    """Remove what processes that died have left in a folder, once in the life of this process.
+
+    Args:
+        parent: The folder, which need not exist. What living processes write there stays.
+    """
     from filelock import FileLock, Timeout
 
     for hidden in parent.glob(f"{HIDDEN}*"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fnmatch
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -217,7 +218,7 @@ def is_repository(place: str) -> bool:
     Returns:
         True for a repository.
     """
-    return place.count("/") == 1 and not place.startswith((".", "/", "~"))
+    return bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", place))
 
 
 def fetch_file(repository: str, file: str) -> Path:

@@ -1,4 +1,8 @@
-"""Folders of models: checked and loaded; whatever is wrong becomes one line."""
+"""Load models from folders that are checked first; whatever is wrong becomes one line.
+
+A config may not ask for code, and the sizes that it names must fit the weights beside it: a library
+would build whatever a config says.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,18 @@ import torch
 from safetensors import safe_open
 
 from pops.errors import PopsError, WeightsError
-from pops.io.configs import check_config
+from pops.io.schema import read_json
 from pops.io.tensors import check_finite
 
-__all__ = ["can_load_cheaply", "load_model", "quietly", "reading"]
+__all__ = ["can_load_cheaply", "check_code", "check_config", "load_model", "quietly", "reading"]
+
+CODE = ("auto_map", "custom_pipelines", "quantization_config", "trust_remote_code", "use_kernels")
+ATTENTION = (None, "eager", "sdpa")  # those that torch itself brings
+DIMENSIONS = ("hidden_size", "intermediate_size", "_dim", "_channels")  # ends of their names
+MOST_LAYERS = 512
+LARGEST_NUMBER = 100_000  # of a config without weights, such as a scheduler's
+SLACK = 2**22  # numbers that a small model may have beyond what its weights say
+Values = Iterator[tuple[str, Any]]
 
 
 def load_model(kind: Any, folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
@@ -64,13 +76,13 @@ def _load_options(kind: Any, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def can_load_cheaply() -> bool:
-    """Whether accelerate is here: diffusers warns when asked for its cheaper loading without."""
+    """Tell whether accelerate is installed: without it diffusers warns of its cheaper loading."""
     return importlib.util.find_spec("accelerate") is not None
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without the bars and the advice that transformers and diffusers print when they load."""
+    """Silence the bars and the advice that transformers and diffusers print when they load."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging
 
@@ -89,7 +101,7 @@ def quietly() -> Iterator[None]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The weights files of the folder, once the config is there and each is of its full length.
+    """Find the weights files of a folder that has its config, each of its full length.
 
     Without its config, transformers would make a model of its own and report on every tensor.
     """
@@ -124,3 +136,62 @@ def reading(place: Path) -> Iterator[None]:
     except Exception as error:  # the libraries raise almost anything on a damaged file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise WeightsError(f"{place} is damaged or cut short ({reason})") from error
+
+
+def check_config(path: Path, weights: int | None = None) -> None:
+    """Refuse a config that asks for code, or for sizes that its weights do not have.
+
+    Args:
+        path: A JSON file of settings of a model, a scheduler or an image processor.
+        weights: The bytes of the model's weights; None where there are none.
+
+    Raises:
+        WeightsError: The file is missing, damaged, asks for code, or names absurd sizes.
+    """
+    values = list(_walk(check_code(path)))
+    numbers = [(key, abs(value)) for key, value in values if type(value) is int]
+    if weights is None:
+        limit = LARGEST_NUMBER
+    else:
+        widest = max((n for key, n in numbers if key.endswith(DIMENSIONS)), default=1)
+        layers = max((n for key, n in numbers if "layers" in key), default=1)
+        room = 16 * weights + SLACK
+        limit = room // max(widest, 1)
+        if layers > MOST_LAYERS or layers * widest**2 > room:
+            raise WeightsError(
+                f"{path}: {layers} layers of width {widest} do not fit the weights beside it"
+            )
+    for key, number in numbers:
+        if number > limit:
+            raise WeightsError(f"{path}: {key} is {number}, which is out of all proportion")
+
+
+def check_code(path: Path) -> dict[str, Any]:
+    """Read a config and refuse it where it asks for code that comes from elsewhere.
+
+    Args:
+        path: A JSON file of settings, also of a tokenizer.
+
+    Returns:
+        The settings by name.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or asks for code.
+    """
+    config = read_json(path, dict[str, Any], WeightsError)
+    for key, value in _walk(config):
+        attention = "attn_implementation" in key or "experts_implementation" in key
+        if (key in CODE and value) or (attention and value not in ATTENTION):
+            raise WeightsError(f"{path}: refused, since its {key} asks for code from elsewhere")
+    return config
+
+
+def _walk(value: Any, key: str = "") -> Values:
+    """Every value of nested settings, with the name that it stands under."""
+    yield key, value
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _walk(each, name)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _walk(each, key)

@@ -1,6 +1,8 @@
 """Read any usual picture file as 8-bit RGB, and write pictures; name what cannot be used."""
 
+import struct
 import warnings
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -10,7 +12,6 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pops.errors import InputError, OutputError, nearest
 from pops.io.files import atomic_path
-from pops.io.png import without_extras
 from pops.io.suffixes import PICTURE_SUFFIXES
 
 __all__ = ["MAX_PIXELS", "MAX_SIDE", "open_picture", "picture_suffixes", "save_picture"]
@@ -33,6 +34,14 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+# Of a PNG file: its first bytes, the chunks of its pixels, and those that show beside them.
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_BESIDE = (b"tRNS", b"eXIf")  # transparency and orientation
+_MOST_KEPT = 2**30  # bytes: more than any picture within the limit of pixels has
+_MOST_CHUNKS = 100_000
+_LONGEST_BESIDE = 2**20
 
 
 def open_picture(source: str | Path | Image.Image) -> Image.Image:
@@ -79,7 +88,7 @@ def _decode(path: Path) -> Image.Image:
     except (InputError, Image.DecompressionBombError):
         raise
     except Exception:
-        plain = without_extras(path)
+        plain = _without_extras(path)
         if plain is None:
             raise
     return _decode_file(BytesIO(plain), path)
@@ -91,18 +100,52 @@ def _decode_file(file: Path | BytesIO, path: Path) -> Image.Image:
         return _to_rgb(image, str(path))
 
 
+def _without_extras(path: Path) -> bytes | None:
+    """The same PNG without what is not needed to show it; None for a file that is no PNG.
+
+    A PNG file is a row of chunks, each with a checksum. Colour profiles, texts and unknown chunks
+    are left out unread; so are transparency and orientation where their checksum is wrong, as
+    viewers do.
+    """
+    kept, room = [_SIGNATURE], _MOST_KEPT
+    with path.open("rb") as file:
+        if file.read(len(_SIGNATURE)) != _SIGNATURE:
+            return None
+        for _ in range(_MOST_CHUNKS):
+            head = file.read(8)
+            if len(head) < 8:
+                break
+            length, kind = struct.unpack(">I4s", head)
+            if kind in _PIXELS or (kind in _BESIDE and length <= _LONGEST_BESIDE):
+                if length > room:
+                    return None
+                body = file.read(length + 4)  # with its checksum
+                room -= length
+                if kind in _PIXELS or zlib.crc32(kind + body[:-4]) == int.from_bytes(body[-4:]):
+                    kept.append(head + body)
+            else:
+                file.seek(length + 4, 1)
+            if kind == b"IEND":
+                break
+    return b"".join(kept)
+
+
 def picture_suffixes() -> set[str]:
     """List the endings, with their dot and in small letters, of the pictures that are read."""
     return set(PICTURE_SUFFIXES)
 
 
 def save_picture(image: Image.Image, path: str | Path, comment: str = "") -> None:
-    """Write `image` in the format of the suffix of `path`, whole or not at all.
+    """Write a picture in the format that the ending of its path names, whole or not at all.
 
-    `comment`: kept in the file where the format is JPEG.
+    Args:
+        image: The picture.
+        path: The file to write.
+        comment: A text that is kept in the file where the format is JPEG.
 
     Raises:
-        OutputError: the suffix names no format, or the place cannot be written.
+        OutputError: The ending names no format, the format cannot hold such a picture, or the
+            place cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -112,7 +155,10 @@ def save_picture(image: Image.Image, path: str | Path, comment: str = "") -> Non
     lossy = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
     said = {"comment": comment.encode()} if comment and kind == "JPEG" else {}
     content = BytesIO()  # encoded first, so that the file appears in one go
-    image.save(content, format=kind, **lossy.get(kind, {}), **said)
+    try:
+        image.save(content, format=kind, **lossy.get(kind, {}), **said)
+    except (OSError, ValueError, struct.error) as error:  # such as a side of over 65,535 in JPEG
+        raise OutputError(f"cannot write {path}: {kind} cannot hold it ({error})") from error
     with atomic_path(path, suffix=".part") as part:
         part.write_bytes(content.getbuffer())
 
@@ -143,7 +189,7 @@ def _nearest(path: Path) -> str:
 
 
 def _look(path: Path) -> str:
-    """What a file that is no picture seems to be."""
+    """Guess from its first bytes what a file that is no picture is."""
     with path.open("rb") as file:
         head = file.read(1024).lstrip()
     if b"<svg" in head:

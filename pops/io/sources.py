@@ -1,4 +1,4 @@
-"""Sources: what an operator's slot can be given, one picture or one embedding."""
+"""Sources: what an operator's slot can be given, which is one picture or one embedding."""
 
 from __future__ import annotations
 
@@ -18,15 +18,28 @@ Source = str | Path | Image.Image | Tensor | Embeddings
 
 
 def source_key(source: Source) -> object:
-    """Equal for the same file, and for the very same object."""
+    """Make a key that is equal for the same file, and for the very same object.
+
+    Args:
+        source: A file or an object in memory.
+
+    Returns:
+        The key, which can be hashed.
+    """
     return os.path.abspath(source) if isinstance(source, str | Path) else id(source)
 
 
 def given_embedding(source: Source) -> Embeddings | None:
-    """The one embedding that a source is or holds; None for a picture.
+    """Find the one embedding that a source is or holds.
+
+    Args:
+        source: A file or an object in memory.
+
+    Returns:
+        The embedding; None where the source is a picture.
 
     Raises:
-        InputError: a file cannot be read, or there is not exactly one embedding.
+        InputError: A file cannot be read, or there is not exactly one embedding.
     """
     if isinstance(source, Image.Image):
         return None

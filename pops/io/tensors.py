@@ -6,7 +6,8 @@ import json
 import pickle
 import pickletools
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from pops.errors import OutputError, PopsError, WeightsError
 from pops.io.files import atomic_path
 
-__all__ = ["check_finite", "is_finite", "read_pickle", "read_tensors", "save_tensors"]
+__all__ = ["check_finite", "is_finite", "read_pickle", "read_tensors", "save_tensors", "saving"]
 
 # All that a file of plain tensors needs to name; torch's own list can allocate what it pleases.
 PLAIN = {
@@ -47,12 +48,32 @@ def save_tensors(
     """
     check_finite(tensors, str(path), OutputError)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path, suffix=".part") as part:
-        try:
-            save_file(plain, part, metadata=dict(metadata or {"format": "pt"}))
-        except SafetensorError as error:
-            raise OutputError(f"cannot write {path}: {error}") from error
+    with atomic_path(path, suffix=".part") as part, saving(Path(path)):
+        save_file(plain, part, metadata=dict(metadata or {"format": "pt"}))
         _sort_metadata(part)
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Turn any error of a library that writes a file into one line that names the file.
+
+    Args:
+        path: The file that is written inside the block.
+
+    Raises:
+        OutputError: The file cannot be written, most often for lack of room.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(_cannot_write(path, error.strerror or str(error))) from error
+    except (SafetensorError, RuntimeError) as error:  # of safetensors and of torch.save
+        raise OutputError(_cannot_write(path, str(error))) from error
+
+
+def _cannot_write(path: Path, reason: str) -> str:
+    first = (reason.strip() or "it is not known why").splitlines()[0][:200]
+    return f"cannot write {path}: {first[0].lower()}{first[1:]}; make room or choose another place"
 
 
 def _sort_metadata(path: Path) -> None:

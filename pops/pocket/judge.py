@@ -1,6 +1,13 @@
-"""A small classifier of pocket pictures: which object, which material, which background."""
+"""A small classifier of pocket pictures, thing by thing: which object, of what, where, how many.
 
+It answers the questions that its `config.json` names. The answers are numbered as in
+`pops.pocket.build.labels`: those of the vocabulary first, so that judges of other sizes agree.
+"""
+
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -8,33 +15,57 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pops.errors import WeightsError
-from pops.pocket.world.vocabulary import BACKGROUNDS, MATERIALS, OBJECTS
 
-__all__ = ["QUESTIONS", "Judge", "load_judge"]
+__all__ = ["JUDGE_CONFIG", "JUDGE_WEIGHTS", "Judge", "JudgeConfig", "load_judge"]
 
-QUESTIONS: dict[str, tuple[str, ...]] = {
-    "object": OBJECTS,
-    "material": MATERIALS,
-    "background": BACKGROUNDS,
-}
+JUDGE_CONFIG, JUDGE_WEIGHTS = "config.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """The shape of a judge.
+
+    size: pixels a side of what it sees. widths: channels of its convolutions, each of which halves
+    the sides. questions: each with the number of its answers.
+    """
+
+    size: int
+    widths: tuple[int, ...]
+    questions: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "widths": list(self.widths)}
+
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> "JudgeConfig":
+        return cls(int(found["size"]), tuple(found["widths"]), dict(found["questions"]))
 
 
 class Judge(nn.Module):
-    """Five strided convolutions and three answers."""
+    """Strided convolutions, and for every question a linear answer that knows left from right."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: JudgeConfig) -> None:
         super().__init__()
-        widths = (3, 32, 64, 96, 128, 160)
+        self.config = config
+        widths = (3, *config.widths)
         layers: list[nn.Module] = []
         for a, b in zip(widths, widths[1:], strict=False):
             layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU()]
         self.body = nn.Sequential(*layers)
-        self.heads = nn.ModuleDict({q: nn.Linear(4 * 160, len(QUESTIONS[q])) for q in QUESTIONS})
+        seen = widths[-1] * (config.size // 2 ** len(config.widths)) ** 2
+        self.heads = nn.ModuleDict({q: nn.Linear(seen, n) for q, n in config.questions.items()})
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """What the answers are read from, (N, F), for pictures (N, 3, H, W) in [0, 1]."""
+        size = (self.config.size,) * 2
+        if pictures.shape[-2:] != size:
+            pictures = F.interpolate(pictures, size, mode="bilinear", antialias=True)
+        out: Tensor = self.body(pictures * 2 - 1).flatten(1)
+        return out
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Logits to every question for pictures (N, 3, 64, 64) in [0, 1]."""
-        seen = self.body(pictures * 2 - 1).flatten(1)
-        seen = F.dropout(seen, 0.2, self.training)
+        """Logits to every question for pictures (N, 3, H, W) in [0, 1]."""
+        seen = F.dropout(self.features(pictures), 0.2, self.training)
         return {q: head(seen) for q, head in self.heads.items()}
 
     @torch.no_grad()
@@ -43,16 +74,17 @@ class Judge(nn.Module):
         return {q: logits.argmax(1) for q, logits in self(pictures).items()}
 
 
-def load_judge(path: Path) -> Judge:
-    """The shipped judge; WeightsError where the file is missing or does not fit."""
-    judge = Judge()
+def load_judge(folder: Path) -> Judge:
+    """The judge of a stack; WeightsError where its files are missing or do not fit."""
     try:
-        state = load_file(path)
+        config = JudgeConfig.from_dict(json.loads((folder / JUDGE_CONFIG).read_text()))
+        judge = Judge(config)
+        state = load_file(folder / JUDGE_WEIGHTS)
         judge.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
         )
     except Exception as error:
         raise WeightsError(
-            f"{path}: not the judge's weights ({error}); rebuild the pocket stack"
+            f"{folder}: not a judge's config and weights ({error}); rebuild the pocket stack"
         ) from error
     return judge.eval()

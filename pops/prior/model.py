@@ -348,7 +348,7 @@ class Prior(nn.Module):
         x = torch.cat([prefix, moving], dim=1)  # (N, K + 4, width)
         bias = None
         if mask is not None:
-            bias = _attention_bias(mask, 1 + MOVING, x.dtype)[..., : x.shape[1]]
+            bias = _attention_bias(mask, 1 + MOVING, _computed_in(x))[..., : x.shape[1]]
         for block in self.transformer_blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, bias, use_reentrant=False)
@@ -457,6 +457,12 @@ class Prior(nn.Module):
     def _predict(self, last: Tensor) -> Tensor:
         out: Tensor = self.proj_to_clip_embeddings(self.norm_out(last))
         return out
+
+
+def _computed_in(x: Tensor) -> torch.dtype:
+    """The format that attention on x computes in: autocast's, where it is on."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def _attention_bias(mask: Tensor, visible: int, dtype: torch.dtype) -> Tensor:

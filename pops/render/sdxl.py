@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,19 +221,22 @@ def _render(
         count.advance()
         return {}
 
-    array: np.ndarray = pipeline(
-        **prompt.keywords(len(seeds)),
-        **options,
-        ip_adapter_image_embeds=[embeds],
-        num_inference_steps=settings.steps,
-        guidance_scale=settings.guidance,
-        height=settings.size,
-        width=settings.size,
-        # On the CPU, so that a seed means the same on every device.
-        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-        output_type="np",
-        callback_on_step_end=on_step,
-    ).images
+    with warnings.catch_warnings():
+        # diffusers' own way to decode in float32 what float16 cannot hold.
+        warnings.filterwarnings("ignore", ".*upcast_vae.*", FutureWarning)
+        array: np.ndarray = pipeline(
+            **prompt.keywords(len(seeds)),
+            **options,
+            ip_adapter_image_embeds=[embeds],
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+            height=settings.size,
+            width=settings.size,
+            # On the CPU, so that a seed means the same on every device.
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            output_type="np",
+            callback_on_step_end=on_step,
+        ).images
     return array
 
 

@@ -109,11 +109,14 @@ class ConvertConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig(SamplingConfig):
-    """Show the texturing operator on pictures that come with pops."""
+    """Show all five operators on pictures that come with pops.
+
+    Writes a figure of each, a composition as a tree, and index.html, which shows them together.
+    """
 
     pairs: tuple[str, ...] = setting(
         ("mug+wood", "rabbit+gold", "chair+rainbow", "tree+knit", "car+leopard", "vase+lava"),
-        "OBJECT+TEXTURE names of pictures in assets/objects and assets/textures",
+        "OBJECT+TEXTURE names of pictures in assets/objects and assets/textures, for texturing",
     )
     out: Path = setting(Path("out/demo"), "folder to write into")
 

@@ -48,7 +48,7 @@ def lenient_output() -> Iterator[None]:
     for stream in streams:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = (stream and _Lenient(stream) for stream in streams)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = (stream and _Lenient(stream) for stream in streams)
     try:
         yield
     finally:

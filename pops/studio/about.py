@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pops import __version__
+from pops.compose.nodes import function_name
 from pops.io.hub import REPOSITORIES, is_repository
 from pops.io.pictures import open_picture
-from pops.operators import OPERATORS, Operator, read_operator_card
+from pops.operators import Operator, read_operator_card
 from pops.prior.sampling import SAMPLERS
 from pops.render import RENDERERS
 from pops.studio.store import StoredItem
@@ -33,6 +34,8 @@ SAYS = {
     "instruct": "Change an object by a word or two.",
     "clothes": "Dress a person from single garments.",
 }
+OWN_SAYS = "An operator of your own."
+ADAPTED = ("ip_adapter", "depth")  # renderers that take embeddings of one length only
 # Of an operator whose card names none: words of the paper.
 WORDS = ["shiny", "golden", "broken", "made of glass", "melting", "a painting"]
 RENDERER_SAYS = {
@@ -43,32 +46,55 @@ RENDERER_SAYS = {
 
 
 def offered_operators(stack: Stack) -> list[Operator]:
-    """The operators that the stack has weights for."""
+    """List the operators that a stack has weights for, and those of one's own that it knows.
+
+    Args:
+        stack: The stack.
+
+    Returns:
+        Their rows, those of the table first.
+    """
     place = Path(stack.spec.operators).expanduser()
-    if not place.is_dir():
-        named = PUBLISHED if is_repository(stack.spec.operators) else ()
-        return [OPERATORS[name] for name in named]
     published = "models/{}/learned_prior.pth"
-    return [
-        stack.operator_row(name)
-        for name in OPERATORS
-        if (place / name / "operator.json").is_file() or (place / published.format(name)).is_file()
-    ]
+
+    def there(name: str) -> bool:
+        if name in stack.operator_folders or (place / name / "operator.json").is_file():
+            return True
+        if place.is_dir():
+            return (place / published.format(name)).is_file()
+        return name in PUBLISHED and is_repository(stack.spec.operators)
+
+    return [stack.operator_row(name) for name in stack.operators if there(name)]
 
 
 def offered_renderers(stack: Stack) -> list[str]:
     """The renderers that can be used with embeddings of this length, or that the stack brings."""
     fits = stack.prior_config.embedding_dim == ADAPTER_DIM or Path(stack.spec.ip_adapter).is_dir()
-    return [name for name in RENDERERS if name == "kandinsky" or fits]
+    return [name for name in RENDERERS if name not in ADAPTED or fits]
 
 
-def add_examples(store: Store) -> None:
-    """The shipped pictures, under names such as objects/mug."""
+def add_examples(store: Store) -> dict[str, Path]:
+    """Put the shipped pictures into a store, with ids such as objects/mug.
+
+    Args:
+        store: The store.
+
+    Returns:
+        Where each lies, by the name that expressions use. Of two files of one name, the second is
+        named with its folder.
+    """
     places = (PACKAGE / "assets", PACKAGE.parent / "assets")
     root = next((place for place in places if place.is_dir()), None)
-    for path in sorted(root.glob("*/*.png")) if root else ():
-        item = StoredItem.of_picture(path.name, open_picture(path), "example")
+    found = sorted(root.glob("*/*.png"), key=_in_order) if root else []
+    named: dict[str, Path] = {}
+    for path in found:
+        name = path.name
+        if name in named:
+            name = f"{path.parent.name.removesuffix('s')}-{name}"
+        named[name] = path
+        item = StoredItem.of_picture(name, open_picture(path), "example")
         store.add_example(f"{path.parent.name}/{path.stem}", item)
+    return named
 
 
 def describe(engine: Engine, store: Store, limits: dict[str, int]) -> dict[str, Any]:
@@ -99,6 +125,10 @@ def describe(engine: Engine, store: Store, limits: dict[str, int]) -> dict[str, 
     }
 
 
+def _in_order(path: Path) -> tuple[bool, str]:
+    return _objects_first(path.parent.name)[0], path.as_posix()
+
+
 def _objects_first(folder: str) -> tuple[bool, str]:
     return folder != "objects", folder
 
@@ -107,7 +137,8 @@ def _operator(row: Operator, stack: Stack, store: Store) -> dict[str, Any]:
     known = _known_words(row, stack) if row.takes_text else []
     return {
         "name": row.name,
-        "says": SAYS.get(row.name, ""),
+        "function": function_name(row.name),
+        "says": OWN_SAYS if row.name in stack.operator_folders else SAYS.get(row.name, ""),
         "slots": [{"name": slot, "examples": _examples(row, slot, store)} for slot in row.inputs],
         "takes_text": row.takes_text,
         "words": known or (WORDS if row.takes_text else []),
@@ -119,7 +150,8 @@ def _operator(row: Operator, stack: Stack, store: Store) -> dict[str, Any]:
 
 def _known_words(row: Operator, stack: Stack) -> list[str]:
     """The words that an operator was trained on, where its card says them."""
-    folder = Path(stack.spec.operators).expanduser() / row.name
+    shipped = Path(stack.spec.operators).expanduser() / row.name
+    folder = stack.operator_folders.get(row.name, shipped)
     if not (folder / "operator.json").is_file():
         return []
     said = str(read_operator_card(folder).training.get("words", ""))
@@ -221,7 +253,7 @@ def _quality(stack: Stack) -> list[dict[str, Any]]:
         return []
     report = json.loads(path.read_text(encoding="utf-8")).get("benchmark", {})
     tables = []
-    for name in OPERATORS:
+    for name in stack.operators:
         found = report.get(name, {})
         gallery = round(1 / found.get("chance", 1))
         rows = [

@@ -74,10 +74,21 @@ def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
     except ImportError as error:
         raise UsageError(f"the studio needs Gradio: {install_hint('studio')}") from error
     from pops.engine import Engine
+    from pops.studio.http.hosts import LOCAL
     from pops.studio.service import StudioService
 
-    engine = Engine.load(config.stack, config.device, config.dtype, offload=config.offload)
-    service = StudioService(engine, config.waiting, config.upload_mb * 2**20)
+    engine = Engine.load(
+        config.stack,
+        config.device,
+        config.dtype,
+        offload=config.offload,
+        operator_folders=config.operators,
+    )
+    local = config.host in LOCAL
+    upload_bytes = config.upload_mb * 2**20
+    service = StudioService(
+        engine, config.waiting, upload_bytes, stack=str(config.stack), local=local
+    )
     server = build(service, config)
     try:
         _, url, _ = server.launch(

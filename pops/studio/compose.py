@@ -11,39 +11,49 @@ from cachetools import LRUCache
 from PIL import Image
 
 from pops import Result, draw_tree
-from pops.compose.nodes import Leaf, Mean, Node, Place
+from pops.compose.nodes import Leaf, Mean, Node, Place, function_name
 from pops.compose.parse import parse
 from pops.compose.plan import Plan
 from pops.errors import PopsError, UsageError, nearest
 from pops.io.embeddings import Embeddings
-from pops.operators import OPERATORS
+from pops.operators import OPERATORS, Operator
 from pops.studio.job import Job
 from pops.studio.options import Options
 from pops.studio.runner import Runner
+from pops.studio.spelling import Speller, leaves_of
 from pops.studio.store import StoredItem, embedding_size, encode_picture
 
-__all__ = ["LONGEST_EXPRESSION", "MOST_PARTS", "Composer", "check", "names_in", "read", "spelled"]
+__all__ = ["LONGEST_EXPRESSION", "MOST_PARTS", "Composer", "check", "read"]
 
 MOST_PARTS = 64  # of a composition
 LONGEST_EXPRESSION = 8000  # letters of one
 KNOWN_BYTES = 128 * 2**20
 Inputs = Mapping[str, StoredItem]  # by what the expression calls them
+Operators = Mapping[str, Operator]  # by their names
 
 
-def read(text: str, inputs: Inputs) -> Node:
-    """The composition that `text` says, every leaf of it one of `inputs`.
+def read(text: str, inputs: Inputs, operators: Operators = OPERATORS) -> Node:
+    """Read a composition.
+
+    Args:
+        text: The composition.
+        inputs: What its leaves may name.
+        operators: What it may apply.
+
+    Returns:
+        The tree, every leaf of it one of `inputs`.
 
     Raises:
-        UsageError: it is no composition, too long, or names what is not there; with the place.
+        UsageError: It is no composition, too long, or names what is not there; with the place.
     """
     if not isinstance(text, str):
         raise UsageError("the composition is a text")
     if len(text) > LONGEST_EXPRESSION:
         raise UsageError(f"the composition is too long: at most {LONGEST_EXPRESSION} letters")
-    node = parse(text)
+    node = parse(text, operators)
     if node.parts > MOST_PARTS:
         raise UsageError(f"the composition has more than {MOST_PARTS} parts: use fewer here")
-    for leaf in _leaves(node):
+    for leaf in leaves_of(node):
         name = str(leaf.source)
         if name not in inputs:
             hint = nearest(name, inputs) or ": add a picture of that name"
@@ -51,62 +61,66 @@ def read(text: str, inputs: Inputs) -> Node:
     return node
 
 
-def names_in(node: Node) -> list[str]:
-    """The names of the leaves, each once, in order."""
-    return list(dict.fromkeys(str(leaf.source) for leaf in _leaves(node)))
+def check(
+    text: str,
+    inputs: Inputs,
+    options: Options,
+    operators: Operators = OPERATORS,
+    speller: Speller | None = None,
+) -> dict[str, Any]:
+    """Check a composition that is being written.
 
+    Args:
+        text: The composition.
+        inputs: What its leaves may name.
+        options: The settings beside it.
+        operators: What it may apply.
+        speller: How it is spelled as Python and as a command.
 
-def check(text: str, inputs: Inputs, options: Options) -> dict[str, Any]:
-    """The tree of a composition and its other spellings, or what is wrong and where."""
+    Returns:
+        As JSON, the tree and the other spellings, or what is wrong and where.
+    """
     try:
-        node = read(text, inputs)
+        node = read(text, inputs, operators)
     except PopsError as error:
         place = error.place if isinstance(error.place, Place) else None
         said = str(error.at(None))
         line = {"line": place.line, "column": place.column} if place else {}
         return {"ok": False, "error": said, **line}
-    return {"ok": True, "expression": str(node), "tree": _tree(node), **spelled(node, options)}
+    spelled = (speller or Speller()).spell(node, options)
+    return {"ok": True, "expression": str(node), "tree": _tree(node, operators), **spelled}
 
 
-def spelled(node: Node, options: Options) -> dict[str, str]:
-    """A composition as lines of Python and as a command."""
-    seeds = ",".join(map(str, options.seeds))
-    python = (
-        "from pops import Engine\n\n"
-        "engine = Engine.load()\n"
-        f"result = engine.run({str(node)!r}, seeds=[{seeds}])\n"
-        f"pictures = engine.render(result.embeddings, seeds={list(options.render_seeds)})\n"
-    )
-    quoted = str(node).replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
-    return {"python": python, "command": f'pops run "{quoted}" --seeds {seeds}'}
-
-
-def _tree(node: Node | None) -> dict[str, Any]:
+def _tree(node: Node | None, operators: Operators) -> dict[str, Any]:
     if node is None:
         return {"kind": "empty"}
     if isinstance(node, Leaf):
         return {"kind": "leaf", "name": str(node.source), "expression": str(node)}
     if isinstance(node, Mean):
-        made_by: dict[str, Any] = {"operator": "mean", "weight": node.weight, "text": None}
+        made_by: dict[str, Any] = {
+            "operator": "mean",
+            "function": "mean",
+            "weight": node.weight,
+            "text": None,
+        }
         slots: tuple[str, ...] = ("first", "second")
     else:
-        made_by = {"operator": node.operator, "text": node.text}
-        slots = OPERATORS[node.operator].inputs
-    inputs = [{"slot": s, **_tree(n)} for s, n in zip(slots, node.inputs, strict=False)]
+        made_by = {
+            "operator": node.operator,
+            "function": function_name(node.operator),
+            "text": node.text,
+        }
+        slots = operators[node.operator].inputs
+    inputs = [{"slot": s, **_tree(n, operators)} for s, n in zip(slots, node.inputs, strict=False)]
     return {"kind": "made", "expression": str(node), **made_by, "inputs": inputs}
-
-
-def _leaves(node: Node) -> list[Leaf]:
-    if isinstance(node, Leaf):
-        return [node]
-    return [leaf for made in node.inputs if made is not None for leaf in _leaves(made)]
 
 
 class Composer:
     """Runs compositions; parts that were made before, with equal inputs, are not made again."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, operators: Operators = OPERATORS) -> None:
         self.runner = runner
+        self.operators = operators
         self._embeddings: LRUCache[bytes, Embeddings] = LRUCache(KNOWN_BYTES // 4, embedding_size)
         self._pictures: LRUCache[bytes, bytes] = LRUCache(KNOWN_BYTES, len)
 
@@ -128,7 +142,7 @@ class Composer:
             drawn.append(item)
             told = {"state": "part", "expression": str(part), "item": item.told}
             job.tell({**told, "new": part in sampled, "made": len(drawn), "of": len(made)})
-        result = Result(Plan(node, (), (node,)), options.seeds[:1], made)
+        result = Result(Plan(node, (), (node,), self.operators), options.seeds[:1], made)
         figure = self.runner.keep_figure("composition", draw_tree(result, _never, shown))
         job.tell(
             {

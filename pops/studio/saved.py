@@ -13,8 +13,10 @@ from pops.compose.parse import parse
 from pops.errors import InputError
 from pops.io.embeddings import Embeddings
 from pops.io.schema import Finite, Schema, Text, decode_json
-from pops.studio.compose import LONGEST_EXPRESSION, names_in
+from pops.operators import OPERATORS
+from pops.studio.compose import LONGEST_EXPRESSION, Operators
 from pops.studio.options import Options
+from pops.studio.spelling import leaves_of
 from pops.studio.store import StoredItem, is_plain
 from pops.studio.uploads import read_upload
 
@@ -42,7 +44,11 @@ class SavedComposition(Schema):
 
 
 def save_composition(
-    text: str, inputs: Mapping[str, StoredItem], options: Options, stack: str
+    text: str,
+    inputs: Mapping[str, StoredItem],
+    options: Options,
+    stack: str,
+    operators: Operators = OPERATORS,
 ) -> dict[str, Any]:
     """Make the content of a file that holds a composition and all that it needs.
 
@@ -51,6 +57,7 @@ def save_composition(
         inputs: What it may name; only what it does name is kept.
         options: The settings to keep beside it.
         stack: The name of the stack that made the embeddings among the inputs.
+        operators: What the composition may apply.
 
     Returns:
         The content, to be written as JSON.
@@ -59,7 +66,7 @@ def save_composition(
         UsageError: `text` is no composition.
     """
     kept = {}
-    for name in names_in(parse(text)):
+    for name in dict.fromkeys(str(leaf.source) for leaf in leaves_of(parse(text, operators))):
         item = inputs[name]
         numbers = None
         if item.embedding is not None:
@@ -78,7 +85,7 @@ def save_composition(
 
 
 def open_composition(
-    content: bytes, stack: str, dim: int
+    content: bytes, stack: str, dim: int, operators: Operators = OPERATORS
 ) -> tuple[str, dict[str, Any], dict[str, StoredItem]]:
     """Read such a file; every input is checked as an upload is.
 
@@ -86,6 +93,7 @@ def open_composition(
         content: The file.
         stack: The name of the stack that the inputs are for.
         dim: The numbers of an embedding.
+        operators: What the composition may apply.
 
     Returns:
         The expression, the settings, and the inputs by their names.
@@ -106,7 +114,7 @@ def open_composition(
         if not is_plain(name):
             raise InputError(f"the composition has an input of a name that is none: {name[:60]!r}")
     Options.read(saved.settings)
-    names_in(parse(saved.expression))
+    parse(saved.expression, operators)
     items = {
         name: _read_input(name, one, saved.stack, stack, dim) for name, one in saved.inputs.items()
     }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pops.compose.nodes import Node
 from pops.errors import PopsError, UsageError
 from pops.operators import Operator
 from pops.studio import about
@@ -16,6 +17,7 @@ from pops.studio.options import MOST_RESULTS, Options
 from pops.studio.queue import JobQueue
 from pops.studio.runner import MOST_CELLS, Runner
 from pops.studio.saved import open_composition, save_composition
+from pops.studio.spelling import Speller
 from pops.studio.store import Store, StoredItem, is_plain
 from pops.studio.uploads import read_upload
 
@@ -32,23 +34,45 @@ logger = logging.getLogger(__name__)
 
 
 class StudioService:
-    """An engine with a store and a queue before it.
+    """An engine, with a store of pictures and a queue of jobs before it.
 
-    `waiting`: how many jobs may wait. `upload_bytes`: of the largest file that is taken.
+    Args:
+        engine: What does the work.
+        waiting: The jobs that may wait.
+        upload_bytes: The bytes of the largest file that is taken.
+        stack: The stack as it was named when the studio was started; its own name if left out.
+        local: Whether only this machine can use the studio, so that its paths can be told.
     """
 
-    def __init__(self, engine: Engine, waiting: int, upload_bytes: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        waiting: int,
+        upload_bytes: int,
+        *,
+        stack: str = "",
+        local: bool = True,
+    ) -> None:
         self.engine = engine
-        self.store = Store(STORE_BYTES)
-        about.add_examples(self.store)
-        self.queue = JobQueue(waiting)
-        self.runner = Runner(engine, self.store)
-        self.composer = Composer(self.runner)
         self.upload_bytes = upload_bytes
         self.operators = {row.name: row for row in about.offered_operators(engine.stack)}
+        self.store = Store(STORE_BYTES)
+        examples = about.add_examples(self.store)
+        self.speller = Speller(
+            stack if local and stack else engine.stack.name,
+            {name: _place(path, local) for name, path in examples.items()},
+            {name: _place(path, local) for name, path in engine.stack.operator_folders.items()},
+        )
+        self.queue = JobQueue(waiting)
+        self.runner = Runner(engine, self.store)
+        self.composer = Composer(self.runner, self.operators)
 
     def warm_up(self) -> Job:
-        """Load every model, so that the first user need not wait for it."""
+        """Load every model, so that the first visitor need not wait for it.
+
+        Returns:
+            The job that does it.
+        """
         return self.queue.submit(self._load)
 
     def _load(self, job: Job) -> None:
@@ -67,6 +91,11 @@ class StudioService:
             self.engine.render(made, seeds=[0], steps=1)
 
     def describe(self) -> dict[str, Any]:
+        """Tell all that the page is made from.
+
+        Returns:
+            Operators, examples, limits and facts, as JSON.
+        """
         limits = {
             "upload_bytes": self.upload_bytes,
             "results": MOST_RESULTS,
@@ -75,7 +104,18 @@ class StudioService:
         return about.describe(self.engine, self.store, limits)
 
     def add(self, content: bytes, name: str) -> StoredItem:
-        """An upload, checked, in the store. InputError if it cannot be used."""
+        """Check an upload and put it into the store.
+
+        Args:
+            content: The file.
+            name: Its name.
+
+        Returns:
+            The item that it became.
+
+        Raises:
+            InputError: It cannot be used.
+        """
         found = read_upload(content, name, self.engine.stack.name, self.engine.dim)
         return self.store.add(found)
 
@@ -87,9 +127,21 @@ class StudioService:
         settings: Any,
         client: Client = OWN,
     ) -> Job:
-        """UsageError or InputError for what does not fit; Busy if too many wait.
+        """Queue one request to an operator.
 
-        `client`: whose job it is; clients take turns.
+        Args:
+            operator: The name of the operator.
+            inputs: Ids of items in the order of its slots; None for one that is left out.
+            text: The instruction, for an operator that takes one.
+            settings: What `Options.read` takes.
+            client: Whose job it is; clients take turns.
+
+        Returns:
+            The job.
+
+        Raises:
+            UsageError: Something does not fit, or too many jobs wait.
+            InputError: An input is no longer there.
         """
         row, options = self._operator(operator), Options.read(settings)
         items = [None if name is None else self._item(name) for name in _list("inputs", inputs)]
@@ -102,11 +154,25 @@ class StudioService:
     def compose(
         self, expression: str, inputs: Mapping[str, str] | None, settings: Any, client: Client = OWN
     ) -> Job:
+        """Queue a composition.
+
+        Args:
+            expression: The composition.
+            inputs: Ids of items by the names that the expression uses.
+            settings: What `Options.read` takes.
+            client: Whose job it is.
+
+        Returns:
+            The job.
+
+        Raises:
+            UsageError: Something does not fit, or too many jobs wait.
+            InputError: An input is no longer there.
+        """
         items, options = self._named(inputs), Options.read(settings)
         if options.takes_depth:
             raise UsageError("a composition has no single shape to keep: use another renderer")
-        node = read(expression, items)
-        self._check_operators(node)
+        node = read(expression, items, self.operators)
         return self.queue.submit(lambda job: self.composer.run(job, node, items, options), client)
 
     def grid(
@@ -114,12 +180,29 @@ class StudioService:
         operator: str,
         rows: Sequence[str],
         columns: Sequence[str],
-        mean: bool,
+        mean: bool | None,
         settings: Any,
         slots: Sequence[str] | None = None,
         client: Client = OWN,
     ) -> Job:
-        """As `apply`. `slots`: those of the rows and of the columns; the first two unless given."""
+        """Queue a grid: an operator applied to every row with every column.
+
+        Args:
+            operator: The name of the operator.
+            rows: Ids of items.
+            columns: Ids of items; texts for an operator that takes one.
+            mean: Whether a second table shows the mean of each pair.
+            settings: What `Options.read` takes.
+            slots: The slots of the rows and of the columns; the first two if left out.
+            client: Whose job it is.
+
+        Returns:
+            The job.
+
+        Raises:
+            UsageError: Something does not fit, or too many jobs wait.
+            InputError: An input is no longer there.
+        """
         row, options = self._operator(operator), Options.read(settings)
         lefts = [self._item(name) for name in _list("rows", rows)]
         tops: list[StoredItem | str] = [
@@ -134,51 +217,76 @@ class StudioService:
             raise UsageError("mean is true or false")
         if mean and row.takes_text:
             raise UsageError(f"there is no mean of a picture and a text: {row.name} has none")
-        at = _places(row, slots)
+        at = _positions(row, slots)
         return self.queue.submit(
-            lambda job: self.runner.grid(job, row, lefts, tops, at, mean, options), client
+            lambda job: self.runner.grid(job, row, lefts, tops, at, bool(mean), options), client
         )
 
     def check(
         self, expression: str, inputs: Mapping[str, str] | None, settings: Any
     ) -> dict[str, Any]:
-        """What `pops.studio.compose.check` says, and whether this stack can run it."""
+        """Check a composition that is being written.
+
+        Args:
+            expression: The composition.
+            inputs: Ids of items by the names that the expression uses.
+            settings: What `Options.read` takes.
+
+        Returns:
+            As JSON, its tree and its other spellings, or what is wrong and where.
+
+        Raises:
+            UsageError: The inputs or the settings do not fit.
+            InputError: An input is no longer there.
+        """
         items, options = self._named(inputs), Options.read(settings)
-        told = check(expression, items, options)
-        if told["ok"]:
-            try:
-                self._check_operators(read(expression, items))
-            except UsageError as error:
-                return {**told, "ok": False, "error": str(error)}
-        return told
+        return check(expression, items, options, self.operators, self.speller)
 
     def save(
         self, expression: str, inputs: Mapping[str, str] | None, settings: Any
     ) -> dict[str, Any]:
-        items = self._named(inputs)
-        read(expression, items)
-        options = Options.read(settings)
-        return save_composition(expression, items, options, self.engine.stack.name)
+        """Make the content of a file that holds a composition and its inputs.
+
+        Args:
+            expression: The composition.
+            inputs: Ids of items by the names that the expression uses.
+            settings: What `Options.read` takes.
+
+        Returns:
+            The content, as JSON.
+
+        Raises:
+            UsageError: Something does not fit.
+            InputError: An input is no longer there.
+        """
+        items, options = self._named(inputs), Options.read(settings)
+        read(expression, items, self.operators)
+        stack = self.engine.stack.name
+        return save_composition(expression, items, options, stack, self.operators)
 
     def open(self, content: bytes) -> dict[str, Any]:
-        """A saved composition, with its inputs in the store."""
+        """Open such a file and put its inputs into the store.
+
+        Args:
+            content: The file.
+
+        Returns:
+            As JSON, the expression, the settings, and the inputs by their names.
+
+        Raises:
+            UsageError: Its expression or its settings do not fit.
+            InputError: It cannot be used.
+        """
         stack, dim = self.engine.stack.name, self.engine.dim
-        text, settings, items = open_composition(content, stack, dim)
+        text, settings, items = open_composition(content, stack, dim, self.operators)
         told = {name: self.store.add(item).told for name, item in items.items()}
         return {"expression": text, "settings": settings, "inputs": told}
 
     def _operator(self, name: str) -> Operator:
         if not isinstance(name, str) or name not in self.operators:
             offered = ", ".join(self.operators)
-            raise UsageError(f"this stack has no operator {str(name)!r}: it has {offered}")
+            raise UsageError(f"this stack has no operator {str(name)[:60]!r}: it has {offered}")
         return self.operators[name]
-
-    def _check_operators(self, node: Node) -> None:
-        if hasattr(node, "operator"):
-            self._operator(node.operator)
-        for made in node.inputs:
-            if made is not None:
-                self._check_operators(made)
 
     def _item(self, name: object) -> StoredItem:
         if not isinstance(name, str):
@@ -191,15 +299,28 @@ class StudioService:
             raise UsageError(f"inputs are an object of at most {MOST_NAMES} names and ids")
         for name in inputs or {}:
             if not isinstance(name, str) or not is_plain(name):
-                raise UsageError(f"inputs have plain names, as in 'mug.png', not {name!r:.80}")
+                raise UsageError(
+                    f"inputs have plain names, as in 'mug.png', not {str(name)[:60]!r}"
+                )
         examples = {item.name: item for item in self.store.examples.values()}
         return examples | {name: self._item(of) for name, of in (inputs or {}).items()}
 
 
-def _places(row: Operator, slots: Sequence[str] | None) -> tuple[int, ...]:
+def _place(path: Path, local: bool) -> str:
+    """A path as whoever uses the studio can use it; nobody elsewhere is told this machine's own."""
+    if not local:
+        return "/".join(path.parts[-3:] if path.suffix == ".png" else path.parts[-1:])
+    with suppress(ValueError):
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    return path.resolve().as_posix()
+
+
+def _positions(row: Operator, slots: Sequence[str] | None) -> tuple[int, ...]:
     """Where in a request the row's input stands and, unless it is a text, the column's."""
     wanted = 1 if row.takes_text else 2
     names = row.inputs[:wanted] if slots is None else tuple(_list("slots", slots))
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError("slots are names")
     if len(set(names)) != wanted or not set(names) <= set(row.inputs):
         raise UsageError(f"slots are {wanted} of those of {row.name}: {', '.join(row.inputs)}")
     return tuple(row.inputs.index(name) for name in names)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from pops.errors import PopsError, WeightsError
 from pops.io.files import make_folder
 from pops.io.loading import reading
-from pops.io.saving import saving
+from pops.io.tensors import saving
 from pops.training.ema import update_ema
 
 __all__ = [

@@ -20,6 +20,7 @@ from pops.cli.main import COMMANDS, main
 from pops.engine import Engine
 from pops.errors import WeightsError, install_hint
 from pops.io.embeddings import Embeddings
+from pops.operators import OPERATORS
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -675,20 +676,32 @@ def test_pocket_sheet_draws_into_its_folder(run: Run, tmp_path: Path) -> None:
     assert all(path.parent == tmp_path / "sheets" and path.is_file() for path in paths)
 
 
-def test_the_demo_draws_shipped_pairs_and_says_where_to_look(run: Run, tmp_path: Path) -> None:
-    status, said, _ = run("demo", "--out", tmp_path / "demo", "--pairs", "mug+wood")
+def test_the_demo_shows_every_operator_and_a_page_of_all(run: Run, tmp_path: Path) -> None:
+    quick = ["--seeds", "18", "--render-steps", "2", "--steps", "4"]
+    status, said, _ = run("demo", "--out", tmp_path / "demo", "--pairs", "mug+wood", *quick)
     assert status == 0
-    assert said.splitlines()[-1].startswith(f"Look at {tmp_path / 'demo' / 'texturing.jpg'}")
-    with Image.open(tmp_path / "demo" / "texturing.jpg") as figure:
-        assert figure.width > 4 * 200
+    assert said.splitlines()[-1].startswith(f"Look at {tmp_path / 'demo' / 'index.html'}")
+    page = (tmp_path / "demo" / "index.html").read_text()
+    for name in (*OPERATORS, "composition"):
+        assert f'src="{name}.jpg"' in page
+        with Image.open(tmp_path / "demo" / f"{name}.jpg") as figure:
+            assert figure.width > 3 * 200
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {
+        "index.html",
+        *(f"{name}.jpg" for name in (*OPERATORS, "composition")),
+    }
 
 
-def test_every_pair_of_the_demo_ships() -> None:
-    from pops.cli.commands import _shipped_pair
+def test_every_picture_of_the_demo_ships() -> None:
+    from pops.cli.demo import PARTS, _asset, _pair
     from pops.settings.commands import DemoConfig
 
-    for pair in DemoConfig().pairs:
-        assert all(path.is_file() for path in _shipped_pair(pair)), pair
+    requests = [_pair(pair) for pair in DemoConfig().pairs]
+    requests += [request for part in PARTS for request in part.requests]
+    for names, _ in requests:
+        for name in filter(None, names):
+            place = _asset(name)
+            assert place is not None and place.is_file(), name
 
 
 def test_apply_on_shipped_pictures_says_no_warning(tmp_path: Path) -> None:

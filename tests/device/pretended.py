@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 
-__all__ = ["DEVICE", "KIND", "Log", "MixedDevices", "pretended", "reason_to_skip"]
+__all__ = ["DEVICE", "KIND", "LOG", "MixedDevices", "autocast", "pretended", "reason_to_skip"]
 
 KIND = "pretend"
 SETUP = getattr(backend_registration, "_setup_privateuseone_for_python_backend", None)
@@ -127,7 +127,8 @@ def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
             LOG.wait(name)
         if goal.type == KIND and not name.startswith(FREE):
             LOG.launches[name] += 1
-    here = [torch.device("cpu") if isinstance(x, torch.device) else x for x in flat]
+    cpu = torch.device("cpu")
+    here = [cpu if isinstance(x, torch.device) and x.type == KIND else x for x in flat]
     in_args, in_kwargs = pytree.tree_unflatten(
         [x.held if isinstance(x, Pretended) else x for x in here], spec
     )
@@ -182,7 +183,7 @@ class _Dispatch(TorchDispatchMode):
 
 
 class _Functions(TorchFunctionMode):
-    """Lets assigning to `.data`, and autocast, work as they do for devices in C++."""
+    """Lets assigning to `.data`, and `autocast`, work as they do for devices in C++."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -190,17 +191,13 @@ class _Functions(TorchFunctionMode):
         args, kwargs = list(args), dict(kwargs or {})
         if func == Tensor.data.__set__ and isinstance(args[0], Pretended):  # type: ignore[attr-defined]
             args[0].held = args[1].held
-        if func is torch.nn.functional.linear and torch.is_autocast_enabled(KIND):
-            args = [_autocast(x) for x in args]
+        if func is torch.nn.functional.linear and MODULE.autocast is not None:
+            args = [x.to(MODULE.autocast) if isinstance(x, Pretended) else x for x in args]
         out = func(*args, **kwargs)
         data = func == Tensor.data.__get__  # type: ignore[attr-defined]
         if data and isinstance(args[0], Pretended) and not hasattr(out, "held"):
             out.held = args[0].held
         return out
-
-
-def _autocast(x: Any) -> Any:
-    return x.to(torch.get_autocast_dtype(KIND)) if isinstance(x, Pretended) else x
 
 
 ATTENTION = torch.nn.functional.scaled_dot_product_attention
@@ -217,6 +214,10 @@ def _attention(
     **rest: Any,
 ) -> Tensor:
     """Attention as one launch, and one more where the rows of its mask are not aligned."""
+    if MODULE.autocast is not None:
+        query, key, value = (t.to(MODULE.autocast) for t in (query, key, value))
+        if attn_mask is not None and attn_mask.is_floating_point():
+            attn_mask = attn_mask.to(MODULE.autocast)
     given = [t for t in (query, key, value, attn_mask) if t is not None]
     if query.device.type != KIND:
         return ATTENTION(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **rest)
@@ -243,9 +244,10 @@ def _attention(
 
 
 class _Module:
-    """What torch asks of a device by the name of `torch.pretend`."""
+    """Answers to what torch asks of a device by the name of `torch.pretend`."""
 
     here = False
+    autocast: torch.dtype | None = None  # the format of linear layers
 
     def is_available(self) -> bool:
         return self.here
@@ -263,9 +265,6 @@ class _Module:
 
     def manual_seed_all(self, seed: int) -> None:
         """There is no generator on it: all noise is drawn on the CPU."""
-
-    def get_amp_supported_dtype(self) -> list[torch.dtype]:
-        return [torch.float16, torch.bfloat16]
 
 
 MODULE = _Module()
@@ -308,3 +307,13 @@ def pretended() -> Iterator[Log]:
         stack.enter_context(_Functions())
         LOG.clear()
         yield LOG
+
+
+@contextmanager
+def autocast(dtype: torch.dtype | None) -> Iterator[None]:
+    """Compute linear layers in half precision inside the block, as autocast on a GPU does.
+
+    torch's own context needs an entry in C++ for every operation.
+    """
+    with mock.patch.object(MODULE, "autocast", dtype):
+        yield

@@ -1,205 +1,31 @@
-"""What the pocket operators learn from, and what the benchmark asks of them."""
+"""The pocket benchmark: its requests, its galleries, and what it says of them."""
 
 import random
-from itertools import islice
 
 import pytest
 import torch
+from PIL import Image
 
-from pops.evaluation.pocket.run import TASKS, retrieve
-from pops.evaluation.pocket.single import Shown
-from pops.operators import GARMENTS as SLOTS
-from pops.pocket.build import recipes
-from pops.pocket.build.clip import DIM
-from pops.pocket.build.cutouts import Cutouts
-from pops.pocket.build.embeds import Embeds
-from pops.pocket.build.pictures import dressed
-from pops.pocket.build.recipes import ClothesBatch, SceneBatch, UnionBatch
-from pops.pocket.world.cutout import SLOT_OF, cut_out, on_white, slots_of
-from pops.pocket.world.outfits import random_garments
-from pops.pocket.world.scene import pair
-from pops.pocket.world.split import (
-    held_out_pairs,
-    is_held_out,
-    is_held_out_outfit,
-    is_held_out_pair,
+from pops.errors import UsageError
+from pops.evaluation.pocket.judged import (
+    ADJECTIVE,
+    ONE_OBJECT,
+    OUTFIT,
+    PAIR,
+    judge_pictures,
+    kid,
+    sharpness,
 )
-from pops.pocket.world.vocabulary import GARMENTS, MATERIALS
-from pops.prior.model import Prior, PriorConfig
-
-# --- cutting out ----------------------------------------------------------------------------
-
-
-def test_a_cut_out_thing_is_centred_on_white():
-    picture = torch.zeros(3, 64, 64)
-    picture[0, 5:15, 40:50] = 1.0
-    mask = torch.zeros(64, 64, dtype=torch.bool)
-    mask[5:15, 40:50] = True
-    cut = cut_out(picture, mask, 48)
-    assert cut is not None and cut.shape == (3, 48, 48)
-    torch.testing.assert_close(cut[:, 0], torch.ones(3, 48), atol=0.02, rtol=0)
-    torch.testing.assert_close(cut[:, 24, 24], torch.tensor([1.0, 0.0, 0.0]))
-    white = (cut.amin(0) > 0.99).float()
-    assert abs(white[:, :24].sum() - white[:, 24:].sum()) < 0.1 * white.sum()
-
-
-def test_too_little_to_see_is_not_cut_out():
-    mask = torch.zeros(64, 64, dtype=torch.bool)
-    mask[3, 3:6] = True
-    assert cut_out(torch.zeros(3, 64, 64), mask, 64) is None
-
-
-def test_what_is_round_a_thing_becomes_white():
-    mask = torch.eye(4, dtype=torch.bool)
-    found = on_white(torch.zeros(3, 4, 4), mask)
-    assert torch.equal(found, 1 - torch.eye(4).expand(3, 4, 4))
-
-
-def test_every_garment_has_slots_and_shoes_have_two():
-    assert set(SLOT_OF) == set(GARMENTS)
-    assert all(slot in SLOTS for slots in SLOT_OF.values() for slot in slots)
-    mask = torch.zeros(8, 20, dtype=torch.bool)
-    mask[2:6, 2:6] = mask[2:6, 12:16] = True
-    parts = slots_of("shoes", mask)
-    assert parts["left-shoe"].any(0).nonzero().flatten().tolist() == [12, 13, 14, 15]
-    assert parts["right-shoe"].any(0).nonzero().flatten().tolist() == [2, 3, 4, 5]
-    assert torch.equal(slots_of("bag", mask)["bag"], mask)
-
-
-# --- held out -------------------------------------------------------------------------------
-
-
-def test_a_held_out_pair_is_held_out_in_any_order():
-    pairs = held_out_pairs()
-    assert 150 < len(pairs) < 250
-    assert all(is_held_out_pair(b, a) and is_held_out_pair(a, b) for a, b in pairs)
-
-
-def test_no_training_picture_shows_a_held_out_pair(monkeypatch):
-    (a, m), (b, n) = held_out_pairs()[0]
-    base = pair((a, "red"), (b, "red"), "studio", random.Random(0))
-    monkeypatch.setattr("pops.pocket.build.pictures.MATERIALS", (m, n, "brick"))
-    scenes = dressed(base, random.Random(1), ["forest"] * 20, 2)
-    shown = {tuple(i.material for i in scene.items) for scene in scenes}
-    assert len(shown) > 3 and (m, n) not in shown
-
-
-def test_garments_that_are_worn_together_fit():
-    rng = random.Random(0)
-    for _ in range(50):
-        worn = random_garments(rng)
-        assert len(set(worn)) == len(worn) and not {"skirt", "trousers"} <= set(worn)
-
-
-# --- recipes --------------------------------------------------------------------------------
-
-
-def _record(kind, things, background="studio", adjective=None, group="0"):
-    named = [list(thing) for thing in things]
-    return {
-        "kind": kind,
-        "things": named,
-        "background": background,
-        "adjective": adjective,
-        "group": group,
-    }
-
-
-RECORDS = [
-    _record("single", [("mug", "wood")]),
-    _record("single", [("car", "gold")]),
-    _record("pair", [("mug", "wood"), ("car", "gold")]),
-    _record("single", [("mug", "wood")], "forest"),
-    _record("single", [("car", "gold")], "forest"),
-    _record("pair", [("car", "gold"), ("mug", "wood")], "forest"),
-    _record("empty", [], "studio"),
-    _record("empty", [], "forest"),
-    _record("outfit", [("worn hat", "red"), ("worn shoes", "gold")]),
-]
-# (row, slot) of everything cut out
-CUT = [(0, 0), (1, 1), (2, 0), (2, 1), (3, 1), (4, 0), (5, 0), (5, 1), (8, SLOTS.index("hat"))]
-
-
-@pytest.fixture
-def pool():
-    """Row i is the number i in all places; cut-outs count from 100, garments from 200."""
-    rows = torch.arange(len(RECORDS)).float()[:, None].expand(-1, DIM) + 1
-    embeds = Embeds(rows, torch.zeros_like(rows), torch.zeros(DIM))
-    cuts = Cutouts(
-        torch.arange(100.0, 100 + len(CUT))[:, None].expand(-1, DIM),
-        [row for row, _ in CUT],
-        [slot for _, slot in CUT],
-    )
-    every = [
-        (m, SLOTS.index(s)) for m in range(len(MATERIALS)) for p in SLOT_OF.values() for s in p
-    ]
-    alone = Cutouts(
-        torch.arange(200.0, 200 + len(every))[:, None].expand(-1, DIM),
-        [m for m, _ in every],
-        [s for _, s in every],
-    )
-    return recipes.join([(RECORDS, embeds, cuts)], alone)
-
-
-@pytest.fixture
-def prior():
-    """One whose normalised space is the embeddings' own."""
-    prior = Prior(PriorConfig(1, 8, 1, DIM))
-    with torch.no_grad():
-        prior.clip_mean.zero_()
-        prior.clip_std.fill_(1.0)
-    return prior
-
-
-def _examples(batch, number=200):
-    """(target, tokens) as numbers, those that are not dropped."""
-    target, conditions = batch(0)
-    rows = zip(target[:, 0].tolist(), conditions.tokens[..., 0].tolist(), strict=True)
-    return [(t, tuple(c)) for t, c in islice(rows, number) if any(c)]
-
-
-def test_union_is_given_its_things_cut_out_or_alone_in_its_place(pool, prior):
-    seen = set(_examples(UnionBatch(pool, prior)))
-    in_place = {(3.0, (1.0, 2.0)), (3.0, (2.0, 1.0)), (6.0, (4.0, 5.0)), (6.0, (5.0, 4.0))}
-    cut = {(3.0, (102.0, 103.0)), (3.0, (103.0, 102.0))}
-    assert seen == in_place | cut
-
-
-def test_scene_is_given_the_thing_from_anywhere_and_an_empty_place(pool, prior):
-    seen = set(_examples(SceneBatch(pool, prior)))
-    empty = {1.0: 7.0, 2.0: 7.0, 4.0: 8.0, 5.0: 8.0}
-    assert {target for target, _ in seen} == set(empty)
-    assert all(place == empty[target] for target, (_, place) in seen)
-    assert {thing for target, (thing, _) in seen if target == 4.0} == {1.0, 4.0, 104.0}
-
-
-def test_clothes_are_given_each_in_its_slot(pool, prior, monkeypatch):
-    monkeypatch.setattr(recipes, "is_held_out_outfit", lambda things: False)
-    hat, left, right = (SLOTS.index(s) for s in ("hat", "left-shoe", "right-shoe"))
-    hats = set()
-    target, conditions = ClothesBatch(pool, prior)(0)
-    assert conditions.tokens.shape[1] == len(SLOTS)
-    assert set(conditions.mask.sum(1).tolist()) == {right + 1, len(SLOTS)}
-    for tokens in conditions.tokens[..., 0]:
-        if tokens.any():
-            assert set(tokens.nonzero().flatten().tolist()) == {hat, left, right}
-            hats.add(float(tokens[hat]))
-    assert len(hats) == 2 and 108.0 in hats  # cut out of the target, and alone
-
-
-def test_clothes_never_train_on_a_held_out_outfit(pool, prior, monkeypatch):
-    monkeypatch.setattr(recipes, "is_held_out_outfit", lambda things: True)
-    assert ClothesBatch(pool, prior).targets == []
-
-
-def test_a_batch_is_a_function_of_its_step(pool, prior):
-    batch = UnionBatch(pool, prior)
-    (first, a), (again, b), (other, _) = batch(3), batch(3), batch(4)
-    assert torch.equal(first, again) and torch.equal(a.tokens, b.tokens)
-    assert not torch.equal(first, other)
-
-
-# --- the benchmark --------------------------------------------------------------------------
+from pops.evaluation.pocket.run import TASKS, evaluate, retrieve
+from pops.evaluation.pocket.shown import Shown
+from pops.evaluation.pocket.task import Asking
+from pops.operators import GARMENTS as SLOTS
+from pops.pocket.judge import Judge, JudgeConfig, load_judge
+from pops.pocket.world.cutout import SLOT_OF
+from pops.pocket.world.render import render
+from pops.pocket.world.scene import single
+from pops.pocket.world.split import combination_split, outfit_split, pair_split
+from pops.stacks.stack import WEIGHTS
 
 
 def _pair(*things):
@@ -227,24 +53,108 @@ def test_the_best_of_the_right_pictures_counts():
     assert (found.top1, found.top5, found.mean_rank) == (0.5, 1.0, 1.5)
 
 
+@pytest.mark.parametrize("split", ["test", "validation"])
 @pytest.mark.parametrize("name", ["union", "instruct", "scene"])
-def test_every_answer_is_in_the_gallery_and_is_held_out(name):
-    task = TASKS[name](6)
+def test_every_answer_is_in_the_gallery_and_is_of_its_split(name, split):
+    task = TASKS[name](Asking(64, split, 6))
     names = {shown for shown, _ in task.gallery}
     assert len(task.inputs) == len(task.wanted) == len(task.twins) == 6
     for wanted in task.wanted:
         assert wanted in names
         things = sorted(wanted.things)
         if len(things) == 2:
-            assert is_held_out_pair(*things)
+            assert pair_split(*things) == split
         else:
-            assert is_held_out(*things[0], wanted.background)
+            assert combination_split(*things[0], wanted.background) == split
 
 
-def test_clothes_are_asked_for_in_held_out_outfits():
-    task = TASKS["clothes"](3)
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_clothes_are_asked_for_in_outfits_of_their_split(split):
+    task = TASKS["clothes"](Asking(64, split, 3))
     for request, wanted in zip(task.inputs, task.wanted, strict=True):
         given = {slot for slot, garment in zip(SLOTS, request, strict=True) if garment}
         assert given == {slot for name, _ in wanted.things for slot in SLOT_OF[name]}
-        assert is_held_out_outfit((f"worn {name}", m) for name, m in wanted.things)
+        assert outfit_split((f"worn {name}", m) for name, m in wanted.things) == split
         assert sum(shown == wanted for shown, _ in task.gallery) == 1
+
+
+def test_an_unknown_operator_is_named():
+    with pytest.raises(UsageError, match="no pocket benchmark of 'blending'"):
+        evaluate("blending")
+
+
+# --- rendered pictures ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def objects():
+    """Twelve true pictures of single objects, and what they show."""
+    rng = random.Random(0)
+    things = [(shape, material) for shape in ("mug", "car", "fish") for material in ("red", "dots")]
+    scenes = [single(*thing, place, rng) for thing in things for place in ("studio", "beach")]
+    drawn = [Image.fromarray(p.numpy()) for p in render(scenes, 64).pictures]
+    shown = [
+        Shown(frozenset({(s.items[0].shape, s.items[0].material)}), s.background) for s in scenes
+    ]
+    return drawn, shown
+
+
+def test_the_shipped_judge_names_true_pictures(objects):
+    judge = load_judge(WEIGHTS / "judge")
+    seen = judge_pictures(judge, ONE_OBJECT, *objects)
+    assert set(seen) == {"object", "material", "background"}
+    assert min(seen.values()) > 0.9
+
+
+def test_a_judge_is_not_asked_what_it_does_not_know(objects):
+    judge = Judge(JudgeConfig(64, (4, 4), {"object": 20})).eval()
+    assert set(judge_pictures(judge, ONE_OBJECT, *objects)) == {"object"}
+    assert judge_pictures(judge, OUTFIT, *objects) == {}
+
+
+def _seen(**answers):
+    return {
+        question.replace("_", " ") if "worn" in question else question: word
+        for question, word in answers.items()
+    }
+
+
+def test_two_things_count_in_any_order_and_only_in_their_own_materials():
+    wanted = _pair(("mug", "wood"), ("car", "gold"))
+    right = _seen(object="car", object_b="mug", material="gold", material_b="wood")
+    swapped = {**right, "material": "wood", "material_b": "gold"}
+    twice = {**right, "object": "mug"}
+    checks = PAIR["both_objects"].share, PAIR["both_materials"].share
+    assert [[check(seen, wanted) for check in checks] for seen in (right, swapped, twice)] == [
+        [True, True],
+        [True, False],
+        [False, False],
+    ]
+
+
+def test_garments_count_one_by_one():
+    wanted = _pair(("hat", "red"), ("bag", "gold"))
+    share = OUTFIT["garments"].share
+    assert share(_seen(worn_hat="red", worn_bag="gold"), wanted) == 1.0
+    assert share(_seen(worn_hat="red", worn_bag=None), wanted) == 0.5
+
+
+def test_an_adjective_must_be_the_one_that_was_asked_for():
+    wanted = Shown(frozenset({("mug", "wood")}), "studio", "tiny")
+    share = ADJECTIVE["adjective"].share
+    assert share(_seen(adjective="tiny"), wanted) and not share(_seen(adjective=None), wanted)
+
+
+def test_a_blurred_picture_is_less_sharp_and_an_equal_one_as_sharp(objects):
+    drawn, _ = objects
+    blurred = [p.resize((16, 16)).resize((64, 64)) for p in drawn]
+    assert sharpness(drawn, drawn) == pytest.approx(1.0)
+    assert sharpness(blurred, drawn) < 0.8
+
+
+def test_the_kernel_distance_is_of_kinds_of_pictures(objects):
+    drawn, _ = objects
+    judge = load_judge(WEIGHTS / "judge")
+    other = [Image.new("RGB", (64, 64), (9 * i, 40, 90)) for i in range(12)]
+    assert kid(judge, other, drawn) > 1 > kid(judge, drawn[::2], drawn[1::2])
+    torch.testing.assert_close(kid(judge, other, drawn), kid(judge, other[::-1], drawn))

@@ -293,7 +293,7 @@ def _read_generated(folder: Path, path: Path) -> object:
 
 
 def _command(*arguments: str) -> str:
-    """What a command prints; Refused with its line where it ends with an error."""
+    """Run a command and give what it prints; Refused, with its line, if it ends with an error."""
     out, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         status = main(list(arguments))

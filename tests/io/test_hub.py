@@ -134,6 +134,8 @@ def test_a_repository_without_the_file_is_named(monkeypatch: pytest.MonkeyPatch,
         ("~/prior", False),
         ("../prior", False),
         ("a/b/c", False),
+        ("C:/weights", False),
+        ("a\\b/c", False),
         ("prior", False),
     ],
 )

@@ -66,7 +66,7 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise SafetensorError("No space left on device (os error 28)")
 
     monkeypatch.setattr("pops.io.tensors.save_file", full)
-    with pytest.raises(OutputError, match=r"cannot write .*a\.safetensors: No space left"):
+    with pytest.raises(OutputError, match=r"cannot write .*a\.safetensors: no space left"):
         save_tensors(tmp_path / "a.safetensors", STATE)
     assert list(tmp_path.iterdir()) == []
 

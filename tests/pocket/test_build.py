@@ -10,17 +10,19 @@ import pytest
 import torch
 from torch import nn
 
+from pops.errors import WeightsError
 from pops.evaluation.pocket.run import evaluate
 from pops.operators import OPERATORS
 from pops.pocket.build.autoencoder import LATENTS, PatchBasis
 from pops.pocket.build.clip import make_tokenizer
 from pops.pocket.build.fit import Fit
-from pops.pocket.build.labels import CLASSES, IGNORE, labels
-from pops.pocket.build.main import STAGES
-from pops.pocket.judge import QUESTIONS, Judge, load_judge
+from pops.pocket.build.judge import CONFIG
+from pops.pocket.build.labels import CLASSES
+from pops.pocket.build.main import STAGES, main
+from pops.pocket.build.package import pack_judge
+from pops.pocket.judge import Judge, JudgeConfig, load_judge
 from pops.pocket.world.patches import crop_patch, find_patch
-from pops.pocket.world.split import is_held_out, is_held_out_pair
-from pops.pocket.world.vocabulary import MATERIALS
+from pops.pocket.world.split import is_held_out, is_held_out_outfit, is_held_out_pair
 
 
 @pytest.fixture
@@ -47,25 +49,6 @@ def test_a_patch_is_enlarged_to_a_whole_picture():
     assert torch.allclose(crop_patch(picture, (32, 12, 6)), torch.ones(3, 64, 64), atol=1e-5)
 
 
-def test_labels_ask_only_what_a_picture_can_answer():
-    records = [
-        {"kind": "single", "things": [["mug", "wood"]], "background": "beach", "adjective": None},
-        {"kind": "swatch", "things": [["", "ice"]]},
-        {
-            "kind": "outfit",
-            "things": [["worn hat", "gold"]],
-            "background": "room",
-            "adjective": None,
-        },
-    ]
-    found = labels(records)
-    assert set(found) == set(CLASSES)
-    assert found["object"].tolist() == [0, CLASSES["object"] - 2, CLASSES["object"] - 1]
-    assert found["material"].tolist() == [0, MATERIALS.index("ice"), IGNORE]
-    assert found["worn hat"].tolist()[2] == MATERIALS.index("gold")
-    assert all(int(v.max()) < CLASSES[k] for k, v in found.items())
-
-
 def test_the_tokenizer_knows_its_words_and_survives_others():
     tokenizer = make_tokenizer(["a wooden mug on the beach", "a red hat at night"])
     assert tokenizer.tokenize("a wooden mug") == ["a</w>", "wooden</w>", "mug</w>"]
@@ -84,10 +67,22 @@ def test_a_whole_basis_gives_the_picture_back():
     torch.testing.assert_close(latents[1, :, 1, 2], (patch - mean) @ components)
 
 
-def test_the_judge_answers_every_question():
-    answers = Judge().eval().answer(torch.rand(3, 3, 64, 64))
-    assert set(answers) == set(QUESTIONS)
-    assert all(answers[q].shape == (3,) for q in QUESTIONS)
+def test_a_judge_answers_every_question_at_any_size():
+    judge = Judge(CONFIG).eval()
+    for size in (64, 128):
+        answers = judge.answer(torch.rand(3, 3, size, size))
+        assert set(answers) == set(CLASSES)
+        assert all(answers[q].shape == (3,) for q in CLASSES)
+
+
+def test_a_judge_is_loaded_as_its_config_says(tmp_path):
+    judge = Judge(JudgeConfig(32, (4, 8), {"object": 3}))
+    pack_judge(judge, tmp_path)
+    again = load_judge(tmp_path / "judge")
+    assert again.config == judge.config
+    (tmp_path / "judge" / "config.json").write_text("{}")
+    with pytest.raises(WeightsError, match="rebuild the pocket stack"):
+        load_judge(tmp_path / "judge")
 
 
 def _fit(folder):
@@ -115,20 +110,38 @@ def test_training_goes_on_where_it_stopped(tmp_path):
     assert loss(again)(0)["mse"].item() < 0.5 * untrained
 
 
+@pytest.mark.parametrize(
+    ("stage", "missing"),
+    [("clip", "render"), ("embeds", "clip"), ("prior", "render"), ("operators", "prior")]
+    + [("caches", "prior"), ("pack", "clip"), ("benchmark", "pack"), ("guidance", "operators")],
+)
+def test_a_slice_out_of_order_names_the_stage_that_is_missing(stage, missing, tmp_path, capsys):
+    where = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    assert main(["--stages", stage, *where]) != 0
+    said = capsys.readouterr()
+    assert f"{stage}: " in said.out and " minutes" in said.out  # how long it takes, beforehand
+    (line,) = said.err.splitlines()
+    assert f"stage {missing} first" in line
+
+
 @pytest.mark.slow
 def test_the_whole_stack_is_built_from_nothing_and_paints(tmp_path):
     out = tmp_path / "stack"
-    command = [sys.executable, "-m", "pops.pocket.build", "--minutes", "0.05", "--shards", "2"]
-    stages = [stage for stage in STAGES if stage != "benchmark"]  # its galleries take minutes
-    where = ["--runs", tmp_path / "runs", "--out", out]
+    command = [sys.executable, "-m", "pops.pocket.build", "--minutes", "0.05", "--shards", "1"]
+    # The galleries of these two take minutes.
+    stages = [stage for stage in STAGES if stage not in ("guidance", "benchmark")]
+    where = ["--runs", tmp_path / "runs", "--out", out, "--steps", "3"]
+    subprocess.run([*command, "--stages", "render", "--minutes", "10", *where], check=True)
     subprocess.run([*command, "--stages", *stages, *where], check=True)
-    for path in (tmp_path / "runs").glob("*/records-*.json"):
+    for path in (tmp_path / "runs" / "pictures").glob("records-*.json"):
         for record in json.loads(path.read_text()):
-            for shape, material in record["things"]:
-                if record["kind"] in ("single", "adjective", "pair"):
-                    assert not is_held_out(shape, material, record["background"])
+            things = [tuple(thing) for thing in record["things"]]
+            if record["kind"] in ("single", "adjective", "pair"):
+                assert not any(is_held_out(*thing, record["background"]) for thing in things)
             if record["kind"] == "pair":
-                assert not is_held_out_pair(*map(tuple, record["things"]))
+                assert not is_held_out_pair(*things)
+            if record["kind"] == "outfit":
+                assert not is_held_out_outfit(things)
     from pops.engine import Engine
 
     engine = Engine.load(out)
@@ -136,9 +149,9 @@ def test_the_whole_stack_is_built_from_nothing_and_paints(tmp_path):
         text = "tiny" if operator.takes_text else None
         made = engine.apply(operator.name, [(None,) * len(operator.inputs)], text=text, seeds=(0,))
         (picture,) = engine.render(made, seeds=(0,), steps=2)
-        assert picture.size == (64, 64)
-    found = evaluate(
-        "union", engine=engine, judge=load_judge(out / "judge/model.safetensors"), limit=4
-    )
+        assert picture.size == (128, 128)
+    found = evaluate("union", engine=engine, limit=4)
     assert {"top1", "ceiling_top1", "mean_top1", "leak", "lost", "chance"} <= set(found["union"])
+    assert {"rendered_both_objects", "rendered_both_materials"} <= set(found["union"])
+    assert {"sharpness", "kid", "kid_true"} <= set(found["decoder"])
     assert json.loads((out / "report.json").read_text())["build"]["stages"]["clip"]["steps"] > 0

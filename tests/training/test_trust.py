@@ -172,8 +172,8 @@ def test_a_second_run_on_a_folder_is_refused_until_the_first_has_died(tmp_path: 
 
 
 def test_what_a_killed_run_left_half_written_is_removed_by_the_next(tmp_path: Path, golden: Path):
-    for name in (".config-a1b2c3d4.yaml", "operator/.prior-a1b2c3d4.safetensors"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in (".pops-a1b2c3d4/part.yaml", "operator/.pops-a1b2c3d4/part.safetensors"):
+        (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("half")
     (tmp_path / "checkpoints" / ".part-7").mkdir(parents=True)
     (tmp_path / ".mine").write_text("a file of the user")

@@ -10,7 +10,8 @@ After rendering, a classifier that shares nothing with the encoders says what it
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from os import cpu_count
 
 import torch
@@ -21,18 +22,19 @@ from torch.nn import functional as F
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.evaluation.pocket import several, single
-from pops.evaluation.pocket.single import SIZE, Shown, Task
+from pops.evaluation.pocket.judged import judge_pictures, kid, sharpness
+from pops.evaluation.pocket.shown import Shown
+from pops.evaluation.pocket.task import Asking, Task
 from pops.io.embeddings import Embeddings
 from pops.io.processes import process_pool
-from pops.pocket.judge import QUESTIONS, Judge, load_judge
+from pops.pocket.judge import Judge, load_judge
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import Scene
-from pops.stacks.stack import WEIGHTS
 
 __all__ = ["TASKS", "Retrieval", "evaluate", "retrieve"]
 
-# operator -> its task, of at most so many requests
-TASKS: dict[str, Callable[[int | None], Task]] = {
+# operator -> its task
+TASKS: dict[str, Callable[[Asking], Task]] = {
     "texturing": single.texturing,
     "union": several.union,
     "scene": single.scene,
@@ -41,6 +43,7 @@ TASKS: dict[str, Callable[[int | None], Task]] = {
 }
 SEED = 18
 CHUNK = 160  # scenes drawn at once
+TRUE_PICTURES = 100  # of each kind, whose embeddings are rendered beside those of the operators
 
 Progress = Callable[[str, int, int], None]
 Report = dict[str, dict[str, float]]
@@ -79,16 +82,18 @@ def retrieve(
 # --- pictures -------------------------------------------------------------------------------
 
 
-def _draw(scenes: Sequence[Scene]) -> Tensor:
+def _draw(scenes: Sequence[Scene], size: int) -> Tensor:
     torch.set_num_threads(1)
-    return render(scenes, SIZE).pictures
+    return render(scenes, size).pictures
 
 
 def _geometry(scene: Scene) -> str:
     return repr((scene.view, [(i.shape, i.x) for i in scene.items]))
 
 
-def _pictures(scenes: Iterable[Scene], progress: Progress | None) -> dict[Scene, Image.Image]:
+def _pictures(
+    scenes: Iterable[Scene], size: int, progress: Progress | None
+) -> dict[Scene, Image.Image]:
     """The picture of every scene, drawn by one process per core.
 
     Neighbours share geometry, which is traced once in each chunk.
@@ -97,7 +102,7 @@ def _pictures(scenes: Iterable[Scene], progress: Progress | None) -> dict[Scene,
     chunks = [ordered[i : i + CHUNK] for i in range(0, len(ordered), CHUNK)]
     drawn: list[Image.Image] = []
     with process_pool(cpu_count() or 1, "spawn") as pool:
-        for chunk in pool.map(_draw, chunks):
+        for chunk in pool.map(partial(_draw, size=size), chunks):
             drawn += [Image.fromarray(p.numpy()) for p in chunk]
             if progress:
                 progress("render pictures", len(drawn), len(ordered))
@@ -114,13 +119,22 @@ def _scenes(task: Task) -> list[Scene]:
 
 @dataclass(frozen=True)
 class _Case:
-    """A task with its pictures and the gallery's embeddings."""
+    """A task with its pictures and the gallery's embeddings.
+
+    twins and others: for every request two more pictures of what it asks for.
+    """
 
     task: Task
     inputs: list[tuple[Image.Image | None, ...]]
     twins: list[Image.Image]
+    others: list[Image.Image]
     gallery: Tensor
     right: list[list[int]]
+
+    def first(self, count: int) -> "_Case":
+        """The case of the first requests alone; galleries are as large."""
+        task = replace(self.task, wanted=self.task.wanted[:count])
+        return replace(self, task=task, right=self.right[:count])
 
     def numbers(self, queries: Tensor) -> dict[str, float]:
         found, nearest = retrieve(queries, self.gallery, self.right)
@@ -139,12 +153,14 @@ def _case(task: Task, drawn: Mapping[Scene, Image.Image], engine: Engine) -> _Ca
     places: dict[Shown, list[int]] = {}
     for row, (name, _) in enumerate(task.gallery):
         places.setdefault(name, []).append(row)
+    right = [places[name] for name in task.wanted]
     return _Case(
         task=task,
         inputs=[tuple(map(picture, request)) for request in task.inputs],
         twins=[drawn[scene] for scene in task.twins],
+        others=[drawn[task.gallery[rows[0]][1]] for rows in right],
         gallery=engine.encode([drawn[scene] for _, scene in task.gallery]).image_embeds,
-        right=[places[name] for name in task.wanted],
+        right=right,
     )
 
 
@@ -157,24 +173,6 @@ def _mean(case: _Case, engine: Engine) -> Tensor:
         words = engine.stack.text_encoder.encode(case.task.texts)
         given = [[*own, word.text_embeds] for own, word in zip(given, words, strict=True)]
     return torch.stack([torch.stack(own).mean(0) for own in given])
-
-
-def _judged(
-    judge: Judge, pictures: Sequence[Image.Image], wanted: Sequence[Shown]
-) -> dict[str, float]:
-    """Share of pictures in which the judge sees the true object, material and background."""
-    stacked = torch.stack(
-        [torch.frombuffer(bytearray(p.tobytes()), dtype=torch.uint8) for p in pictures]
-    )
-    pixels = stacked.reshape(-1, SIZE, SIZE, 3).permute(0, 3, 1, 2).float() / 255
-    truth = [(*next(iter(name.things)), name.background) for name in wanted]
-    return {
-        f"rendered_{question}": sum(
-            QUESTIONS[question][int(a)] == t[at] for a, t in zip(answers, truth, strict=True)
-        )
-        / len(truth)
-        for at, (question, answers) in enumerate(judge.answer(pixels).items())
-    }
 
 
 def _measure(
@@ -202,7 +200,7 @@ def _measure(
         **{f"ceiling_{k}": v for k, v in case.numbers(true.image_embeds).items()},
         **{f"mean_{k}": v for k, v in case.numbers(_mean(case, engine)).items()},
         "chance": sum(map(len, case.right)) / len(case.right) / len(task.gallery),
-        **(_rendered(case, made, engine, judge, progress) if task.judged and rendered else {}),
+        **(_rendered(case, made, engine, judge, progress) if rendered else {}),
     }
 
 
@@ -211,17 +209,44 @@ def _rendered(
 ) -> dict[str, float]:
     """What the judge, and the encoder, see in the pictures of embeddings."""
     shown = engine.render(made, seeds=(0,), progress=progress)
+    return _seen(case, shown, engine, judge)
+
+
+def _seen(
+    case: _Case, shown: Sequence[Image.Image], engine: Engine, judge: Judge
+) -> dict[str, float]:
+    """What is seen in the pictures of the first requests."""
+    task = case.task
     again = case.numbers(engine.encode(shown).image_embeds)["object_and_material"]
-    return {**_judged(judge, shown, case.task.wanted), "rendered_recognised_by_clip": again}
-
-
-def _beside(case: _Case, engine: Engine, judge: Judge, progress: Progress | None) -> Report:
-    """What bounds the pictures: those of true embeddings, and the judge on true pictures."""
-    own = _judged(judge, case.twins, case.task.wanted)
+    seen = judge_pictures(judge, task.checks, shown, task.wanted)
     return {
-        "decoder": _rendered(case, engine.encode(case.twins), engine, judge, progress),
-        "judge": {k.replace("rendered_", "true_"): v for k, v in own.items()},
+        **{f"rendered_{name}": share for name, share in seen.items()},
+        "rendered_recognised_by_clip": again,
     }
+
+
+def _beside(
+    cases: Sequence[_Case], engine: Engine, judge: Judge, progress: Progress | None
+) -> Report:
+    """What bounds the pictures: those of true embeddings, and the judge on true pictures."""
+    shown: list[Image.Image] = []
+    true: list[Image.Image] = []
+    others: list[Image.Image] = []
+    decoder: dict[str, float] = {}
+    judged: dict[str, float] = {}
+    for case in cases:
+        twins = case.twins[:TRUE_PICTURES]
+        drawn = engine.render(engine.encode(twins), seeds=(0,), progress=progress)
+        decoder = {**_seen(case.first(len(twins)), drawn, engine, judge), **decoder}
+        own = judge_pictures(judge, case.task.checks, case.twins, case.task.wanted)
+        judged |= {f"true_{name}": share for name, share in own.items()}
+        shown, true, others = shown + drawn, true + twins, others + case.others[: len(twins)]
+    decoder |= {
+        "sharpness": sharpness(shown, true),
+        "kid": kid(judge, shown, true),
+        "kid_true": kid(judge, others, true),
+    }
+    return {"decoder": decoder, "judge": judged}
 
 
 def evaluate(
@@ -233,12 +258,16 @@ def evaluate(
     guidance: float | None = None,
     limit: int | None = None,
     weights: Sequence[str] = (),
+    split: str = "test",
+    rendered: bool = True,
 ) -> Report:
     """Measure an operator of the pocket stack, or all, on combinations new to them.
 
-    Returns `{operator: {...}, ..., "decoder": {...}, "judge": {...}}`; the last two where an
-    operator of single objects is measured. Every figure is a share of the requests but
-    `mean_rank`, a place in the gallery. `limit` takes that many requests of each.
+    Returns `{operator: {...}, ..., "decoder": {...}, "judge": {...}}`. Every figure is a share of
+    the requests but `mean_rank`, a place in the gallery, and the decoder's `sharpness`, `kid` and
+    `kid_true`. `limit` takes that many requests of each. `split`: "validation" asks for others,
+    on which settings may be chosen. Without `rendered` nothing is, and `decoder` and `judge` are
+    left out.
 
     `weights`: operator folders to measure in place of the stack's own, on the same pictures; the
     report is by folder then, and nothing is rendered.
@@ -252,21 +281,24 @@ def evaluate(
             f"no pocket benchmark of {operator!r}: there is one of {', '.join(TASKS)}, and all"
         )
     engine = engine or Engine.load("pocket")
-    judge = judge or load_judge(WEIGHTS / "judge" / "model.safetensors")
+    judge = judge or load_judge(engine.stack.prior_folder.parent / "judge")
     places = _by_operator(engine, weights)
+    rendered = rendered and not places
     every = [operator] if operator in TASKS else list(TASKS)
     wanted = [name for name in every if name in places or not places]
-    tasks = {name: TASKS[name](limit) for name in wanted}
-    drawn = _pictures((s for task in tasks.values() for s in _scenes(task)), progress)
+    size = engine.stack.render_settings.size
+    tasks = {name: TASKS[name](Asking(size, split, limit)) for name in wanted}
+    drawn = _pictures((s for task in tasks.values() for s in _scenes(task)), size, progress)
     report: Report = {}
-    beside: Report = {}
+    kinds: dict[tuple[str, ...], _Case] = {}
     for name, task in tasks.items():
         case = _case(task, drawn, engine)
+        kinds.setdefault(tuple(task.checks), case)
         for place in places.get(name, [name]):
-            report[place] = _measure(place, case, engine, judge, guidance, progress, not places)
-        if task.judged and not beside and not places:
-            beside = _beside(case, engine, judge, progress)
-    return {**report, **beside}
+            report[place] = _measure(place, case, engine, judge, guidance, progress, rendered)
+    if rendered:
+        report |= _beside(list(kinds.values()), engine, judge, progress)
+    return report
 
 
 def _by_operator(engine: Engine, weights: Sequence[str]) -> dict[str, list[str]]:

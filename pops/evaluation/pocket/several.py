@@ -9,22 +9,16 @@ from dataclasses import replace
 
 from PIL import Image
 
-from pops.evaluation.pocket.single import (
-    SIZE,
-    Entry,
-    Shown,
-    Source,
-    Task,
-    alone,
-    recut,
-    same_things,
-)
+from pops.evaluation.pocket.judged import OUTFIT, PAIR
+from pops.evaluation.pocket.shown import Shown, alone
+from pops.evaluation.pocket.task import Asking, Entry, Source, Task, recut, same_things
 from pops.operators import GARMENTS as SLOTS
 from pops.pocket.world.cutout import garment_cutouts, garment_scene, pixels_picture
+from pops.pocket.world.near import near_outfits, near_pairs
 from pops.pocket.world.outfits import random_garments
 from pops.pocket.world.scene import Item, Scene, outfit, pair, single
-from pops.pocket.world.split import Thing, held_out_pairs, is_held_out, is_held_out_outfit
-from pops.pocket.world.vocabulary import BACKGROUNDS, GARMENTS, MATERIALS, OBJECTS
+from pops.pocket.world.split import Thing, combination_split, held_out_pairs, outfit_split
+from pops.pocket.world.vocabulary import BACKGROUNDS, GARMENTS, MATERIALS
 
 __all__ = ["clothes", "union"]
 
@@ -38,47 +32,32 @@ _FAULTS: dict[str, Callable[[Shown, Shown], bool]] = {
 }
 
 
-def _another(rng: random.Random, of: Sequence[str], but: Sequence[str]) -> str:
-    return rng.choice([one for one in of if one not in but])
-
-
 def _beside(
     first: Thing, second: Thing, background: str, template: Scene, rng: random.Random
 ) -> list[Entry]:
-    """Both orders of a pair, and what goes wrong: swapped, leaked, lost, replaced, recoloured."""
-    (a, m), (b, n) = first, second
-    other, colour = _another(rng, OBJECTS, (a, b)), _another(rng, MATERIALS, (m, n))
-    pairs = [
-        [first, second],
-        [second, first],
-        [(a, n), (b, m)],
-        [(a, m), (b, m)],
-        [(a, n), (b, n)],
-        [first, (other, n)],
-        [(other, m), second],
-        [first, (b, colour)],
-        [(a, colour), second],
-    ]
+    """Both orders of a pair, its near misses, and each thing alone."""
     scenes = [
         (Shown(frozenset(things), background), recut(template, rng, things, background))
-        for things in pairs
+        for things in near_pairs(first, second, rng)
     ]
     for thing in (first, second):
         scenes.append((alone(*thing, background), single(*thing, background, rng)))
     return scenes
 
 
-def union(limit: int | None) -> Task:
+def union(asking: Asking) -> Task:
     """(a thing, another, each alone in one place) -> both there, in any order."""
-    rng = random.Random("union")
+    rng = asking.rng("union")
     red = ("ball", "red")
     templates = [pair(red, red, "studio", rng) for _ in range(TEMPLATES)]
     gallery: list[Entry] = []
     inputs: list[tuple[Source, ...]] = []
     wanted, twins = [], []
-    for i, (first, second) in enumerate(held_out_pairs()[:limit]):
+    for i, (first, second) in enumerate(held_out_pairs(asking.split)[: asking.limit]):
         free = [
-            b for b in BACKGROUNDS if not is_held_out(*first, b) and not is_held_out(*second, b)
+            b
+            for b in BACKGROUNDS
+            if all(combination_split(*thing, b) != "test" for thing in (first, second))
         ]
         # Every second one in the studio, as objects cut out on white would be.
         place = "studio" if i % 2 == 0 and "studio" in free else rng.choice(free)
@@ -88,7 +67,7 @@ def union(limit: int | None) -> Task:
         inputs.append(tuple(single(*thing, place, rng) for thing in order))
         wanted.append(Shown(frozenset((first, second)), place))
         twins.append(pair(first, second, place, rng))
-    return Task(inputs, wanted, twins, gallery, shares=_FAULTS)
+    return Task(inputs, wanted, twins, gallery, PAIR, shares=_FAULTS)
 
 
 def _worn(things: Sequence[Thing], template: Scene, rng: random.Random) -> Entry:
@@ -100,43 +79,18 @@ def _worn(things: Sequence[Thing], template: Scene, rng: random.Random) -> Entry
     return Shown(frozenset(things), "studio"), replace(template, items=tuple(items))
 
 
-def _outfits(things: Sequence[Thing], template: Scene, rng: random.Random) -> list[Entry]:
-    """An outfit, and what goes wrong: swapped, leaked, lost, replaced, recoloured."""
-    names, materials = [n for n, _ in things], [m for _, m in things]
-    at, other = rng.sample(range(len(things)), 2)
-
-    def changed(place: int, name: str, material: str) -> list[Thing]:
-        return [(name, material) if i == place else t for i, t in enumerate(things)]
-
-    swapped = changed(at, names[at], materials[other])
-    swapped[other] = (names[other], materials[at])
-    worn = {*names, *(("skirt", "trousers") if {"skirt", "trousers"} & {*names} else ())}
-    outfits = [
-        list(things),
-        swapped,
-        changed(at, names[at], materials[other]),
-        changed(other, names[other], materials[at]),
-        [t for i, t in enumerate(things) if i != at],
-        [t for i, t in enumerate(things) if i != other],
-        changed(at, names[at], _another(rng, MATERIALS, materials)),
-        changed(other, names[other], _another(rng, MATERIALS, materials)),
-        changed(at, _another(rng, GARMENTS, tuple(worn)), materials[at]),
-    ]
-    return [_worn(each, template, rng) for each in outfits]
-
-
-def _held_out_outfits(rng: random.Random) -> list[tuple[Thing, ...]]:
+def _held_out_outfits(rng: random.Random, split: str) -> list[tuple[Thing, ...]]:
     found: dict[frozenset[Thing], tuple[Thing, ...]] = {}
     while len(found) < OUTFITS:
         worn = random_garments(rng, most=5)
         things = tuple(zip(worn, rng.sample(MATERIALS, len(worn)), strict=True))
-        if len(worn) > 1 and is_held_out_outfit((f"worn {n}", m) for n, m in things):
+        if len(worn) > 1 and outfit_split((f"worn {n}", m) for n, m in things) == split:
             found[frozenset(things)] = things
     return list(found.values())
 
 
 def _garment_pictures(
-    things: Iterable[Thing], rng: random.Random
+    things: Iterable[Thing], rng: random.Random, size: int
 ) -> dict[Thing, dict[str, Image.Image]]:
     """Garments alone in their materials, by slot; each shares a few geometries."""
     wanted = sorted(set(things))
@@ -148,25 +102,27 @@ def _garment_pictures(
             recut(poses[i % TEMPLATES], rng, [(f"worn {name}", material)], "studio")
             for i, (name, material) in enumerate(own)
         ]
-        every = garment_cutouts(scenes, SIZE) if scenes else []
+        every = garment_cutouts(scenes, size) if scenes else []
         for thing, cuts in zip(own, every, strict=True):
             found[thing] = {slot: pixels_picture(cut) for slot, cut in cuts.items()}
     return found
 
 
-def clothes(limit: int | None) -> Task:
+def clothes(asking: Asking) -> Task:
     """(garments, each alone on white in its slot) -> a person who wears just these."""
-    rng = random.Random("clothes")
+    rng = asking.rng("clothes")
     templates = [outfit([("hat", "red")], "studio", rng) for _ in range(TEMPLATES)]
-    outfits = _held_out_outfits(rng)[:limit]
-    portraits = _garment_pictures((thing for things in outfits for thing in things), rng)
+    outfits = _held_out_outfits(rng, asking.split)[: asking.limit]
+    every = (thing for things in outfits for thing in things)
+    portraits = _garment_pictures(every, rng, asking.size)
     gallery: list[Entry] = []
     inputs: list[tuple[Source, ...]] = []
     wanted, twins = [], []
     for i, things in enumerate(outfits):
-        gallery += _outfits(things, templates[i % TEMPLATES], rng)
+        template = templates[i % TEMPLATES]
+        gallery += [_worn(near, template, rng) for near in near_outfits(things, rng)]
         given = {slot: cut for thing in things for slot, cut in portraits[thing].items()}
         inputs.append(tuple(given.get(slot) for slot in SLOTS))
         wanted.append(Shown(frozenset(things), "studio"))
         twins.append(outfit(things, "studio", rng))
-    return Task(inputs, wanted, twins, gallery, shares=_FAULTS)
+    return Task(inputs, wanted, twins, gallery, OUTFIT, shares=_FAULTS)

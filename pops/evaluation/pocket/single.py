@@ -1,114 +1,46 @@
 """What the pocket benchmark asks of operators on one object: inputs, answers and a gallery.
 
 All pictures have cameras, lights, places and cuts of their own; within a gallery a few geometries
-are shared. No combination that is asked for was in the training of any operator, nor, but for the
-outfits, of the encoders.
+are shared. No combination that is asked for was in the training of any part.
 """
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from itertools import product
 
 from PIL import Image
 
+from pops.evaluation.pocket.judged import ADJECTIVE, ONE_OBJECT
+from pops.evaluation.pocket.shown import alone
+from pops.evaluation.pocket.task import Asking, Entry, Source, Task, recut, same_things
 from pops.pocket.world.cutout import pixels_picture
 from pops.pocket.world.patches import crop_patch, find_patch
 from pops.pocket.world.render import render, render_swatches
 from pops.pocket.world.scene import Scene, Swatch, single, with_adjective
 from pops.pocket.world.split import (
     Combination,
-    Thing,
+    combination_split,
     combinations,
     held_out,
-    is_held_out,
 )
 from pops.pocket.world.vocabulary import ADJECTIVES, BACKGROUNDS, MATERIALS, OBJECTS
 
-__all__ = [
-    "SIZE",
-    "Shown",
-    "Source",
-    "Task",
-    "instruct",
-    "recut",
-    "same_things",
-    "scene",
-    "texturing",
-]
+__all__ = ["instruct", "scene", "texturing"]
 
-SIZE = 64
 GEOMETRIES = 10  # of every object in a gallery
 _SOLID = ("ball", "cube", "mug", "vase", "hat")  # large enough to cut a patch out of
 
-Source = Scene | Image.Image | None
 
-
-@dataclass(frozen=True)
-class Shown:
-    """What can be seen in a picture: its name in the gallery."""
-
-    things: frozenset[Thing]
-    background: str
-    adjective: str | None = None
-
-    def loses(self, wanted: "Shown") -> bool:
-        """Whether something that was wanted is not there, of whatever material."""
-        return bool({shape for shape, _ in wanted.things} - {shape for shape, _ in self.things})
-
-    def leaks(self, wanted: "Shown") -> bool:
-        """Whether all is there, but something has the material that another was to have."""
-        materials = {material for _, material in wanted.things}
-        wrong = self.things - wanted.things
-        shapes = {shape for shape, _ in wanted.things}
-        taken = any(shape in shapes and material in materials for shape, material in wrong)
-        return taken and not self.loses(wanted)
-
-
-# A gallery's picture, named by what it shows.
-Entry = tuple[Shown, Scene]
-
-
-@dataclass(frozen=True)
-class Task:
-    """The requests to one operator, what each should give, and among what it is looked for.
-
-    inputs: one source per slot, None for what is left out. twins: another picture of each right
-    answer. gallery: every scene with its name; the right ones of a request are named `wanted`.
-    """
-
-    inputs: list[tuple[Source, ...]]
-    wanted: list[Shown]
-    twins: list[Scene]
-    gallery: list[Entry]
-    texts: list[str] | None = None
-    judged: bool = False  # whether the classifier of single objects can tell
-    shares: dict[str, Callable[[Shown, Shown], bool]] = field(default_factory=dict)
-
-
-def same_things(nearest: Shown, wanted: Shown) -> bool:
-    return nearest.things == wanted.things
-
-
-def alone(shape: str, material: str, background: str, adjective: str | None = None) -> Shown:
-    return Shown(frozenset({(shape, material)}), background, adjective)
-
-
-def recut(scene: Scene, rng: random.Random, things: Sequence[Thing], background: str) -> Scene:
-    """The geometry of a scene with other things, of cuts and in a place of their own."""
-    items = tuple(
-        replace(i, shape=shape, material=material, phase=rng.uniform(0, 20))
-        for i, (shape, material) in zip(scene.items, things, strict=True)
-    )
-    return replace(scene, items=items, background=background, phase=rng.uniform(0, 20))
+def _is_asked_for(shape: str, material: str, background: str) -> bool:
+    return combination_split(shape, material, background) == "test"
 
 
 # --- one object in a place: texturing, scene, instruct --------------------------------------
 
 
-def _combinations_gallery() -> list[Entry]:
+def _combinations_gallery(asking: Asking) -> list[Entry]:
     """One scene of every combination; objects share a few geometries, never a cut or a place."""
-    rng = random.Random("gallery")
+    rng = asking.rng("gallery")
     poses = _poses(rng)
     return [
         (
@@ -125,50 +57,52 @@ def _poses(rng: random.Random) -> dict[str, list[Scene]]:
     }
 
 
-def _exemplars(targets: Sequence[Combination]) -> list[Image.Image]:
+def _exemplars(targets: Sequence[Combination], asking: Asking) -> list[Image.Image]:
     """By turns a flat swatch of the material, and a patch cut out of another object made of it."""
-    rng = random.Random("exemplars")
+    rng = asking.rng("exemplars")
     pictures = []
     for i, (shape, material, _) in enumerate(targets):
         if i % 2 == 0:
             swatch = Swatch(material, rng.uniform(0, 20), rng.uniform(1.0, 2.0))
-            pictures.append(Image.fromarray(render_swatches([swatch], SIZE)[0].numpy()))
+            pictures.append(Image.fromarray(render_swatches([swatch], asking.size)[0].numpy()))
             continue
         other = rng.choice([s for s in _SOLID if s != shape])
-        rendering = render([single(other, material, "studio", rng)], SIZE)
+        rendering = render([single(other, material, "studio", rng)], asking.size)
         patch = find_patch(rendering.mask(0, 0).numpy(), rng)
         whole = rendering.pictures[0].permute(2, 0, 1).float() / 255
         pictures.append(pixels_picture(whole if patch is None else crop_patch(whole, patch)))
     return pictures
 
 
-def texturing(limit: int | None) -> Task:
+def texturing(asking: Asking) -> Task:
     """(the object, there, in another material; a swatch or a patch) -> in that material."""
-    rng = random.Random("inputs")
-    targets = held_out()[:limit]
+    rng = asking.rng("inputs")
+    targets = held_out(asking.split)[: asking.limit]
     objects, twins = [], []
     for shape, material, background in targets:
-        others = [m for m in MATERIALS if m != material and not is_held_out(shape, m, background)]
+        others = [m for m in MATERIALS if m != material and not _is_asked_for(shape, m, background)]
         objects.append(single(shape, rng.choice(others), background, rng))
         twins.append(single(shape, material, background, rng))
     return Task(
-        inputs=list(zip(objects, _exemplars(targets), strict=True)),
+        inputs=list(zip(objects, _exemplars(targets, asking), strict=True)),
         wanted=[alone(*target) for target in targets],
         twins=twins,
-        gallery=_combinations_gallery(),
-        judged=True,
+        gallery=_combinations_gallery(asking),
+        checks=ONE_OBJECT,
         shares={"object_and_material": same_things},
     )
 
 
-def scene(limit: int | None) -> Task:
+def scene(asking: Asking) -> Task:
     """(the object in the studio, or elsewhere; a place with nothing in it) -> the object there."""
-    rng = random.Random("scene")
-    targets = held_out()[:limit]
+    rng = asking.rng("scene")
+    targets = held_out(asking.split)[: asking.limit]
     inputs: list[tuple[Source, ...]] = []
     twins = []
     for i, (shape, material, background) in enumerate(targets):
-        others = [b for b in BACKGROUNDS if b != background and not is_held_out(shape, material, b)]
+        others = [
+            b for b in BACKGROUNDS if b != background and not _is_asked_for(shape, material, b)
+        ]
         place = "studio" if i % 2 == 0 and "studio" in others else rng.choice(others)
         view = single(shape, material, background, rng).view
         empty = Scene((), background, view, phase=rng.uniform(0, 20))
@@ -178,18 +112,18 @@ def scene(limit: int | None) -> Task:
         inputs=inputs,
         wanted=[alone(*target) for target in targets],
         twins=twins,
-        gallery=_combinations_gallery(),
-        judged=True,
+        gallery=_combinations_gallery(asking),
+        checks=ONE_OBJECT,
         shares={"object_and_material": same_things},
     )
 
 
-def instruct(limit: int | None) -> Task:
+def instruct(asking: Asking) -> Task:
     """(the object in the studio; an adjective) -> the object as the adjective says.
 
     The gallery has every object in every material with every adjective and with none.
     """
-    rng = random.Random("instruct")
+    rng = asking.rng("instruct")
     poses = _poses(rng)
     gallery = []
     for i, (shape, material, adjective) in enumerate(
@@ -200,14 +134,15 @@ def instruct(limit: int | None) -> Task:
         own = random.Random(f"{shape}/{i % GEOMETRIES}")
         asked = with_adjective(plain, adjective, own) if adjective else plain
         gallery.append((alone(shape, material, "studio", adjective), asked))
-    things = [(s, m) for s, m, background in held_out() if background == "studio"]
-    asked_for = [(s, m, a) for (s, m), a in product(things, ADJECTIVES)][:limit]
+    things = [(s, m) for s, m, background in held_out(asking.split) if background == "studio"]
+    asked_for = [(s, m, a) for (s, m), a in product(things, ADJECTIVES)][: asking.limit]
     return Task(
         inputs=[(single(s, m, "studio", rng),) for s, m, _ in asked_for],
         texts=[adjective for _, _, adjective in asked_for],
         wanted=[alone(s, m, "studio", a) for s, m, a in asked_for],
         twins=[with_adjective(single(s, m, "studio", rng), a, rng) for s, m, a in asked_for],
         gallery=gallery,
+        checks=ADJECTIVE,
         shares={
             "object_and_material": same_things,
             "adjective": lambda nearest, wanted: nearest.adjective == wanted.adjective,

@@ -1,6 +1,8 @@
 """`python -m pops.pocket.build`."""
 
+import sys
+
 from pops.pocket.build.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

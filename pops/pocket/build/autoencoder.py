@@ -1,4 +1,4 @@
-"""Stage `autoencoder`: pictures to an 8 x 8 grid of latents and back (MoVQ).
+"""Stage `autoencoder`: pictures to a 16 x 16 grid of latents and back (MoVQ).
 
 The latents are fixed before any training: the leading principal components of 8 x 8 patches,
 scaled to a mean variance of 1. The encoder learns to give them, the decoder to draw from them
@@ -10,7 +10,6 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import VQModel
 from torch import Tensor
@@ -18,11 +17,11 @@ from torch.nn import functional as F
 
 from pops.io.files import atomic_path
 from pops.pocket.build.fit import Fit, device
-from pops.pocket.build.pictures import SIZE, Pictures
+from pops.pocket.build.pictures import SIZE, load_pictures
 
 __all__ = ["LATENTS", "PatchBasis", "autoencoder_fit", "patch_basis", "train_autoencoder"]
 
-LATENTS = 24
+LATENTS = 16
 PATCH = 8
 WHOLE, CROPS, ENCODED = 6, 24, 8  # whole pictures, or quarters, drawn in a step; quarters encoded
 SHAKE = 0.3  # most noise on the latents: a diffusion model never draws exact ones
@@ -30,13 +29,13 @@ SHAKE = 0.3  # most noise on the latents: a diffusion model never draws exact on
 
 @dataclass(frozen=True)
 class PatchBasis:
-    """Latents of a picture without any model: mean (192,) and scaled components (192, 24)."""
+    """Latents of a picture without any model: mean (192,) and scaled components (192, 16)."""
 
     mean: Tensor
     components: Tensor
 
     def latents(self, pictures: Tensor) -> Tensor:
-        """(N, 24, H / 8, W / 8) of pictures (N, 3, H, W) in [0, 1]."""
+        """(N, 16, H / 8, W / 8) of pictures (N, 3, H, W) in [0, 1]."""
         n, _, height, width = pictures.shape
         patches = F.unfold(pictures, PATCH, stride=PATCH).transpose(1, 2)
         found = (patches - self.mean) @ self.components
@@ -56,13 +55,14 @@ def _find_basis(pictures: Tensor) -> PatchBasis:
     return PatchBasis(mean, vectors * scale)
 
 
-def patch_basis(folder: Path, data: Pictures) -> PatchBasis:
-    """The basis of a build, found once from its pictures."""
+def patch_basis(folder: Path, pictures: Path) -> PatchBasis:
+    """The basis of a build, found once from its folder of pictures."""
     path = folder / "basis.pt"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        step = max(1, len(data.records) // 4000)
-        basis = _find_basis(data.batch(np.arange(0, len(data.records), step)))
+        data = load_pictures(pictures)
+        step = max(1, len(data.records) // 1000)
+        basis = _find_basis(data.batch(range(0, len(data.records), step)))
         with atomic_path(path) as part:
             torch.save({"mean": basis.mean, "components": basis.components}, part)
     return PatchBasis(**torch.load(path, weights_only=True))
@@ -87,7 +87,7 @@ def make_autoencoder() -> VQModel:
 
 
 def encode(model: VQModel, pictures: Tensor) -> Tensor:
-    """Latents (N, 24, 8, 8) of pictures in [0, 1]."""
+    """Latents (N, 16, 16, 16) of pictures in [0, 1]."""
     out: Tensor = model.encode(pictures * 2 - 1).latents
     return out
 
@@ -105,11 +105,11 @@ def _edges(x: Tensor) -> tuple[Tensor, Tensor]:
 def losses(model: VQModel, basis: PatchBasis, pictures: Tensor) -> dict[str, Tensor]:
     latents = basis.latents(pictures)
     level = SHAKE * torch.rand(len(latents), 1, 1, 1, device=latents.device)
-    drawn = decode(model, latents + level * torch.randn_like(latents))
+    drawn = decode(model, latents + level * torch.randn_like(latents)).float()
     across, down = (F.l1_loss(a, b) for a, b in zip(_edges(drawn), _edges(pictures), strict=True))
     # Brown for green costs little per pixel: colours are compared on a coarse grid as well.
     coarse = F.l1_loss(F.avg_pool2d(drawn, 4), F.avg_pool2d(pictures, 4))
-    found = encode(model, pictures[:ENCODED])
+    found = encode(model, pictures[:ENCODED]).float()
     return {
         "pixel": F.l1_loss(drawn, pictures),
         "edge": across + down,
@@ -123,14 +123,15 @@ def autoencoder_fit(folder: Path) -> Fit:
     return Fit(folder, model, lr=1.5e-3, weight_decay=0.0, average=0.995)
 
 
-def train_autoencoder(folder: Path, data: Pictures, seconds: float) -> None:
+def train_autoencoder(folder: Path, pictures: Path, seconds: float) -> None:
     torch.manual_seed(0)
     fit = autoencoder_fit(folder)
     model = fit.module
     assert isinstance(model, VQModel)
     # The codebook is part of the format, but nothing of it is used.
     model.quantize.requires_grad_(False)
-    basis = patch_basis(folder, data)
+    data = load_pictures(pictures)
+    basis = patch_basis(folder, pictures)
     basis = PatchBasis(basis.mean.to(device()), basis.components.to(device()))
     many = range(len(data.records))
 
@@ -139,10 +140,10 @@ def train_autoencoder(folder: Path, data: Pictures, seconds: float) -> None:
         # the statistics of the norms honest.
         rng = random.Random(f"autoencoder/{number}")
         whole = number % 3 == 2
-        pictures = data.batch(np.array(rng.sample(many, WHOLE if whole else CROPS)))
+        shown = data.batch(rng.sample(many, WHOLE if whole else CROPS))
         if not whole:
             x, y = (PATCH * rng.randrange(SIZE // 2 // PATCH + 1) for _ in "xy")
-            pictures = pictures[..., y : y + SIZE // 2, x : x + SIZE // 2]
-        return losses(model, basis, pictures.to(device()).contiguous())
+            shown = shown[..., y : y + SIZE // 2, x : x + SIZE // 2]
+        return losses(model, basis, shown.to(device()).contiguous())
 
     fit.run(seconds, step)

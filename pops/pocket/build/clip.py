@@ -1,18 +1,19 @@
 """Stage `clip`: the image and text encoders.
 
-What makes it learn on a small budget: questions about the picture as extra supervision, captions
-that name only a part of it (so that no batch is solved by colour and place alone), pairs of
-pictures of one combination as positives, and a small thumbnail that keeps the pose in the
-embedding. The heads serve training alone and are not shipped.
+What makes it learn on a small budget, all of it heads that serve training alone and are not
+shipped: questions about the picture, thing by thing and by place; captions that name only a part of
+it (so that no batch is solved by colour and place alone); two pictures of one content as positives
+among near misses of it; what each piece of the picture shows, asked of the piece's own token (Jiang
+et al. 2021, "token labeling"); and the picture's leading principal components, which keep pose and
+light in the embedding.
 """
 
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer, models, trainers
 from tokenizers.pre_tokenizers import ByteLevel
@@ -25,34 +26,30 @@ from transformers import (
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
 )
+from transformers.models.clip.modeling_clip import CLIPVisionModelOutput
 
-from pops.pocket.build.fit import Fit
-from pops.pocket.build.labels import CLASSES, IGNORE, labels, swatch_labels
-from pops.pocket.build.pictures import SIZE, Pictures
-from pops.pocket.world.patches import crop_patch
-from pops.pocket.world.scene import plural, with_article
-from pops.pocket.world.vocabulary import (
-    ADJECTIVES,
-    BACKGROUND_WORDS,
-    GARMENTS,
-    MATERIAL_WORDS,
-    OBJECTS,
-)
+from pops.io.files import atomic_path
+from pops.pocket.build.batches import Batch, Batches, soften
+from pops.pocket.build.fit import Fit, in_processes
+from pops.pocket.build.labels import CLASSES, IGNORE, WHAT
+from pops.pocket.build.pictures import Pictures, load_pictures
+from pops.pocket.world.vocabulary import ADJECTIVES, GARMENTS, MATERIAL_WORDS, MATERIALS, OBJECTS
 
-__all__ = ["DIM", "MEAN", "STD", "Clip", "clip_fit", "train_clip"]
+__all__ = ["DIM", "MEAN", "STD", "Clip", "clip_fit", "see", "train_clip"]
 
-DIM = 128
+DIM = 256
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # the constants of OpenAI's CLIP
 STD = (0.26862954, 0.26130258, 0.27577711)
-THUMBNAIL = 8
-BATCH = 160
+SEEN_SIZE = 96  # pixels a side that the encoder sees of a picture
+DETAILS, DETAIL_SIDE = 256, 32  # principal components of a picture of so many pixels a side
+REFRESH = 400  # steps after which it takes in what has been rendered since
 
 _VISION = CLIPVisionConfig(
-    hidden_size=192,
-    intermediate_size=768,
-    num_hidden_layers=4,
-    num_attention_heads=6,
-    image_size=SIZE,
+    hidden_size=DIM,
+    intermediate_size=4 * DIM,
+    num_hidden_layers=6,
+    num_attention_heads=8,
+    image_size=SEEN_SIZE,
     patch_size=16,
     projection_dim=DIM,
     hidden_act="gelu",
@@ -62,9 +59,9 @@ _VISION = CLIPVisionConfig(
 def text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=DIM,
-        intermediate_size=384,
-        num_hidden_layers=3,
+        hidden_size=DIM,  # the operators take its hidden states beside image embeddings
+        intermediate_size=2 * DIM,
+        num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=77,
         projection_dim=DIM,
@@ -98,26 +95,50 @@ def make_tokenizer(captions: Sequence[str]) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=state["vocab"], merges=[tuple(m) for m in state["merges"]])
 
 
+def _pixels(pictures: Tensor, size: int) -> Tensor:
+    """Pictures (N, 3, H, W) in [0, 1] as an encoder of some size takes them."""
+    mean, std = (torch.tensor(v, device=pictures.device)[:, None, None] for v in (MEAN, STD))
+    small = F.interpolate(pictures, (size, size), mode="bilinear", antialias=True)
+    return (small - mean) / std
+
+
+def see(encoder: CLIPVisionModelWithProjection, pictures: Tensor) -> CLIPVisionModelOutput:
+    """The output of an image encoder for pictures (N, 3, H, W) in [0, 1]."""
+    pixels = _pixels(pictures, encoder.config.image_size)
+    out: CLIPVisionModelOutput = encoder(pixel_values=pixels.to(encoder.dtype))
+    return out
+
+
 class Clip(nn.Module):
     """Both encoders, the temperature, and the heads of training."""
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
         self.tokenizer = tokenizer
-        self.vision = CLIPVisionModelWithProjection(_VISION)
+        # On a CPU the plain attention of so few tokens is trained twice as fast.
+        self.vision = CLIPVisionModelWithProjection._from_config(
+            _VISION, attn_implementation="eager"
+        )
         self.text = CLIPTextModelWithProjection(text_config(tokenizer))
         self.heads = nn.Linear(DIM, sum(CLASSES.values()))
-        self.thumbnail = nn.Sequential(
-            nn.Linear(DIM, 256), nn.GELU(), nn.Linear(256, 3 * THUMBNAIL**2)
-        )
+        self.pieces = nn.Linear(_VISION.hidden_size, len(WHAT) + len(MATERIALS) + 1)
+        self.details = nn.Sequential(nn.Linear(DIM, 512), nn.GELU(), nn.Linear(512, DETAILS))
         self.log_scale = nn.Parameter(torch.tensor(2.5))
         self.log_image_scale = nn.Parameter(torch.tensor(2.5))
 
+    @property
+    def grid(self) -> int:
+        """Pieces along a side of a picture."""
+        return int(_VISION.image_size // _VISION.patch_size)
+
+    def see(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (N, D) and the tokens of the pieces (N, grid * grid, hidden)."""
+        out = see(self.vision, pictures)
+        return out.image_embeds, out.last_hidden_state[:, 1:]
+
     def images(self, pictures: Tensor) -> Tensor:
-        """Embeddings (N, D) of pictures (N, 3, 64, 64) in [0, 1]."""
-        mean, std = (torch.tensor(v, device=pictures.device)[:, None, None] for v in (MEAN, STD))
-        out: Tensor = self.vision(pixel_values=(pictures - mean) / std).image_embeds
-        return out
+        """Embeddings (N, D) of pictures (N, 3, 128, 128) in [0, 1]."""
+        return self.see(pictures)[0]
 
     def texts(self, captions: Sequence[str]) -> Tensor:
         ids = self.tokenizer(list(captions), padding=True, return_tensors="pt").to(
@@ -139,9 +160,10 @@ def start_from_patches(vision: CLIPVisionModelWithProjection, pictures: Tensor) 
     The first layer then passes fine detail as loud as broad colour; noise learns that slowly.
     """
     conv = vision.vision_model.embeddings.patch_embedding
-    mean, std = (torch.tensor(v)[:, None, None] for v in (MEAN, STD))
     size = conv.kernel_size[0]
-    patches = F.unfold((pictures - mean) / std, size, stride=size).transpose(1, 2).flatten(0, 1)
+    patches = (
+        F.unfold(_pixels(pictures, SEEN_SIZE), size, stride=size).transpose(1, 2).flatten(0, 1)
+    )
     centred = patches - patches.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
     values, vectors = values.flip(0), vectors.flip(1)
@@ -150,134 +172,151 @@ def start_from_patches(vision: CLIPVisionModelWithProjection, pictures: Tensor) 
     conv.weight.copy_((vectors[:, :n] * scale).T.reshape(conv.weight.shape) * 0.3)
 
 
-# --- what a batch is ------------------------------------------------------------------------
+# --- what the picture holds beside its content ----------------------------------------------
 
 
-def _captions(record: dict[str, Any], rng: random.Random) -> str:
-    """The whole caption or one that names a part, so that no part can be ignored."""
-    way = rng.random()
-    if record["kind"] not in ("single", "adjective") or way < 0.4:
-        return str(record["caption"])
-    (shape, material), adjective = record["things"][0], record["adjective"]
-    if adjective and way < 0.7:
-        if adjective == "many":
-            return f"many {plural(shape)}"
-        return with_article(f"{adjective} {shape}")
-    if way < 0.65:
-        return with_article(shape)
-    if way < 0.8:
-        return with_article(f"{MATERIAL_WORDS[material]} {shape}")
-    if way < 0.9:
-        return with_article(f"{shape} {BACKGROUND_WORDS[record['background']]}")
-    return with_article(f"{MATERIAL_WORDS[material]} thing")
+@dataclass(frozen=True)
+class Details:
+    """A picture's leading principal components, scaled to a mean variance of 1."""
+
+    mean: Tensor  # (3 * 32 * 32,)
+    components: Tensor  # (3 * 32 * 32, 256)
+
+    def of(self, pictures: Tensor) -> Tensor:
+        small = F.interpolate(pictures, (DETAIL_SIDE,) * 2, mode="area").flatten(1)
+        return (small - self.mean) @ self.components
 
 
-def soften(pictures: Tensor, rng: random.Random) -> Tensor:
-    """Blurred, noisy and re-lit copies of some pictures, as a decoder draws them."""
-    out = pictures.clone()
-    n = len(out)
-    for factor in (2, 1.5):
-        rows = torch.tensor(rng.sample(range(n), n // 8))
-        side = int(SIZE / factor)
-        small = F.interpolate(out[rows], (side, side), mode="area")
-        out[rows] = F.interpolate(small, (SIZE, SIZE), mode="bilinear")
-    light = torch.empty(n, 1, 1, 1).uniform_(0.9, 1.1)
-    return (out * light + 0.02 * torch.randn_like(out) * (torch.rand(n, 1, 1, 1) < 0.3)).clamp(0, 1)
+def find_details(pictures: Tensor) -> Details:
+    """Between raw components, of which the first drown the rest, and whitened ones."""
+    small = F.interpolate(pictures, (DETAIL_SIDE,) * 2, mode="area").flatten(1)
+    mean = small.mean(0)
+    centred = small - mean
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    values, vectors = values.flip(0)[:DETAILS], vectors.flip(1)[:, :DETAILS]
+    scale = values.clamp_min(1e-9) ** -0.25
+    return Details(mean, vectors * (scale / (scale.square() * values).mean().sqrt()))
 
 
-def _same(a: Sequence[Any]) -> Tensor:
-    """Which pairs of a list are equal: (N, N), rows summing to 1."""
-    index = {v: i for i, v in enumerate(dict.fromkeys(a))}
-    ids = torch.tensor([index[v] for v in a])
-    same = (ids[:, None] == ids[None]).float()
-    return same / same.sum(1, keepdim=True)
+def load_details(folder: Path, data: Pictures) -> Details:
+    """The components of a build, found once from its pictures."""
+    path = folder / "details.pt"
+    if not path.exists():
+        step = max(1, len(data.records) // 6000)
+        found = find_details(data.batch(range(0, len(data.records), step)))
+        with atomic_path(path) as part:
+            torch.save({"mean": found.mean, "components": found.components}, part)
+    return Details(**torch.load(path, weights_only=True))
+
+
+# --- losses ---------------------------------------------------------------------------------
+
+WEIGHTS = {"object": 2.0, "material": 1.0, "object_b": 1.5, "material_b": 1.0, "background": 0.5}
+ADJECTIVE, WORN, PIECE, CAPTION, TWIN, DETAIL = 0.7, 0.4, 1.0, 0.4, 1.0, 3.0
 
 
 def _agree(logits: Tensor, targets: Tensor) -> Tensor:
-    return -(targets.to(logits.device) * logits.log_softmax(1)).sum(1).mean()
+    """Cross-entropy with several right answers to a row; rows without any do not count."""
+    count = targets.sum(1, keepdim=True)
+    asked = -(targets / count.clamp_min(1) * logits.log_softmax(1)).sum(1)
+    return asked.sum() / (count > 0).sum().clamp_min(1)
 
 
-class Batches:
-    """Random batches: pairs of single-object pictures of one combination, and anything."""
-
-    def __init__(self, data: Pictures) -> None:
-        self.data, self.answers = data, labels(data.records)
-        self.patch_answers = [swatch_labels(m) for m in range(len(MATERIAL_WORDS))]
-        self.twins: dict[tuple[str, ...], list[int]] = {}
-        for i, r in enumerate(data.records):
-            if r["kind"] == "single":
-                key = (*r["things"][0], r["background"])
-                self.twins.setdefault(key, []).append(i)
-        self.keys = [k for k, v in self.twins.items() if len(v) > 1]
-
-    def draw(self, rng: random.Random) -> tuple[Tensor, dict[str, Tensor], list[str], list[str]]:
-        """Pictures, answers, captions and names of the combination (unique where there is none)."""
-        half = BATCH // 4
-        chosen = [i for k in rng.sample(self.keys, half) for i in rng.sample(self.twins[k], 2)]
-        chosen += rng.sample(range(len(self.data.records)), BATCH - 2 * half)
-        records = [self.data.records[i] for i in chosen]
-        pictures = self.data.batch(np.array(chosen))
-        answers = {k: v[chosen].clone() for k, v in self.answers.items()}
-        captions = [_captions(r, rng) for r in records]
-        names = [r["caption"] if r["kind"] == "single" else f"#{i}" for i, r in enumerate(records)]
-        for i in range(2 * half, BATCH):
-            if records[i].get("patch") and rng.random() < 0.25:
-                material = int(answers["material"][i])
-                pictures[i] = crop_patch(pictures[i], records[i]["patch"])
-                for k, v in self.patch_answers[material].items():
-                    answers[k][i] = v
-                word = MATERIAL_WORDS[records[i]["things"][0][1]]
-                captions[i], names[i] = with_article(f"{word} texture"), f"#{i}"
-        return pictures, answers, captions, names
-
-
-WEIGHTS = {"object": 1.5, "material": 1.0, "background": 0.5, "adjective": 0.5}
-
-
-def losses(clip: Clip, batches: Batches, rng: random.Random) -> dict[str, Tensor]:
-    pictures, answers, captions, names = batches.draw(rng)
-    where = clip.log_scale.device
-    clean = pictures.to(where)
-    embeds = clip.images(soften(pictures, rng).to(where))
-    asked = torch.zeros((), device=where)
+def _questions(clip: Clip, embeds: Tensor, batch: Batch) -> Tensor:
+    asked = torch.zeros((), device=embeds.device)
     for name, logits in clip.answers(embeds).items():
-        target = answers[name].to(where)
-        if (target != IGNORE).any():
-            loss = F.cross_entropy(logits, target, ignore_index=IGNORE)
-            asked = asked + WEIGHTS.get(name, 0.25) * loss
-    image = F.normalize(embeds, dim=1)
-    unique = list(dict.fromkeys(captions))
-    text = F.normalize(clip.texts(unique), dim=1)
-    column = torch.tensor([unique.index(c) for c in captions])
-    hot = F.one_hot(column, len(unique)).float()
+        right = torch.tensor([answers[name] for answers in batch.answers]).to(embeds.device)
+        weight = ADJECTIVE if name == "adjective" else WEIGHTS.get(name, WORN)
+        asked = asked + weight * F.cross_entropy(logits.float(), right)
+    return asked
+
+
+def _pieces(clip: Clip, tokens: Tensor, batch: Batch) -> Tensor:
+    """What each piece of the whole pictures shows, and of what material."""
+    assert batch.what is not None and batch.material is not None
+    said = clip.pieces(tokens[: len(batch.rows)]).float().flatten(0, 1)
+    what, material = said.split([len(WHAT), len(MATERIALS) + 1], 1)
+    pairs = ((what, batch.what), (material, batch.material))
+    return sum(
+        (
+            F.cross_entropy(one, right.flatten().to(one.device), ignore_index=IGNORE)
+            for one, right in pairs
+        ),
+        torch.zeros((), device=said.device),
+    )
+
+
+def _captions(clip: Clip, image: Tensor, batch: Batch) -> Tensor:
+    captions, true = batch.true()
+    text = F.normalize(clip.texts(captions).float(), dim=1)
     logits = clip.log_scale.exp().clamp_max(50) * image @ text.T
-    back = (hot / hot.sum(0)).T
-    caption = 0.5 * (_agree(logits, hot) + _agree(logits.T, back))
-    alike = clip.log_image_scale.exp().clamp_max(50) * image @ image.T
-    alike = alike - 1e4 * torch.eye(len(image), device=where)
-    same = _same(names) > 0
-    same.fill_diagonal_(False)
-    rows = same.any(1)
-    twin = _agree(alike[rows], (same.float() / same.sum(1, keepdim=True).clamp_min(1))[rows])
-    seen = F.adaptive_avg_pool2d(clean, THUMBNAIL).flatten(1)
-    thumbnail = F.mse_loss(clip.thumbnail(embeds), seen)
-    return {"asked": asked, "caption": 0.4 * caption, "twin": 0.4 * twin, "thumb": 10 * thumbnail}
+    true = true.to(image)
+    return 0.5 * (_agree(logits, true) + _agree(logits.T, true.T))
+
+
+def _twins(clip: Clip, image: Tensor, batch: Batch) -> Tensor:
+    """Each picture's likeness to those of the same content, among all but nearly the same."""
+    same, near = (m.to(image.device) for m in batch.same())
+    logits = clip.log_image_scale.exp().clamp_max(50) * image @ image.T
+    return _agree(logits.masked_fill(near, -1e4), same.float())
+
+
+def losses(clip: Clip, batches: Batches, details: Details, rng: random.Random) -> dict[str, Tensor]:
+    batch = batches.draw(rng, clip.grid)
+    where = clip.log_scale.device
+    clean = torch.stack(batch.pictures)
+    embeds, tokens = clip.see(soften(clean, rng).to(where))
+    image = F.normalize(embeds.float(), dim=1)
+    return {
+        "asked": _questions(clip, embeds, batch),
+        "pieces": PIECE * _pieces(clip, tokens, batch),
+        "caption": CAPTION * _captions(clip, image, batch),
+        "twin": TWIN * _twins(clip, image, batch),
+        "detail": DETAIL * F.mse_loss(clip.details(embeds).float(), details.of(clean).to(where)),
+    }
 
 
 def clip_fit(folder: Path, captions: Sequence[str]) -> Fit:
     path = folder / "tokenizer"
     if not path.exists():
         make_tokenizer(captions).save_pretrained(path)
-    return Fit(folder, Clip(CLIPTokenizer.from_pretrained(path)), lr=8e-4, weight_decay=0.05)
+    clip = Clip(CLIPTokenizer.from_pretrained(path))
+    return Fit(folder, clip, lr=7e-4, weight_decay=0.05, half=True)
 
 
-def train_clip(folder: Path, data: Pictures, seconds: float) -> None:
+def _work(
+    rank: int, world: int, folder: Path, pictures: Path, garments: Path, seconds: float
+) -> None:
     torch.manual_seed(0)
+    data = load_pictures(pictures)
     fit = clip_fit(folder, [r["caption"] for r in data.records[:5000]])
     clip = fit.module
     assert isinstance(clip, Clip)
     if fit.step == 0:
-        start_from_patches(clip.vision, data.batch(np.arange(0, len(data.records), 23)))
+        start_from_patches(clip.vision, data.batch(range(0, len(data.records), 23)))
         fit.smooth.load_state_dict(clip.state_dict())
-    batches = Batches(data)
-    fit.run(seconds, lambda step: losses(clip, batches, random.Random(f"clip/{step}")))
+    torch.manual_seed(1 + fit.step * world + rank)
+    details = load_details(folder, data)
+    batches = Batches(data, load_pictures(garments), 1 / world)
+
+    def step(number: int) -> dict[str, Tensor]:
+        nonlocal batches
+        if number % REFRESH == 0:
+            batches = Batches(load_pictures(pictures), load_pictures(garments), 1 / world)
+        rng = random.Random(f"clip/{number * world + rank}")
+        return losses(clip, batches, details, rng)
+
+    fit.run(seconds, step)
+
+
+def train_clip(
+    folder: Path, pictures: Path, garments: Path, seconds: float, world: int = 1
+) -> None:
+    """Train on the folders of pictures, and of garments alone; both may still be growing.
+
+    Of several processes each draws its share of a batch.
+    """
+    data = load_pictures(pictures)
+    clip_fit(folder, [r["caption"] for r in data.records[:5000]])
+    load_details(folder, data)
+    in_processes(_work, world, folder, pictures, garments, seconds)

@@ -1,61 +1,179 @@
-"""Stage `embeds`: every training picture as an embedding, once, for all that trains on them."""
+"""Stage `embeds`: every training picture, and what is cut out of it, as an embedding, once.
 
+By slot, of what is cut out: the two things of a pair are 0 and 1, garments have the clothes
+operator's slots, and a single object is 0 on white and 1 pasted where another picture shows an
+empty place. The encoder is the packed one, in half precision, as users have it. One file for each
+shard of pictures, which names its encoder: where that has trained on since, it is made again.
+"""
+
+import random
+import time
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import CLIPVisionModelWithProjection
 
+from pops.errors import WeightsError
 from pops.io.files import atomic_path
-from pops.pocket.build.clip import Clip
-from pops.pocket.build.fit import device
-from pops.pocket.build.pictures import SIZE, Pictures
+from pops.operators import GARMENTS as SLOTS
+from pops.pocket.build.clip import see
+from pops.pocket.build.pictures import Pictures, load_pictures, shard_names
+from pops.pocket.build.progress import told
+from pops.pocket.world.cutout import cut_out, on_white, slots_of
 from pops.pocket.world.patches import crop_patch
 
-__all__ = ["Embeds", "build_embeds", "load_embeds"]
+__all__ = ["Embeds", "build_embeds", "load_embeds", "zero_embed"]
+
+BATCH = 256
+NO_SLOT, PATCH = -1, -2  # a whole picture; a patch of its thing
 
 
 @dataclass(frozen=True)
 class Embeds:
-    """pictures (N, D); patches (N, D), zero where a picture has none; zero picture (D,)."""
+    """pictures (N, D), and pieces of them (C, D), each with its picture's row and its slot."""
 
     pictures: Tensor
-    patches: Tensor
-    zero: Tensor
+    cuts: Tensor
+    rows: list[int]
+    slots: list[int]
+
+    def by_row(self) -> dict[int, dict[int, int]]:
+        """Row -> slot -> which piece."""
+        found: dict[int, dict[int, int]] = {}
+        for i, (row, slot) in enumerate(zip(self.rows, self.slots, strict=True)):
+            found.setdefault(row, {})[slot] = i
+        return found
+
+
+# --- what is cut out ------------------------------------------------------------------------
+
+
+def _of_several(data: Pictures, row: int) -> Iterator[tuple[int, Tensor]]:
+    """(slot, picture) of everything that can be cut out of a pair or of clothes."""
+    record, picture, seen = data.records[row], data.batch([row])[0], data.seen([row])[0]
+    worn = record["kind"] == "outfit"
+    for i, (shape, _) in enumerate(record["things"]):
+        mask = seen == i + 1 + worn  # the mannequin is the first item of an outfit
+        parts = slots_of(shape.removeprefix("worn "), mask) if worn else {"": mask}
+        for slot, part in parts.items():
+            cut = cut_out(picture, part, picture.shape[-1])
+            if cut is not None:
+                yield SLOTS.index(slot) if worn else i, cut
+
+
+def _of_single(
+    data: Pictures, row: int, empty: list[int], rng: random.Random
+) -> Iterator[tuple[int, Tensor]]:
+    """A patch, and the object by turns on white and in another place."""
+    record, picture, mask = data.records[row], data.batch([row])[0], data.seen([row])[0] == 1
+    if record.get("patch"):
+        yield PATCH, crop_patch(picture, record["patch"])
+    if row % 2 == 0:
+        yield 0, on_white(picture, mask)
+    else:
+        yield 1, torch.where(mask, picture, data.batch([rng.choice(empty)])[0])
+
+
+def _pieces(data: Pictures, rng: random.Random) -> Iterator[tuple[int, int, Tensor]]:
+    """(row, slot, picture) of every picture and of everything that is cut out of it."""
+    empty = [i for i, r in enumerate(data.records) if r["kind"] == "empty"]
+    for row, record in enumerate(data.records):
+        yield row, NO_SLOT, data.batch([row])[0]
+        if record["kind"] in ("pair", "outfit"):
+            yield from ((row, slot, cut) for slot, cut in _of_several(data, row))
+        elif record["kind"] == "single":
+            yield from ((row, slot, cut) for slot, cut in _of_single(data, row, empty, rng))
+
+
+# --- to and from the disk -------------------------------------------------------------------
 
 
 @torch.no_grad()
-def _encode(clip: Clip, pictures: Tensor) -> Tensor:
-    return clip.images(pictures.to(device())).cpu()
+def _encode(
+    encoder: CLIPVisionModelWithProjection, data: Pictures, rng: random.Random
+) -> dict[str, np.ndarray]:
+    pieces = _pieces(data, rng)
+    embeds, rows, slots = [], [], []
+    while batch := list(islice(pieces, BATCH)):
+        shown = torch.stack([picture for _, _, picture in batch])
+        embeds.append(see(encoder, shown.to(encoder.device)).image_embeds.float().cpu())
+        rows += [row for row, _, _ in batch]
+        slots += [slot for _, slot, _ in batch]
+    every, slot = torch.cat(embeds).numpy(), np.array(slots, dtype=np.int8)
+    cut = slot != NO_SLOT
+    return {
+        "pictures": every[~cut],
+        "cuts": every[cut],
+        "rows": np.array(rows, dtype=np.int32)[cut],
+        "slots": slot[cut],
+    }
 
 
-@torch.no_grad()
-def build_embeds(path: Path, clip: Clip, data: Pictures, batch: int = 256) -> None:
-    """Encode all pictures and patches into one `.npz`."""
-    clip.eval()
-    pictures, patches = [], []
-    for start in range(0, len(data.records), batch):
-        rows = np.arange(start, min(start + batch, len(data.records)))
-        shown = data.batch(rows)
-        pictures.append(_encode(clip, shown))
-        out = torch.zeros_like(pictures[-1])
-        have = [i for i, row in enumerate(rows) if data.records[row].get("patch")]
-        if have:
-            cut = [crop_patch(shown[i], data.records[rows[i]]["patch"]) for i in have]
-            out[have] = _encode(clip, torch.stack(cut))
-        patches.append(out)
-    # The zero picture is zero after the processor: the mean colour before it.
-    zero = clip.vision(pixel_values=torch.zeros(1, 3, SIZE, SIZE, device=device())).image_embeds
-    with atomic_path(path) as part, part.open("wb") as file:
-        np.savez(
-            file,
-            pictures=torch.cat(pictures).numpy(),
-            patches=torch.cat(patches).numpy(),
-            zero=zero[0].cpu().numpy(),
-        )
+def _digest(encoder: CLIPVisionModelWithProjection) -> int:
+    """A number that names the weights of an encoder."""
+    pieces = (p.detach().cpu().numpy().tobytes() for p in encoder.parameters())
+    return zlib.crc32(b"".join(pieces))
 
 
-def load_embeds(path: Path) -> Embeds:
+def _made_by(path: Path) -> int | None:
+    """The name of the encoder that made a file; None where there is none."""
+    if not path.exists():
+        return None
     with np.load(path) as file:
-        return Embeds(*(torch.from_numpy(file[k]) for k in ("pictures", "patches", "zero")))
+        return int(file["encoder"])
+
+
+def build_embeds(
+    folder: Path, encoder: CLIPVisionModelWithProjection, pictures: Path, seconds: float
+) -> bool:
+    """Encode what is missing of a folder of pictures within the time; True when all is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = _digest(encoder)
+    names = shard_names(pictures)
+    missing = [name for name in names if _made_by(folder / f"{name}.npz") != digest]
+    began = time.monotonic()
+    for done, name in enumerate(missing):
+        if time.monotonic() - began > seconds:
+            return False
+        data = load_pictures(pictures, [name])
+        arrays = _encode(encoder, data, random.Random(f"embeds/{name}"))
+        with atomic_path(folder / f"{name}.npz") as path, path.open("wb") as file:
+            np.savez(file, allow_pickle=False, encoder=np.array(digest), **arrays)
+        told(folder.name, done + 1, len(missing), time.monotonic() - began)
+    return True
+
+
+def load_embeds(folder: Path, pictures: Path) -> tuple[list[str], Embeds]:
+    """The shards of a folder of pictures that have been encoded, and all their embeddings.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    names = [name for name in shard_names(pictures) if (folder / f"{name}.npz").exists()]
+    if not names:
+        raise WeightsError(f"{folder} has no embeddings: run the build's stage embeds first")
+    whole, cuts, rows, slots = [], [], [], []
+    count = 0
+    for name in names:
+        with np.load(folder / f"{name}.npz") as file:
+            whole.append(torch.from_numpy(file["pictures"]))
+            cuts.append(torch.from_numpy(file["cuts"]))
+            rows += (file["rows"] + count).tolist()
+            slots += file["slots"].tolist()
+        count += len(whole[-1])
+    return names, Embeds(torch.cat(whole), torch.cat(cuts), rows, slots)
+
+
+@torch.no_grad()
+def zero_embed(encoder: CLIPVisionModelWithProjection) -> Tensor:
+    """The embedding (D,) of a picture that is zero after the processor, as the pipeline's."""
+    size = encoder.config.image_size
+    zero = torch.zeros(1, 3, size, size, device=encoder.device, dtype=encoder.dtype)
+    out: Tensor = encoder(pixel_values=zero).image_embeds[0].float().cpu()
+    return out

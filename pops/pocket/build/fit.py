@@ -6,6 +6,7 @@ spent and the curve. It is one file, written beside and renamed, readable withou
 
 import copy
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,14 +16,43 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pops.io.files import atomic_path
+from pops.io.processes import end_with_parent
+from pops.pocket.build.progress import minutes
 
-__all__ = ["Fit", "device"]
+__all__ = ["Fit", "device", "in_processes"]
 
 Losses = dict[str, Tensor]
 
 
 def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+Work = Callable[..., None]  # of its rank, the number of processes, and more
+
+
+def in_processes(work: Work, world: int, *more: object) -> None:
+    """Run `work(rank, world, *more)` in processes of one thread each that average gradients.
+
+    On a CPU one such process to a core is much faster than one with many threads. With a world of
+    1 it runs here, with the threads that there are.
+    """
+    if world == 1:
+        work(0, 1, *more)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = Path(folder, "meeting").as_uri()
+        torch.multiprocessing.spawn(_join, args=(world, meeting, work, more), nprocs=world)
+
+
+def _join(rank: int, world: int, meeting: str, work: Work, more: tuple[object, ...]) -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
+    try:
+        work(rank, world, *more)
+    finally:
+        dist.destroy_process_group()
 
 
 class Fit:
@@ -41,6 +71,7 @@ class Fit:
         weight_decay: float = 0.01,
         average: float = 0.999,
         cool: float = 0.3,
+        half: bool = False,
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +84,7 @@ class Fit:
             weight_decay=weight_decay,
         )
         self.lr, self.average, self.cool = lr, average, cool
+        self.half = half or device().type == "cuda"
         self.step, self.seconds = 0, 0.0
         self.curve: list[dict[str, float]] = []
         if self.path.exists():
@@ -118,20 +150,22 @@ class Fit:
         losses: Callable[[int], Losses],
         *,
         save_every: float = 60.0,
-        average_gradients: bool = False,
-        writes: bool = True,
     ) -> None:
         """Train for some seconds on the sum of `losses(step)`.
 
-        Of several processes, all average gradients and one writes.
+        Of several processes (`in_processes`), all average their gradients and the first writes.
         """
+        average_gradients = dist.is_initialized()
+        writes = not average_gradients or dist.get_rank() == 0
         self.module.train()
+        if writes:
+            print(f"{self.folder.name}: {minutes(seconds)} from step {self.step} on", flush=True)
         last_save = last_note = began = time.monotonic()
         before, noted = self.seconds, self.step
         for rate in self._rates(seconds, average_gradients):
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            with torch.autocast("cuda", torch.bfloat16, enabled=device().type == "cuda"):
+            with torch.autocast(device().type, torch.bfloat16, enabled=self.half):
                 parts = losses(self.step)
             loss = torch.stack(list(parts.values())).sum()
             self.optimiser.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""Stage `judge`: a small convolutional classifier of renderings.
+"""Stage `judge`: a small convolutional classifier of pictures.
 
 It shares nothing with the encoders, so that decoder and operators are not marked by the very
 model that they work for.
@@ -7,41 +7,43 @@ model that they work for.
 import random
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from pops.pocket.build.clip import soften
+from pops.pocket.build.batches import soften
 from pops.pocket.build.fit import Fit, device
-from pops.pocket.build.labels import labels
-from pops.pocket.build.pictures import Pictures
-from pops.pocket.judge import QUESTIONS, Judge
+from pops.pocket.build.labels import CLASSES, labels
+from pops.pocket.build.pictures import SIZE, Pictures
+from pops.pocket.judge import Judge, JudgeConfig
 
 __all__ = ["judge_fit", "train_judge"]
 
-BATCH = 64
+EACH = 24  # of every kind in a batch
+KINDS = ("single", "adjective", "pair", "outfit")
+CONFIG = JudgeConfig(size=SIZE, widths=(32, 64, 96, 128, 128), questions=CLASSES)
 
 
 def judge_fit(folder: Path) -> Fit:
-    return Fit(folder, Judge(), lr=2e-3, average=0.99)
+    return Fit(folder, Judge(CONFIG), lr=2e-3, average=0.99, half=True)
 
 
 def train_judge(folder: Path, data: Pictures, seconds: float) -> None:
-    """Train on pictures of single objects, softened now and then."""
+    """Train on as many pictures of every kind, softened now and then."""
     torch.manual_seed(0)
     fit = judge_fit(folder)
-    single = [i for i, r in enumerate(data.records) if r["kind"] == "single"]
-    answers = labels([data.records[i] for i in single])
-    index = np.array(single)
+    rows = {k: [i for i, r in enumerate(data.records) if r["kind"] == k] for k in KINDS}
+    answers = labels(data.records)
 
     def step(number: int) -> dict[str, Tensor]:
         rng = random.Random(f"judge/{number}")
-        rows = rng.sample(range(len(single)), BATCH)
-        pictures = soften(data.batch(index[rows]), rng).to(device())
+        drawn = [row for own in rows.values() for row in rng.sample(own, min(EACH, len(own)))]
+        pictures = soften(data.batch(drawn), rng).to(device())
         said = fit.module(pictures)
-        right = {q: answers[q][rows].to(device()) for q in QUESTIONS}
-        return {q: F.cross_entropy(said[q], right[q]) for q in QUESTIONS}
+        lost = {
+            q: F.cross_entropy(said[q].float(), answers[q][drawn].to(device())) for q in CLASSES
+        }
+        worn = [lost.pop(q) for q in CLASSES if q.startswith("worn ")]
+        return {**lost, "worn": torch.stack(worn).sum()}
 
-    assert isinstance(fit.module, nn.Module)
     fit.run(seconds, step)

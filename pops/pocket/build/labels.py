@@ -1,10 +1,11 @@
 """What a record says, as numbers to learn from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pops.pocket.world.vocabulary import (
     ADJECTIVES,
@@ -14,15 +15,17 @@ from pops.pocket.world.vocabulary import (
     OBJECTS,
 )
 
-__all__ = ["CLASSES", "IGNORE", "labels", "swatch_labels"]
+__all__ = ["CLASSES", "IGNORE", "WHAT", "answer", "labels", "piece_labels", "thing_labels"]
 
 IGNORE = -100
 _NO_OBJECT, _PERSON = len(OBJECTS), len(OBJECTS) + 1
+_GARMENT = len(OBJECTS) + 2  # the first of the garments, each seen alone
 _NO_MATERIAL, _NO_PLACE, _NOT_WORN = len(MATERIALS), len(BACKGROUNDS), len(MATERIALS)
 
-# Questions about a picture and the number of their answers; "none" is an answer.
+# Questions about a picture and the number of their answers; "none" is an answer. Of two things
+# the left one is asked about first.
 CLASSES: dict[str, int] = {
-    "object": len(OBJECTS) + 2,
+    "object": _GARMENT + len(GARMENTS),
     "material": len(MATERIALS) + 1,
     "object_b": len(OBJECTS) + 1,
     "material_b": len(MATERIALS) + 1,
@@ -31,9 +34,14 @@ CLASSES: dict[str, int] = {
     **{f"worn {g}": len(MATERIALS) + 1 for g in GARMENTS},
 }
 
+SAMPLES = 8  # along a side of a piece, of which the most tell what it shows
+# What a piece of a picture can show: an object, a garment, the mannequin, or a place.
+WHAT = (*OBJECTS, *(f"worn {g}" for g in GARMENTS), "mannequin", *BACKGROUNDS)
 
-def _one(record: dict[str, Any]) -> dict[str, int]:
-    answer = {
+
+def answer(record: Mapping[str, Any]) -> dict[str, int]:
+    """The right answer to every question about one record; IGNORE where it is not asked."""
+    found = {
         "object": _NO_OBJECT,
         "material": _NO_MATERIAL,
         "object_b": _NO_OBJECT,
@@ -42,27 +50,57 @@ def _one(record: dict[str, Any]) -> dict[str, int]:
         "adjective": len(ADJECTIVES),
         **{f"worn {g}": _NOT_WORN for g in GARMENTS},
     }
-    if record["kind"] != "swatch":
-        answer["background"] = BACKGROUNDS.index(record["background"])
+    if record.get("background"):
+        found["background"] = BACKGROUNDS.index(record["background"])
     if record.get("adjective"):
-        answer["adjective"] = ADJECTIVES.index(record["adjective"])
+        found["adjective"] = ADJECTIVES.index(record["adjective"])
     if record["kind"] == "outfit":
-        answer |= {"object": _PERSON, "material": IGNORE, "object_b": IGNORE, "material_b": IGNORE}
-        answer |= {shape: MATERIALS.index(material) for shape, material in record["things"]}
-        return answer
+        found |= {"object": _PERSON}
+        found |= {shape: MATERIALS.index(material) for shape, material in record["things"]}
+        return found
     for suffix, (shape, material) in zip(("", "_b"), record["things"], strict=False):
-        answer[f"material{suffix}"] = MATERIALS.index(material)
-        if shape:
-            answer[f"object{suffix}"] = OBJECTS.index(shape)
-    return answer
+        found[f"material{suffix}"] = MATERIALS.index(material)
+        if shape in OBJECTS:
+            found[f"object{suffix}"] = OBJECTS.index(shape)
+        elif shape:
+            found[f"object{suffix}"] = _GARMENT + GARMENTS.index(shape.removeprefix("worn "))
+    return found
 
 
-def labels(records: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """The right answer (N,) to every question of `CLASSES`; IGNORE where it is not asked."""
-    answers = [_one(r) for r in records]
+def labels(records: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """The right answers (N,) to every question of `CLASSES`."""
+    answers = [answer(record) for record in records]
     return {name: torch.tensor([a[name] for a in answers]) for name in CLASSES}
 
 
-def swatch_labels(material: int) -> dict[str, int]:
-    """The answers about a bare piece of a material, such as a patch cut from an object."""
-    return _one({"kind": "swatch", "things": [["", MATERIALS[material]]]})
+def thing_labels(record: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """(what, material) of the place and of each item of a picture, as numbers."""
+    place = record.get("background")
+    found = [(WHAT.index(place) if place else IGNORE, _NO_MATERIAL)]
+    if record["kind"] == "swatch":
+        return [*found, (IGNORE, MATERIALS.index(record["things"][0][1]))]
+    if record["kind"] == "outfit":
+        found.append((WHAT.index("mannequin"), _NO_MATERIAL))
+    for shape, material in record["things"]:
+        found.append((WHAT.index(shape), MATERIALS.index(material)))
+    return found
+
+
+def piece_labels(
+    records: Sequence[Mapping[str, Any]], seen: Tensor, grid: int
+) -> tuple[Tensor, Tensor]:
+    """What most of every piece of a picture shows, and of what: two of (N, grid * grid).
+
+    `seen`: which item is where, (N, H, H), 0 for the place.
+    """
+    n, side = len(records), SAMPLES
+    sampled = F.interpolate(seen[:, None].float(), (grid * side,) * 2, mode="nearest").byte()
+    pieces = sampled.reshape(n, grid, side, grid, side).transpose(2, 3).reshape(n, grid * grid, -1)
+    most = pieces.mode(2).values.long()
+    what, material = torch.full_like(most, IGNORE), torch.full_like(most, IGNORE)
+    for i, record in enumerate(records):
+        table = thing_labels(record)
+        # The copies of many things are of one kind.
+        row = most[i].clamp_max(len(table) - 1)
+        what[i], material[i] = torch.tensor(table)[row].T
+    return what, material

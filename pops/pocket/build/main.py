@@ -1,155 +1,138 @@
 """Rebuild the pocket stack from nothing: `python -m pops.pocket.build`.
 
-Stages, in order; each resumes where it stopped, so that slices of any length add up:
+Stages, in order; each goes on where it stopped, so that slices of any length add up:
 
-    render       training pictures of the pocket world
-    examples     more of them for the operators
+    render       training pictures of the pocket world, and garments alone
     clip         image and text encoders
     autoencoder  pictures to latents and back
     judge        a separate classifier that marks the others' work
-    embeds       all pictures as embeddings and latents
-    cutouts      what the operators are given, as embeddings
+    embeds       all pictures, and what is cut out of them, as embeddings
     prior        the base prior, text to embedding
-    operators    texturing, tuned from the base prior, and from it the others, in turn
     decoder      embedding to latents
-    pack         half-precision weights, curves and report into the package
     caches       what the operators learn from, for `pops train`
+    operators    all five, by `pops train`
+    guidance     how strongly each is guided, chosen on a validation split
+    pack         the whole stack, its curves and report into the package
     benchmark    the pocket benchmark of what was packed, into the report
 """
 
 import argparse
+import os
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from pops.errors import PopsError
 from pops.operators import OPERATORS
 from pops.pocket.build import (
     autoencoder,
-    caches,
     clip,
-    cutouts,
     decoder,
     embeds,
-    examples,
     judge,
-    latents,
+    operators,
     package,
     pictures,
     priors,
-    recipes,
 )
-from pops.pocket.build.work import EXAMPLES, Build
-from pops.prior.model import Prior
-from pops.stacks.stack import open_stack
+from pops.pocket.build.progress import minutes
+from pops.pocket.build.work import Build
 
-__all__ = ["STAGES", "Build", "main"]
+__all__ = ["STAGES", "Stage", "main"]
 
 
 def _render(build: Build, seconds: float) -> None:
-    pictures.build_pictures(build.runs / "pictures", build.shards, seconds)
-
-
-def _examples(build: Build, seconds: float) -> None:
-    # Half as many shards as there are of the others; these are smaller, too.
-    examples.build_examples(build.runs, (build.shards + 1) // 2, seconds)
+    some = max(2, build.shards // 25)  # each shows every garment once
+    pictures.build_pictures(
+        build.garments, some, seconds, "garments", pictures.draw_garments, workers=build.processes
+    )
+    pictures.build_pictures(build.pictures, build.shards, seconds, workers=build.processes)
 
 
 def _clip(build: Build, seconds: float) -> None:
-    clip.train_clip(build.runs / "clip", build.data, seconds)
+    folder = build.runs / "clip"
+    clip.train_clip(folder, build.pictures, build.garments, seconds, build.world)
+    package.pack_encoders(clip.clip_fit(folder, ()).smooth, build.stack)
 
 
 def _autoencoder(build: Build, seconds: float) -> None:
-    autoencoder.train_autoencoder(build.runs / "autoencoder", build.data, seconds)
+    folder = build.runs / "autoencoder"
+    autoencoder.train_autoencoder(folder, build.pictures, seconds)
+    package.pack_movq(autoencoder.autoencoder_fit(folder).smooth, build.stack)
 
 
 def _judge(build: Build, seconds: float) -> None:
-    judge.train_judge(build.runs / "judge", build.data, seconds)
+    folder = build.runs / "judge"
+    judge.train_judge(folder, pictures.load_pictures(build.pictures), seconds)
+    package.pack_judge(judge.judge_fit(folder).smooth, build.stack)
 
 
 def _embeds(build: Build, seconds: float) -> None:
-    data = build.data
-    embeds.build_embeds(build.runs / "embeds.npz", build.clip, data)
-    basis = autoencoder.patch_basis(build.runs / "autoencoder", data)
-    latents.build_latents(build.runs / "decoder", basis, data, build.embeds)
+    encoder = build.encoders.image_encoder.model
+    for name, source in (("embeds-garments", build.garments), ("embeds", build.pictures)):
+        embeds.build_embeds(build.runs / name, encoder, source, seconds)
 
 
 def _prior(build: Build, seconds: float) -> None:
-    priors.train_base_prior(build.runs / "prior", build.clip, build.data, build.embeds, seconds)
-
-
-def _cutouts(build: Build, seconds: float) -> None:
-    clip, folder = build.clip, build.runs / "cutouts"
-    folder.mkdir(exist_ok=True)
-    for name in EXAMPLES:
-        data = pictures.load_pictures(build.runs / name)
-        embeds.build_embeds(build.runs / f"{name}.npz", clip, data)
-        cutouts.build_cutouts(folder / f"{name}.npz", clip, data)
-    cutouts.build_cutouts(folder / "pictures.npz", clip, build.data)
-    cutouts.build_garments(folder / "garments.npz", clip)
-
-
-# operator -> what it learns from; the first starts at the base prior, the others where it came
-_RECIPES: dict[str, Callable[[Build], Callable[[Prior], recipes.Drawing]]] = {
-    "texturing": lambda build: (
-        lambda prior: priors.TexturingBatch(
-            pictures.load_records(build.runs / "pictures"), build.embeds, prior
-        )
-    ),
-    "union": lambda build: lambda prior: recipes.UnionBatch(build.pool, prior),
-    "scene": lambda build: lambda prior: recipes.SceneBatch(build.pool, prior),
-    "instruct": lambda build: lambda prior: recipes.InstructBatch(build.pool, prior, build.clip),
-    "clothes": lambda build: lambda prior: recipes.ClothesBatch(build.pool, prior),
-}
-
-
-def _operators(build: Build, seconds: float) -> None:
-    for name in build.operators:
-        start = build.base
-        if name != "texturing":
-            start = priors.smooth(priors.prior_fit(build.runs / "texturing", build.embeds, start))
-        recipe = _RECIPES[name](build)
-        priors.train_operator(build.runs / name, start, build.embeds, recipe, seconds)
-
-
-def _caches(build: Build, seconds: float) -> None:
-    stack = open_stack("pocket", device="cpu", prior=build.out / "prior")
-    for name in build.operators:
-        drawing = _RECIPES[name](build)(build.base)
-        caches.write_cache(build.runs / "caches" / name, drawing, stack)
+    names, found = build.embeds
+    captions = [r["caption"] for r in pictures.load_records(build.pictures, names)]
+    folder = build.runs / "prior"
+    words = build.encoders.text_encoder
+    priors.train_base_prior(folder, words, captions, found.pictures, seconds)
+    package.pack_prior(priors.prior_fit(folder, found.pictures).smooth, build.stack)
 
 
 def _decoder(build: Build, seconds: float) -> None:
-    decoder.train_decoder(build.runs / "decoder", seconds)
+    names, found = build.embeds
+    drawn = decoder.Drawn(
+        pictures.load_pictures(build.pictures, names),
+        found.pictures,
+        embeds.zero_embed(build.encoders.image_encoder.model),
+        build.basis(),
+    )
+    folder = build.runs / "decoder"
+    decoder.train_decoder(folder, drawn, seconds, build.world)
+    package.pack_unet(decoder.decoder_fit(folder).smooth, build.stack)
 
 
-def _pack(build: Build, seconds: float) -> None:
-    package.pack(build, build.out)
+@dataclass(frozen=True)
+class Stage:
+    """What a stage does in some seconds; those it gets when none are asked for, on two cores.
+
+    `whole`: it takes about as long, whatever it is given.
+    """
+
+    run: Callable[[Build, float], None]
+    seconds: float
+    whole: bool = False
+
+    def tell(self, name: str, seconds: float) -> str:
+        """How long the stage takes, said beforehand."""
+        return f"{name}: {'about' if self.whole else 'at most'} {minutes(seconds)}"
 
 
-def _benchmark(build: Build, seconds: float) -> None:
-    package.benchmark(build.out)
-
-
-# stage -> what it does, and the seconds it gets when none are asked for (2 cores)
-STAGES: dict[str, tuple[Callable[[Build, float], None], float]] = {
-    "render": (_render, 900),
-    "examples": (_examples, 600),
-    "clip": (_clip, 1800),
-    "autoencoder": (_autoencoder, 1800),
-    "judge": (_judge, 240),
-    "embeds": (_embeds, 300),
-    "cutouts": (_cutouts, 300),
-    "prior": (_prior, 300),
-    "operators": (_operators, 600),
-    "decoder": (_decoder, 4500),
-    "pack": (_pack, 60),
-    "caches": (_caches, 120),
-    "benchmark": (_benchmark, 300),
+STAGES: dict[str, Stage] = {
+    "render": Stage(_render, 7200),
+    "clip": Stage(_clip, 14400),
+    "autoencoder": Stage(_autoencoder, 3600),
+    "judge": Stage(_judge, 1200),
+    "embeds": Stage(_embeds, 3600),
+    "prior": Stage(_prior, 900),
+    "decoder": Stage(_decoder, 36000),
+    "caches": Stage(lambda build, _: operators.build_caches(build), 300, whole=True),
+    "operators": Stage(
+        lambda build, _: operators.train_operators(build, build.steps), 7200, whole=True
+    ),
+    "guidance": Stage(lambda build, _: operators.choose_guidance(build), 1800, whole=True),
+    "pack": Stage(lambda build, _: package.pack(build), 60, whole=True),
+    "benchmark": Stage(lambda build, _: package.benchmark(build), 1800, whole=True),
 }
 
 
-def main(argv: list[str] | None = None) -> None:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pops.pocket.build",
         description=__doc__,
@@ -163,18 +146,49 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--operators", nargs="+", choices=OPERATORS, default=list(OPERATORS), help="which to train"
     )
+    parser.add_argument(
+        "--steps", type=int, help="steps of every operator (default: as its config says)"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads of this process")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="processes that render, and that train together on a CPU (default: one a core)",
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/pocket"), help="work folder")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "weights")
-    parser.add_argument("--shards", type=int, default=48, help="shards of training pictures")
-    args = parser.parse_args(argv)
+    parser.add_argument(
+        "--configs",
+        type=Path,
+        default=Path("configs/training/pocket"),
+        help="training configs of the operators",
+    )
+    parser.add_argument("--shards", type=int, default=320, help="shards of training pictures")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the stages that are asked for; the exit status. What is missing is told in one line."""
+    args = _parser().parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    build = Build(args.runs, args.out, args.shards, tuple(args.operators))
-    for name in args.stages:
-        stage, seconds = STAGES[name]
-        stage(build, 60 * args.minutes if args.minutes else seconds)
-
-
-if __name__ == "__main__":
-    main()
+    build = Build(
+        runs=args.runs,
+        out=args.out,
+        shards=args.shards,
+        configs=args.configs,
+        processes=args.processes,
+        operators=tuple(args.operators),
+        steps=args.steps,
+    )
+    try:
+        for name in args.stages:
+            stage = STAGES[name]
+            seconds = 60 * args.minutes if args.minutes and not stage.whole else stage.seconds
+            print(stage.tell(name, seconds), flush=True)
+            stage.run(build, seconds)
+    except PopsError as error:
+        print(f"python -m pops.pocket.build: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0

@@ -1,18 +1,19 @@
 """Stage `render`: the training pictures of the pocket stack, in shards.
 
-What is in a shard is a `Contents`, so that other stages render shards of their own. A shard is a
-pure function of (seed, shard number), so any number of processes makes the same pictures. Each
-shard is three files, written beside and renamed: `pictures-NNNN.npy` (N, 64, 64, 3),
-`things-NNNN.npy` (N, 64, 64) and `records-NNNN.json`.
+A shard is a pure function of (seed, shard number), so any number of processes makes the same
+pictures. Each is three files, written beside and renamed: `pictures-NNNN.npy` (N, 128, 128, 3),
+`things-NNNN.npy` (N, 128, 128) and `records-NNNN.json`.
 """
 
 import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,137 +21,95 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pops.errors import WeightsError
 from pops.io.files import atomic_path
 from pops.io.processes import process_pool
+from pops.pocket.build.families import families
+from pops.pocket.build.progress import told
+from pops.pocket.world.cutout import garment_cutouts, garment_scene
 from pops.pocket.world.patches import find_patch
-from pops.pocket.world.render import render, render_swatches
-from pops.pocket.world.scene import Item, Scene, Swatch, outfit, pair, single, with_adjective
-from pops.pocket.world.split import is_held_out, is_held_out_pair
-from pops.pocket.world.vocabulary import ADJECTIVES, BACKGROUNDS, GARMENTS, MATERIALS, OBJECTS
+from pops.pocket.world.render import Rendering, render, render_swatches
+from pops.pocket.world.scene import Scene, Swatch, with_article
+from pops.pocket.world.vocabulary import GARMENTS, MATERIAL_WORDS, MATERIALS
 
 __all__ = [
     "SIZE",
-    "Contents",
     "Pictures",
     "build_pictures",
-    "dressed",
+    "cut_record",
+    "draw_families",
+    "draw_garments",
+    "draw_groups",
     "load_pictures",
     "load_records",
+    "shard_names",
 ]
 
-SIZE = 64
+SIZE = 128
 
-# (randomness, shard number) -> the shard's scenes, those of one geometry together
-Contents = Callable[[random.Random, int], Iterator[list[Scene]]]
+# Pictures (N, 128, 128, 3), what is where in them (N, 128, 128), and N records.
+Shard = tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]
+Maker = Callable[[random.Random, int], Shard]  # of randomness and the number of the shard
 
 
 # --- what is in a shard ---------------------------------------------------------------------
 
 
-def _seen_material(rng: random.Random, shape: str, background: str) -> str:
-    """A material whose combination may be trained on."""
-    return rng.choice([m for m in MATERIALS if not is_held_out(shape, m, background)])
-
-
-def _may_be_seen(things: Sequence[Item]) -> bool:
-    """Whether neither pair of things that stand beside each other is held out."""
-    named = [(i.shape, i.material) for i in things]
-    return len(named) != 2 or not is_held_out_pair(named[0], named[1])
-
-
-def dressed(
-    scene: Scene,
-    rng: random.Random,
-    backgrounds: Sequence[str],
-    each: int,
-    material: Callable[[random.Random, str, str], str] = _seen_material,
-) -> list[Scene]:
-    """The same geometry in other backgrounds, `each` times in other materials.
-
-    `material` draws one for a shape in a background.
-    """
-    out = []
-    for background in backgrounds:
-        phase = rng.uniform(0.0, 20.0)
-        taken: set[tuple[str, ...]] = set()
-        while len(taken) < each:
-            materials: dict[str, str] = {}
-            for item in scene.items:
-                free = item.shape == "mannequin"
-                drawn = "clay" if free else material(rng, item.shape, background)
-                # Copies of one thing are of one material.
-                materials.setdefault(item.shape, drawn)
-            key = tuple(materials.values())
-            if key in taken:
-                continue
-            taken.add(key)
-            items = tuple(
-                replace(i, material=materials[i.shape], phase=rng.uniform(0.0, 20.0))
-                for i in scene.items
-            )
-            if not _may_be_seen(items):
-                continue
-            out.append(replace(scene, items=items, background=background, phase=phase))
-    return out
-
-
-def _contents(rng: random.Random, shard: int) -> Iterator[list[Scene]]:
-    """Mostly single objects; some with adjectives, in pairs, worn; empty places."""
-
-    def places(n: int) -> list[str]:
-        return rng.sample(BACKGROUNDS, n)
-
-    for i in range(48):
-        shape = OBJECTS[(shard * 48 + i) % len(OBJECTS)]
-        yield dressed(single(shape, "red", "studio", rng), rng, places(3), 4)
-    for i in range(14):
-        base = single(rng.choice(OBJECTS), "red", "studio", rng)
-        adjective = ADJECTIVES[(shard * 14 + i) % len(ADJECTIVES)]
-        yield dressed(with_adjective(base, adjective, rng), rng, places(4), 2)
-    for _ in range(8):
-        left, right = rng.sample(OBJECTS, 2)
-        base = pair((left, "red"), (right, "red"), "studio", rng)
-        yield dressed(base, rng, places(4), 2)
-    for _ in range(8):
-        worn = rng.sample(GARMENTS, rng.randint(2, 5))
-        worn = [g for g in worn if not (g == "skirt" and "trousers" in worn)]
-        base = outfit([(g, "red") for g in worn], "studio", rng)
-        yield dressed(base, rng, places(3), 2)
-    yield [
-        Scene((), b, single("ball", "red", b, rng).view, phase=rng.uniform(0, 20))
-        for b in BACKGROUNDS
-    ]
-
-
 def _swatches(rng: random.Random) -> list[Swatch]:
     return [
         Swatch(m, rng.uniform(0, 20), rng.uniform(1.0, 2.0), rng.uniform(0.75, 1.05))
-        for m in MATERIALS * 2
+        for m in MATERIALS
     ]
 
 
-def _shard(
-    seed: str, shard: int, contents: Contents, swatches: bool
-) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
-    rng = random.Random(f"{seed}/{shard}")
-    scenes: list[Scene] = []
+def draw_families(rng: random.Random, shard: int) -> Shard:
+    """The families of a shard, and a swatch of every material."""
+    return draw_groups(families(rng, shard), rng, shard)
+
+
+def draw_groups(groups: Iterable[list[Scene]], rng: random.Random, shard: int) -> Shard:
+    """Groups of scenes, and a swatch of every material."""
     records: list[dict[str, Any]] = []
-    for group, made in enumerate(contents(rng, shard)):
-        scenes += made
-        records += [_record(scene, f"{shard}/{group}") for scene in made]
-    rendering = render(scenes, SIZE)
-    for i, record in enumerate(records):
-        if record["kind"] == "single":
-            record["patch"] = find_patch(rendering.mask(i, 0).numpy(), rng)
-    pictures, things = rendering.pictures, rendering.things
-    if swatches:
-        flat = _swatches(rng)
-        records += [
-            {"kind": "swatch", "caption": s.caption, "things": [["", s.material]]} for s in flat
+    drawn: list[Rendering] = []
+    for number, made in enumerate(groups):
+        drawn.append(render(made, SIZE))
+        for i, scene in enumerate(made):
+            records.append(_record(scene, f"{shard}/{number}"))
+            if records[-1]["kind"] == "single":
+                records[-1]["patch"] = find_patch(drawn[-1].mask(i, 0).numpy(), rng)
+    flat = _swatches(rng)
+    records += [
+        {"kind": "swatch", "caption": s.caption, "things": [["", s.material]]} for s in flat
+    ]
+    pictures = [rendering.pictures for rendering in drawn]
+    things = [rendering.things for rendering in drawn]
+    pictures.append(render_swatches(flat, SIZE))
+    things.append(torch.ones(len(flat), SIZE, SIZE).byte())
+    return torch.cat(pictures).numpy(), torch.cat(things).numpy(), records
+
+
+def draw_garments(rng: random.Random, shard: int, materials: Sequence[str] = MATERIALS) -> Shard:
+    """Every garment in every material, each alone on white, in one pose of its own."""
+    records: list[dict[str, Any]] = []
+    pictures: list[Tensor] = []
+    for garment in GARMENTS:
+        base = garment_scene(garment, "red", rng)
+        scenes = [
+            replace(base, items=(replace(base.items[0], material=m, phase=rng.uniform(0, 20)),))
+            for m in materials
         ]
-        pictures = torch.cat([pictures, render_swatches(flat, SIZE)])
-        things = torch.cat([things, torch.ones(len(flat), SIZE, SIZE).byte()])
-    return pictures.numpy(), things.numpy(), records
+        for material, cuts in zip(materials, garment_cutouts(scenes, SIZE), strict=True):
+            for slot, cut in cuts.items():
+                records.append(cut_record(f"worn {garment}", material, slot))
+                pictures.append((cut * 255 + 0.5).byte())
+    stacked = torch.stack(pictures).permute(0, 2, 3, 1).contiguous()
+    return stacked.numpy(), np.ones(stacked.shape[:3], dtype=np.uint8), records
+
+
+def cut_record(shape: str, material: str, name: str) -> dict[str, Any]:
+    """The record of one thing on white, and nothing else."""
+    told = with_article(f"{MATERIAL_WORDS[material]} {name}")
+    return {"kind": "cut", "caption": told, "things": [[shape, material]], "name": name}
 
 
 def _kind(scene: Scene) -> str:
@@ -172,9 +131,9 @@ def _record(scene: Scene, group: str) -> dict[str, Any]:
     }
 
 
-def _write_shard(folder: Path, seed: str, shard: int, contents: Contents, swatches: bool) -> int:
+def _write_shard(folder: Path, seed: str, shard: int, make: Maker) -> int:
     torch.set_num_threads(1)
-    pictures, things, records = _shard(seed, shard, contents, swatches)
+    pictures, things, records = make(random.Random(f"{seed}/{shard}"), shard)
     for name, array in (("things", things), ("pictures", pictures)):
         with atomic_path(folder / f"{name}-{shard:04d}.npy") as path, path.open("wb") as file:
             np.save(file, array)
@@ -189,29 +148,31 @@ def build_pictures(
     shards: int,
     seconds: float,
     seed: str = "0",
-    contents: Contents = _contents,
+    make: Maker = draw_families,
     *,
-    swatches: bool = True,
+    workers: int | None = None,
 ) -> bool:
     """Render what is missing of the shards within the time; True when all are there.
 
-    `contents` is given to other processes: a function of a module.
+    `make` is given to other processes: a function of a module.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [s for s in range(shards) if not (folder / f"records-{s:04d}.json").exists()]
-    end = time.monotonic() + seconds
-    workers = os.cpu_count() or 1
+    began, asked = time.monotonic(), len(missing)
+    workers = workers or os.cpu_count() or 1
     with process_pool(workers) as pool:
         running: set[Future[int]] = set()
         while missing or running:
-            while missing and len(running) < workers and time.monotonic() < end:
-                work = (folder, seed, missing.pop(0), contents, swatches)
+            while missing and len(running) < workers and time.monotonic() - began < seconds:
+                work = (folder, seed, missing.pop(0), make)
                 running.add(pool.submit(_write_shard, *work))
             if not running:
                 return False
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                print(f"{folder.name}: shard {future.result() + 1} of {shards}", flush=True)
+                future.result()
+            finished = asked - len(missing) - len(running)
+            told(folder.name, finished, asked, time.monotonic() - began)
     return True
 
 
@@ -220,27 +181,69 @@ def build_pictures(
 
 @dataclass(frozen=True)
 class Pictures:
-    """All shards as one: pictures (N, 64, 64, 3), things (N, 64, 64) and N records."""
+    """All shards as one, read where they lie: N pictures, what is where in them, and N records."""
 
-    pictures: np.ndarray
-    things: np.ndarray
+    pictures: list[np.ndarray]  # of every shard (n, 128, 128, 3)
+    things: list[np.ndarray]  # of every shard (n, 128, 128)
     records: list[dict[str, Any]]
 
-    def batch(self, index: np.ndarray | Sequence[int]) -> Tensor:
-        """Pictures as (B, 3, 64, 64) in [0, 1]."""
-        return torch.from_numpy(self.pictures[index]).permute(0, 3, 1, 2).float() / 255.0
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        return np.cumsum([0, *map(len, self.pictures)])
+
+    def _at(self, row: int) -> tuple[int, int]:
+        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return shard, row - int(self._starts[shard])
+
+    def batch(self, rows: Iterable[int]) -> Tensor:
+        """Pictures as (B, 3, 128, 128) in [0, 1]."""
+        at = [self._at(int(row)) for row in rows]
+        stacked = np.stack([self.pictures[shard][i] for shard, i in at])
+        return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255.0
+
+    def seen(self, rows: Iterable[int]) -> Tensor:
+        """What is where in pictures: (B, 128, 128) uint8, i + 1 where item i is seen."""
+        at = [self._at(int(row)) for row in rows]
+        return torch.from_numpy(np.stack([self.things[shard][i] for shard, i in at]))
 
 
-def load_records(folder: Path) -> list[dict[str, Any]]:
-    """The records of every finished shard of a folder."""
-    paths = sorted(folder.glob("records-*.json"))
-    return [record for path in paths for record in json.loads(path.read_text())]
+def _with_geometry(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Name the geometry of every record of a shard: the n-th of one caption is in the n-th."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        if "group" in record:
+            key = (record["group"], record["caption"])
+            record["geometry"] = f"{record['group']}/{seen[key]}"
+            seen[key] += 1
+    return records
 
 
-def load_pictures(folder: Path) -> Pictures:
-    """Every finished shard of a folder."""
-    shards = sorted(p.stem.split("-")[1] for p in folder.glob("records-*.json"))
-    records = load_records(folder)
-    pictures = np.concatenate([np.load(folder / f"pictures-{s}.npy") for s in shards])
-    things = np.concatenate([np.load(folder / f"things-{s}.npy") for s in shards])
-    return Pictures(pictures, things, records)
+def shard_names(folder: Path) -> list[str]:
+    """The finished shards of a folder, such as "0007".
+
+    Raises:
+        WeightsError: there is none.
+    """
+    names = sorted(path.stem.removeprefix("records-") for path in folder.glob("records-*.json"))
+    if not names:
+        raise WeightsError(f"{folder} has no pictures: run the build's stage render first")
+    return names
+
+
+def load_records(folder: Path, shards: Sequence[str]) -> list[dict[str, Any]]:
+    """The records of some shards of a folder, each with the name of its `geometry`."""
+    return [
+        record
+        for shard in shards
+        for record in _with_geometry(json.loads((folder / f"records-{shard}.json").read_text()))
+    ]
+
+
+def load_pictures(folder: Path, shards: Sequence[str] = ()) -> Pictures:
+    """Some shards of a folder, or every finished one, mapped from the disk."""
+    names = shards or shard_names(folder)
+    pictures, things = (
+        [np.load(folder / f"{kind}-{name}.npy", mmap_mode="r") for name in names]
+        for kind in ("pictures", "things")
+    )
+    return Pictures(pictures, things, load_records(folder, names))

@@ -1,70 +1,64 @@
-"""What the operators beside texturing learn from: recipes from records to examples.
+"""What the operators learn from: recipes from the records of pictures to examples.
 
 They keep to the published recipes where the world allows it, and to one rule more, so that every
 example has one right answer: the result stands where its inputs stand, and white is the studio.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from pops.operators import CLOTHES, INSTRUCT, SCENE, UNION, Operator
+from pops.operators import CLOTHES, INSTRUCT, SCENE, TEXTURING, UNION, Operator
 from pops.operators import GARMENTS as GARMENT_SLOTS
-from pops.pocket.build.clip import DIM, Clip
-from pops.pocket.build.cutouts import Cutouts
-from pops.pocket.build.embeds import Embeds
-from pops.pocket.build.fit import device
+from pops.pocket.build.embeds import PATCH, Embeds
 from pops.pocket.world.cutout import SLOT_OF
 from pops.pocket.world.scene import plural, with_article
-from pops.pocket.world.split import is_held_out_outfit, is_held_out_pair
-from pops.pocket.world.vocabulary import ADJECTIVES, MATERIALS, OBJECTS
-from pops.prior.conditions import Conditions, condition_row, drop_conditions, pack
-from pops.prior.model import Prior
+from pops.pocket.world.vocabulary import ADJECTIVES, OBJECTS
 
 __all__ = [
-    "ClothesBatch",
-    "Drawing",
+    "RECIPES",
+    "ClothesRecipe",
     "Example",
-    "InstructBatch",
+    "InstructRecipe",
     "Pool",
-    "SceneBatch",
-    "UnionBatch",
-    "join",
+    "Recipe",
+    "SceneRecipe",
+    "TexturingRecipe",
+    "UnionRecipe",
+    "make_pool",
 ]
 
-BATCH = 128
-
 Rows = dict[tuple[str, ...], list[int]]
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Pool:
     """Records, and embeddings of their pictures and of what was cut out of them.
 
-    cut_of: row of a picture -> slot -> rows of `cuts`. garment_of: (slot, material) -> rows of
+    cut_of: row of a picture -> slot -> row of `cuts`. garment_of: (slot, material) -> rows of
     `garments`, which are alone.
     """
 
-    records: list[dict[str, Any]]
+    records: list[Record]
     pictures: Tensor  # (N, D)
     cuts: Tensor  # (C, D)
-    cut_of: dict[int, dict[int, list[int]]]
+    cut_of: dict[int, dict[int, int]]
     garments: Tensor  # (G, D)
     garment_of: dict[tuple[int, str], list[int]]
 
-    @torch.no_grad()
-    def normalised(self, prior: Prior) -> "Pool":
-        """The same in the prior's space, on the CPU, from which examples are drawn."""
+    def normalised(self, stats: Mapping[str, Tensor]) -> "Pool":
+        """The same in the space of a prior, by its `clip_mean` and `clip_std`."""
         embeds = (self.pictures, self.cuts, self.garments)
-        pictures, cuts, alone = (prior.normalise(e.to(device())).cpu() for e in embeds)
+        mean, std = (stats[name].float().reshape(1, -1) for name in ("clip_mean", "clip_std"))
+        pictures, cuts, alone = ((e - mean) / std for e in embeds)
         return replace(self, pictures=pictures, cuts=cuts, garments=alone)
 
     def rows(self, kind: str, *keys: str) -> Rows:
-        """Rows of a kind by their group, background or (one) thing: shape, material."""
+        """Rows of a kind by their geometry, background or (one) thing: shape, material."""
         found: Rows = {}
         for i, record in enumerate(self.records):
             if record["kind"] == kind:
@@ -74,30 +68,15 @@ class Pool:
         return found
 
 
-def join(
-    sources: Sequence[tuple[list[dict[str, Any]], Embeds, Cutouts]], garments: Cutouts
+def make_pool(
+    records: list[Record], embeds: Embeds, garment_records: Sequence[Record], garments: Tensor
 ) -> Pool:
-    """Several renderings as one pool; groups of different ones stay apart."""
-    records: list[dict[str, Any]] = []
-    cut_of: dict[int, dict[int, list[int]]] = {}
-    cuts = 0
-    for number, (own, _, cut) in enumerate(sources):
-        for row, slots in cut.by_row().items():
-            shifted = {s: [i + cuts for i in found] for s, found in slots.items()}
-            cut_of[row + len(records)] = shifted
-        records += [{**r, "group": f"{number}/{r.get('group')}"} for r in own]
-        cuts += len(cut.embeds)
+    """A pool of pictures and of garments alone (G, D)."""
     garment_of: dict[tuple[int, str], list[int]] = {}
-    for i, (row, slot) in enumerate(zip(garments.rows, garments.slots, strict=True)):
-        garment_of.setdefault((slot, MATERIALS[row]), []).append(i)
-    return Pool(
-        records,
-        torch.cat([embeds.pictures for _, embeds, _ in sources]),
-        torch.cat([cut.embeds for _, _, cut in sources]),
-        cut_of,
-        garments.embeds,
-        garment_of,
-    )
+    for i, record in enumerate(garment_records):
+        slot = GARMENT_SLOTS.index(record["name"])
+        garment_of.setdefault((slot, record["things"][0][1]), []).append(i)
+    return Pool(records, embeds.pictures, embeds.cuts, embeds.by_row(), garments, garment_of)
 
 
 @dataclass(frozen=True)
@@ -109,68 +88,59 @@ class Example:
     text: str | None = None
 
 
-class Drawing(Protocol):
-    """Batches of examples, each a pure function of the step, and single examples."""
-
-    operator: Operator
-    texts: dict[str, Tensor]  # tokens (length, D) of what an example's text may be
-
-    @property
-    def pictures(self) -> Tensor:
-        """(N, D) normalised, of which an example names its target."""
-
-    def example(self, rng: random.Random) -> Example | None:
-        """One example; None where what was drawn lacks an input."""
-
-    def __call__(self, step: int) -> tuple[Tensor, Conditions]:
-        """The targets (N, D) and conditions of a step."""
-
-
 class Recipe:
     """What the recipes below have in common."""
 
     operator: Operator
 
-    def __init__(self, pool: Pool, prior: Prior) -> None:
-        self.pool = pool.normalised(prior)
-        self.texts: dict[str, Tensor] = {}
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
 
     @property
-    def pictures(self) -> Tensor:
-        return self.pool.pictures
+    def texts(self) -> list[str]:
+        """All that an example's text may be."""
+        return []
 
     def example(self, rng: random.Random) -> Example | None:
         """One example; None where what was drawn lacks an input."""
         raise NotImplementedError
 
-    def __call__(self, step: int) -> tuple[Tensor, Conditions]:
-        rng = random.Random(f"{self.operator.name}/{step}")
-        drawn: list[Example] = []
-        while len(drawn) < BATCH:
-            example = self.example(rng)
-            if example is not None:
-                drawn.append(example)
-        words = [None if e.text is None else self.texts[e.text] for e in drawn]
-        packed = pack([condition_row(e.slots, DIM, w) for e, w in zip(drawn, words, strict=True)])
-        tokens = drop_conditions(
-            packed.tokens,
-            each=self.operator.drop_each,
-            all=self.operator.drop_all,
-            slots=min(len(self.operator.inputs), packed.tokens.shape[1]),
-            generator=torch.Generator().manual_seed(step),
-        )
-        return self.pool.pictures[[e.target for e in drawn]], Conditions(tokens, packed.mask)
-
-    def cut(self, row: int, slot: int, rng: random.Random) -> Tensor | None:
+    def cut(self, row: int, slot: int) -> Tensor | None:
         """What is cut out of a picture."""
         found = self.pool.cut_of.get(row, {}).get(slot)
-        return self.pool.cuts[rng.choice(found)] if found else None
+        return None if found is None else self.pool.cuts[found]
 
     def picture(self, rows: Sequence[int], rng: random.Random) -> Tensor | None:
         return self.pool.pictures[rng.choice(rows)] if rows else None
 
 
-class UnionBatch(Recipe):
+class TexturingRecipe(Recipe):
+    """(an object in a place, a texture) -> the same picture with the object made of the texture.
+
+    The published recipe: the object's picture differs from the target in its material, or is the
+    target itself 0.2 of the time; the exemplar is a patch of the target or a flat swatch.
+    """
+
+    operator = TEXTURING
+    SELF = 0.2
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        found = pool.rows("single", "geometry", "background").values()
+        self.poses = [rows for rows in found if len(rows) > 1]
+        self.swatches = pool.rows("swatch", "thing")
+
+    def example(self, rng: random.Random) -> Example | None:
+        target, other = rng.sample(rng.choice(self.poses), 2)
+        material = self.pool.records[target]["things"][0][1]
+        texture = self.cut(target, PATCH)
+        if texture is None or rng.random() < 0.5:
+            texture = self.picture(self.swatches[(f"/{material}",)], rng)
+        seen = target if rng.random() < self.SELF else other
+        return Example(target, (self.pool.pictures[seen], texture))
+
+
+class UnionRecipe(Recipe):
     """(a thing, another) -> both beside each other.
 
     The published recipe, both cut out of the target on white, for targets in the studio; and two
@@ -178,26 +148,19 @@ class UnionBatch(Recipe):
     """
 
     operator = UNION
-    STUDIO = 0.35  # share of targets that are taken from the studio
-    CUT = 0.5  # share of those whose things are cut out of them
+    CUT = 0.5  # share of targets in the studio whose things are cut out of them
 
-    def __init__(self, pool: Pool, prior: Prior) -> None:
-        super().__init__(pool, prior)
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
         self.alone = pool.rows("single", "thing", "background")
-        self.pairs = [
-            row
-            for rows in pool.rows("pair", "group").values()
-            for row in rows
-            if not is_held_out_pair(*map(tuple, pool.records[row]["things"]))
-        ]
-        self.studio = [row for row in self.pairs if pool.records[row]["background"] == "studio"]
+        self.pairs = [row for rows in pool.rows("pair").values() for row in rows]
 
     def example(self, rng: random.Random) -> Example | None:
-        target = rng.choice(self.studio if rng.random() < self.STUDIO else self.pairs)
+        target = rng.choice(self.pairs)
         record = self.pool.records[target]
         slots: list[Tensor | None]
         if record["background"] == "studio" and rng.random() < self.CUT:
-            slots = [self.cut(target, slot, rng) for slot in (0, 1)]
+            slots = [self.cut(target, slot) for slot in (0, 1)]
         else:
             slots = [
                 self.picture(self.alone.get(("/".join(thing), record["background"]), ()), rng)
@@ -210,7 +173,7 @@ class UnionBatch(Recipe):
         return Example(target, slots)
 
 
-class SceneBatch(Recipe):
+class SceneRecipe(Recipe):
     """(an object, a place) -> the object in the place.
 
     The object is cut out of the target, on white or pasted into another place by turns, as
@@ -221,11 +184,11 @@ class SceneBatch(Recipe):
     operator = SCENE
     OTHER = 0.5
 
-    def __init__(self, pool: Pool, prior: Prior) -> None:
-        super().__init__(pool, prior)
-        self.targets = [i for rows in pool.rows("single", "group").values() for i in rows]
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.targets = [row for rows in pool.rows("single").values() for row in rows]
         self.things = pool.rows("single", "thing")
-        self.own = pool.rows("empty", "group", "background")
+        self.own = pool.rows("empty", "geometry", "background")
         self.empty = pool.rows("empty", "background")
 
     def example(self, rng: random.Random) -> Example | None:
@@ -235,37 +198,37 @@ class SceneBatch(Recipe):
         if rng.random() < self.OTHER:
             thing = self.picture(self.things[("/".join(record["things"][0]),)], rng)
         else:
-            thing = self.cut(target, 0, rng)
-            thing = self.cut(target, 1, rng) if thing is None else thing
-        empty = self.own.get((record["group"], place)) or self.empty.get((place,), [])
+            thing = self.cut(target, 0)
+            thing = self.cut(target, 1) if thing is None else thing
+        empty = self.own.get((record["geometry"], place)) or self.empty.get((place,), [])
         where = self.picture(empty, rng)
         return None if thing is None or where is None else Example(target, (thing, where))
 
 
-class InstructBatch(Recipe):
+class InstructRecipe(Recipe):
     """(an object, an adjective) -> the same object as the adjective says.
 
     The published recipe has no such pictures and pulls the input towards the text; here there are
-    true ones, of the input itself where possible, else of one in its material and place.
+    true ones, of the input itself.
     """
 
     operator = INSTRUCT
     LONG = 0.25  # share of instructions that say the object as well
 
-    def __init__(self, pool: Pool, prior: Prior, clip: Clip) -> None:
-        super().__init__(pool, prior)
-        self.targets = [i for rows in pool.rows("adjective", "group").values() for i in rows]
-        self.own = pool.rows("single", "group", "thing", "background")
-        self.alike = pool.rows("single", "thing", "background")
-        texts = [*ADJECTIVES, *(instruction(a, o) for a in ADJECTIVES for o in OBJECTS)]
-        self.texts = {text: hidden_states(clip, text) for text in texts}
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.targets = [row for rows in pool.rows("adjective").values() for row in rows]
+        self.plain = pool.rows("single", "geometry", "thing", "background")
+
+    @property
+    def texts(self) -> list[str]:
+        return [*ADJECTIVES, *(instruction(a, o) for a in ADJECTIVES for o in OBJECTS)]
 
     def example(self, rng: random.Random) -> Example | None:
         target = rng.choice(self.targets)
         record = self.pool.records[target]
-        thing, place = "/".join(record["things"][0]), record["background"]
-        rows = self.own.get((record["group"], thing, place)) or self.alike.get((thing, place), [])
-        seen = self.picture(rows, rng)
+        key = (record["geometry"], "/".join(record["things"][0]), record["background"])
+        seen = self.picture(self.plain.get(key, []), rng)
         if seen is None:
             return None
         text = record["adjective"]
@@ -281,15 +244,7 @@ def instruction(adjective: str, shape: str) -> str:
     return with_article(f"{adjective} {shape}")
 
 
-@torch.no_grad()
-def hidden_states(clip: Clip, text: str) -> Tensor:
-    """The last hidden states (length, D) of a text, with start and end token."""
-    ids = clip.tokenizer([text], return_tensors="pt").to(device())
-    out: Tensor = clip.text(ids.input_ids).last_hidden_state[0]
-    return out.cpu()
-
-
-class ClothesBatch(Recipe):
+class ClothesRecipe(Recipe):
     """(garments, each in its slot) -> a person who wears them.
 
     Each is cut out of the target on white, as published, or half the time seen alone. Slots of
@@ -300,14 +255,9 @@ class ClothesBatch(Recipe):
     ALONE = 0.5
     SHORT = 0.5
 
-    def __init__(self, pool: Pool, prior: Prior) -> None:
-        super().__init__(pool, prior)
-        self.targets = [
-            row
-            for (place,), rows in pool.rows("outfit", "background").items()
-            for row in rows
-            if place == "studio" and not is_held_out_outfit(map(tuple, pool.records[row]["things"]))
-        ]
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.targets = pool.rows("outfit", "background")[("studio",)]
 
     def example(self, rng: random.Random) -> Example | None:
         target = rng.choice(self.targets)
@@ -317,9 +267,15 @@ class ClothesBatch(Recipe):
             for name in SLOT_OF[shape.removeprefix("worn ")]:
                 slot = GARMENT_SLOTS.index(name)
                 rows = self.pool.garment_of[(slot, material)]
-                cut = None if alone else self.cut(target, slot, rng)
+                cut = None if alone else self.cut(target, slot)
                 slots[slot] = self.pool.garments[rng.choice(rows)] if cut is None else cut
         if rng.random() < self.SHORT:
             last = max(i for i, slot in enumerate(slots) if slot is not None)
             slots = slots[: last + 1]
         return Example(target, slots)
+
+
+RECIPES: dict[str, Callable[[Pool], Recipe]] = {
+    recipe.operator.name: recipe
+    for recipe in (TexturingRecipe, UnionRecipe, SceneRecipe, InstructRecipe, ClothesRecipe)
+}

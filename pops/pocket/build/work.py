@@ -1,89 +1,111 @@
 """The work folder of a build, and the results of its stages in it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from diffusers import UNet2DConditionModel, VQModel
+from torch import Tensor
 
+from pops.errors import UsageError
 from pops.operators import OPERATORS
-from pops.pocket.build import (
-    autoencoder,
-    clip,
-    cutouts,
-    decoder,
-    embeds,
-    judge,
-    pictures,
-    priors,
-    recipes,
-)
-from pops.pocket.build.fit import Fit
-from pops.prior.model import Prior
+from pops.pocket.build import autoencoder, clip, decoder, judge, pictures, priors, recipes
+from pops.pocket.build.embeds import Embeds, load_embeds
+from pops.pocket.build.fit import Fit, device
+from pops.stacks.stack import Stack, open_stack
 
-__all__ = ["EXAMPLES", "Build"]
-
-EXAMPLES = ("examples", "adjectives")  # folders of pictures for the operators
+__all__ = ["Build"]
 
 
 @dataclass(frozen=True)
 class Build:
-    """Where the build keeps its work and how its stages find each other's results."""
+    """Where the build keeps its work and how its stages find each other's results.
+
+    runs: the work folder. out: the stack folder that `pack` writes. configs: the folder of the
+    training configs of the operators. processes: how many work at once.
+    """
 
     runs: Path
     out: Path
     shards: int
+    configs: Path
+    processes: int
     operators: tuple[str, ...] = tuple(OPERATORS)
+    steps: int | None = None  # of every operator; None: as its config says
 
     @property
-    def data(self) -> pictures.Pictures:
-        return pictures.load_pictures(self.runs / "pictures")
+    def world(self) -> int:
+        """How many processes train one model together."""
+        return 1 if device().type == "cuda" else self.processes
 
     @property
-    def clip(self) -> clip.Clip:
-        model = clip.clip_fit(self.runs / "clip", ()).smooth
-        assert isinstance(model, clip.Clip)
-        return model
+    def pictures(self) -> Path:
+        return self.runs / "pictures"
 
     @property
-    def autoencoder(self) -> VQModel:
-        model = autoencoder.autoencoder_fit(self.runs / "autoencoder").smooth
-        assert isinstance(model, VQModel)
-        return model
+    def garments(self) -> Path:
+        return self.runs / "garments"
 
     @property
-    def embeds(self) -> embeds.Embeds:
-        return embeds.load_embeds(self.runs / "embeds.npz")
+    def stack(self) -> Path:
+        """The stack as it stands, in half precision: every stage that trains writes its part."""
+        return self.runs / "stack"
 
-    @property
+    def part(self, name: str, stage: str) -> Path:
+        """A part of the stack, such as "prior/image_encoder": of this build, else the packed one's.
+
+        Raises:
+            UsageError: neither has it; names the stage that makes it.
+        """
+        for folder in (self.stack, self.out):
+            if (folder / name).exists():
+                return folder / name
+        raise UsageError(
+            f"{self.stack / name} is missing: run the stage {stage} first "
+            f"(python -m pops.pocket.build --stages {stage})"
+        )
+
+    @cached_property
+    def encoders(self) -> Stack:
+        """The stack's encoders, and its base prior where that is there already."""
+        folder = self.part("prior/image_encoder", "clip").parent
+        return open_stack("pocket", device="cpu", prior=folder)
+
+    @cached_property
+    def embeds(self) -> tuple[list[str], Embeds]:
+        """The shards that have been encoded, and their embeddings."""
+        return load_embeds(self.runs / "embeds", self.pictures)
+
     def pool(self) -> recipes.Pool:
-        """All that the operators learn from."""
-        sources = [
-            (
-                pictures.load_records(self.runs / name),
-                embeds.load_embeds(self.runs / path),
-                cutouts.load_cutouts(self.runs / "cutouts" / f"{name}.npz"),
-            )
-            for name, path in (("pictures", "embeds.npz"), *((n, f"{n}.npz") for n in EXAMPLES))
-        ]
-        return recipes.join(sources, cutouts.load_cutouts(self.runs / "cutouts" / "garments.npz"))
+        """All that the operators learn from, normalised for the base prior."""
+        self.part("prior/prior", "prior")
+        names, embeds = self.embeds
+        alone, garments = load_embeds(self.runs / "embeds-garments", self.garments)
+        pool = recipes.make_pool(
+            pictures.load_records(self.pictures, names),
+            embeds,
+            pictures.load_records(self.garments, alone),
+            garments.pictures,
+        )
+        return pool.normalised(self.encoders.clip_stats)
 
-    @property
-    def base(self) -> Prior:
-        return priors.smooth(priors.prior_fit(self.runs / "prior", self.embeds))
+    def basis(self) -> autoencoder.PatchBasis:
+        return autoencoder.patch_basis(self.runs / "autoencoder", self.pictures)
 
-    @property
-    def unet(self) -> UNet2DConditionModel:
-        model = decoder.decoder_fit(self.runs / "decoder").smooth
-        assert isinstance(model, UNet2DConditionModel)
-        return model
+    def _embeddings(self) -> Tensor:
+        return self.embeds[1].pictures
 
     def fits(self) -> dict[str, Fit]:
-        """Every stage that trains, as it stands."""
+        """Every stage of its own that has trained, as it stands."""
+        every: dict[str, Callable[[Path], Fit]] = {
+            "clip": lambda folder: clip.clip_fit(folder, ()),
+            "autoencoder": autoencoder.autoencoder_fit,
+            "judge": judge.judge_fit,
+            "prior": lambda folder: priors.prior_fit(folder, self._embeddings()),
+            "decoder": decoder.decoder_fit,
+        }
         return {
-            "clip": clip.clip_fit(self.runs / "clip", ()),
-            "autoencoder": autoencoder.autoencoder_fit(self.runs / "autoencoder"),
-            "judge": judge.judge_fit(self.runs / "judge"),
-            "prior": priors.prior_fit(self.runs / "prior", self.embeds),
-            **{name: priors.prior_fit(self.runs / name, self.embeds) for name in OPERATORS},
-            "decoder": decoder.decoder_fit(self.runs / "decoder"),
+            name: fit(self.runs / name)
+            for name, fit in every.items()
+            if (self.runs / name / "state.pt").exists()
         }

@@ -13,11 +13,11 @@ __all__ = ["crop_patch", "find_patch"]
 def find_patch(mask: np.ndarray, rng: random.Random) -> tuple[int, int, int] | None:
     """(x, y, side) of a random square wholly inside a mask (H, W), as large as it gives.
 
-    None where not even 6 pixels fit.
+    None where not even 3 in 32 of the picture's side fit.
     """
     summed = np.pad(mask.astype(np.int32), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     largest = rng.choice((28, 22, 16))
-    for side in (s for s in (28, 22, 16, 12, 9, 7, 6) if s <= largest):
+    for side in (s * len(mask) // 64 for s in (28, 22, 16, 12, 9, 7, 6) if s <= largest):
         inside = (
             summed[side:, side:]
             - summed[:-side, side:]

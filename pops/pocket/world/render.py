@@ -52,10 +52,14 @@ def _develop(colour: Tensor, side: int) -> Tensor:
     return (mean ** (1 / 2.2) * 255 + 0.5).to(torch.uint8)
 
 
-def _seen(thing: Tensor, side: int, items: int) -> Tensor:
-    """Which item holds most of a pixel, the background included."""
-    shares = torch.stack([(thing == i).float() for i in range(items + 1)])
-    return F.avg_pool2d(shares.reshape(1, -1, side, side), _SUPERSAMPLE)[0].argmax(0).byte()
+def _seen(thing: Tensor, side: int) -> Tensor:
+    """Which item holds most of a pixel, the background included; of equals the first."""
+    n = _SUPERSAMPLE
+    samples = thing.reshape(side // n, n, side // n, n).permute(1, 3, 0, 2).flatten(0, 1)
+    held = (samples[:, None] == samples[None]).sum(1, dtype=torch.int16)
+    # A sample that more hold is more, and of as many a lower number.
+    best = (held * 256 - samples).argmax(0, keepdim=True)
+    return samples.gather(0, best)[0]
 
 
 @torch.no_grad()
@@ -75,7 +79,7 @@ def render(
         surfaces = [traced[placing(item, scene.view)] for item in scene.items]
         colour, thing = compose(scene, surfaces, side)
         pictures.append(_develop(colour, side))
-        things.append(_seen(thing, side, len(scene.items)))
+        things.append(_seen(thing, side))
     return Rendering(torch.stack(pictures), torch.stack(things))
 
 

@@ -4,6 +4,7 @@ All colours are linear light, (M, 3) for the M points that are asked about.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from pops.pocket.world.backgrounds import BACKGROUND_TABLE
 from pops.pocket.world.materials import MATERIAL_TABLE, Material, mix, rgb, step
 from pops.pocket.world.noise import fbm
-from pops.pocket.world.scene import Item, Scene
+from pops.pocket.world.scene import Item, Scene, View
 from pops.pocket.world.trace import Surface, light_direction, rays
 
 __all__ = ["block_offset", "compose"]
@@ -72,20 +73,30 @@ def _shade(surface: Surface, item: Item, scene: Scene, direction: Tensor) -> Ten
     return colour
 
 
-def _backdrop(scene: Scene, origin: Tensor, d: Tensor, shadow: Tensor) -> Tensor:
-    """Linear colour (H * W, 3) of ground and sky."""
-    place = BACKGROUND_TABLE[scene.background]
+@lru_cache(maxsize=8)  # scenes of one place in one view follow each other
+def _place(background: str, phase: float, view: View, side: int) -> tuple[Tensor, Tensor]:
+    """Colour (side * side, 3) of ground and sky without a shadow, and where the ground is."""
+    place = BACKGROUND_TABLE[background]
+    origin, d = rays(view, side)
     out = torch.empty_like(d)
     horizon = d[:, 1] > -0.035
     sky, ground = torch.nonzero(horizon)[:, 0], torch.nonzero(~horizon)[:, 0]
-    out[sky] = place.sky(d[sky], scene.phase)
+    out[sky] = place.sky(d[sky], phase)
     ray = d[ground]
     spot = origin - ray * (origin[1] / ray[:, 1:2])
     spot[:, 1] = 0.0
-    colour = place.ground(spot, scene.phase)
+    out[ground] = place.ground(spot, phase)
+    return out, ground
+
+
+def _backdrop(scene: Scene, shadow: Tensor, side: int) -> Tensor:
+    """Linear colour (side * side, 3) of ground and sky."""
+    place = BACKGROUND_TABLE[scene.background]
+    bare, ground = _place(scene.background, scene.phase, scene.view, side)
+    out = bare.clone()
     dim = 1 - place.shadow * (1 - shadow[ground])
     level = light_direction(scene.view)[1] * torch.tensor(place.key) + torch.tensor(place.ambient)
-    out[ground] = colour * dim[:, None] * (level / level.max())
+    out[ground] = bare[ground] * dim[:, None] * (level / level.max())
     return out
 
 
@@ -104,11 +115,11 @@ def _aura(colour: Tensor, thing: Tensor, side: int, phase: float) -> Tensor:
 
 def compose(scene: Scene, surfaces: Sequence[Surface], side: int) -> tuple[Tensor, Tensor]:
     """Linear picture (side * side, 3) and item index (side * side,) at full sampling."""
-    origin, direction = rays(scene.view, side)
+    _, direction = rays(scene.view, side)
     shadow = torch.ones(side * side)
     for surface in surfaces:
         shadow = torch.minimum(shadow, surface.shadow)
-    colour = _backdrop(scene, origin, direction, shadow)
+    colour = _backdrop(scene, shadow, side)
     depth = torch.full((side * side,), torch.inf)
     thing = torch.zeros(side * side, dtype=torch.uint8)
     for i, (item, surface) in enumerate(zip(scene.items, surfaces, strict=True)):

@@ -42,6 +42,7 @@ class Surface:
 # --- rays -----------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=8)
 def rays(view: View, side: int) -> tuple[Tensor, Tensor]:
     """The camera's place (3,) and a unit direction per pixel (side * side, 3)."""
     e = math.radians(view.elevation)

@@ -2,7 +2,7 @@
 
 import { addFile, examples, onStored, ownItems, ownNames, put } from "./store.js";
 import { check, openComposition, saveComposition } from "./api.js";
-import { choosePart, drawTree, spell, wrap } from "./tree.js";
+import { choosePart, drawTree, levels, spell, wrap } from "./tree.js";
 import { copy, h, icon, save, say } from "./dom.js";
 import { download, fileName } from "./results.js";
 import { progressStrip } from "./progress.js";
@@ -25,6 +25,7 @@ export async function composeTab(stack) {
   const progress = progressStrip();
   const make = h("button.primary", { type: "submit" }, "Make");
   const pictures = h("div.strip.wrapped", { role: "group", "aria-label": "Pictures to write into the expression" });
+  const own = h("p.hint");
   const tree = h("div.scroll.forest", { tabIndex: 0, role: "region", "aria-label": "The tree of the composition" });
   const known = h("p.hint");
   const downloads = h("p.downloads");
@@ -41,10 +42,16 @@ export async function composeTab(stack) {
     box.setAttribute("aria-invalid", !told.ok);
     fault.replaceChildren(...(told.ok ? [] : explain(told)));
     make.disabled = tree.inert = !told.ok;
-    if (told.tree) draw();
+    if (!told.ok) return;
+    own.textContent = told.own.length ? `What is copied names ${told.own.join(", ")}: run it in the folder where that is.` : "";
+    draw();
+    tree.scrollLeft = tree.scrollWidth; // to the result, where all does not fit
   }
 
-  const draw = () => tree.replaceChildren(drawTree(stack, told.tree, items, find, write));
+  function draw() {
+    tree.style.setProperty("--levels", levels(told.tree));
+    tree.replaceChildren(drawTree(stack, told.tree, items, find, write));
+  }
 
   function write(text) {
     box.value = text;
@@ -144,6 +151,7 @@ export async function composeTab(stack) {
         h("button.small", { type: "button", onclick: () => file.click() }, "Open"),
         h("button.small", { type: "button", onclick: begin }, "Start over"),
       ),
+      own,
       h("div.actions", {}, h("span.heading", {}, "Pictures"), h("button.small", { type: "button", onclick: () => files.click() }, icon("plus"), "Add files")),
       pictures, file, files, settings.element, h("div.go", {}, make),
     ),

@@ -26,7 +26,7 @@ export function settingsForm(stack, { several = true } = {}) {
     h("details", {},
       h("summary", {}, "More settings"),
       h("div.fields", {},
-        field("Renderer", renderer, "What draws the picture"),
+        field("Renderer", renderer, "What draws the picture", "wide"),
         field("Steps", steps, "Of the operator"),
         field("Sampler", sampler, "Of the operator"),
         field("Drawing steps", drawSteps, "Of the renderer"),
@@ -82,4 +82,4 @@ const optional = (input) => (input.value === "" ? null : +input.value);
 
 const number = (placeholder, min, max, step = 1) => h("input", { type: "number", placeholder, min, max, step });
 
-const field = (name, input, says) => h("label.field", { title: says }, h("span", {}, name), input);
+const field = (name, input, says, kind = "plain") => h(`label.field.${kind}`, { title: says }, h("span", {}, name), input);

@@ -14,15 +14,18 @@ export function spell(node) {
   const inputs = node.inputs.map(spell);
   if (node.operator === "mean") inputs.push(`${node.weight}`);
   if (node.text !== null) inputs.push(`'${node.text.replace(/[\\']/g, "\\$&")}'`);
-  return `${node.operator}(${inputs.join(", ")})`;
+  return `${node.function}(${inputs.join(", ")})`;
 }
+
+/** How many parts stand beside each other from a leaf to the result, at most. */
+export const levels = (node) => 1 + Math.max(0, ...(node.inputs ?? []).map(levels));
 
 /** An operator with nothing in it, or with `node` in one of its slots. */
 export function wrap(stack, name, node = EMPTY, slot = null) {
-  const { slots, takes_text: takesText, optional, words } = stack.operators.find((one) => one.name === name);
+  const { function: spelled, slots, takes_text: takesText, optional, words } = stack.operators.find((one) => one.name === name);
   const used = optional ? slots.slice(0, slots.findIndex((one) => one.name === slot) + 1 || 1) : slots;
   const inputs = used.map((one) => ({ ...(one.name === slot ? node : EMPTY), slot: one.name }));
-  return { kind: "made", operator: name, text: takesText ? (words[0] ?? "shiny") : null, inputs };
+  return { kind: "made", operator: name, function: spelled, text: takesText ? (words[0] ?? "shiny") : null, inputs };
 }
 
 /**

@@ -1,0 +1,83 @@
+"""What several commands do: load a stack, look at inputs, and lay a result out as an equation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from pops.errors import InputError
+from pops.figures import Cell
+from pops.io.files import EMBEDDING_SUFFIXES
+from pops.io.pictures import open_picture
+from pops.operators import Operator
+from pops.settings.groups import OwnOperators, SamplingConfig, StackConfig
+
+if TYPE_CHECKING:
+    from pops.engine import Engine
+
+__all__ = ["EMBEDDING", "LEFT_OUT", "captioned", "equation", "load", "preview", "seed_pairs"]
+
+# In place of the picture of an input.
+EMBEDDING, LEFT_OUT = "embedding", "left out"
+
+
+def load(config: StackConfig) -> Engine:
+    """The engine of a stack; says what is loaded."""
+    print(f"loading {config.stack}", file=sys.stderr)
+    from pops.engine import Engine
+
+    return Engine.load(
+        config.stack,
+        config.device,
+        config.dtype,
+        offload=config.offload,
+        operator_folders=config.operators if isinstance(config, OwnOperators) else (),
+    )
+
+
+def preview(source: Path | None) -> Image.Image | str:
+    """The input as it is shown in the strip; an embedding is to be rendered first."""
+    if source is None:
+        return LEFT_OUT
+    if source.suffix.lower() not in EMBEDDING_SUFFIXES:
+        return open_picture(source)
+    if not source.is_file():
+        raise InputError(f"no such file: {source}; check the name")
+    return EMBEDDING
+
+
+def equation(
+    operator: Operator,
+    request: Sequence[Path | None],
+    inputs: Sequence[Image.Image | str],
+    text: str | None,
+    results: Sequence[Cell],
+) -> list[Cell]:
+    """input + input → results, as the cells of one strip."""
+    slots = operator.inputs[: len(request)]
+    row = [
+        Cell(image, "" if source is None else source.stem, slot, sign="plus")
+        for image, source, slot in zip(inputs, request, slots, strict=True)
+    ]
+    if text is not None:
+        row.append(Cell(text, note="text", sign="plus"))
+    return [replace(row[0], sign=None), *row[1:], replace(results[0], sign="arrow"), *results[1:]]
+
+
+def captioned(config: SamplingConfig, pictures: Iterable[Image.Image]) -> list[Cell]:
+    """The results of one request, with their seeds."""
+    several = len(config.render_seeds) > 1
+    return [
+        Cell(picture, note=f"seed {seed}" + (f", render seed {render_seed}" if several else ""))
+        for (seed, render_seed), picture in zip(seed_pairs(config), pictures, strict=True)
+    ]
+
+
+def seed_pairs(config: SamplingConfig) -> list[tuple[int, int]]:
+    """(seed, render seed) of every picture of one request."""
+    return [(seed, render) for seed in config.seeds for render in config.render_seeds]

@@ -1,0 +1,65 @@
+"""The form of what the pocket benchmark asks: a task of one operator."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from PIL import Image
+
+from pops.evaluation.pocket.judged import Check
+from pops.evaluation.pocket.shown import Shown
+from pops.pocket.world.scene import Scene
+from pops.pocket.world.split import Thing
+
+__all__ = ["Asking", "Entry", "Source", "Task", "recut", "same_things"]
+
+Source = Scene | Image.Image | None
+Entry = tuple[Shown, Scene]  # a gallery's picture, named by what it shows
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What a task is made for.
+
+    size: pixels a side of its pictures. split: "test", or "validation" for choosing settings.
+    limit: so many requests at most.
+    """
+
+    size: int
+    split: str = "test"
+    limit: int | None = None
+
+    def rng(self, name: str) -> random.Random:
+        """The randomness of a name, of its own in every split."""
+        return random.Random(name if self.split == "test" else f"{self.split}/{name}")
+
+
+@dataclass(frozen=True)
+class Task:
+    """The requests to one operator, what each should give, and among what it is looked for.
+
+    inputs: one source per slot, None for what is left out. twins: another picture of each right
+    answer. gallery: every scene with its name; the right ones of a request are named `wanted`.
+    checks: what the judge should see in what is rendered. shares: what else is said of the nearest.
+    """
+
+    inputs: list[tuple[Source, ...]]
+    wanted: list[Shown]
+    twins: list[Scene]
+    gallery: list[Entry]
+    checks: dict[str, Check]
+    texts: list[str] | None = None
+    shares: dict[str, Callable[[Shown, Shown], bool]] = field(default_factory=dict)
+
+
+def same_things(nearest: Shown, wanted: Shown) -> bool:
+    return nearest.things == wanted.things
+
+
+def recut(scene: Scene, rng: random.Random, things: Sequence[Thing], background: str) -> Scene:
+    """The geometry of a scene with other things, of cuts and in a place of their own."""
+    items = tuple(
+        replace(i, shape=shape, material=material, phase=rng.uniform(0, 20))
+        for i, (shape, material) in zip(scene.items, things, strict=True)
+    )
+    return replace(scene, items=items, background=background, phase=rng.uniform(0, 20))

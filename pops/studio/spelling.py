@@ -1,0 +1,131 @@
+"""A composition as lines of Python and as a command, which run where they are pasted.
+
+The pictures that the package brings are named by where they lie. A visitor's own pictures are named
+as files of the folder in which the lines are run, since nothing more is known of them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from pops.compose.nodes import Apply, Leaf, Node
+from pops.studio.options import Options
+
+__all__ = ["Speller", "leaves_of"]
+
+RENDER = "render_"  # how the settings of the renderer begin
+
+
+@dataclass(frozen=True)
+class Speller:
+    """What the lines must say for others to make the same.
+
+    Args:
+        stack: The name of the stack, or its folder.
+        examples: Where the shipped pictures lie, by their names.
+        operators: Where the operators lie that the stack does not bring, by their names.
+    """
+
+    stack: str = "pocket"
+    examples: Mapping[str, str] = field(default_factory=dict)
+    operators: Mapping[str, str] = field(default_factory=dict)
+
+    def spell(self, node: Node, options: Options) -> dict[str, Any]:
+        """Spell a composition.
+
+        Args:
+            node: The composition; its leaves are named as in the studio.
+            options: How it is sampled and rendered.
+
+        Returns:
+            `python` and `command`, and in `own` the names of the visitor's own files.
+        """
+        text = str(_moved(node, self.examples))
+        names = dict.fromkeys(str(leaf.source) for leaf in leaves_of(node))
+        used = {name: self.operators[name] for name in _operators(node) if name in self.operators}
+        folders = list(dict.fromkeys(used.values()))
+        return {
+            "python": self._python(text, options, folders),
+            "command": self._command(text, options, folders),
+            "own": [name for name in names if name not in self.examples],
+        }
+
+    def _python(self, text: str, options: Options, folders: list[str]) -> str:
+        loaded = {"stack": self.stack} if self.stack != "pocket" else {}
+        if folders:
+            loaded["operator_folders"] = folders  # type: ignore[assignment]
+        given = _given(options)
+        sampled = {"seeds": list(options.seeds), **_sampling(given)}
+        rendered = {"seeds": list(options.render_seeds), **_rendering(given)}
+        return (
+            "from pops import Engine\n\n"
+            f"engine = Engine.load({_arguments(loaded)})\n"
+            f"result = engine.run({text!r}, {_arguments(sampled)})\n"
+            f"pictures = engine.render(result.embeddings, {_arguments(rendered)})\n"
+            'pictures[0].save("picture.png")\n'
+        )
+
+    def _command(self, text: str, options: Options, folders: list[str]) -> str:
+        flags: dict[str, Any] = {"seeds": ",".join(map(str, options.seeds)), **_given(options)}
+        if self.stack != "pocket":
+            flags["stack"] = shlex.quote(self.stack)
+        if folders:
+            flags["operators"] = shlex.quote(",".join(folders))
+        return " ".join(["pops run", _quoted(text), *(f"--{n} {v}" for n, v in flags.items())])
+
+
+def leaves_of(node: Node) -> list[Leaf]:
+    """List the leaves of a composition.
+
+    Args:
+        node: The composition.
+
+    Returns:
+        Every leaf, in order, as often as it stands there.
+    """
+    if isinstance(node, Leaf):
+        return [node]
+    return [leaf for made in node.inputs if made is not None for leaf in leaves_of(made)]
+
+
+def _operators(node: Node) -> set[str]:
+    own = {node.operator} if isinstance(node, Apply) else set()
+    return own.union(*(_operators(made) for made in node.inputs if made is not None))
+
+
+def _moved(node: Node, places: Mapping[str, str]) -> Node:
+    """The composition with every leaf named by its place, where that is known."""
+    if isinstance(node, Leaf):
+        name = str(node.source)
+        return Leaf(places[name]) if name in places else node
+    inputs = tuple(None if made is None else _moved(made, places) for made in node.inputs)
+    return replace(node, inputs=inputs)  # type: ignore[arg-type]
+
+
+def _given(options: Options) -> dict[str, Any]:
+    """The settings, beside the seeds, that are not what they are when nothing is said."""
+    plain = Options()
+    values = {one.name: getattr(options, one.name) for one in fields(options)}
+    given = {n: v for n, v in values.items() if n != "seeds" and v != getattr(plain, n)}
+    return {n: ",".join(map(str, v)) if n == "render_seeds" else v for n, v in given.items()}
+
+
+def _sampling(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {n: v for n, v in given.items() if not n.startswith("render")}
+
+
+def _rendering(given: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {n: v for n, v in given.items() if n.startswith("render") and n != "render_seeds"}
+    return {n.removeprefix(RENDER): v for n, v in rest.items()}
+
+
+def _arguments(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+def _quoted(text: str) -> str:
+    """A text for a shell, in double quotes where no letter in it means anything there."""
+    return shlex.quote(text) if set(text) & set('\\"$`!') else f'"{text}"'
