@@ -43,8 +43,8 @@ class GenerateConfig:
     )
     models: tuple[str, ...] = setting(
         (),
-        "STAGE=REPOSITORY or STAGE=FOLDER, models in place of the preset's: text2image, depth2image, "
-        "detect, segment, inpaint or people",
+        "STAGE=REPOSITORY or STAGE=FOLDER, models in place of the preset's; the stages are "
+        "text2image, depth2image, detect, segment, inpaint and people",
     )
     engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
     actors: int = setting(1, "processes of each stage on a Ray cluster")
