@@ -23,7 +23,7 @@ from pops.data.cache.format import write_index
 from pops.data.cache.read import CachedSource
 from pops.data.sources.batches import Batch
 from pops.data.word_lists import read_word_list
-from pops.datagen.words import read_words
+from pops.datagen.words import read_prompt_words
 from pops.errors import PopsError
 from pops.io.embeddings import Embeddings, load_embeddings
 from pops.io.pictures import open_picture
@@ -185,7 +185,7 @@ def _words(folder: Path) -> None:
 
 
 def _read_words(folder: Path, path: Path) -> object:
-    return read_word_list(path), read_words(path)
+    return read_word_list(path), read_prompt_words(path)
 
 
 def _compositions(folder: Path) -> None:
