@@ -24,7 +24,7 @@ from pops.prior.model import PriorConfig
 from pops.prior.schedule import Schedule
 from pops.stacks.stack import Stack, StackSpec
 from pops.training.loss import operator_losses
-from pops.training.validation import validate
+from pops.training.validation.measure import validate
 from tests.device.pretended import DEVICE, LOG, MixedDevices, autocast, pretended, reason_to_skip
 
 pytestmark = [
