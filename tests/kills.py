@@ -55,7 +55,7 @@ class Kind:
 
 @dataclass
 class Figures:
-    """What was found for one kind of run."""
+    """The findings for one kind of run."""
 
     seconds: float  # of the unkilled run
     kills: int = 0

@@ -24,8 +24,6 @@ WAITING = frozenset(
         "pops.cli",
         "pops.compat",
         "pops.compose",
-        "pops.data",
-        "pops.datagen",
         "pops.engine",
         "pops.errors",
         "pops.evaluation",
@@ -40,18 +38,15 @@ WAITING = frozenset(
         "pops.settings",
         "pops.stacks",
         "pops.studio",
-        "pops.training",
     }
 )
 # Folders and modules that are still larger than the limits. The lists only shrink.
-CROWDED = frozenset({"pops/data", "pops/io", "pops/pocket/world", "pops/training"})
+CROWDED = frozenset({"pops/io", "pops/pocket/world"})
 LONG = frozenset(
     {
-        "pops/data/cache/format.py",
         "pops/engine.py",
         "pops/prior/model.py",
         "pops/stacks/stack.py",
-        "pops/training/run.py",
     }
 )
 

@@ -2,8 +2,16 @@
 
     python -m scripts.infer_binary --config_path=configs/infer/texturing.yaml
 
-`config.py` has the settings, `plan.py` what is made of which inputs, `run.py` makes it. Imports no
-torch, so that help and mistakes are instant.
+Modules:
+    config       the settings
+    strips       lists the strips to make: one for each way to put the inputs together
+    strip_files  the files of a strip, and whether they are complete
+    figure       the pictures of a strip
+    grid         makes all strips in batches
+    run          one command from its settings to its exit status
+    generation   the published commands that make data
+
+This module imports no torch, so that help and mistakes are instant.
 """
 
 from collections.abc import Sequence

@@ -21,8 +21,8 @@ from pops import __version__
 from pops.errors import InputError, OutputError
 from pops.io.arrays import read_array
 from pops.io.files import atomic_path
+from pops.io.names import EMBEDDING_SUFFIXES
 from pops.io.schema import Finite, Meta, Schema, Text, decode_json, fit
-from pops.io.suffixes import EMBEDDING_SUFFIXES
 from pops.io.tensors import is_finite, read_pickle, save_tensors
 
 __all__ = ["EMBEDDING_SUFFIXES", "Embeddings", "load_embeddings", "save_embeddings"]

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pops.errors import InputError, OutputError, nearest
 from pops.io.files import atomic_path
-from pops.io.suffixes import PICTURE_SUFFIXES
+from pops.io.names import PICTURE_SUFFIXES
 
 __all__ = ["MAX_PIXELS", "MAX_SIDE", "open_picture", "picture_suffixes", "save_picture"]
 

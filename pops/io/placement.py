@@ -21,6 +21,7 @@ __all__ = [
     "has_bfloat16",
     "in_batches",
     "naming_memory",
+    "send",
 ]
 
 OFFLOADS = ("none", "model")
@@ -162,6 +163,21 @@ def _choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}: use auto, {', '.join(DTYPES)}")
     return DTYPES[dtype]
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device; to a CUDA device without waiting until it has arrived.
+
+    Args:
+        tensor: A tensor, usually on the CPU, which is not changed afterwards.
+        device: The device where it is needed.
+
+    Returns:
+        The tensor on the device; work that is given to the device later sees all of it.
+    """
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def in_batches(count: int, most: int, run: Callable[[slice, int, int], None]) -> None:

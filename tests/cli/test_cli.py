@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import pops
@@ -752,3 +753,17 @@ def test_of_many_slots_only_those_that_are_given_are_named(
     ]
     assert status == 0
     assert (tmp_path / "o" / "clothes_hat-mug_scarf-wood.jpg").is_file()
+
+
+def test_what_is_not_finite_is_never_written(
+    refused: Callable[..., str], tiny: Path, tmp_path: Path, wood: Path
+) -> None:
+    Embeddings(torch.full((1, 32), 1e37)).save(tmp_path / "huge.safetensors")
+    flags = ["--stack", tiny, "--steps", "2", "--render-steps", "1"]
+    for command in (
+        ["apply", "texturing", "huge.safetensors", wood],
+        ["run", "scene(texturing('huge.safetensors', 'wood.png'), 'wood.png')"],
+        ["run", "mean('huge.safetensors', 'wood.png')"],
+    ):
+        said = refused(*command, *flags, status=1)
+        assert "huge.safetensors" in said and "is not finite" in said

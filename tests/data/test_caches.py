@@ -29,10 +29,10 @@ from pops.data.cache.format import (
 )
 from pops.data.cache.read import CachedSource
 from pops.data.dataset import ExampleDataset
-from pops.data.online import OnlineSource
-from pops.data.open_source import open_source
 from pops.data.reader import RecipeSettings
 from pops.data.recipes import find_recipe
+from pops.data.sources.online import OnlineSource
+from pops.data.sources.open import open_source
 from pops.errors import DataError
 from pops.operators import TEXTURING
 from pops.stacks.stack import Stack, open_stack
