@@ -7,7 +7,7 @@ import pytest
 import yaml
 from mkdocs.config import load_config
 
-from pops import __version__
+import pops
 from tests.test_house import modules, public
 
 ROOT = Path(__file__).parent.parent
@@ -40,6 +40,11 @@ def test_every_package_has_a_page_in_the_reference() -> None:
         assert unit in shown, f"{unit} has no page in docs/reference"
 
 
+def test_the_reference_begins_with_all_names_of_pops() -> None:
+    text = (ROOT / "docs/reference/index.md").read_text(encoding="utf-8")
+    assert not [name for name in pops.__all__ if f"`{name}`" not in text]
+
+
 def test_the_links_of_the_files_at_the_root_lead_somewhere() -> None:
     for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"):
         for link in LINK.findall((ROOT / name).read_text(encoding="utf-8")):
@@ -66,7 +71,7 @@ def test_the_workflows_pin_what_they_use() -> None:
 
 def test_the_citation_is_of_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert citation["version"] == __version__
+    assert citation["version"] == pops.__version__
     assert citation["references"][0]["identifiers"][0]["value"] == "arXiv:2406.01300"
 
 
