@@ -31,7 +31,7 @@ from pops.pocket.judge import Judge, load_judge
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import Scene
 
-__all__ = ["TASKS", "Retrieval", "compare_guidance", "evaluate", "retrieve"]
+__all__ = ["TASKS", "Retrieval", "compare_guidance", "draw_scenes", "evaluate", "retrieve"]
 
 # operator -> its task
 TASKS: dict[str, Callable[[Asking], Task]] = {
@@ -91,12 +91,20 @@ def _geometry(scene: Scene) -> str:
     return repr((scene.view, [(i.shape, i.x) for i in scene.items]))
 
 
-def _pictures(
+def draw_scenes(
     scenes: Iterable[Scene], size: int, progress: Progress | None
 ) -> dict[Scene, Image.Image]:
-    """The picture of every scene, drawn by one process per core.
+    """Draw the picture of every scene, in one process per core.
 
     Neighbours share geometry, which is traced once in each chunk.
+
+    Args:
+        scenes: The scenes, of which each is drawn once.
+        size: Pixels of a side.
+        progress: Told how far it is.
+
+    Returns:
+        The picture of each.
     """
     ordered = sorted(dict.fromkeys(scenes), key=_geometry)
     chunks = [ordered[i : i + CHUNK] for i in range(0, len(ordered), CHUNK)]
@@ -324,7 +332,7 @@ def _cases(
     """The cases of operators, whose pictures are drawn together."""
     tasks = {name: TASKS[name](asking) for name in names}
     scenes = (scene for task in tasks.values() for scene in _scenes(task))
-    drawn = _pictures(scenes, asking.size, progress)
+    drawn = draw_scenes(scenes, asking.size, progress)
     for name, task in tasks.items():
         yield name, _case(task, drawn, engine)
 
