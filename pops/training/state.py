@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from pops.errors import PopsError, WeightsError
 from pops.io.files import make_folder
 from pops.io.loading import reading
-from pops.io.tensors import saving
+from pops.io.tensors import read_pickle, saving
 from pops.training.ema import update_ema
 
 __all__ = [
@@ -201,7 +201,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / "state.pt"
     with reading(path):
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = read_pickle(path, mapped=False)
     kinds = {"step": int, "optimiser": dict, "settings": dict}
     if not isinstance(state, dict):
         raise WeightsError(f"{path} is no state of a training run")
