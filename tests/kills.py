@@ -55,7 +55,7 @@ class Kind:
 
 @dataclass
 class Figures:
-    """What was found for one kind of run."""
+    """The findings for one kind of run."""
 
     seconds: float  # of the unkilled run
     kills: int = 0
@@ -105,7 +105,7 @@ def kinds(data: Path, cache: Path) -> list[Kind]:
         "--operator=texturing",
         *pictures,
         "--prior_seeds=1",
-        "--decoder_seeds=0",
+        "--unet_seeds=0",
     ]
     infer += ["--name_filter_a=[mug,chair]", "--name_filter_b=[wood,gold,lava]", "--device=cpu"]
     return [

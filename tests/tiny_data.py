@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pops.data.batches import Batch, BatchIndices, BatchSource
 from pops.data.dataset import ExampleDataset
 from pops.data.reader import RecipeSettings
 from pops.data.recipes import find_recipe
+from pops.data.sources.batches import Batch, BatchIndices, BatchSource
 from pops.data.word_lists import read_words
 
 WORDS = "pocket_adjectives"

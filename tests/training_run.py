@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import torch
 
-from pops.data.batches import Batch, BatchIndices
+from pops.data.sources.batches import Batch, BatchIndices
 from pops.prior.conditions import Conditions
 from pops.settings.parsing import parse, run_command
 from pops.training import run as training

@@ -12,9 +12,6 @@ Modules:
     order          the order of records
     dataset        examples by (epoch, index)
     encoding       from examples to embeddings
-    batches        batches, and the contract of the sources that give them
-    online         batches of pictures that are encoded as training goes on
-    mixing         batches of several operators
-    open_source    caches or pictures as the source of a run
+    sources        batches from caches, from pictures, or of several operators
     cache          caches of embeddings
 """

@@ -58,13 +58,27 @@ class DataConfig:
             raise UsageError(f"--max_broken_share must be from 0 to 1, not {self.max_broken_share}")
 
     def found(self) -> tuple[Operator, Recipe]:
-        """Find the operator and its recipe; UsageError where there is none of that name."""
+        """Find the operator and its recipe.
+
+        Returns:
+            Both.
+
+        Raises:
+            UsageError: There is no operator of that name, or the file defines none.
+        """
         from pops.data.recipes import find_recipe
 
         return find_recipe(self.mode, self.operator)
 
     def datasets(self) -> tuple[str, ...]:
-        """Give the dataset paths, or the recipe's default; UsageError where there is neither."""
+        """Give the dataset paths, or the recipe's default dataset.
+
+        Returns:
+            Folders, or names of datasets of the hub.
+
+        Raises:
+            UsageError: There is neither.
+        """
         _, recipe = self.found()
         if self.dataset_path:
             return self.dataset_path
@@ -73,7 +87,14 @@ class DataConfig:
         return (recipe.default_dataset,)
 
     def recipe_settings(self) -> RecipeSettings:
-        """Give the recipe's settings; DataError for a folder without pictures, or no adjective."""
+        """Give the recipe's settings, with its folders and word lists read.
+
+        Returns:
+            The settings.
+
+        Raises:
+            DataError: A folder holds no picture, or the list of adjectives is empty.
+        """
         from pops.data.reader import RecipeSettings
         from pops.data.word_lists import read_words
 
@@ -113,6 +134,7 @@ class EmbedConfig(StackConfig, DataConfig):
     batch: int = setting(32, "pictures in one call of the encoder")
     shard_records: int = setting(256, "records in one file; a killed run loses no more")
 
+    resumes = True
     examples = (
         "pops embed --mode=texturing --dataset_path=data/texturing --out=caches/texturing",
         "pops embed --mode=scene --dataset_path=data/one,data/two --backgrounds_dir=data/places "

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pops.data.batches import Batch
 from pops.data.recipes import Example
+from pops.data.sources.batches import Batch
 from pops.errors import DataError
 from pops.prior.conditions import Conditions
 from pops.stacks.clip import TextEncoding, picture_pixels

@@ -41,7 +41,14 @@ class PersonRecord(Protocol):
         """The name that tells the record from the others."""
 
     def open(self) -> tuple[Image.Image, np.ndarray]:
-        """Open the person as RGB, and the labels (H, W) uint8; InputError if they are broken."""
+        """Open the picture and its labels.
+
+        Returns:
+            The person as RGB, and the labels (H, W) uint8.
+
+        Raises:
+            InputError: One of them cannot be read, or they do not fit.
+        """
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,23 @@ class FolderPerson:
 
     @property
     def name(self) -> str:
+        """The name that tells the record from the others of its dataset."""
         return self.picture.stem
 
     @property
     def files(self) -> tuple[Path, ...]:
+        """The files of the record, whether they are there or not."""
         return (self.picture, self.mask)
 
     def open(self) -> tuple[Image.Image, np.ndarray]:
+        """Open the picture and its labels.
+
+        Returns:
+            The person as RGB, and the labels (H, W) uint8.
+
+        Raises:
+            InputError: One of them cannot be read, or they do not fit.
+        """
         picture = open_picture(self.picture)
         try:
             with Image.open(self.mask, formats=MASK_KINDS) as mask:
@@ -79,13 +96,23 @@ class HubPerson:
 
     @property
     def name(self) -> str:
+        """The name that tells the record from the others of its dataset."""
         return f"row {self.row}"
 
     @property
     def files(self) -> tuple[Path, ...]:
+        """The files of the record, whether they are there or not."""
         return ()
 
     def open(self) -> tuple[Image.Image, np.ndarray]:
+        """Open the picture and its labels.
+
+        Returns:
+            The person as RGB, and the labels (H, W) uint8.
+
+        Raises:
+            InputError: One of them cannot be read, or they do not fit.
+        """
         try:
             row: dict[str, Any] = self.dataset[self.row]
             picture = open_picture(row["image"])

@@ -85,6 +85,9 @@ class Reader:
 
         Returns:
             The picture as RGB.
+
+        Raises:
+            InputError: None of the pictures can be read.
         """
         start = rng.randrange(len(paths))
         for path in (*paths[start:], *paths[:start]):

@@ -60,18 +60,22 @@ class TexturingRecord:
 
     @property
     def name(self) -> str:
+        """The name that tells the record from the others of its dataset."""
         return self.folder.name
 
     @property
     def mask(self) -> Path:
+        """The picture of the object's mask."""
         return self.folder / "mask.png"
 
     @property
     def box(self) -> Path:
+        """The file with the object's box."""
         return self.folder / "box.json"
 
     @property
     def files(self) -> tuple[Path, ...]:
+        """The files of the record, whether they are there or not."""
         pictures = (self.folder / name for name in (self.base, *self.variants))
         return (*pictures, self.mask, self.box)
 
@@ -85,14 +89,17 @@ class SceneRecord:
 
     @property
     def name(self) -> str:
+        """The name that tells the record from the others of its dataset."""
         return self.picture.stem
 
     @property
     def mask(self) -> Path:
+        """The array of the object's mask."""
         return self.background.with_suffix(".npy")
 
     @property
     def files(self) -> tuple[Path, ...]:
+        """The files of the record, whether they are there or not."""
         return (self.picture, self.background, self.mask)
 
 
@@ -105,10 +112,12 @@ class UnionRecord:
 
     @property
     def name(self) -> str:
+        """The name that tells the record from the others of its dataset."""
         return self.picture.stem
 
     @property
     def files(self) -> tuple[Path, ...]:
+        """The files of the record, whether they are there or not."""
         return (self.picture, *self.objects)
 
 
@@ -120,16 +129,18 @@ class PictureRecord:
 
     @property
     def name(self) -> str:
+        """The name that tells the record from the others of its dataset."""
         return self.picture.stem
 
     @property
     def words(self) -> str:
-        """What the picture shows: its name without the seed at the end."""
+        """The words of the name, which say what is shown, without the seed at the end."""
         parts = self.name.replace("-", " ").split("_")
         return " ".join(" ".join(parts[: max(1, len(parts) - 1)]).split())
 
     @property
     def files(self) -> tuple[Path, ...]:
+        """The files of the record, whether they are there or not."""
         return (self.picture,)
 
 
@@ -142,7 +153,17 @@ class Stems:
 
     @classmethod
     def of(cls, folder: Path) -> Self:
-        """List the pictures of a folder; DataError where it cannot be read."""
+        """List the pictures of a folder.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            Its pictures.
+
+        Raises:
+            DataError: The folder cannot be read.
+        """
         pictures = find_pictures(folder)
         by_stem: dict[str, list[Path]] = {}
         for path in pictures:

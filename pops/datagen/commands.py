@@ -1,4 +1,4 @@
-"""What each command that makes data does; the exit status of each."""
+"""The functions of the commands that make data."""
 
 from pops.datagen.config import (
     ClothesConfig,
@@ -21,20 +21,60 @@ __all__ = [
 
 
 def generate_textures(config: TexturesConfig) -> int:
+    """Make data for texturing.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The exit status.
+    """
     return generate(config, "textures")
 
 
 def generate_scenes(config: ScenesConfig) -> int:
+    """Make data for scene.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The exit status.
+    """
     return generate(config, "scenes")
 
 
 def generate_unions(config: UnionsConfig) -> int:
+    """Make data for union.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The exit status.
+    """
     return generate(config, "unions")
 
 
 def generate_random(config: RandomConfig) -> int:
+    """Make pictures of random things or places.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The exit status.
+    """
     return generate(config, f"random {config.type}")
 
 
 def generate_clothes(config: ClothesConfig) -> int:
+    """Make data for clothes.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The exit status.
+    """
     return generate(config, "clothes")

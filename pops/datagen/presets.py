@@ -1,4 +1,4 @@
-"""The presets: which words prompts are made of, and what answers each stage."""
+"""The presets: the words of prompts, and the models that answer each stage."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ WORD_LISTS = ("objects", "placements", "attributes")
 
 
 def open_file(path: Path) -> Picture:
-    """A picture file; InputError where it cannot be read."""
+    """Open a picture file; InputError where it cannot be read."""
     return Picture(open_picture(path))
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Words, stages and the side of a picture in pixels."""
+    """The words of prompts, the stages, and the side of a picture in pixels."""
 
     words: PromptWords
     stages: Stages
@@ -49,11 +49,17 @@ class Preset:
 
 
 def load_preset(config: GenerateConfig) -> Preset:
-    """The preset that the settings name, with their words and size.
+    """Make the preset that the settings name, with their words and size.
+
+    Args:
+        config: The settings of the command.
+
+    Returns:
+        The preset; none of its models is loaded yet.
 
     Raises:
-        UsageError: the preset takes no such setting.
-        InputError: a list of words cannot be read.
+        UsageError: The preset takes no such setting.
+        InputError: A list of words cannot be read.
     """
     return PRESETS[config.preset](config)
 
@@ -77,7 +83,7 @@ def _pocket(config: GenerateConfig) -> Preset:
 
 
 def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:
-    """Stages answered by models, by the preset's rows and the settings' own."""
+    """Make a preset of models: those of its rows, or those that the settings name instead."""
     own = _own_models(config, rows)
     lists = {name: shipped_words(name) for name in WORD_LISTS}
     lists |= {name: read_prompt_words(path) for name, path in _word_paths(config).items()}

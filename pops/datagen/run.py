@@ -1,4 +1,4 @@
-"""A run: from its settings to a folder of samples."""
+"""A run of data generation: from its settings to a folder of samples."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROMPTS_SHOWN = 5
 
 @dataclass(frozen=True)
 class Generation:
-    """Which samples, of what, with which seed."""
+    """The samples of a run: their kind, their number, and all that they depend on."""
 
     kind: str  # a key of `GENERATORS`
     words: PromptWords
@@ -42,17 +42,34 @@ class Generation:
 
     @property
     def indices(self) -> range:
+        """The numbers of the samples of this machine."""
         return range(self.shard.number, self.count, self.shard.count)
 
     def script(self, index: int, attempt: int) -> Script:
-        """Attempt `attempt` at sample `index`: a function of these and the seed alone."""
+        """Make the script of an attempt, which depends on its numbers and the seed alone.
+
+        Args:
+            index: The number of the sample.
+            attempt: The number of the attempt.
+
+        Returns:
+            The script.
+        """
         rng = Random(f"{self.kind}/{self.seed}/{index}/{attempt}")
         inputs = AttemptInputs(self.words, rng, index, index + attempt * self.count)
         return GENERATORS[self.kind].script(inputs)
 
 
 def generate(config: GenerateConfig, kind: str) -> int:
-    """Make what the settings say; the exit status."""
+    """Make samples of one kind.
+
+    Args:
+        config: The settings of the command.
+        kind: A key of `GENERATORS`.
+
+    Returns:
+        The exit status.
+    """
     preset = load_preset(config)
     shard = Shard.parse(config.shard)
     generation = Generation(kind, preset.words, config.seed, config.count, shard)
@@ -88,7 +105,19 @@ def make_samples(
     stages: Stages,
     rejected: Callable[[str], None] = lambda reason: None,
 ) -> Generator[Finished, None, None]:
-    """Run the scripts of these samples, which ask these stages, by the engine of the settings."""
+    """Run the scripts of samples by the engine that the settings name.
+
+    Args:
+        indices: The numbers of the samples.
+        make: From the number of a sample and of an attempt to a script.
+        asked: The names of the stages that the scripts ask, in order.
+        config: The settings of the command.
+        stages: The stages.
+        rejected: Is told the reason of every rejection.
+
+    Yields:
+        The samples, in the order in which they finish.
+    """
     if config.engine == "local":
         return schedule(indices, make, Local(stages), config.batch_size, rejected)
     from pops.datagen.engines.ray import make_on_cluster
@@ -97,7 +126,7 @@ def make_samples(
 
 
 def _counted(bar: tqdm[Any]) -> Callable[[str], None]:
-    """Counts rejections by reason, beside the bar."""
+    """Make a function that counts rejections by reason, and shows them beside the bar."""
     rejections: Counter[str] = Counter()
 
     def rejected(reason: str) -> None:
@@ -111,7 +140,7 @@ def _counted(bar: tqdm[Any]) -> Callable[[str], None]:
 def _settings(
     config: GenerateConfig, kind: str, preset: Preset, models: dict[str, StageModel]
 ) -> dict[str, Any]:
-    """What a sample depends on: a folder is resumed only with the same."""
+    """Give all that a sample depends on: a folder is resumed only with the same."""
     return {
         "kind": kind,
         "preset": config.preset,
@@ -125,7 +154,17 @@ def _settings(
 def write_all(
     finished: Generator[Finished, None, None], store: Store, seed: int, batch_size: int
 ) -> Iterator[None]:
-    """Write samples in threads, a few at a time; one element for each that is written."""
+    """Write samples in threads, a few at a time.
+
+    Args:
+        finished: The samples.
+        store: The folder.
+        seed: The seed of the run.
+        batch_size: The size of a batch; up to two batches wait to be written.
+
+    Yields:
+        None for each sample that is written.
+    """
     waiting: set[Future[None]] = set()
     with closing(finished), ThreadPoolExecutor(WRITERS) as writers:
         for one in finished:
@@ -140,7 +179,7 @@ def write_all(
 
 
 def _line(one: Finished, seed: int) -> dict[str, Any]:
-    """The manifest's line of a sample."""
+    """Make the line of a sample in the manifest."""
     return {
         "id": f"{seed}/{one.index}",
         "index": one.index,
@@ -156,7 +195,7 @@ def _line(one: Finished, seed: int) -> dict[str, Any]:
 def _what(
     config: GenerateConfig, generation: Generation, models: dict[str, StageModel]
 ) -> list[str]:
-    """A run in words, without running it."""
+    """Describe a run in words, without running it."""
     first = [next(generation.script(index, 0))[0] for index in generation.indices[:PROMPTS_SHOWN]]
     return [
         f"{len(generation.indices)} of {generation.count} {generation.kind}, "

@@ -1,4 +1,4 @@
-"""What a script gives: the files of one record, or the reason why there is none."""
+"""The result of a script: the files of one record, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ Content = Image.Image | np.ndarray | list[Any] | dict[str, Any] | bytes
 
 
 class Rejected(Exception):
-    """What the models made does not fit; the message is the reason, few and short."""
+    """Raised by a script when the models' answers do not fit. The message is a short reason."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One record: its name, its files in the order they appear in the folder, and its facts.
-
-    `files`: path in the output folder -> picture (.jpg, .png), array (.npy), plain data (.json),
-    or bytes that are encoded already.
-    Readers look for the last one, so that it stands for the whole.
-    """
+    """One record: its name, its files, and its facts for the manifest."""
 
     name: str
+    # By path in the output folder: a picture (.jpg, .png), an array (.npy), plain data (.json), or
+    # bytes. They appear in this order; readers look for the last, which stands for the whole.
     files: Mapping[str, Content]
     facts: dict[str, Any] = field(default_factory=dict)
 
     def encoded(self) -> Sample:
-        """The same with its files as bytes."""
+        """Encode the files.
+
+        Returns:
+            The same sample with its files as bytes.
+        """
         files = {path: encode(path, content) for path, content in self.files.items()}
         return replace(self, files=files)
 
@@ -45,10 +46,17 @@ Script = Generator[list[Any], list[Any], Sample]
 
 
 def play(script: Script, answers: Iterable[list[Any]]) -> list[Any] | Sample:
-    """What a script asks after these answers, or its record where it ends with them.
+    """Run a script from its beginning with some answers.
+
+    Args:
+        script: A script that was not started.
+        answers: The answers to each of its questions so far.
+
+    Returns:
+        The requests that it makes next, or its sample where it ends.
 
     Raises:
-        Rejected: the last answers do not fit.
+        Rejected: The last answers do not fit.
     """
     try:
         asked = next(script)
@@ -61,7 +69,15 @@ def play(script: Script, answers: Iterable[list[Any]]) -> list[Any] | Sample:
 
 
 def encode(path: str, content: Content) -> bytes:
-    """A file's bytes, in the format of its suffix; JPEG at quality 95 with all its colour."""
+    """Encode a file in the format of its suffix; JPEG at quality 95 with full colour.
+
+    Args:
+        path: Its path.
+        content: A picture, an array, plain data, or bytes, which stay as they are.
+
+    Returns:
+        The bytes of the file.
+    """
     if isinstance(content, bytes):
         return content
     suffix = PurePosixPath(path).suffix

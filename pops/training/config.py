@@ -132,7 +132,11 @@ class TrainConfig(DataConfig):
 
     @property
     def layers(self) -> int | None:
-        """The number of last transformer blocks that are trained; None for all parameters."""
+        """The number of last transformer blocks that are trained; None for all parameters.
+
+        Raises:
+            UsageError: `training_mode` is neither full nor N_layers.
+        """
         if self.training_mode == "full":
             return None
         match = re.fullmatch(r"([1-9]\d*)_layers", self.training_mode)

@@ -187,7 +187,11 @@ class Footprint:
         )
 
     def lines(self) -> list[str]:
-        """Say it in words, in two lines."""
+        """Say it in words.
+
+        Returns:
+            Two lines.
+        """
         share = self.trained / self.parameters
         return [
             f"parameters: {self.trained:,} of {self.parameters:,} are trained ({share:.1%})",

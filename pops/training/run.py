@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from datetime import timedelta
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import yaml
 
 from pops.engine import Engine
-from pops.errors import UsageError, install_hint
+from pops.errors import UsageError
 from pops.io.files import atomic_path, make_folder
 from pops.io.locks import folder_lock
 from pops.io.pictures import save_picture
-from pops.io.saving import remove_leftovers
 from pops.operators import OperatorCard
 from pops.prior.joint import JointPrior
 from pops.stacks.stack import Stack, open_stack
 from pops.training.config import TrainConfig
-from pops.training.curves import draw_panels, training_panels
-from pops.training.held_out import HeldOut, check_held_out, open_held_out
-from pops.training.learning_rate import LearningRate
-from pops.training.loop import Loop, LoopSettings
-from pops.training.metrics import Metrics, MetricsLog, choose_trackers, read_metrics
-from pops.training.model import Footprint, ModelSettings, make_model, trained_parameters
-from pops.training.operator_folder import save_operators
+from pops.training.devices import make_accelerator, make_optimiser
+from pops.training.loop import Loop
+from pops.training.model import Footprint, make_model, trained_parameters
+from pops.training.outputs.curves import draw_panels, training_panels
+from pops.training.outputs.metrics import Metrics, MetricsLog, choose_trackers, read_metrics
+from pops.training.outputs.operator_folder import save_operators
+from pops.training.parts import (
+    device_settings,
+    loop_settings,
+    model_settings,
+    optimiser_settings,
+    to_plain,
+    to_yaml,
+)
 from pops.training.state import State, latest_checkpoint, read_state, remove_unfinished
 from pops.training.tasks import TrainingTask, find_tasks, open_tasks, with_stack
-from pops.training.validation import draw_figure, validate
+from pops.training.validation.held_out import HeldOut, check_held_out, open_held_out
+from pops.training.validation.measure import draw_figure, validate
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -42,7 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 TEXT_TOKENS = 8  # of an instruction, for the estimate of memory
-PATIENCE = timedelta(hours=6)  # of processes that wait for the one that validates
 CURVES = "curves.png"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Settings that cannot change when a run goes on; "rows" are those of a step.
@@ -68,7 +70,9 @@ def train(config: TrainConfig) -> int:
     trackers = choose_trackers(config.report_to)
     if config.dry_run:
         return _dry_run(config, tasks)
-    accelerator = _accelerator(config, trackers)
+    accelerator = make_accelerator(
+        device_settings(config), make_folder(config.output_dir), trackers
+    )
     try:
         with _alone(config.output_dir, accelerator):
             return Run(config, tasks, accelerator).train()
@@ -84,7 +88,7 @@ def _alone(folder: Path, accelerator: Accelerator) -> AbstractContextManager[Non
 def _dry_run(config: TrainConfig, tasks: Sequence[TrainingTask]) -> int:
     stack = _open_stack(config, "cpu", "float32")
     source = open_tasks(tasks, stack)
-    model = make_model(_model_settings(config), stack, len(tasks))
+    model = make_model(model_settings(config), stack, len(tasks))
     rows = [task.operator for task in tasks]
     footprint = Footprint.of(
         model,
@@ -94,66 +98,16 @@ def _dry_run(config: TrainConfig, tasks: Sequence[TrainingTask]) -> int:
         use_8bit_adam=config.use_8bit_adam,
         gradient_checkpointing=config.gradient_checkpointing,
     )
-    print(_yaml(config), end="")
+    print(to_yaml(config), end="")
     print(f"records: {len(source)}")
     for line in footprint.lines():
         print(line)
     return 0
 
 
-def _accelerator(config: TrainConfig, trackers: list[str]) -> Accelerator:
-    try:
-        from accelerate import Accelerator, InitProcessGroupKwargs
-    except ImportError as error:
-        raise UsageError(f"training needs accelerate: {install_hint('train')}") from error
-    if ":" in config.device:
-        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", config.device)
-    if config.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"--device {config.device}, but there is no CUDA device: use auto or cpu")
-    torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
-    torch.backends.cudnn.allow_tf32 = config.allow_tf32
-    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
-    fast = not on_cpu and torch.cuda.is_bf16_supported()
-    automatic = "bf16" if fast else "no"
-    precision = automatic if config.mixed_precision == "auto" else config.mixed_precision
-    if precision == "fp16" and on_cpu:
-        raise UsageError("--mixed_precision fp16 is for GPUs: use bf16 or no on a CPU")
-    return Accelerator(
-        mixed_precision=precision,
-        cpu=on_cpu,
-        log_with=trackers or None,
-        project_dir=make_folder(config.output_dir),
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-    )
-
-
 def _open_stack(config: TrainConfig, device: str, dtype: str) -> Stack:
     assert config.stack is not None
     return open_stack(config.stack, device=device, dtype=dtype, prior=config.pretrained_prior_path)
-
-
-def _model_settings(config: TrainConfig) -> ModelSettings:
-    return ModelSettings(
-        config.init_from, config.layers, config.lora_rank, config.gradient_checkpointing
-    )
-
-
-def _loop_settings(config: TrainConfig) -> LoopSettings:
-    rate = LearningRate(
-        config.lr, config.lr_scheduler, config.lr_warmup_steps, config.max_train_steps
-    )
-    return LoopSettings(
-        steps=config.max_train_steps,
-        batch=config.train_batch_size,
-        learning_rate=rate,
-        accumulation=config.gradient_accumulation_steps,
-        max_grad_norm=config.max_grad_norm,
-        seed=config.seed,
-        log_every=config.log_every,
-        checkpoint_every=config.checkpointing_steps,
-        keep_checkpoints=config.keep_checkpoints,
-        validate_every=config.log_validation,
-    )
 
 
 class Run:
@@ -169,7 +123,7 @@ class Run:
         encoders = _open_stack(config, str(accelerator.device), "auto")
         with accelerator.main_process_first():  # one of several downloads what is missing
             self.source = open_tasks(tasks, encoders)
-            self.model = make_model(_model_settings(config), self.stack, len(tasks))
+            self.model = make_model(model_settings(config), self.stack, len(tasks))
         self.loop = self._loop()
         self.metrics = self._resume()
 
@@ -191,10 +145,14 @@ class Run:
 
     def _loop(self) -> Loop:
         config, accelerator, model = self.config, self.accelerator, self.model
-        optimiser = _optimiser(config, list(trained_parameters(model).values()))
+        optimiser = make_optimiser(
+            optimiser_settings(config),
+            list(trained_parameters(model).values()),
+            fused=accelerator.device.type == "cuda",
+        )
         wrapped, prepared = accelerator.prepare(model, optimiser)
         return Loop(
-            settings=_loop_settings(config),
+            settings=loop_settings(config),
             accelerator=accelerator,
             model=wrapped,
             prior=model.prior if isinstance(model, JointPrior) else model,
@@ -217,7 +175,7 @@ class Run:
         """Take up the newest checkpoint, where there is one."""
         state, main = self.loop.state, self.accelerator.is_main_process
         if main:
-            self._clean()
+            remove_unfinished(self.loop.checkpoints)
         self.accelerator.wait_for_everyone()
         found = latest_checkpoint(self.loop.checkpoints) or self.config.resume_from_path
         if found is not None:
@@ -227,18 +185,9 @@ class Run:
         self.accelerator.wait_for_everyone()
         if main:
             with atomic_path(self.folder / "config.yaml") as part:
-                part.write_text(_yaml(self.config), encoding="utf-8")
-        self.accelerator.init_trackers("pops", config=_plain(self.config))
+                part.write_text(to_yaml(self.config), encoding="utf-8")
+        self.accelerator.init_trackers("pops", config=to_plain(self.config))
         return MetricsLog(self.folder / "metrics.jsonl", self.accelerator, state.step)
-
-    def _clean(self) -> None:
-        """Remove the half-written files of runs that were killed."""
-        remove_unfinished(self.loop.checkpoints)
-        remove_leftovers(self.folder, ["config", "metrics"])
-        remove_leftovers(self.folder / "figures", ["*"])
-        result = self.folder / self._result
-        for folder in (result, *(result / task.operator.name for task in self.tasks)):
-            remove_leftovers(folder, ["*"])
 
     @property
     def _result(self) -> str:
@@ -353,25 +302,6 @@ class Run:
         return {name: value for name, value in (made | found).items() if value not in (None, False)}
 
 
-def _optimiser(config: TrainConfig, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    kind = _adamw_8bit() if config.use_8bit_adam else torch.optim.AdamW
-    optimiser: torch.optim.Optimizer = kind(
-        parameters,
-        lr=config.lr,
-        betas=(config.adam_beta1, config.adam_beta2),
-        weight_decay=config.adam_weight_decay,
-        eps=config.adam_epsilon,
-    )
-    return optimiser
-
-
-def _adamw_8bit() -> Any:
-    try:
-        return import_module("bitsandbytes.optim").AdamW8bit
-    except ImportError as error:
-        raise UsageError("--use_8bit_adam needs bitsandbytes: pip install it") from error
-
-
 def _beside_baseline(numbers: Mapping[str, float]) -> str:
     """Say the operator's numbers, and in brackets those of the mean of the inputs."""
     pairs = {
@@ -401,21 +331,3 @@ def _check_same(place: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> 
                 f"{place} was trained with {name} {was.get(name)}, not {value}: give the same, or "
                 "another --output_dir"
             )
-
-
-def _plain(config: TrainConfig) -> dict[str, Any]:
-    """Give the settings as trackers take them."""
-    return {k: v if isinstance(v, int | float) else str(v) for k, v in asdict(config).items()}
-
-
-def _yaml(config: TrainConfig) -> str:
-    """Write the settings as --config_path reads them."""
-    values = {
-        key: list(value)
-        if isinstance(value, tuple)
-        else str(value)
-        if isinstance(value, Path)
-        else value
-        for key, value in asdict(config).items()
-    }
-    return yaml.safe_dump(values, sort_keys=False)

@@ -81,7 +81,11 @@ class State:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Put the average in place of the parameters inside the block, where one is kept."""
+        """Put the average in place of the parameters inside the block, where one is kept.
+
+        Yields:
+            Nothing.
+        """
         present = {name: self.parameters[name].data for name in self.ema}
         for name, average in self.ema.items():
             self.parameters[name].data = average
@@ -93,7 +97,11 @@ class State:
 
     @torch.no_grad()
     def is_finite(self) -> bool:
-        """Whether all weights, their average and the optimiser's numbers are finite."""
+        """Check that all weights, their average and the optimiser's numbers are finite.
+
+        Returns:
+            Whether they are.
+        """
         moments = [
             value
             for own in self.optimiser.state.values()

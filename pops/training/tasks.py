@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pops.data.batches import BatchSource
 from pops.data.cache.format import read_index
-from pops.data.mixing import JointSource
-from pops.data.open_source import open_source
 from pops.data.recipes import Recipe
+from pops.data.sources.batches import BatchSource
+from pops.data.sources.mixing import JointSource
+from pops.data.sources.open import open_source
 from pops.errors import UsageError
 from pops.operators import Operator
 from pops.settings.parsing import parse

@@ -13,9 +13,9 @@ from PIL import Image
 
 from pops.data.dataset import ExampleDataset
 from pops.data.encoding import normalise, prepare
-from pops.data.online import OnlineSource
 from pops.data.order import Parts, row
 from pops.data.recipes import Example, find_recipe
+from pops.data.sources.online import OnlineSource
 from pops.errors import DataError
 from pops.prior.conditions import condition_row, pack
 from pops.stacks.stack import Stack, open_stack

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from pops.data.mixing import JointSource
+from pops.data.sources.mixing import JointSource
 from pops.errors import UsageError, WeightsError
 from pops.operators import read_operator_card
 from pops.prior.joint import OWN_WEIGHTS, SHARED_WEIGHTS, JointPrior

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pops.data.batches import Batch
+from pops.data.sources.batches import Batch
 from pops.engine import Engine
 from pops.errors import DataError, UsageError, WeightsError
 from pops.operators import INSTRUCT, OPERATORS, TEXTURING
@@ -22,11 +22,11 @@ from pops.training.batch_sampler import BatchSampler, StepNoise
 from pops.training.config import TrainConfig
 from pops.training.learning_rate import LearningRate, Shape
 from pops.training.loss import operator_losses
-from pops.training.metrics import MetricsLog, choose_trackers, read_metrics
-from pops.training.retrieval import cosine_ranks, measure_retrieval
+from pops.training.outputs.metrics import MetricsLog, choose_trackers, read_metrics
 from pops.training.state import State, latest_checkpoint, read_state, save_checkpoint
 from pops.training.tasks import find_tasks
-from pops.training.validation import band_losses, mean_of_inputs, validate
+from pops.training.validation.measure import band_losses, mean_of_inputs, validate
+from pops.training.validation.retrieval import cosine_ranks, measure_retrieval
 from tests import training_run
 
 SMALL = PriorConfig(num_attention_heads=2, attention_head_dim=8, num_layers=2, embedding_dim=16)
@@ -215,6 +215,7 @@ def test_lines_that_a_killed_run_lost_are_taken_out(tmp_path: Path):
     log = MetricsLog(path, Accelerator(cpu=True), step=2)
     log.write(3, {"loss": 0.5})
     assert [line["step"] for line in read_metrics(path)] == [0, 1, 2, 3]
+    assert path.read_text().startswith('{"step": 0, "loss": 1.0}\n')  # as it was written
 
 
 def test_an_unknown_tracker_is_refused():

@@ -14,7 +14,7 @@ from pops.engine import Engine
 from pops.io.embeddings import load_embeddings
 from pops.io.pictures import open_picture
 from pops.operators import read_operator_card
-from pops.training.metrics import read_metrics
+from pops.training.outputs.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "docs" / "examples" / "weathered.py"

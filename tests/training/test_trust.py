@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from pops.errors import DataError, PopsError, UsageError, WeightsError
 from pops.operators import TEXTURING, OperatorCard
 from pops.prior.model import Prior, PriorConfig
-from pops.training.metrics import read_metrics
-from pops.training.operator_folder import save_operators
+from pops.training.outputs.metrics import read_metrics
+from pops.training.outputs.operator_folder import save_operators
 from pops.training.state import State, latest_checkpoint, save_checkpoint
 from tests import training_run
 from tests.training.test_run import SCRIPT, flags, metrics, wait_for_step

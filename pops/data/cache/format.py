@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +25,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
+from pops.data.cache.checks import find_fault
 from pops.errors import DataError
 from pops.io.arrays import read_array
 from pops.io.files import atomic_path
@@ -114,6 +114,9 @@ class CacheIndex(Schema):
 
         Returns:
             (dataset, record): the number of the dataset, and of the record in it.
+
+        Raises:
+            IndexError: There are fewer records.
         """
         for part, dataset in enumerate(self.datasets):
             if ordinal < dataset.records:
@@ -274,8 +277,6 @@ def write_shard(folder: Path, number: int, shard: CacheShard) -> None:
     Raises:
         OutputError: The folder cannot be written.
     """
-    for left in folder.glob(f".*-{number:05d}-*"):  # half a file, of a run that was killed
-        left.unlink(missing_ok=True)
     for kind in FILES:
         array = getattr(shard, kind)
         if array is not None:
@@ -309,52 +310,6 @@ def read_shard(folder: Path, number: int, index: CacheIndex) -> CacheShard:
         for kind in (FILES if lists.texts else ("embeds", "rows"))
     }
     shard = CacheShard(**{n: getattr(lists, n) for n in _Lists.__struct_fields__}, **arrays)
-    if fault := _fault(shard, index, index.ordinals(number)):
+    if fault := find_fault(shard, index, index.ordinals(number)):
         raise DataError(f"{path} does not fit its arrays: {fault}{MAKE_ANEW}")
     return shard
-
-
-def _fault(shard: CacheShard, index: CacheIndex, ordinals: range) -> str | None:
-    """Find the first thing in a shard that cannot be; None where all is well."""
-    broken = [int(key) if key.isdecimal() else -1 for key in shard.broken]
-    known = shard.records + broken
-    if len(set(known)) < len(known) or not set(known) <= set(ordinals):
-        return "its records are not those of the shard"
-    slots = len(index.operator.inputs)
-    wanted: dict[str, tuple[Sequence[int | None], type]] = {
-        "embeds": ((None, index.dim), np.float16),
-        "rows": ((len(shard.records), index.variants, 1 + slots), np.int32),
-        "text_rows": ((len(shard.records), index.variants, 3), np.int32),
-        "text_tokens": ((sum(shard.lengths), index.dim), np.float16),
-        "target_embeds": ((len(shard.target_texts), index.dim), np.float16),
-    }
-    for kind, (shape, number) in wanted.items():
-        array = getattr(shard, kind)
-        if array is None:
-            continue
-        alike = len(array.shape) == len(shape) and all(
-            length in (None, own) for length, own in zip(shape, array.shape, strict=True)
-        )
-        if array.dtype != number or not alike:
-            return f"{kind} is {array.shape} {array.dtype}"
-    if not _within(shard.rows[..., 1:], -1, len(shard.embeds)):
-        return "an input is no row of its embeddings"
-    if not _within(shard.rows[..., 0], 0, len(shard.embeds)):
-        return "a target is no row of its embeddings"
-    return _text_fault(shard)
-
-
-def _text_fault(shard: CacheShard) -> str | None:
-    if shard.text_rows is None or shard.target_embeds is None:
-        return None
-    if len(shard.lengths) != len(shard.texts) or len(set(shard.texts)) < len(shard.texts):
-        return "its texts and their lengths are not of one number"
-    limits = ((0, len(shard.texts)), (0, 2), (-1, len(shard.target_embeds)))
-    for column, (first, end) in enumerate(limits):
-        if not _within(shard.text_rows[..., column], first, end):
-            return "a text is none of those that are there"
-    return None
-
-
-def _within(rows: np.ndarray, first: int, end: int) -> bool:
-    return not rows.size or bool(rows.min() >= first and rows.max() < end)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pops.data.batches import Batch, BatchIndices
 from pops.data.cache.fingerprints import operator_traits, stats_digest
 from pops.data.cache.format import (
     CacheIndex,
@@ -20,6 +19,7 @@ from pops.data.cache.format import (
 )
 from pops.data.encoding import make_batch
 from pops.data.order import Parts
+from pops.data.sources.batches import Batch, BatchIndices
 from pops.errors import DataError
 from pops.operators import Operator
 from pops.prior.conditions import Conditions

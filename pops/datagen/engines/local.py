@@ -1,8 +1,8 @@
-"""Many scripts at once, so that every stage works on full batches.
+"""Running many scripts at once, so that every stage works on full batches.
 
-A script asks for one thing after another; the scheduler keeps a few batches of scripts going and
+A script makes one request after another. The scheduler keeps a few batches of scripts going, and
 always serves the stage that most requests wait for. A rejected sample is tried again at once, with
-the randomness of its next attempt.
+the random choices of its next attempt.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Answer = Callable[[Sequence[Any]], Sequence[Any]]
 
 @dataclass(frozen=True)
 class Finished:
-    """A sample that was accepted, and what it took."""
+    """An accepted sample, with the rejections before it and the time that it took."""
 
     index: int
     attempt: int
@@ -65,7 +65,7 @@ class _RunningScript:
         self.asked, self.answers = asked, []
 
 
-_Pending = tuple[_RunningScript, int]  # a script_run, and which of its requests
+_Pending = tuple[_RunningScript, int]  # a script, and the number of its request
 
 
 def schedule(
@@ -75,65 +75,83 @@ def schedule(
     batch_size: int,
     rejected: Callable[[str], None] = lambda reason: None,
 ) -> Generator[Finished, None, None]:
-    """Run the script of every index until it is accepted; in the order in which they finish.
+    """Run the script of every index until its sample is accepted.
+
+    Args:
+        indices: The numbers of the samples.
+        make: From the number of a sample and of an attempt to a script.
+        stages: What answers the requests.
+        batch_size: The most requests that a stage answers at once.
+        rejected: Is told the reason of every rejection.
+
+    Yields:
+        The samples, in the order in which they finish.
 
     Raises:
-        PopsError: a stage fails again and again, or a sample is rejected again and again.
+        PopsError: A stage fails again and again, or a sample is rejected again and again.
     """
     left = iter(indices)
     running: dict[int, _RunningScript] = {}
     while True:
         for index in islice(left, batch_size * BATCHES_AT_ONCE - len(running)):
-            running[index] = script_run = _RunningScript(index, make(index, 0))
-            script_run.start(script_run.script)
+            running[index] = script = _RunningScript(index, make(index, 0))
+            script.start(script.script)
         if not running:
             return
         stage, batch = _fullest(running.values(), batch_size)
         started = time.perf_counter()
-        answers = stages.answer(stage, [script_run.asked[k] for script_run, k in batch])
+        answers = stages.answer(stage, [script.asked[k] for script, k in batch])
         each = (time.perf_counter() - started) / len(batch)
-        for (script_run, _), answer in zip(batch, answers, strict=True):
-            script_run.answers.append(answer)
-            script_run.seconds[stage] = script_run.seconds.get(stage, 0.0) + each
-        for index in dict.fromkeys(script_run.index for script_run, _ in batch):
-            script_run = running[index]
-            if len(script_run.answers) == len(script_run.asked):
-                sample = _advance(script_run, make, rejected)
+        for (script, _), answer in zip(batch, answers, strict=True):
+            script.answers.append(answer)
+            script.seconds[stage] = script.seconds.get(stage, 0.0) + each
+        for index in dict.fromkeys(script.index for script, _ in batch):
+            script = running[index]
+            if len(script.answers) == len(script.asked):
+                sample = _advance(script, make, rejected)
                 if sample is not None:
                     yield _finished(running.pop(index), sample)
 
 
 def _fullest(running: Iterable[_RunningScript], batch_size: int) -> tuple[str, list[_Pending]]:
-    """The stage that most requests wait for, and the first of them."""
+    """Find the stage that most requests wait for, and the first of these requests."""
     queues: dict[str, list[_Pending]] = {}
-    for script_run in running:
-        places = ((script_run, k) for k in range(len(script_run.answers), len(script_run.asked)))
-        queues.setdefault(script_run.asked[0].stage, []).extend(places)
+    for script in running:
+        places = ((script, k) for k in range(len(script.answers), len(script.asked)))
+        queues.setdefault(script.asked[0].stage, []).extend(places)
     stage = max(queues, key=lambda name: len(queues[name]))
     return stage, queues[stage][:batch_size]
 
 
 def _advance(
-    script_run: _RunningScript, make: MakeScript, rejected: Callable[[str], None]
+    script: _RunningScript, make: MakeScript, rejected: Callable[[str], None]
 ) -> Sample | None:
-    """Hand a script its answers: its sample, or None where it asks for more or starts anew."""
+    """Hand a script its answers; its sample, or None where it asks for more or starts anew."""
     try:
-        script_run.ask(script_run.script.send(script_run.answers))
+        script.ask(script.script.send(script.answers))
     except StopIteration as end:
         sample: Sample = end.value
         return sample
     except Rejected as reason:
         rejected(str(reason))
-        script_run.rejections.append(str(reason))
-        script_run.attempt += 1
-        if script_run.attempt == MOST_ATTEMPTS:
-            raise give_up(script_run.index, script_run.rejections) from reason
-        script_run.start(make(script_run.index, script_run.attempt))
+        script.rejections.append(str(reason))
+        script.attempt += 1
+        if script.attempt == MOST_ATTEMPTS:
+            raise give_up(script.index, script.rejections) from reason
+        script.start(make(script.index, script.attempt))
     return None
 
 
 def give_up(index: int, rejections: Sequence[str]) -> PopsError:
-    """The error of a sample that was rejected as often as may be."""
+    """Make the error of a sample that was rejected as often as may be.
+
+    Args:
+        index: The number of the sample.
+        rejections: The reason of each rejection.
+
+    Returns:
+        The error.
+    """
     counted = ", ".join(f"{what} {n}" for what, n in Counter(rejections).most_common())
     return PopsError(
         f"sample {index} was rejected {len(rejections)} times ({counted}): the words do not fit "
@@ -141,32 +159,41 @@ def give_up(index: int, rejections: Sequence[str]) -> PopsError:
     )
 
 
-def _finished(script_run: _RunningScript, sample: Sample) -> Finished:
-    seconds = {name: round(spent, 4) for name, spent in script_run.seconds.items()}
-    return Finished(
-        script_run.index, script_run.attempt, sample, tuple(script_run.rejections), seconds
-    )
+def _finished(script: _RunningScript, sample: Sample) -> Finished:
+    seconds = {name: round(spent, 4) for name, spent in script.seconds.items()}
+    return Finished(script.index, script.attempt, sample, tuple(script.rejections), seconds)
 
 
 class Local:
-    """Stages in this process; each is loaded when it is first asked."""
+    """The stages, in this process; each is loaded when it is first asked."""
 
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
         self._loaded: dict[str, Answer] = {}
 
     def answer(self, stage: str, asked: Sequence[StageRequest]) -> Sequence[Any]:
-        """The answers of a stage to one batch."""
+        """Answer a batch of requests.
+
+        Args:
+            stage: The name of the stage.
+            asked: Requests of this stage.
+
+        Returns:
+            The answers, in the same order.
+
+        Raises:
+            PopsError: A request failed several times; the last error is told.
+        """
         if stage not in self._loaded:
             self._loaded[stage] = self._stages.loaders[stage]()
         return answer_all(stage, self._loaded[stage], asked)
 
 
 def answer_all(stage: str, answer: Answer, asked: Sequence[StageRequest]) -> list[Any]:
-    """The answers of a stage; where a batch fails, each request alone, and again.
+    """Answer a batch of requests; where the batch fails, each request alone, and again.
 
     Raises:
-        PopsError: a request failed `MOST_TRIES` times; the last error is told.
+        PopsError: A request failed `MOST_TRIES` times; the last error is told.
     """
     try:
         return list(answer(asked))

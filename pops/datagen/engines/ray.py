@@ -1,8 +1,9 @@
-"""Samples made on a Ray cluster: a Ray Data pipeline with a pool of actors for each stage.
+"""Making samples on a Ray cluster: a Ray Data pipeline with a pool of actors for each stage.
 
-Attempts at samples go through the stages, each with its answers so far. A script is a function of
-its seed and of its answers, so a stage plays it up to here to learn what is asked next. Ray Data
-keeps the pools busy, and makes anew what is lost with a node.
+Attempts at samples go through the stages, and carry the answers that they got so far. A script is a
+function of its seed and of these answers; so each stage runs the script from its beginning with
+them, and finds out what it asks next. Ray Data keeps the pools busy, and makes anew what is lost
+with a node.
 """
 
 from __future__ import annotations
@@ -52,14 +53,14 @@ _Batch = dict[str, np.ndarray]  # one column: attempts, pickled
 
 @dataclass
 class _Trials:
-    """What is known of the attempts at one sample; they arrive in any order."""
+    """The attempts at one sample that are known so far; they arrive in any order."""
 
     rejections: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     later: dict[int, _Attempt] = field(default_factory=dict)  # the others come first
 
     def add(self, attempt: _Attempt, rejected: Callable[[str], None]) -> Finished | None:
-        """The sample, once an attempt is accepted and all before it are rejected."""
+        """Add an attempt; the sample, once one is accepted and all before it are rejected."""
         self.later[attempt.number] = attempt
         while (first := self.later.pop(len(self.rejections), None)) is not None:
             for stage, spent in first.seconds.items():
@@ -79,14 +80,24 @@ def make_on_cluster(
     config: GenerateConfig,
     rejected: Callable[[str], None] = lambda reason: None,
 ) -> Generator[Finished, None, None]:
-    """Run the script of every index until it is accepted; in the order in which they finish.
+    """Run the script of every index until its sample is accepted.
 
     Samples of which every attempt was rejected go through a pipeline again, with as many attempts
-    as before at a time: pools are begun seldom, and the first that is accepted counts.
+    at a time as there were before: so few pipelines are started. The first accepted attempt counts.
+
+    Args:
+        indices: The numbers of the samples.
+        make: From the number of a sample and of an attempt to a script.
+        stages: The names of the stages that the scripts ask, in order.
+        config: The settings of the command.
+        rejected: Is told the reason of every rejection.
+
+    Yields:
+        The samples, in the order in which they finish.
 
     Raises:
         UsageError: Ray is not installed, or there is no cluster at the address.
-        PopsError: a stage fails again and again, or a sample is rejected again and again.
+        PopsError: A stage fails again and again, or a sample is rejected again and again.
     """
     left = {index: _Trials() for index in indices}
     tried = 0
@@ -113,7 +124,7 @@ def _run(
     stages: Sequence[str],
     config: GenerateConfig,
 ) -> Iterator[_Attempt]:
-    """Attempts with their results, as they arrive."""
+    """Run attempts through a pipeline; give them with their results, as they arrive."""
     rows = [{"attempt": pickle.dumps(attempt)} for attempt in attempts]
     at_once = config.batch_size * BATCHES_AT_ONCE  # a stage may be quicker with more than asked
     blocks = ceil(len(rows) / at_once)
@@ -145,13 +156,13 @@ def _run(
 
 
 def _gpus(ray: Any, actors: int) -> float:
-    """How much of a GPU is an actor's: one where there are enough, 0 where there are none."""
+    """Share GPUs among actors: one for each where there are enough, 0 where there are none."""
     there = int(ray.cluster_resources().get("GPU", 0))
     return 1 / ceil(actors / there) if there else 0
 
 
 class _Stage:
-    """One stage of a preset, in a process of its own."""
+    """A stage of a preset, in a process of its own."""
 
     def __init__(self, stage: str, make: MakeScript, config: GenerateConfig) -> None:
         from pops.datagen.presets import load_preset
@@ -162,7 +173,7 @@ class _Stage:
         self.runner = Local(load_preset(config).stages)
 
     def __call__(self, batch: _Batch) -> _Batch:
-        """Attempts with the answers of this stage; rejected ones without any."""
+        """Add the answers of this stage to attempts; those that are rejected get none."""
         attempts = _unpacked(batch)
         try:
             self._answer(attempts)
@@ -187,7 +198,7 @@ class _Stage:
 
 
 def _asked(attempt: _Attempt, make: MakeScript) -> list[Any]:
-    """What the script of an attempt asks now; nothing where it was rejected."""
+    """Find out what the script of an attempt asks next; nothing where it was rejected."""
     if attempt.result is None:
         try:
             played = play(make(attempt.index, attempt.number), attempt.answers)
@@ -199,13 +210,13 @@ def _asked(attempt: _Attempt, make: MakeScript) -> list[Any]:
 
 
 class _Files:
-    """What encodes the files of samples, while the stages go on."""
+    """Encodes the files of samples, while the stages go on."""
 
     def __init__(self, make: MakeScript) -> None:
         self.make = make
 
     def __call__(self, batch: _Batch) -> _Batch:
-        """Attempts with their samples in place of the answers."""
+        """Replace the answers of attempts by their samples."""
         attempts = _unpacked(batch)
         for attempt in attempts:
             if attempt.result is None:
@@ -232,7 +243,7 @@ def _unpacked(batch: _Batch) -> list[_Attempt]:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[Any]:
-    """Ray, on a cluster that is there or on one of this machine, which ends with the block."""
+    """Connect to a cluster that is there, or start one on this machine for the block."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     try:
         import ray
@@ -255,7 +266,7 @@ def _connected(address: str | None) -> Iterator[Any]:
 
 
 def _quieten(ray: Any) -> None:
-    """The run has a progress bar of its own."""
+    """Silence Ray Data: the run has a progress bar of its own."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -19,7 +19,6 @@ from pops.datagen.folder.manifest import read_manifest, sample_file
 from pops.errors import InputError
 from pops.io.files import atomic_path
 from pops.io.locks import folder_lock
-from pops.io.saving import remove_leftovers
 
 __all__ = ["generate_export", "member_name"]
 
@@ -44,7 +43,6 @@ def generate_export(config: ExportConfig) -> int:
     each = config.samples_per_shard
     shards = [lines[i : i + each] for i in range(0, len(lines), each)]
     with folder_lock(config.out):
-        remove_leftovers(config.out, ["samples-*"])
         for number, shard in enumerate(shards):
             with atomic_path(config.out / f"samples-{number:06d}.tar") as path:
                 _write(path, folder, shard)

@@ -36,7 +36,7 @@ MASKS = ("mask.png", ".npy")  # ends of the names of masks
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is in a folder of samples. `broken` says what is wrong with it, one line each."""
+    """The content of a folder of samples. `broken` says what is wrong, one line each."""
 
     settings: GenerationSettings
     samples: list[dict[str, Any]]

@@ -1,12 +1,12 @@
-"""Stages answered by diffusion models: text to picture, depth to picture, inpainting.
+"""Stages that diffusion models answer: text to picture, depth to picture, inpainting.
 
-Each loads from a folder in the hub's layout and answers batches; every request has its own seed,
+Each stage loads a folder in the hub's layout and answers batches. Every request has its own seed,
 and its noise is drawn on the CPU, so that a seed means the same in any batch and on any device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +36,10 @@ class Sampling:
 
 
 def _load(kind: Any, folder: Path, placement: Placement, **parts: Any) -> Any:
-    """A diffusers pipeline from its folder, the half-precision weights where there are any.
+    """Load a diffusers pipeline, with its half-precision weights where there are any.
 
     Raises:
-        WeightsError: a part is missing or damaged.
+        WeightsError: A part is missing or damaged.
     """
     half = any(folder.glob("*/*.fp16.safetensors"))
     with reading(folder), quietly(), _without_bars():
@@ -58,7 +58,7 @@ def _load(kind: Any, folder: Path, placement: Placement, **parts: Any) -> Any:
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """Without diffusers' bar over the parts of a pipeline."""
+    """Hide diffusers' progress bar over the parts of a pipeline inside the block."""
     from diffusers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -75,14 +75,14 @@ def _seeded(asked: Sequence[Any]) -> list[torch.Generator]:
 
 
 def _draw(pipeline: Any, **asked: Any) -> Sequence[Image.Image]:
-    """What a pipeline draws, without the advice that diffusers gives at every call."""
+    """Run a pipeline, without the advice that diffusers gives at every call."""
     with quietly():
         images: Sequence[Image.Image] = pipeline(**asked).images
     return images
 
 
 def _pictures(images: Sequence[Image.Image], size: tuple[int, int]) -> list[Picture]:
-    """The pipeline's images as pictures of (width, height)."""
+    """Turn the images of a pipeline into pictures of (width, height)."""
     return [
         Picture(image if image.size == size else image.resize(size, Image.Resampling.LANCZOS))
         for image in images
@@ -91,7 +91,7 @@ def _pictures(images: Sequence[Image.Image], size: tuple[int, int]) -> list[Pict
 
 @dataclass(frozen=True)
 class _Sampled:
-    """A pipeline, and how it is sampled."""
+    """A pipeline with the settings of its sampling."""
 
     pipeline: Any
     sampling: Sampling
@@ -102,6 +102,19 @@ class TextToImage(_Sampled):
 
     @classmethod
     def load(cls, folder: Path, placement: Placement, sampling: Sampling) -> TextToImage:
+        """Load the pipeline.
+
+        Args:
+            folder: Its folder, in the layout of the hub.
+            placement: The device and the number format.
+            sampling: How it is sampled.
+
+        Returns:
+            The stage.
+
+        Raises:
+            WeightsError: A part is missing or damaged.
+        """
         from diffusers import DiffusionPipeline
 
         return cls(_load(DiffusionPipeline, folder, placement), sampling)
@@ -126,7 +139,19 @@ class DepthDiffusion(_Sampled):
 
     @classmethod
     def load(cls, folder: Path, placement: Placement, sampling: Sampling) -> DepthDiffusion:
-        """Part by part: the folder's index names a class that transformers no longer has."""
+        """Load the pipeline part by part: its index names a class that transformers has dropped.
+
+        Args:
+            folder: Its folder, in the layout of the hub.
+            placement: The device and the number format.
+            sampling: How it is sampled.
+
+        Returns:
+            The stage.
+
+        Raises:
+            WeightsError: A part is missing or damaged.
+        """
         from diffusers import (
             AutoencoderKL,
             PNDMScheduler,
@@ -161,6 +186,7 @@ class DepthDiffusion(_Sampled):
                 ),
             )
         pipeline.set_progress_bar_config(disable=True)
+        pipeline.prepare_depth_map = _in_float32(pipeline.prepare_depth_map)
         return cls(pipeline, sampling)
 
     @torch.inference_mode()
@@ -180,11 +206,26 @@ class DepthDiffusion(_Sampled):
         return _pictures(images, asked[0].picture.image.size)
 
     def _depth(self, picture: Image.Image) -> torch.Tensor:
-        """(1, h, w), of any scale: the pipeline stretches it."""
+        """Estimate the depth (1, h, w) in any scale: the pipeline stretches it."""
         model = self.pipeline.depth_estimator
         pixels = self.pipeline.feature_extractor(picture, return_tensors="pt")["pixel_values"]
         depth: torch.Tensor = model(pixels.to(model.device)).predicted_depth
         return depth
+
+
+def _in_float32(prepare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Let a pipeline stretch depth maps in float32; one without any depth is flat in the middle.
+
+    In half precision the range of a map may vanish, and the picture with it.
+    """
+
+    def prepared(
+        image: Any, depth: Any, count: int, guided: bool, dtype: torch.dtype, device: torch.device
+    ) -> torch.Tensor:
+        stretched = prepare(image, depth, count, guided, torch.float32, device)
+        return stretched.nan_to_num(0.0).to(dtype)
+
+    return prepared
 
 
 class ControlNetUnion:
@@ -200,6 +241,21 @@ class ControlNetUnion:
     def load(
         cls, base: Path, control: Path, depth: Path, placement: Placement, sampling: Sampling
     ) -> ControlNetUnion:
+        """Load the pipeline and the depth model.
+
+        Args:
+            base: The folder of SDXL, in the layout of the hub.
+            control: The folder of the ControlNet.
+            depth: The folder of the depth model.
+            placement: The device and the number format.
+            sampling: How the pipeline is sampled.
+
+        Returns:
+            The stage.
+
+        Raises:
+            WeightsError: A part is missing or damaged.
+        """
         from diffusers import ControlNetUnionModel, StableDiffusionXLControlNetUnionPipeline
         from transformers import DepthAnythingForDepthEstimation, DPTImageProcessorPil
 
@@ -234,7 +290,7 @@ class ControlNetUnion:
         return _pictures(images, asked[0].picture.image.size)
 
     def _map(self, image: Image.Image, size: int) -> torch.Tensor:
-        """Depth (3, size, size) in [0, 1], 1 nearest."""
+        """Estimate the depth (3, size, size) from 0, the farthest, to 1, the nearest."""
         pixels = self.processor(image, return_tensors="pt")["pixel_values"]
         depth = self.depth(pixels.to(self.depth.device)).predicted_depth  # (1, h, w)
         depth = torch.nn.functional.interpolate(depth[:, None], (size, size), mode="bicubic")[0]
@@ -247,6 +303,19 @@ class Inpainter(_Sampled):
 
     @classmethod
     def load(cls, folder: Path, placement: Placement, sampling: Sampling) -> Inpainter:
+        """Load the pipeline.
+
+        Args:
+            folder: Its folder, in the layout of the hub.
+            placement: The device and the number format.
+            sampling: How it is sampled.
+
+        Returns:
+            The stage.
+
+        Raises:
+            WeightsError: A part is missing or damaged.
+        """
         from diffusers import StableDiffusionXLInpaintPipeline
 
         return cls(

@@ -12,7 +12,7 @@ __all__ = ["People"]
 
 
 class People:
-    """The pictures of a set, by their number."""
+    """Gives the pictures of a set of people by their numbers."""
 
     def __init__(self, place: str, records: Sequence[PersonRecord]) -> None:
         self.place = place
@@ -20,7 +20,17 @@ class People:
 
     @classmethod
     def load(cls, place: str) -> People:
-        """Raises DataError where there is no such set."""
+        """Open a set of people.
+
+        Args:
+            place: A folder, or the name of a dataset of the hub.
+
+        Returns:
+            The stage.
+
+        Raises:
+            DataError: There is no such set.
+        """
         return cls(place, read_persons(place))
 
     def __call__(self, asked: Sequence[LoadPerson]) -> list[ParsedPerson]:

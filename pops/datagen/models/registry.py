@@ -1,4 +1,4 @@
-"""Which model answers which stage, by preset; and how each is loaded.
+"""The models that answer the stages of each preset, and how each is loaded.
 
 Imports no torch: a stage is loaded when it is first asked.
 """
@@ -29,18 +29,25 @@ Answer = Callable[[Sequence[Any]], Sequence[Any]]
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model for a stage: where it is, and what makes answers of it: (place, device) -> Answer."""
+    """A model of a stage: where it is, and the function (place, device) -> Answer that loads it."""
 
     place: str  # a repository, or a folder in its layout
     load: Callable[[str, str], Answer]
 
 
 def model_folder(place: str, files: Sequence[str]) -> Path:
-    """The folder of a model: itself, or the snapshot of a repository, downloaded where needed.
+    """Find the folder of a model, which is downloaded where it has to be.
+
+    Args:
+        place: A folder, or a repository.
+        files: The files of a repository that are needed.
+
+    Returns:
+        The folder.
 
     Raises:
-        UsageError: neither a folder nor spelled as a repository.
-        WeightsError: it cannot be downloaded.
+        UsageError: It is neither a folder nor spelled as a repository.
+        WeightsError: It cannot be downloaded.
     """
     if Path(place).is_dir():
         return Path(place)

@@ -38,7 +38,18 @@ class Owl:
 
     @classmethod
     def load(cls, folder: Path, placement: Placement) -> Owl:
-        """In float32: boxes are small numbers."""
+        """Load the model in float32, since boxes are small numbers.
+
+        Args:
+            folder: Its folder, in the layout of the hub.
+            placement: The device.
+
+        Returns:
+            The stage.
+
+        Raises:
+            WeightsError: A part is missing or damaged.
+        """
         from transformers import CLIPTokenizer, Owlv2ForObjectDetection
 
         model = load_model(Owlv2ForObjectDetection, folder, placement.device, torch.float32)
@@ -77,9 +88,16 @@ class Owl:
 
 
 def to_detection(request: Detect, score: float, box: Sequence[float]) -> Detection | None:
-    """What a box, its middle and size as shares of the picture's longer side, is in pixels.
+    """Turn a box of the model into one in pixels.
 
-    None where the score is below the threshold, or nothing of the box is in the picture.
+    Args:
+        request: The request.
+        score: How surely the label is seen, from 0 to 1.
+        box: (x, y, width, height) of its middle and size, as shares of the picture's longer side.
+
+    Returns:
+        The detection; None where the score is below the threshold, or nothing of the box is in the
+        picture.
     """
     if score < request.threshold:
         return None
@@ -95,21 +113,36 @@ def to_detection(request: Detect, score: float, box: Sequence[float]) -> Detecti
 
 @dataclass(frozen=True)
 class Foreground:
-    """How a foreground model sees a picture and says what it saw."""
+    """The preparation of pictures for a foreground model, and the reading of its output."""
 
     side: int = 1024
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    logits: bool = False  # whether it gives them; otherwise shares, stretched to [0, 1]
+    logits: bool = False  # whether the output is logits; otherwise it is stretched to [0, 1]
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """(3, side, side) float32."""
+        """Prepare a picture.
+
+        Args:
+            image: The picture, RGB.
+
+        Returns:
+            (3, side, side) float32.
+        """
         resized = image.resize((self.side, self.side), Image.Resampling.BILINEAR)
         scaled = (np.asarray(resized) / 255.0 - np.array(self.mean)) / np.array(self.std)
         return scaled.transpose(2, 0, 1).astype(np.float32)
 
     def mask(self, said: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """What the model said (h, w) as a mask of a picture of (width, height)."""
+        """Turn the output of the model into a mask.
+
+        Args:
+            said: The output, (h, w).
+            size: (width, height) of the picture.
+
+        Returns:
+            (height, width) of booleans.
+        """
         if self.logits:
             share = 1.0 / (1.0 + np.exp(-np.clip(said, -30, 30)))
         else:
@@ -119,7 +152,7 @@ class Foreground:
 
 
 class _Segmenter:
-    """A foreground model; of a box, what it sees in that part of the picture alone."""
+    """A foreground model. For a box, it is shown that part of the picture alone."""
 
     def __init__(self, foreground: Foreground) -> None:
         self.foreground = foreground
@@ -134,7 +167,14 @@ class _Segmenter:
         return masks
 
     def said(self, pixels: np.ndarray) -> np.ndarray:
-        """(N, 3, side, side) -> (N, h, w)."""
+        """Run the model.
+
+        Args:
+            pixels: (N, 3, side, side).
+
+        Returns:
+            (N, h, w).
+        """
         raise NotImplementedError
 
 
@@ -160,6 +200,20 @@ class OnnxForeground(_Segmenter):
 
     @classmethod
     def load(cls, file: Path, placement: Placement, foreground: Foreground) -> OnnxForeground:
+        """Load the model.
+
+        Args:
+            file: The ONNX graph.
+            placement: The device.
+            foreground: How the model sees pictures.
+
+        Returns:
+            The stage.
+
+        Raises:
+            UsageError: onnxruntime is not installed.
+            WeightsError: The file is damaged.
+        """
         try:
             import onnxruntime
         except ImportError as error:
@@ -177,6 +231,14 @@ class OnnxForeground(_Segmenter):
         return cls(session, foreground)
 
     def said(self, pixels: np.ndarray) -> np.ndarray:
+        """Run the model.
+
+        Args:
+            pixels: (N, 3, side, side).
+
+        Returns:
+            (N, h, w).
+        """
         name = self.session.get_inputs()[0].name
         # One by one: the published graphs take one picture.
         said = [self.session.run(None, {name: one[None]})[0] for one in pixels]
@@ -184,7 +246,7 @@ class OnnxForeground(_Segmenter):
 
 
 class RemoteForeground(_Segmenter):
-    """RMBG as its repository has it: code of the repository runs. Only where that was asked for."""
+    """RMBG by the code of its own repository, which is run only where that was asked for."""
 
     def __init__(self, model: Any, foreground: Foreground, placement: Placement) -> None:
         super().__init__(foreground)
@@ -193,6 +255,19 @@ class RemoteForeground(_Segmenter):
 
     @classmethod
     def load(cls, folder: Path, placement: Placement, foreground: Foreground) -> RemoteForeground:
+        """Load the model.
+
+        Args:
+            folder: Its folder, with the code.
+            placement: The device.
+            foreground: How the model sees pictures.
+
+        Returns:
+            The stage.
+
+        Raises:
+            WeightsError: A part is missing or damaged.
+        """
         from transformers import AutoModelForImageSegmentation
 
         with reading(folder), quietly():
@@ -201,6 +276,14 @@ class RemoteForeground(_Segmenter):
 
     @torch.inference_mode()
     def said(self, pixels: np.ndarray) -> np.ndarray:
+        """Run the model.
+
+        Args:
+            pixels: (N, 3, side, side).
+
+        Returns:
+            (N, h, w).
+        """
         out = self.model(torch.from_numpy(pixels).to(self.placement.device))
         while not isinstance(out, torch.Tensor):  # the finest map comes first
             out = out[0]

@@ -57,19 +57,22 @@ class ScenePicture(Picture):
 
     @property
     def image(self) -> Image.Image:
+        """The pixels, which are drawn when they are first asked for."""
         return Image.fromarray(self._draw()[0])
 
     @property
     def things(self) -> np.ndarray:
-        """(H, W) uint8: i + 1 where item i is seen, 0 for the background."""
+        """(H, W) uint8: i + 1 where item i of the scene is seen, 0 for the background."""
         return self._draw()[1]
 
     @property
     def world(self) -> dict[str, Any]:
+        """The scene as plain data."""
         return self.scene.record()
 
     @property
     def materials(self) -> tuple[str, ...]:
+        """The materials of its things."""
         return tuple(item.material for item in self.scene.items)
 
     def hold(self, pixels: np.ndarray, things: np.ndarray) -> None:

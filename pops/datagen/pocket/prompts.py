@@ -1,4 +1,4 @@
-"""From prompts to scenes of the pocket world. No held-out combination is ever imagined."""
+"""From prompts to scenes of the pocket world. No held-out combination is ever made."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _PocketWords(PromptWords):
     def materials(
         self, rng: Random, thing: str, placement: str, count: int, besides: Collection[str] = ()
     ) -> list[list[str]]:
-        """Different materials, one for each look, none of them held out here."""
+        """Draw different materials, one for each look, none of them held out for the thing here."""
         seen = [m for m in _seen_materials(thing, _place(placement)) if m not in besides]
         return [[m] for m in rng.sample(seen, count)]
 
@@ -41,7 +41,7 @@ POCKET_WORDS = _PocketWords(OBJECTS, tuple(BACKGROUND_WORDS.values()), MATERIALS
 
 
 def _place(text: str) -> str:
-    """The background that a prompt ends in."""
+    """Find the background that a prompt ends in."""
     for name, words in BACKGROUND_WORDS.items():
         if text.endswith(words):
             return name
@@ -50,12 +50,12 @@ def _place(text: str) -> str:
 
 
 def _seen_materials(shape: str, background: str) -> list[str]:
-    """Materials whose combination with the two may be trained on."""
+    """List the materials whose combination with a shape and a background may be trained on."""
     return [m for m in MATERIALS if not is_held_out(shape, m, background)]
 
 
 def _named(prompt: str) -> list[tuple[str, str | None]]:
-    """(object, material or None where none is said) of the things in a prompt."""
+    """Find the things in a prompt, as (object, material or None where none is said)."""
     said = None
     things = []
     for word in re.findall(r"[a-z]+", prompt.lower()):
@@ -69,10 +69,10 @@ def _named(prompt: str) -> list[tuple[str, str | None]]:
 def _made(
     things: Sequence[tuple[str, str | None]], background: str, rng: Random
 ) -> list[tuple[str, str]]:
-    """The things with a material each, drawn where none is said; none of it held out.
+    """Give each thing a material, drawn where none is said, so that nothing is held out.
 
     Raises:
-        UsageError: what is said is held out.
+        UsageError: A combination that is said is held out.
     """
     for _ in range(_MOST_DRAWS):
         made = [
@@ -86,7 +86,18 @@ def _made(
 
 
 def imagine(request: Text2Image) -> Scene:
-    """What a prompt says, and what it leaves open by its seed."""
+    """Make the scene of a prompt; the seed decides what the prompt leaves open.
+
+    Args:
+        request: The prompt and the seed.
+
+    Returns:
+        The scene.
+
+    Raises:
+        UsageError: The prompt names an unknown place, more than two things, or a combination that
+            is held out.
+    """
     rng = Random(request.seed)
     background = _place(request.prompt)
     named = _named(request.prompt.removesuffix(BACKGROUND_WORDS[background]))
@@ -101,7 +112,17 @@ def imagine(request: Text2Image) -> Scene:
 
 
 def remake(request: Depth2Image) -> Scene:
-    """The same pose; every thing of the material that the prompt names."""
+    """Make the scene of a picture again, its things of the material that a prompt names.
+
+    Args:
+        request: The picture, the prompt and the seed.
+
+    Returns:
+        The scene.
+
+    Raises:
+        UsageError: The prompt names no known material, or the picture is not of the pocket world.
+    """
     rng = Random(request.seed)
     scene = as_scene_picture(request.picture).scene
     words = re.findall(r"made from ([a-z]+)", request.prompt)
@@ -115,7 +136,14 @@ def remake(request: Depth2Image) -> Scene:
 
 
 def dress(request: LoadPerson) -> Scene:
-    """A mannequin in two to five garments, by the seed alone."""
+    """Dress a mannequin in two to five garments, which the seed decides.
+
+    Args:
+        request: The seed.
+
+    Returns:
+        The scene.
+    """
     rng = Random(request.seed)
     while True:
         background = rng.choice(BACKGROUNDS)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pops.data.batches import Batch
 from pops.data.config import DataConfig
 from pops.data.dataset import ExampleDataset
-from pops.data.online import OnlineSource
 from pops.data.recipes import Example
+from pops.data.sources.batches import Batch
+from pops.data.sources.online import OnlineSource
 from pops.errors import DataError
 from pops.stacks.stack import Stack
 from pops.training.tasks import TrainingTask

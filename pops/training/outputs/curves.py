@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pops.io.files import atomic_path
-from pops.training.metrics import Metrics
+from pops.training.outputs.metrics import Metrics
 
 __all__ = ["draw_panels", "training_panels"]
 

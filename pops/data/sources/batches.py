@@ -36,4 +36,11 @@ class BatchSource(Protocol):
         """Count the examples of an epoch."""
 
     def batches(self, indices: BatchIndices) -> Iterator[Batch]:
-        """Give a batch for each element of the indices, in order."""
+        """Give a batch for each element of the indices, in order.
+
+        Args:
+            indices: For every batch, the (epoch, index) of its rows.
+
+        Yields:
+            The batches.
+        """

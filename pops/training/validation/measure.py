@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from pops.data.batches import Batch
 from pops.data.recipes import Example
+from pops.data.sources.batches import Batch
 from pops.engine import Engine
 from pops.figures import Cell, strips
 from pops.io.embeddings import Embeddings
@@ -23,7 +23,7 @@ from pops.operators import Operator
 from pops.prior.conditions import Conditions
 from pops.prior.model import Prior
 from pops.prior.schedule import Schedule, add_noise
-from pops.training.retrieval import Retrieval, measure_retrieval
+from pops.training.validation.retrieval import Retrieval, measure_retrieval
 
 __all__ = ["band_losses", "draw_figure", "evaluating", "mean_of_inputs", "validate"]
 

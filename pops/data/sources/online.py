@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pops.data.batches import Batch, BatchIndices
 from pops.data.dataset import BrokenRecords, ExampleDataset, LoadedExample
 from pops.data.encoding import (
     Prepared,
@@ -21,6 +20,7 @@ from pops.data.encoding import (
     normalise,
     prepare,
 )
+from pops.data.sources.batches import Batch, BatchIndices
 from pops.errors import DataError
 from pops.io.processes import end_with_parent
 from pops.prior.conditions import pack

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pops.data.batches import Batch, BatchIndices, BatchSource
 from pops.data.order import Parts
+from pops.data.sources.batches import Batch, BatchIndices, BatchSource
 from pops.prior.conditions import Conditions
 
 __all__ = ["JointSource"]

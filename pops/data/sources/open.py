@@ -7,7 +7,6 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from pops.data.batches import BatchSource
 from pops.data.cache.fingerprints import (
     encoder_digests,
     operator_traits,
@@ -18,9 +17,10 @@ from pops.data.cache.fingerprints import (
 from pops.data.cache.format import DatasetTraits, read_index
 from pops.data.cache.read import CachedSource
 from pops.data.dataset import ExampleDataset, Part
-from pops.data.online import OnlineSource
 from pops.data.reader import RecipeSettings
 from pops.data.recipes import Recipe
+from pops.data.sources.batches import BatchSource
+from pops.data.sources.online import OnlineSource
 from pops.errors import DataError
 from pops.operators import Operator
 from pops.stacks.stack import Stack
