@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -15,10 +14,19 @@ from pops.compose.nodes import Apply, Leaf, Mean, Node
 from pops.compose.parse import operator_function
 from pops.compose.plan import Plan, make_plan
 from pops.compose.run import Result, run_plan
-from pops.errors import InputError, NotFiniteError, UsageError
+from pops.errors import NotFiniteError, UsageError
 from pops.io.embeddings import Embeddings
 from pops.io.pictures import open_picture
-from pops.io.sources import Source, given_embedding, source_key
+from pops.io.requests import (
+    Request,
+    as_requests,
+    check_finite_rows,
+    each_text,
+    named_rows,
+    narrow,
+    not_finite,
+)
+from pops.io.sources import Source, source_key
 from pops.operators import Operator
 from pops.prior.batching import sample_requests, seeds_of_each
 from pops.prior.conditions import condition_row
@@ -28,13 +36,11 @@ from pops.render import Renderer, find_renderer
 from pops.settings.progress import Progress
 from pops.settings.rendering import RenderSettings
 from pops.settings.sampling import SamplingSettings
+from pops.stacks.encoding import check_stack, encode_sources, encode_texts, given_row
 from pops.stacks.stack import Stack, open_stack
 
 __all__ = ["Engine", "Request", "Source"]
 
-Request = Sequence[Source | None]  # one source per slot; None drops the slot
-
-OPENED = 32  # pictures held open at a time
 RESIDENT_BYTES = 5 * 2**30  # operators kept loaded: one full-size one in float32, two in half
 
 
@@ -106,33 +112,40 @@ class Engine:
         return operator_function(self.stack.operator_row(operator))
 
     def renderer(self, name: str = RenderSettings.renderer) -> Renderer:
-        """A renderer by name, loaded when first asked for; `kandinsky` is the stack's decoder."""
+        """Load a renderer and keep it.
+
+        Args:
+            name: the name of a renderer; `kandinsky` is the stack's own decoder.
+
+        Returns:
+            The renderer.
+
+        Raises:
+            UsageError: unknown renderer, or one that does not fit the stack.
+            WeightsError: its weights are missing or do not fit.
+        """
         if name not in self._renderers:
             self._renderers[name] = find_renderer(name).load(self.stack)
         return self._renderers[name]
 
     def encode(self, sources: Sequence[Source], progress: Progress | None = None) -> Embeddings:
-        """Embeddings (N, D) of pictures, in order; those that are embeddings already are kept.
+        """Encode pictures; what is an embedding already is kept as it is.
 
-        Each distinct source is opened and encoded once.
+        Args:
+            sources: N pictures or embeddings; each distinct one is opened and encoded once.
+            progress: called with the name of the work, what is done, and all that is to be done.
+
+        Returns:
+            N embeddings, in order.
 
         Raises:
             InputError: a source is missing, damaged, or an embedding of another stack.
+            NotFiniteError: an embedding that was made is not finite.
         """
-        keys = [source_key(source) for source in sources]
-        distinct = dict(zip(keys, sources, strict=True))
-        known = {key: self._given_embedding(source) for key, source in distinct.items()}
-        todo = [key for key, embedding in known.items() if embedding is None]
-        for start in range(0, len(todo), OPENED):
-            batch = todo[start : start + OPENED]
-            pictures = [open_picture(distinct[key]) for key in batch]  # type: ignore[arg-type]
-            encoder = self.stack.image_encoder
-            with self.stack.placement.using(encoder.model):
-                known |= zip(batch, encoder.encode(pictures), strict=True)
-            if progress is not None:
-                progress("encode", start + len(batch), len(todo))
-        rows = [torch.zeros(0, self.dim), *(known[key][None] for key in keys)]  # type: ignore[index]
-        return Embeddings(torch.cat(rows), self.stack.name, tuple(str(Leaf(s)) for s in sources))
+        embeds = encode_sources(self.stack, sources, progress)
+        names = tuple(str(Leaf(source)) for source in sources)
+        check_finite_rows(embeds, [1] * len(sources), names)
+        return Embeddings(embeds, self.stack.name, names)
 
     def apply(
         self,
@@ -171,8 +184,8 @@ class Engine:
             NotFiniteError: an embedding that was made is not finite.
         """
         found = self.stack.operator_row(operator, weights)
-        requests = _requests(inputs)
-        texts = _texts(text, len(requests))
+        requests = as_requests(inputs)
+        texts = each_text(text, len(requests))
         for request, words in zip(requests, texts, strict=True):
             found.check_inputs(len(request), words)
         seeds_each = seeds_of_each(seeds, len(requests))
@@ -181,21 +194,19 @@ class Engine:
         _, prior = self.operator(operator, weights)
         scale = found.guidance if guidance is None else guidance
         tokens = self._condition_tokens(prior, requests, texts, progress)
-        made = self.sample(
-            prior,
-            tokens,
-            seeds_each,
-            scale,
-            steps=steps,
-            sampler=sampler,
-            what=found.name,
-            progress=progress,
-        )
+        sample = partial(self.sample, prior, steps=steps, sampler=sampler, guidance=scale)
+        made = sample(tokens, seeds_each, what=found.name, progress=progress)
         names = [
             str(Apply(found.name, tuple(s if s is None else Leaf(s) for s in request), words))
             for request, words in zip(requests, texts, strict=True)
         ]
-        _check_finite(made, [len(own) for own in seeds_each], names)
+        if not made.isfinite().all():
+            # In a batch, one request that is not finite can spoil others.
+            pairs = list(zip(tokens, seeds_each, strict=True))
+            faulty = narrow(
+                pairs, lambda some: not sample(*zip(*some, strict=True)).isfinite().all()
+            )
+            raise not_finite(names, faulty)
         return Embeddings(
             made,
             self.stack.name,
@@ -250,9 +261,20 @@ class Engine:
         weight: float = 0.5,
         progress: Progress | None = None,
     ) -> Embeddings:
-        """(1 - weight) a + weight b for every pair (a, b): the baseline beside the operators.
+        """Take the mean of pairs of embeddings: the baseline beside the operators.
 
         Normalisation is affine, so this is the mean in normalised space too.
+
+        Args:
+            inputs: N pairs (a, b) of pictures or embeddings.
+            weight: the weight of b, from 0 to 1; that of a is the rest.
+            progress: called with the name of the work, what is done, and all that is to be done.
+
+        Returns:
+            N embeddings: (1 - weight) a + weight b for every pair.
+
+        Raises:
+            InputError: a source is missing, damaged, or an embedding of another stack.
         """
         flat = self.encode([source for pair in inputs for source in pair], progress).image_embeds
         names = [str(Mean((Leaf(a), Leaf(b)), weight)) for a, b in inputs]
@@ -269,17 +291,30 @@ class Engine:
         weights: Mapping[str, str | Path] | None = None,
         progress: Progress | None = None,
     ) -> Result:
-        """The embedding of every part of a composition, for every seed.
+        """Run a composition: operators that are applied to what operators made.
 
-        `composition`: built by calling operators, a text, or its plan; a folder in it spreads into
-        a grid. Each distinct source is encoded once and each distinct part sampled once, with the
-        run's own seed, so that it comes out as it does alone. `guidance`: that of every operator;
-        each one's own unless given. `weights`: for some operators, by name, what `apply` takes.
+        Each distinct source is encoded once and each distinct part sampled once, with the run's
+        own seed, so that it comes out as it does alone.
+
+        Args:
+            composition: what was built by calling operators, a text, or the plan of either; a
+                folder in it spreads into a grid.
+            seeds: the seeds of the noise of every operator.
+            guidance: the guidance of every operator; None stands for each operator's own.
+            steps: the number of sampling steps.
+            sampler: the name of a sampler.
+            weights: for some operators, by name, an operator folder or weights file in place of
+                the stack's own.
+            progress: called with the name of the work, what is done, and all that is to be done.
+
+        Returns:
+            The embedding of every part, for every seed.
 
         Raises:
             UsageError: the text is no composition; unknown sampler.
             InputError: an input is missing or cannot be read.
             WeightsError: an operator's or the stack's weights are missing or do not fit.
+            NotFiniteError: an embedding that was made is not finite.
         """
         sampling = SamplingSettings(
             seeds=tuple(seeds), guidance=guidance, steps=steps, sampler=sampler
@@ -328,8 +363,8 @@ class Engine:
         asked = RenderSettings(
             seeds=tuple(seeds), steps=steps, guidance=guidance, size=size, renderer=renderer
         )
-        self._check_stack(embeddings.image_embeds, embeddings.stack, "embeddings")
-        _check_finite(embeddings.image_embeds, [1] * len(embeddings), embeddings.expressions)
+        check_stack(self.stack, embeddings.image_embeds, embeddings.stack, "embeddings")
+        check_finite_rows(embeddings.image_embeds, [1] * len(embeddings), embeddings.expressions)
         pictures = self._depth_pictures(renderer, depth_of, len(embeddings), progress)
         chosen = self.renderer(renderer)
         rows = embeddings.image_embeds.repeat_interleave(len(seeds), dim=0)
@@ -340,9 +375,9 @@ class Engine:
         except NotFiniteError as error:
             at = sorted({row // len(seeds) for row in error.rows})
             raise NotFiniteError(
-                f"a picture of {_named(at, embeddings.expressions)} is not finite: the embedding "
-                "is too large for the renderer, or its weights are damaged; with --dtype float16 "
-                "try float32",
+                f"a picture of {named_rows(at, embeddings.expressions)} is not finite: "
+                "the embedding is too large for the renderer, or its weights are damaged; where "
+                "the models are in float16, try --dtype float32",
                 at,
             ) from None
 
@@ -367,7 +402,7 @@ class Engine:
             )
         opened: dict[object, Image.Image] = {}
         for key, source in {source_key(source): source for source in depth_of}.items():
-            known = self._given_embedding(source)
+            known = given_row(self.stack, source)
             if known is None:
                 opened[key] = open_picture(source)  # type: ignore[arg-type]
             else:
@@ -376,7 +411,19 @@ class Engine:
         return [opened[source_key(source)] for source in depth_of]
 
     def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
-        """An operator's table row and prior, kept loaded while there is room for it."""
+        """Load an operator, and keep it loaded while there is room for it.
+
+        Args:
+            name: the name of an operator, or an operator folder.
+            weights: an operator folder or weights file in place of the stack's own.
+
+        Returns:
+            Its table row and its tuned prior.
+
+        Raises:
+            UsageError: unknown operator.
+            WeightsError: its weights are missing or do not fit.
+        """
         key = (name, str(weights))
         known = self._operators.pop(key, None)
         room = max(1, RESIDENT_BYTES // self.stack.prior_bytes)
@@ -398,68 +445,8 @@ class Engine:
         tokens = iter(prior.normalise(embeds).cpu())
         slots = [[None if s is None else next(tokens) for s in request] for request in requests]
         words = list(dict.fromkeys(text for text in texts if text is not None))
-        hidden = self._hidden_states(words) if words else {}
+        hidden = encode_texts(self.stack, words) if words else {}
         return [
             condition_row(given, self.dim, None if text is None else hidden[text])
             for given, text in zip(slots, texts, strict=True)
         ]
-
-    def _hidden_states(self, words: Sequence[str]) -> dict[str, Tensor]:
-        encoder = self.stack.text_encoder
-        with self.stack.placement.using(encoder.model):
-            encoded = encoder.encode(words)
-        return {word: one.hidden_states for word, one in zip(words, encoded, strict=True)}
-
-    def _given_embedding(self, source: Source) -> Tensor | None:
-        """The embedding (D,) that a source is or holds, of this stack; None for a picture."""
-        given = given_embedding(source)
-        if given is None:
-            return None
-        named = str(source) if isinstance(source, str | Path) else "input"
-        self._check_stack(given.image_embeds, given.stack, named)
-        return given.image_embeds[0]
-
-    def _check_stack(self, embeds: Tensor, stack: str | None, named: str) -> None:
-        if stack not in (None, self.stack.name) or embeds.shape[-1] != self.dim:
-            raise InputError(
-                f"{named}: {embeds.shape[-1]} numbers, of the stack {stack or 'unknown'}, but "
-                f"{self.stack.name} has embeddings of {self.dim}: encode the picture with this one"
-            )
-
-
-def _texts(text: str | Sequence[str | None] | None, requests: int) -> list[str | None]:
-    if text is None or isinstance(text, str):
-        return [text] * requests
-    if len(text) != requests:
-        raise UsageError(f"{len(text)} texts for {requests} requests: give one, or one each")
-    return list(text)
-
-
-def _requests(inputs: Request | Sequence[Request]) -> list[Request]:
-    """Take a single request, a list of sources, as a list of one request."""
-    several = [isinstance(one, list | tuple) for one in inputs]
-    if isinstance(inputs, str) or (any(several) and not all(several)):
-        raise UsageError(
-            "the inputs are neither one request nor a list of requests: write one as "
-            "('mug.png', 'wood.png'), several as [('mug.png', 'wood.png'), ('cup.png', 'ice.png')]"
-        )
-    return list(inputs) if all(several) else [inputs]  # type: ignore[arg-type, list-item]
-
-
-def _check_finite(embeds: Tensor, counts: Sequence[int], names: Sequence[str]) -> None:
-    """NotFiniteError that names the requests, `counts` rows each, with a row that is not finite."""
-    finite = embeds.isfinite().all(dim=1)
-    if not finite.all():
-        requests = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-        at = requests[~finite].unique().tolist()
-        raise NotFiniteError(
-            f"the embedding of {_named(at, names)} is not finite: an input is too large, or the "
-            "operator's weights are damaged; with --dtype float16 try float32",
-            at,
-        )
-
-
-def _named(rows: Sequence[int], names: Sequence[str]) -> str:
-    """The first of some rows by name, and how many more there are."""
-    first = names[rows[0]] if names else f"number {rows[0]}"
-    return first if len(rows) == 1 else f"{first} and of {len(rows) - 1} more"

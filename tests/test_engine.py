@@ -260,7 +260,7 @@ def test_each_distinct_source_is_opened_once(
         opened.append(source)
         return open_picture(source)
 
-    monkeypatch.setattr("pops.engine.open_picture", noted)
+    monkeypatch.setattr("pops.stacks.encoding.open_picture", noted)
     a, b = golden / "inputs/input_a.png", golden / "inputs/input_b.png"
     grid = [(x, y) for x in (a, b) for y in (a, b)]
     seen: list[tuple[str, int, int]] = []

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from pops.cli.outputs import (
     part_names,
 )
 from pops.cli.steps import EMBEDDING, captioned, equation, load, preview, seed_pairs
+from pops.compose.parse import fill_slots
 from pops.compose.plan import make_plan
 from pops.errors import UsageError, check_known
 from pops.figures import strips
@@ -31,6 +32,7 @@ from pops.io.files import make_folder, staged_folder
 from pops.io.names import check_name, name_of_words
 from pops.io.pictures import save_picture
 from pops.operators import (
+    OPERATORS,
     Operator,
     find_operator,
     find_operator_folders,
@@ -42,10 +44,12 @@ from pops.settings.commands import (
     ConvertConfig,
     EvalPocketConfig,
     PocketAssetsConfig,
+    PocketResultsConfig,
     PocketSheetConfig,
     RunConfig,
 )
 from pops.settings.groups import DrawnConfig, SamplingConfig
+from pops.settings.parsing import unknown_flag
 from pops.settings.progress import Progress, ProgressBars
 from pops.settings.rendering import RenderSettings
 
@@ -54,7 +58,15 @@ if TYPE_CHECKING:
     from pops.io.embeddings import Embeddings
     from pops.io.sources import Source
 
-__all__ = ["apply", "convert", "eval_pocket", "pocket_assets", "pocket_sheet", "run"]
+__all__ = [
+    "apply",
+    "convert",
+    "eval_pocket",
+    "pocket_assets",
+    "pocket_results",
+    "pocket_sheet",
+    "run",
+]
 
 LEFT_OUT = "_"
 
@@ -64,8 +76,7 @@ def apply(config: ApplyConfig) -> int:
     folder = Path(config.operator).expanduser()
     own = (folder / "operator.json").is_file()
     operator = read_operator_card(folder).operator if own else _named_operator(config)
-    operator.check_inputs(len(config.inputs), config.text)
-    request = tuple(None if name == LEFT_OUT else Path(name) for name in config.inputs)
+    request = _request(operator, config)
     shown = [preview(source) for source in request]
     stems = [None if source is None else source.stem for source in request]
     name = name_of_words([operator.name, *input_words(operator, stems), config.text or ""])
@@ -166,6 +177,21 @@ def pocket_assets(config: PocketAssetsConfig) -> int:
     return 0
 
 
+def pocket_results(config: PocketResultsConfig) -> int:
+    """Run `pops pocket results`: a contact sheet of each operator's results."""
+    names = list(OPERATORS) if config.operator == "all" else [find_operator(config.operator).name]
+    engine = load(config)
+    from pops.evaluation.pocket.sheets import result_sheet
+
+    folder = make_folder(config.out)
+    with closing(ProgressBars()) as progress:
+        for name in names:
+            sheet = result_sheet(name, engine, config.count, progress)
+            save_picture(sheet, folder / f"pocket-{name}.jpg")
+            print(folder / f"pocket-{name}.jpg")
+    return 0
+
+
 def eval_pocket(config: EvalPocketConfig) -> int:
     """`pops eval pocket`: the numbers of the pocket benchmark, as a table or as JSON."""
     if config.operator != "all":
@@ -225,6 +251,20 @@ def _render(
     depth_of: "Sequence[Source] | None" = None,
 ) -> list[Image.Image]:
     return engine.render(made, depth_of=depth_of, progress=progress, **vars(rendering))
+
+
+def _request(operator: Operator, config: ApplyConfig) -> tuple[Path | None, ...]:
+    """The inputs in the order of the operator's slots, given by place or by the slots' names."""
+    slots = [slot.replace("-", "_") for slot in operator.inputs]
+    for name, place in config.slots.items():
+        if name not in slots:
+            flags = [one.name for one in fields(config)]
+            raise UsageError(f"{unknown_flag(name, [*flags, *slots])} (see pops apply --help)")
+        if not isinstance(place, str) or not place:
+            raise UsageError(f"--{name} wants a picture or an embedding file")
+    given = fill_slots(operator, config.inputs, config.slots)
+    operator.check_inputs(len(given), config.text)
+    return tuple(None if one in (None, LEFT_OUT) else Path(str(one)).expanduser() for one in given)
 
 
 def _depth_source(request: Sequence[Path | None], config: ApplyConfig) -> Path | None:

@@ -2,15 +2,23 @@
 
     python -m scripts.infer_binary --config_path=configs/infer/texturing.yaml
 
-`config.py` has the settings, `plan.py` what is made of which inputs, `run.py` makes it. Imports no
-torch, so that help and mistakes are instant.
+Modules:
+    config       the settings
+    strips       lists the strips to make: one for each way to put the inputs together
+    strip_files  the files of a strip, and whether they are complete
+    figure       the pictures of a strip
+    grid         makes all strips in batches
+    run          one command from its settings to its exit status
+    generation   the published commands that make data
+
+This module imports no torch, so that help and mistakes are instant.
 """
 
 from collections.abc import Sequence
 from importlib import import_module
 
 from pops.compat.config import BinaryConfig, ClothesConfig, InstructConfig, PublishedConfig
-from pops.settings.parsing import parse, run_command
+from pops.settings.parsing import parse, resumable, run_command
 
 __all__ = ["infer_binary", "infer_clothes", "infer_instruct"]
 
@@ -34,6 +42,9 @@ def infer_clothes(arguments: Sequence[str] | None = None) -> int:
 def _infer(program: str, kind: type[PublishedConfig], arguments: Sequence[str] | None) -> int:
     def run(given: list[str]) -> int:
         config = parse(f"python -m scripts.{program}", kind, given)
-        return 0 if config is None else int(import_module("pops.compat.run").run(config))
+        if config is None:
+            return 0
+        with resumable(config):
+            return int(import_module("pops.compat.run").run(config))
 
     return run_command(program, arguments, run)

@@ -1,9 +1,15 @@
-"""The grid job: each input encoded once, operator and renderers in batches, files as they come."""
+"""Make all strips of a published command: inputs encoded once, everything in batches, files as they
+come.
+
+Numbers differ in their last digits from one batch to another. So the batches are those of all
+strips, whether their files are there already or not, and a batch of which some are missing is
+computed as a whole: a run that was stopped and goes on gives the files of one that was not.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,15 +18,15 @@ from tqdm import tqdm
 
 from pops.compat.config import PublishedConfig
 from pops.compat.figure import Answer, Figure
-from pops.compat.plan import Job, Request, distinct_requests
-from pops.compat.record import Records
+from pops.compat.strip_files import StripFiles
+from pops.compat.strips import Strip, StripGroup, group_strips
 from pops.engine import Engine
-from pops.errors import InputError
+from pops.errors import InputError, NotFiniteError
 from pops.figures import Cell
 from pops.io.embeddings import Embeddings, save_embeddings
 from pops.io.pictures import save_picture
 from pops.operators import Operator
-from pops.settings.progress import Progress
+from pops.settings.progress import Progress, part_of
 
 __all__ = ["Grid"]
 
@@ -28,107 +34,187 @@ ENCODED = 32  # inputs encoded together
 SAMPLED = 256  # embeddings sampled together
 RENDERED = 8 * 512**2  # pixels rendered together
 MOST_RENDERED = 64  # pictures, however small
+SAMPLING = 0.2  # of the work on a strip; the rest is rendering
 BAR = "{desc}{percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
 Item = TypeVar("Item")
 
 
 class Grid:
-    """Makes the files of many jobs. `faults`: the inputs that cannot be used, and why."""
+    """Makes the files of strips.
+
+    Args:
+        config: the settings of the command.
+        operator: the row of the operator.
+        engine: what encodes, applies and renders.
+        files: where the files of a strip go.
+
+    Attributes:
+        faults: the inputs that cannot be used, and why.
+        lost: the names of the strips whose results are not finite, and why.
+    """
 
     def __init__(
-        self, config: PublishedConfig, operator: Operator, engine: Engine, records: Records
+        self, config: PublishedConfig, operator: Operator, engine: Engine, files: StripFiles
     ) -> None:
         self.config = config
         self.operator = operator
         self.engine = engine
-        self.records = records
+        self.files = files
         self.faults: dict[Path, str] = {}
+        self.lost: dict[str, str] = {}
         self.embeds: dict[Path, Embeddings] = {}
+        self.groups: list[StripGroup] = []
+        self.missing: Collection[str] = ()
 
-    def make(self, jobs: Sequence[Job]) -> int:
-        """Make the jobs whose inputs can be used; how many those are."""
-        figure = Figure(self.config, self.engine, self.embeds)
+    def make(self, strips: Sequence[Strip], missing: Collection[str]) -> int:
+        """Make the files of strips that are missing.
+
+        Args:
+            strips: all strips of the command.
+            missing: the names of those to make.
+
+        Returns:
+            How many were made: those whose inputs can be used and whose results are finite.
+        """
+        self.missing = missing
+        self.groups = group_strips(strips, self.config.use_depth)
+        figure = Figure(self.config, self.engine, self.embed)
         self.engine.operator(self.operator.name, self.config.weights)  # first, since it may not fit
         for name in figure.renderers:  # and so may these
             self.engine.renderer(name)
-        requests = distinct_requests(jobs, self.config.use_depth)
-        self._encode(list(dict.fromkeys(chain.from_iterable(each.paths for each in requests))))
-        usable = [each for each in requests if self.faults.keys().isdisjoint(each.paths)]
-        total = sum(len(each.jobs) for each in usable)
-        with _bar(total) as bar:
-            for chunk in _chunks(usable, max(1, SAMPLED // len(self.config.prior_seeds))):
-                answers = self._apply(chunk, _share(bar, 0))
-                figure.open_inputs(chunk, _share(bar, 0))
-                for group in _chunks(answers, self._rendered_together()):
-                    jobs_done = sum(len(request.jobs) for request, _ in group)
-                    cells = figure.results(group, _share(bar, jobs_done))
-                    for answer, results in zip(group, cells, strict=True):
-                        self._write(answer, results, figure)
-        return total
+        size = max(1, SAMPLED // len(self.config.prior_seeds))
+        batches = [batch for batch in _batches(self.groups, size) if self._count(batch)]
+        self.embed(list(chain.from_iterable(each.paths for batch in batches for each in batch)))
+        figure.plan_inputs(list(dict.fromkeys(chain.from_iterable(e.paths for e in self.groups))))
+        made = 0
+        with _bar(len(missing)) as bar:
+            for batch in batches:
+                made += self._make_batch(batch, figure, bar)
+        return made
 
-    def _encode(self, paths: Sequence[Path]) -> None:
-        """The embedding of every input, or its fault."""
-        with tqdm(total=len(paths), desc="encode", leave=False, file=sys.stderr) as bar:
-            for chunk in _chunks(paths, ENCODED):
+    def embed(self, paths: Sequence[Path]) -> dict[Path, Embeddings]:
+        """Embed inputs, each together with the same others in every run of the command.
+
+        Args:
+            paths: inputs of the command.
+
+        Returns:
+            The embeddings of those that can be used.
+        """
+        everything = list(dict.fromkeys(chain.from_iterable(each.paths for each in self.groups)))
+        wanted = set(paths) - self.embeds.keys() - self.faults.keys()
+        todo = [batch for batch in _batches(everything, ENCODED) if wanted.intersection(batch)]
+        with tqdm(total=len(todo), desc="encode", leave=False, file=sys.stderr) as bar:
+            for batch in todo:
                 try:
-                    self.embeds |= zip(chunk, self.engine.encode(chunk), strict=True)
-                except InputError:  # of at least one of them: each alone tells which
-                    for path in chunk:
-                        self._encode_alone(path)
-                bar.update(len(chunk))
+                    self.embeds |= zip(batch, self.engine.encode(batch), strict=True)
+                except (InputError, NotFiniteError):  # of at least one: each alone tells which
+                    for path in batch:
+                        self._embed_alone(path)
+                bar.update()
+        return {path: self.embeds[path] for path in paths if path in self.embeds}
 
-    def _encode_alone(self, path: Path) -> None:
+    def _embed_alone(self, path: Path) -> None:
         try:
             self.embeds[path] = self.engine.encode([path])
-        except InputError as error:
+        except (InputError, NotFiniteError) as error:
             self.faults[path] = str(error)
             tqdm.write(f"left out: {error}", file=sys.stderr)
 
-    def _apply(self, requests: Sequence[Request], progress: Progress) -> list[Answer]:
-        """Each request with its embeddings, one for each seed and guidance."""
+    def _make_batch(self, batch: Sequence[StripGroup], figure: Figure, bar: tqdm[Any]) -> int:
+        """Make the missing strips of a batch; how many were made."""
+        usable = [each for each in batch if self.faults.keys().isdisjoint(each.paths)]
+        answers = self._apply(usable, _share(bar, SAMPLING * self._count(usable)))
+        made = 0
+        for group in _batches(answers, self._rendered_together()):
+            count = self._count([each for each, _ in group])
+            if count:
+                shown = self._draw(group, figure, _share(bar, (1 - SAMPLING) * count))
+                made += sum(self._write(*one, figure) for one in shown)
+        return made
+
+    def _count(self, groups: Sequence[StripGroup]) -> int:
+        """How many strips of some groups are missing."""
+        return sum(strip.name in self.missing for each in groups for strip in each.strips)
+
+    def _apply(self, groups: Sequence[StripGroup], progress: Progress) -> list[Answer]:
+        """Each group with its embeddings, one for each seed and guidance, where they are finite."""
+        try:
+            made = self._sample(groups, progress) if groups else []
+        except NotFiniteError as error:
+            for row in error.rows:
+                self._lose(groups[row], str(error))
+            return self._apply(
+                [each for at, each in enumerate(groups) if at not in error.rows], progress
+            )
+        seeds = len(self.config.prior_seeds)
+        return [
+            (each, [of_scale[at * seeds + seed] for seed in range(seeds) for of_scale in made])
+            for at, each in enumerate(groups)
+        ]
+
+    def _sample(self, groups: Sequence[StripGroup], progress: Progress) -> list[Embeddings]:
+        """The embeddings of all groups, by guidance."""
         config = self.config
-        inputs = [[path and self.embeds[path] for path in each.sources] for each in requests]
-        made = [
+        scales = config.prior_guidance_scale
+        inputs = [[path and self.embeds[path] for path in each.sources] for each in groups]
+        return [
             self.engine.apply(
                 self.operator.name,
                 inputs,
-                text=[each.text or "" for each in requests] if self.operator.takes_text else None,
+                text=[each.text or "" for each in groups] if self.operator.takes_text else None,
                 seeds=config.prior_seeds,
                 guidance=scale,
                 steps=config.steps,
                 sampler=config.sampler,
                 weights=config.weights,
-                progress=progress,
+                progress=part_of(progress, at, len(scales)),
             )
-            for scale in config.prior_guidance_scale
-        ]
-        seeds = len(config.prior_seeds)
-        return [
-            (each, [of_scale[at * seeds + seed] for seed in range(seeds) for of_scale in made])
-            for at, each in enumerate(requests)
+            for at, scale in enumerate(scales)
         ]
 
+    def _draw(
+        self, answers: Sequence[Answer], figure: Figure, progress: Progress
+    ) -> list[tuple[Answer, list[Cell]]]:
+        """Each answer with its pictures, where they are finite."""
+        try:
+            figure.open_inputs([each for each, _ in answers], progress)
+            return list(zip(answers, figure.results(answers, progress), strict=True))
+        except NotFiniteError as error:
+            if len(answers) == 1:
+                self._lose(answers[0][0], str(error))
+                return []
+            return [one for answer in answers for one in self._draw([answer], figure, progress)]
+
+    def _lose(self, group: StripGroup, why: str) -> None:
+        for strip in group.strips:
+            if strip.name in self.missing:
+                self.lost[strip.name] = why
+                tqdm.write(f"left out: {strip.name}: {why}", file=sys.stderr)
+
     def _rendered_together(self) -> int:
-        """How many requests have their answers rendered in one batch."""
+        """How many groups have their answers rendered in one batch."""
         pictures = min(RENDERED // self.engine.renderer().settings.size ** 2, MOST_RENDERED)
         return max(1, pictures // (len(self.config.made) * len(self.config.unet_seeds)))
 
-    def _write(self, answer: Answer, results: Sequence[Cell], figure: Figure) -> None:
-        """The files of the jobs of a request, each strip after its embeddings."""
-        request, embeddings = answer
-        for job in request.jobs:
+    def _write(self, answer: Answer, results: Sequence[Cell], figure: Figure) -> int:
+        """Write the missing strips of a group, each after its embeddings; how many those are."""
+        group, embeddings = answer
+        strips = [strip for strip in group.strips if strip.name in self.missing]
+        for strip in strips:
             for (seed, scale), embedding in zip(self.config.made, embeddings, strict=True):
-                save_embeddings(embedding, self.records.embedding(job, seed, scale))
-            strip = figure.strip(job, results)
-            save_picture(strip, self.records.strip(job), comment=self.records.of(job))
+                save_embeddings(embedding, self.files.embedding(strip, seed, scale))
+            picture = figure.strip(strip, results)
+            save_picture(picture, self.files.picture(strip), comment=self.files.made_from(strip))
+        return len(strips)
 
 
-def _chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _bar(total: int) -> tqdm[Any]:
-    """Counts jobs, in parts too, and tells the time left."""
+    """Counts strips, in parts too, and tells the time left."""
     return tqdm(
         total=total,
         bar_format=BAR,
@@ -142,6 +228,7 @@ def _bar(total: int) -> tqdm[Any]:
 def _share(bar: tqdm[Any], span: float) -> Progress:
     """Progress of one piece of work that is `span` of what the bar counts."""
     start = bar.n
+    span *= 1 - 1e-9  # what is added up in parts stays within the total
 
     def show(what: str, done: int, total: int) -> None:
         bar.set_description(what, refresh=False)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pops.compat.config import DECODER_REPO, PRIOR_REPO, PublishedConfig
-from pops.compat.plan import plan
-from pops.compat.record import Records
+from pops.compat.strip_files import StripFiles
+from pops.compat.strips import list_strips
 from pops.errors import UsageError, WeightsError
 from pops.io.files import make_folder
 from pops.io.names import check_name
@@ -22,9 +22,15 @@ __all__ = ["run"]
 
 
 def run(config: PublishedConfig) -> int:
-    """Make everything that the settings ask for and that is not there; the exit status.
+    """Make everything that the settings ask for and that is not there yet.
 
-    An input that cannot be read is named and left out, and the rest is made; the status is then 1.
+    An input that cannot be read is named and left out, and the rest is made.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status: 1 where something was left out, else 0.
 
     Raises:
         UsageError: the settings do not fit each other.
@@ -34,25 +40,30 @@ def run(config: PublishedConfig) -> int:
     """
     operator = _operator(config)
     engine = cache(lambda: _load(config))
-    jobs = plan(config, lambda: engine().stack.operator_row(operator.name, config.weights))
+    row = cache(lambda: engine().stack.operator_row(operator.name, config.weights))
+    strips = list_strips(config, row)
     folder = make_folder(config.output_dir_name)
-    records = Records(config, operator, folder)
-    if jobs:
-        longest = max((job.name for job in jobs), key=lambda name: len(name.encode()))
-        check_name(folder, f"{longest}_s_{max(config.prior_seeds)}_cfg_1.0_img_emb.pth.part")
-    todo = [job for job in jobs if config.overwrite or not records.is_complete(job)]
-    there = len(jobs) - len(todo)
+    files = StripFiles(config, operator, folder)
+    longest = max((strip.name for strip in strips), key=lambda name: len(name.encode()))
+    check_name(folder, f"{longest}_s_{max(config.prior_seeds)}_cfg_1.0_img_emb.pth")
+    missing = {s.name for s in strips if config.overwrite or not files.is_complete(s)}
+    there = len(strips) - len(missing)
     hint = f" ({there} are complete; --overwrite makes them again)" if there else ""
-    print(f"{len(todo)} of {len(jobs)} to make in {folder}{hint}", file=sys.stderr)
-    made, faults = 0, {}
-    if todo:
+    print(f"{len(missing)} of {len(strips)} to make in {folder}{hint}", file=sys.stderr)
+    made, faults = 0, []
+    if missing:
         from pops.compat.grid import Grid
 
-        grid = Grid(config, operator, engine(), records)
-        made, faults = grid.make(todo), grid.faults
-    if faults:
-        left = f"{len(todo) - made} left out, since {len(faults)} of the inputs cannot be used"
-        print("\n  ".join([f"{left}:", *faults.values()]), file=sys.stderr)
+        grid = Grid(config, operator, engine(), files)
+        made = grid.make(strips, missing)
+        faults = [*grid.faults.values(), *grid.lost.values()]
+        if faults:
+            why = f"{len(grid.faults)} of the inputs cannot be used"
+            why += f", and {len(grid.lost)} of the results are not finite" if grid.lost else ""
+            said = dict.fromkeys(faults)
+            print(
+                f"{len(missing) - made} left out, since {why}:", *said, sep="\n  ", file=sys.stderr
+            )
     print(f"{folder}: {made} made{f', {there} were complete' if there else ''}")
     return 1 if faults else 0
 

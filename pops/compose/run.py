@@ -15,9 +15,10 @@ from torch import Tensor
 from pops.compose.nodes import Apply, Leaf, Mean, Node
 from pops.compose.parse import parse
 from pops.compose.plan import Plan, Step, leaf_name, open_leaf
-from pops.errors import UsageError
+from pops.errors import NotFiniteError, UsageError
 from pops.figures import Branch, Cell, grid, tree
 from pops.io.embeddings import Embeddings
+from pops.io.requests import not_finite
 from pops.settings.sampling import SamplingSettings
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def _sample(
     requests: list[list[Tensor | None]] = []
     texts: list[str | None] = []
     seeds: list[tuple[int, ...]] = []
+    asked: list[Node] = []
     for node in step.nodes:
         given = [None if made is None else parts[made].image_embeds for made in node.inputs]
         rows = max((len(one) for one in given if one is not None), default=1)
@@ -155,16 +157,20 @@ def _sample(
             [None if one is None else one[min(row, len(one) - 1)] for one in given]
             for row in range(rows)
         ]
+        asked += [node] * rows
         texts += [node.text if isinstance(node, Apply) else None] * rows
         seeds += [sampling.seeds] if rows == 1 else [(seed,) for seed in sampling.seeds]
-    made = engine.apply(
-        step.operator or "",
-        requests,
-        text=texts,
-        weights=weights.get(step.operator or ""),
-        progress=progress,
-        **{**vars(sampling), "seeds": seeds},
-    )
+    try:
+        made = engine.apply(
+            step.operator or "",
+            requests,
+            text=texts,
+            weights=weights.get(step.operator or ""),
+            progress=progress,
+            **{**vars(sampling), "seeds": seeds},
+        )
+    except NotFiniteError as error:  # named by what is in the composition
+        raise not_finite([str(node) for node in asked], error.rows) from None
     count = len(sampling.seeds)
     return {
         node: replace(made[at * count : (at + 1) * count], expressions=(str(node),) * count)

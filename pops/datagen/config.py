@@ -25,7 +25,7 @@ Preset = Literal["faithful", "permissive", "pocket"]
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateConfig:
-    """The settings that all commands that make data share."""
+    """Settings that all commands that make data share."""
 
     output_dir: Path = setting(Path("datasets/data"), "folder to write into, or to go on with")
     count: int = setting(50_000, "samples in all, over all shards")
@@ -54,6 +54,8 @@ class GenerateConfig:
     dry_run: bool = setting(
         False, "print what would be made, with the first prompts, and make nothing"
     )
+
+    resumes = True
 
     def __post_init__(self) -> None:
         from pops.settings.shard import Shard

@@ -5,19 +5,15 @@ Modules:
     locks       folders that one run at a time may write into
     processes   worker processes that end with the process that started them
     schema      checks of what a file says: kinds, counts, sizes, unknown fields
+    names       names of output files, and the endings of inputs
     cards       the content of operator cards, adapter configs and render settings
-    suffixes    the endings of the files that can be inputs
     pictures    any usual picture file, as an upright RGB picture
     arrays      `.npy` files, checked against their own header
     tensors     files of tensors: no code, no more than they hold, nothing that is not finite
     embeddings  the `Embeddings` type and its files
     sources     an input of a slot: a picture or an embedding
+    requests    one source for every slot of an operator
     hub         repositories that can be downloaded: revisions, licences, sizes
     loading     checked folders of models, and one line for what is wrong with them
-<<<<<<< HEAD
-=======
-    schema      checks of what a file says: kinds, counts, sizes, unknown fields
-    names       names of output files that every file system takes
->>>>>>> main
     placement   the device, the number format and offloading
 """

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pops.errors import OutputError
-from pops.io.suffixes import EMBEDDING_SUFFIXES
+from pops.io.names import EMBEDDING_SUFFIXES
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

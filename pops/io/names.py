@@ -1,4 +1,4 @@
-"""Names of output files: any words become a name that every file system takes, and no other has."""
+"""Names of files: those of outputs, which every file system takes, and the endings of inputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,45 @@ from pathlib import Path
 
 from pops.errors import OutputError
 
-__all__ = ["check_name", "distinct_names", "name_of_words", "safe_name"]
+__all__ = [
+    "EMBEDDING_SUFFIXES",
+    "PICTURE_SUFFIXES",
+    "check_name",
+    "distinct_names",
+    "input_suffixes",
+    "is_embedding_file",
+    "name_of_words",
+    "safe_name",
+]
+
+EMBEDDING_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ipadpt", ".npy", ".npz")
+# Those that Pillow has for the kinds of picture that `open_picture` reads; a test compares them.
+PICTURE_SUFFIXES = (
+    ".apng",
+    ".avif",
+    ".avifs",
+    ".bmp",
+    ".gif",
+    ".j2c",
+    ".j2k",
+    ".jfif",
+    ".jp2",
+    ".jpc",
+    ".jpe",
+    ".jpeg",
+    ".jpf",
+    ".jpg",
+    ".jpx",
+    ".pbm",
+    ".pfm",
+    ".pgm",
+    ".png",
+    ".pnm",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 
 LONGEST_NAME = 150  # bytes; file systems hold 255, and endings with seeds come after it
 _REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')  # by one file system or another
@@ -108,3 +146,24 @@ def _is_kept(letter: str) -> bool:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def input_suffixes() -> tuple[str, ...]:
+    """List the endings, with their dot and in small letters, of all files that can be inputs.
+
+    Returns:
+        The endings of pictures, and then those of embedding files.
+    """
+    return (*PICTURE_SUFFIXES, *EMBEDDING_SUFFIXES)
+
+
+def is_embedding_file(path: str | Path) -> bool:
+    """Tell whether a file holds embeddings by its name, in large or small letters.
+
+    Args:
+        path: A path, whether there is a file or not.
+
+    Returns:
+        True where the name ends as an embedding file does.
+    """
+    return Path(path).suffix.lower() in EMBEDDING_SUFFIXES

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pops.errors import InputError, OutputError, nearest
 from pops.io.files import atomic_path
-from pops.io.suffixes import PICTURE_SUFFIXES
+from pops.io.names import PICTURE_SUFFIXES
 
 __all__ = ["MAX_PIXELS", "MAX_SIDE", "open_picture", "picture_suffixes", "save_picture"]
 
@@ -131,7 +131,11 @@ def _without_extras(path: Path) -> bytes | None:
 
 
 def picture_suffixes() -> set[str]:
-    """List the endings, with their dot and in small letters, of the pictures that are read."""
+    """List the endings, with their dot and in small letters, of the pictures that are read.
+
+    Returns:
+        The endings.
+    """
     return set(PICTURE_SUFFIXES)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "has_bfloat16",
     "in_batches",
     "naming_memory",
+    "send",
 ]
 
 OFFLOADS = ("none", "model")
@@ -50,6 +51,9 @@ class Placement:
 
         Args:
             models: Models of this placement, which are at rest.
+
+        Yields:
+            Nothing; the models are on the device inside the block.
 
         Raises:
             DeviceMemoryError: The device has too little memory for the models or for the block.
@@ -164,6 +168,21 @@ def _choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return DTYPES[dtype]
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device; to a CUDA device without waiting until it has arrived.
+
+    Args:
+        tensor: A tensor, usually on the CPU, which is not changed afterwards.
+        device: The device where it is needed.
+
+    Returns:
+        The tensor on the device; work that is given to the device later sees all of it.
+    """
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def in_batches(count: int, most: int, run: Callable[[slice, int, int], None]) -> None:
     """Run over `count` rows in batches, which are halved where the device's memory is too small.
 
@@ -203,6 +222,9 @@ def naming_memory(
         device: The device on which the block computes.
         offloaded: Whether models are on the device only while they are used.
         models: The models that the block uses, whose size the message tells.
+
+    Yields:
+        Nothing.
 
     Raises:
         DeviceMemoryError: The block needed more memory than the device has.

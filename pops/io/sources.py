@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pops.errors import InputError
 from pops.io.embeddings import Embeddings, load_embeddings
-from pops.io.suffixes import is_embedding_file
+from pops.io.names import is_embedding_file
 
 __all__ = ["Source", "given_embedding", "source_key"]
 

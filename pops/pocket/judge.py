@@ -1,7 +1,7 @@
 """A small classifier of pocket pictures, thing by thing: which object, of what, where, how many.
 
 It answers the questions that its `config.json` names. The answers are numbered as in
-`pops.pocket.build.labels`: those of the vocabulary first, so that judges of other sizes agree.
+`pops.pocket.build.data.labels`: those of the vocabulary first, so that judges of other sizes agree.
 """
 
 import json
@@ -65,7 +65,7 @@ class Judge(nn.Module):
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """Logits to every question for pictures (N, 3, H, W) in [0, 1]."""
-        seen = F.dropout(self.features(pictures), 0.2, self.training)
+        seen = F.dropout(self.features(pictures), 0.4, self.training)
         return {q: head(seen) for q, head in self.heads.items()}
 
     @torch.no_grad()

@@ -6,10 +6,25 @@ from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["Progress", "ProgressBars"]
+__all__ = ["Progress", "ProgressBars", "part_of"]
 
 Progress = Callable[[str, int, int], None]  # (name of the work, done, total)
 PATIENCE = 0.5  # seconds before a progress bar shows
+
+
+def part_of(progress: Progress, at: int, parts: int) -> Progress:
+    """Show the progress of one of several equal pieces of work as progress of them all.
+
+    Args:
+        progress: hears of all pieces.
+        at: the number of the piece, from 0; -1 for the last.
+        parts: the number of pieces.
+
+    Returns:
+        What is to hear of the one piece.
+    """
+    before = at % parts
+    return lambda what, done, total: progress(what, before * total + done, parts * total)
 
 
 class ProgressBars:

@@ -1,7 +1,8 @@
 """Stacks: the frozen models of one embedding space, loaded part by part.
 
 Modules:
-    stack    named stacks and folders of stacks
-    clip     image and text encoders that encode each distinct input once
-    convert  operators between the published weights file and an operator folder
+    stack     named stacks and folders of stacks
+    encoding  the inputs of operators: pictures, given embeddings, texts
+    clip      image and text encoders that encode each distinct input once
+    convert   operators between the published weights file and an operator folder
 """

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pops.errors import UsageError, install_hint
+from pops.io.placement import choose_device, has_bfloat16
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -62,22 +64,18 @@ def make_accelerator(
         from accelerate import Accelerator, InitProcessGroupKwargs
     except ImportError as error:
         raise UsageError(f"training needs accelerate: {install_hint('train')}") from error
-    device = settings.device
-    if ":" in device:
-        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", device)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"--device {device}, but there is no CUDA device: use auto or cpu")
+    device = choose_device(settings.device)
+    if ":" in settings.device:
+        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", settings.device)
     torch.backends.cuda.matmul.allow_tf32 = settings.allow_tf32
     torch.backends.cudnn.allow_tf32 = settings.allow_tf32
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
-    fast = not on_cpu and torch.cuda.is_bf16_supported()
-    automatic = "bf16" if fast else "no"
+    automatic = "bf16" if has_bfloat16(device) else "no"
     precision = automatic if settings.mixed_precision == "auto" else settings.mixed_precision
-    if precision == "fp16" and on_cpu:
-        raise UsageError("--mixed_precision fp16 is for GPUs: use bf16 or no on a CPU")
+    if precision == "fp16" and device.type != "cuda":
+        raise UsageError("--mixed_precision fp16 is for CUDA devices: use bf16 or no on others")
     return Accelerator(
         mixed_precision=precision,
-        cpu=on_cpu,
+        cpu=device.type == "cpu",
         log_with=list(trackers) or None,
         project_dir=folder,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
@@ -85,13 +83,15 @@ def make_accelerator(
 
 
 def make_optimiser(
-    settings: OptimiserSettings, parameters: Sequence[torch.nn.Parameter]
+    settings: OptimiserSettings, parameters: Sequence[torch.nn.Parameter], *, fused: bool = False
 ) -> torch.optim.Optimizer:
     """Make the optimiser of a run.
 
     Args:
         settings: The settings of AdamW.
         parameters: The parameters that are trained.
+        fused: Whether AdamW updates all parameters in one operation, which needs no temporary
+            copies of them.
 
     Returns:
         AdamW, or that of bitsandbytes with 8-bit state.
@@ -99,7 +99,7 @@ def make_optimiser(
     Raises:
         UsageError: bitsandbytes is asked for and not installed.
     """
-    kind = _adamw_8bit() if settings.use_8bit else torch.optim.AdamW
+    kind = _adamw_8bit() if settings.use_8bit else partial(torch.optim.AdamW, fused=fused or None)
     optimiser: torch.optim.Optimizer = kind(
         list(parameters),
         lr=settings.lr,

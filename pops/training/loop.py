@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pops.data.order import row
 from pops.errors import PopsError
+from pops.io.placement import send
 from pops.prior.conditions import Conditions
 from pops.prior.model import Prior
 from pops.prior.schedule import Schedule
@@ -149,24 +150,23 @@ class Loop:
         return {**sums, "grad_norm": norm}
 
     def _losses(self, batch: Batch, noise: StepNoise) -> dict[str, Tensor]:
-        device = self.accelerator.device
+        there = partial(send, device=self.accelerator.device)
         used = batch.text_embeds is not None and self.text_weights.any()
-        texts = batch.text_embeds.to(device) if used else None  # type: ignore[union-attr]
         predict: Predict = self.model
         weight = self.text_weights[0]
         if batch.operator is not None:
-            predict = partial(self.model, operator=batch.operator.to(device))
+            predict = partial(self.model, operator=there(batch.operator))
             weight = self.text_weights[batch.operator]
         return operator_losses(
             predict,
             self.prior.denormalise,
             self.schedule,
-            batch.target.to(device),
-            Conditions(batch.conditions.tokens.to(device), batch.conditions.mask.to(device)),
-            texts,
-            noise.noise.to(device),
-            noise.t.to(device),
-            weight.to(device),
+            there(batch.target),
+            Conditions(there(batch.conditions.tokens), there(batch.conditions.mask)),
+            there(batch.text_embeds) if used else None,  # type: ignore[arg-type]
+            there(noise.noise),
+            there(noise.t),
+            there(weight),
         )
 
     def _due(self, every: int) -> bool:

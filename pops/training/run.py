@@ -146,7 +146,9 @@ class Run:
     def _loop(self) -> Loop:
         config, accelerator, model = self.config, self.accelerator, self.model
         optimiser = make_optimiser(
-            optimiser_settings(config), list(trained_parameters(model).values())
+            optimiser_settings(config),
+            list(trained_parameters(model).values()),
+            fused=accelerator.device.type == "cuda",
         )
         wrapped, prepared = accelerator.prepare(model, optimiser)
         return Loop(

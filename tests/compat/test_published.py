@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks import tiny_sdxl
 from pops.compat import infer_binary, infer_clothes, infer_instruct
 from pops.compat.figure import Figure
-from pops.compat.plan import Input, Job
+from pops.compat.strips import Strip, StripInput
 from pops.engine import Engine
 from pops.figures import Cell
 from pops.io.embeddings import Embeddings, load_embeddings, save_embeddings
@@ -274,7 +274,7 @@ def test_a_long_strip_continues_below(engine: Engine) -> None:
     from pops.compat.config import BinaryConfig
 
     figure = Figure(BinaryConfig(stack="pocket"), engine, {})
-    job = Job("many", (Input("left out", None, dropped=True),))
+    job = Strip("many", (StripInput("left out", None, dropped=True),))
     strip = figure.strip(job, [Cell(Image.new("RGB", (512, 512)), "result")] * 150)
     assert strip.width < 65_535 < strip.width * 3
 
@@ -689,3 +689,37 @@ def test_a_process_says_its_error_in_one_line_and_exits_with_its_status() -> Non
         "infer_binary: error: unknown flag --vis_men: did you mean --vis_mean?"
     )
     assert done.stderr.count("\n") == 1
+
+
+# Bit for bit, and never what is not finite
+
+
+def test_a_run_that_goes_on_writes_the_bytes_of_one_that_was_not_stopped(
+    run: Run, inputs: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, number in (("ENCODED", 2), ("SAMPLED", 8), ("MOST_RENDERED", 4)):
+        monkeypatch.setattr(f"pops.compat.grid.{name}", number)
+    mug = Embeddings(torch.linspace(-1, 1, 32)[None])
+    for name in ("d", "e"):
+        mug.save(inputs / f"{name}.safetensors")
+    places = {"dir_a": inputs, "dir_b": inputs, "prior_guidance_scale": [1, 8]}
+    assert run("infer_binary", "--vis_mean", **places)[0] == 0
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    strips = sorted(name for name in whole if name.endswith(".jpg"))
+    for gone in (strips[:1], strips[3:5], strips[-7:], strips[::3]):
+        for name in gone:
+            (out / name).unlink()
+        assert run("infer_binary", "--vis_mean", **places)[0] == 0
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+
+
+def test_an_input_that_is_too_large_is_named_and_the_rest_is_made(
+    run: Run, inputs: Path, out: Path
+) -> None:
+    Embeddings(torch.full((1, 32), 1e37)).save(inputs / "huge.safetensors")
+    status, _, err = run("infer_binary", dir_a=inputs, dir_b=inputs / "b.png")
+    assert status == 1
+    assert "left out: huge_b: the embedding of texturing(" in err and "is not finite" in err
+    made = sorted(path.stem for path in out.glob("*.jpg"))
+    assert made == ["a_b", "b_b", "c_b"], err
+    assert not list(out.glob("huge*"))

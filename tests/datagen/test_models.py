@@ -10,6 +10,7 @@ import datasets
 import huggingface_hub
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks import datagen, tiny_datagen
@@ -122,6 +123,19 @@ def test_a_batch_draws_what_its_members_draw_alone(make: Make, folders: Folders)
     assert all(picture.shape == (SIDE, SIDE, 3) for picture in together)
     assert all(alike(a, b) for a, b in zip(together, alone, strict=True))
     assert not alike(together[0], together[1])
+
+
+def test_a_picture_without_depth_is_drawn_too(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat, deep = torch.zeros(1, SIDE, SIDE), torch.rand(1, SIDE, SIDE)
+    drawn = []
+    for depth in (flat, deep):
+        stage = DepthDiffusion.load(folders["sd2_depth"], HOST, GUIDED)
+        monkeypatch.setattr(stage, "_depth", lambda _, depth=depth: depth)
+        drawn.append(arrays(stage([Depth2Image(noise(0), "a mug", 1)]))[0])
+    assert drawn[0].std() > 0  # not black
+    assert not alike(*drawn)
 
 
 def test_a_picture_depends_on_its_seed_and_its_prompt(folders: Folders) -> None:

@@ -2,10 +2,12 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from pops.engine import Engine
 from pops.errors import UsageError
 from pops.evaluation.pocket.judged import (
     ADJECTIVE,
@@ -16,7 +18,8 @@ from pops.evaluation.pocket.judged import (
     kid,
     sharpness,
 )
-from pops.evaluation.pocket.run import TASKS, evaluate, retrieve
+from pops.evaluation.pocket.run import TASKS, compare_guidance, evaluate, retrieve
+from pops.evaluation.pocket.sheets import result_sheet
 from pops.evaluation.pocket.shown import Shown
 from pops.evaluation.pocket.task import Asking
 from pops.operators import GARMENTS as SLOTS
@@ -81,6 +84,15 @@ def test_clothes_are_asked_for_in_outfits_of_their_split(split):
 def test_an_unknown_operator_is_named():
     with pytest.raises(UsageError, match="no pocket benchmark of 'blending'"):
         evaluate("blending")
+
+
+def test_guidance_is_compared_on_requests_that_are_not_reported():
+    engine = Engine.load("pocket", device="cpu")
+    found = compare_guidance("union", (1.0, 3.0), engine=engine, limit=3)
+    assert set(found) == {1.0, 3.0}
+    assert all(0 <= numbers["top1"] <= 1 for numbers in found.values())
+    assert found[1.0]["ceiling_top1"] == found[3.0]["ceiling_top1"]
+    assert not any(key.startswith("rendered") for key in found[1.0])
 
 
 # --- rendered pictures ----------------------------------------------------------------------
@@ -158,3 +170,14 @@ def test_the_kernel_distance_is_of_kinds_of_pictures(objects):
     other = [Image.new("RGB", (64, 64), (9 * i, 40, 90)) for i in range(12)]
     assert kid(judge, other, drawn) > 1 > kid(judge, drawn[::2], drawn[1::2])
     torch.testing.assert_close(kid(judge, other, drawn), kid(judge, other[::-1], drawn))
+
+
+def test_a_sheet_shows_the_first_requests_with_their_results():
+    engine = Engine.load("pocket", device="cpu")
+    sheet = result_sheet("clothes", engine, count=3)
+    pixels = np.asarray(sheet.convert("L"))
+    assert sheet.width > 3 * 160 and pixels.min() < 60
+    # Inputs stand above the results, in all three columns.
+    for left in (32, 32 + 176, 32 + 2 * 176):
+        assert (pixels[32:80, left : left + 160] < 250).any()
+        assert (pixels[88:248, left : left + 160] < 250).any()

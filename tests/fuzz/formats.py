@@ -297,7 +297,7 @@ def _command(*arguments: str) -> str:
     out, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         status = main(list(arguments))
-    if "unexpected" in errors.getvalue():
+    if "error: unexpected" in errors.getvalue():
         raise RuntimeError(errors.getvalue())
     if status:
         raise Refused(errors.getvalue() + out.getvalue())

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from pops import __version__
 from pops.errors import InputError, OutputError
 from pops.io.embeddings import Embeddings, load_embeddings, save_embeddings
+from pops.io.names import PICTURE_SUFFIXES, input_suffixes
 from pops.io.sources import given_embedding
-from pops.io.suffixes import PICTURE_SUFFIXES, input_suffixes
 
 
 def some(n: int = 3) -> Embeddings:

@@ -13,12 +13,12 @@ from torch import nn
 from pops.errors import WeightsError
 from pops.evaluation.pocket.run import evaluate
 from pops.operators import OPERATORS
-from pops.pocket.build.autoencoder import LATENTS, PatchBasis
-from pops.pocket.build.clip import make_tokenizer
+from pops.pocket.build.data.labels import CLASSES
 from pops.pocket.build.fit import Fit
-from pops.pocket.build.judge import CONFIG
-from pops.pocket.build.labels import CLASSES
 from pops.pocket.build.main import STAGES, main
+from pops.pocket.build.models.autoencoder import LATENTS, PatchBasis
+from pops.pocket.build.models.clip import make_tokenizer
+from pops.pocket.build.models.judge import CONFIG
 from pops.pocket.build.package import pack_judge
 from pops.pocket.judge import Judge, JudgeConfig, load_judge
 from pops.pocket.world.patches import crop_patch, find_patch

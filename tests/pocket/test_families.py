@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from pops.pocket.build.batches import Batches, caption_facts
-from pops.pocket.build.embeds import build_embeds, load_embeds
-from pops.pocket.build.families import families, may_be_seen
-from pops.pocket.build.labels import CLASSES, WHAT, answer, labels, piece_labels
-from pops.pocket.build.pictures import (
+from pops.pocket.build.data.batches import Batches, caption_facts, jitter
+from pops.pocket.build.data.embeds import build_embeds, load_embeds
+from pops.pocket.build.data.families import families, may_be_seen
+from pops.pocket.build.data.labels import CLASSES, WHAT, answer, labels, piece_labels
+from pops.pocket.build.data.pictures import (
     build_pictures,
     draw_garments,
     draw_groups,
@@ -169,6 +169,16 @@ def test_facts_tell_objects_of_one_material_apart_from_others():
     golden = {**wooden, "caption": "a golden mug on the beach", "things": [["mug", "gold"]]}
     said = frozenset({"shape mug", "material wood"})
     assert said <= caption_facts(wooden) and not said <= caption_facts(golden)
+
+
+def test_a_moved_picture_is_the_same_but_for_its_edges():
+    picture = torch.rand(1, 3, 126, 126)
+    moved = jitter(picture.expand(20, -1, -1, -1), random.Random(0))
+    assert moved.shape == (20, 3, 126, 126) and len({float(m.sum()) for m in moved}) > 10
+    inner = picture[0, :, 12:-12, 12:-12]
+    for one in moved:
+        shifts = ((y, x) for y in range(25) for x in range(25))
+        assert any(torch.equal(one[:, y : y + 102, x : x + 102], inner) for y, x in shifts)
 
 
 # --- labels ---------------------------------------------------------------------------------

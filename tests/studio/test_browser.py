@@ -322,7 +322,9 @@ def test_a_composition_is_copied_saved_and_opened(visit, tmp_path) -> None:
     text = page.locator("#expression").input_value()
     page.get_by_text("Copy as command").click()
     expect(page.get_by_text("Copied")).to_be_visible()
-    assert page.evaluate("navigator.clipboard.readText()") == f'pops run "{text}" --seeds 18'
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("pops run ") and copied.endswith(" --seeds 18")
+    assert "/textures/wood.png'" in copied
     with page.expect_download() as caught:
         page.get_by_text("Save", exact=True).click()
     path = tmp_path / "saved.json"
@@ -392,6 +394,50 @@ def test_a_grid_fills_and_is_one_figure(visit) -> None:
     make(page, "grid")
     expect(page.locator(".table td img")).to_have_count(8)
     expect(page.locator(".table > a")).to_have_count(2)
+
+
+DEEP = "'mug.png'"
+for _texture in ("wood", "gold", "zebra", "ice", "lava", "brick"):
+    DEEP = f"texturing({DEEP}, '{_texture}.png')"
+
+
+@pytest.mark.parametrize("text", ["texturing('mug.png', 'wood.png')", DEEP])
+def test_the_result_of_any_tree_is_in_sight(text: str, visit) -> None:
+    page = visit("compose")
+    page.fill("#expression", text)
+    expect(page.locator(f'.node[data-expression="{text}"]')).to_be_visible()
+    result = page.locator(".tree > li > .node").bounding_box()
+    forest = page.locator(".forest").bounding_box()
+    assert forest["x"] <= result["x"]
+    assert result["x"] + result["width"] <= forest["x"] + forest["width"] + 1
+
+
+def test_a_renderer_s_name_is_not_cut_off(visit) -> None:
+    for tab in ("apply", "compose", "grid"):
+        page = visit(tab)
+        panel = page.locator(f"#panel-{tab}")
+        panel.locator(".settings summary").click()
+        needs, has = panel.get_by_label("Renderer").evaluate(
+            """(box) => {
+                 const probe = document.body.appendChild(document.createElement('span'));
+                 probe.style.font = getComputedStyle(box).font;
+                 probe.textContent = box.selectedOptions[0].textContent;
+                 const width = probe.getBoundingClientRect().width;
+                 probe.remove();
+                 const { paddingLeft, paddingRight } = getComputedStyle(box);
+                 const room = box.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+                 return [width, room - 16];  // of which the arrow takes its part
+               }"""
+        )
+        assert needs <= has
+
+
+def test_samplers_are_those_of_the_server(visit) -> None:
+    from pops.settings.sampling import SAMPLERS
+
+    page = visit()
+    options = page.locator("#panel-apply").get_by_label("Sampler").locator("option")
+    expect(options).to_have_text(list(SAMPLERS))
 
 
 @pytest.mark.parametrize("tab", ["apply", "compose", "grid", "about"])

@@ -57,7 +57,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def from_elsewhere(told: dict[str, Any], kind: str) -> str:
-    """What was copied in the clone, where shipped pictures are named from there."""
+    """Turn names from the clone, where the studio runs, into whole paths."""
     return str(told[kind]).replace("'assets/", f"'{ROOT}/assets/")
 
 

@@ -6,7 +6,7 @@ and its noise is drawn on the CPU, so that a seed means the same in any batch an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,6 +186,7 @@ class DepthDiffusion(_Sampled):
                 ),
             )
         pipeline.set_progress_bar_config(disable=True)
+        pipeline.prepare_depth_map = _in_float32(pipeline.prepare_depth_map)
         return cls(pipeline, sampling)
 
     @torch.inference_mode()
@@ -210,6 +211,21 @@ class DepthDiffusion(_Sampled):
         pixels = self.pipeline.feature_extractor(picture, return_tensors="pt")["pixel_values"]
         depth: torch.Tensor = model(pixels.to(model.device)).predicted_depth
         return depth
+
+
+def _in_float32(prepare: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Let a pipeline stretch depth maps in float32; one without any depth is flat in the middle.
+
+    In half precision the range of a map may vanish, and the picture with it.
+    """
+
+    def prepared(
+        image: Any, depth: Any, count: int, guided: bool, dtype: torch.dtype, device: torch.device
+    ) -> torch.Tensor:
+        stretched = prepare(image, depth, count, guided, torch.float32, device)
+        return stretched.nan_to_num(0.0).to(dtype)
+
+    return prepared
 
 
 class ControlNetUnion:

@@ -7,4 +7,5 @@ Modules:
     several  requests and galleries of pairs and outfits
     shown    what can be seen in a picture: how galleries name theirs
     judged   what can be said of rendered pictures
+    sheets   contact sheets of results
 """

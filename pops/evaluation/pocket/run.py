@@ -9,7 +9,7 @@ right, and for several things together how often one has another's material or i
 After rendering, a classifier that shares nothing with the encoders says what it sees.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from os import cpu_count
@@ -31,7 +31,7 @@ from pops.pocket.judge import Judge, load_judge
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import Scene
 
-__all__ = ["TASKS", "Retrieval", "evaluate", "retrieve"]
+__all__ = ["TASKS", "Retrieval", "compare_guidance", "draw_scenes", "evaluate", "retrieve"]
 
 # operator -> its task
 TASKS: dict[str, Callable[[Asking], Task]] = {
@@ -91,12 +91,20 @@ def _geometry(scene: Scene) -> str:
     return repr((scene.view, [(i.shape, i.x) for i in scene.items]))
 
 
-def _pictures(
+def draw_scenes(
     scenes: Iterable[Scene], size: int, progress: Progress | None
 ) -> dict[Scene, Image.Image]:
-    """The picture of every scene, drawn by one process per core.
+    """Draw the picture of every scene, in one process per core.
 
     Neighbours share geometry, which is traced once in each chunk.
+
+    Args:
+        scenes: The scenes, of which each is drawn once.
+        size: Pixels of a side.
+        progress: Told how far it is.
+
+    Returns:
+        The picture of each.
     """
     ordered = sorted(dict.fromkeys(scenes), key=_geometry)
     chunks = [ordered[i : i + CHUNK] for i in range(0, len(ordered), CHUNK)]
@@ -179,12 +187,11 @@ def _measure(
     operator: str,
     case: _Case,
     engine: Engine,
-    judge: Judge,
+    judge: Judge | None,
     guidance: float | None,
     progress: Progress | None,
-    rendered: bool = True,
 ) -> dict[str, float]:
-    """`operator`: a name, or an operator folder."""
+    """`operator`: a name, or an operator folder. Pictures are rendered for the judge alone."""
     task = case.task
     made = engine.apply(
         operator,
@@ -200,7 +207,7 @@ def _measure(
         **{f"ceiling_{k}": v for k, v in case.numbers(true.image_embeds).items()},
         **{f"mean_{k}": v for k, v in case.numbers(_mean(case, engine)).items()},
         "chance": sum(map(len, case.right)) / len(case.right) / len(task.gallery),
-        **(_rendered(case, made, engine, judge, progress) if rendered else {}),
+        **(_rendered(case, made, engine, judge, progress) if judge else {}),
     }
 
 
@@ -258,16 +265,12 @@ def evaluate(
     guidance: float | None = None,
     limit: int | None = None,
     weights: Sequence[str] = (),
-    split: str = "test",
-    rendered: bool = True,
 ) -> Report:
     """Measure an operator of the pocket stack, or all, on combinations new to them.
 
     Returns `{operator: {...}, ..., "decoder": {...}, "judge": {...}}`. Every figure is a share of
     the requests but `mean_rank`, a place in the gallery, and the decoder's `sharpness`, `kid` and
-    `kid_true`. `limit` takes that many requests of each. `split`: "validation" asks for others,
-    on which settings may be chosen. Without `rendered` nothing is, and `decoder` and `judge` are
-    left out.
+    `kid_true`. `limit` takes that many requests of each.
 
     `weights`: operator folders to measure in place of the stack's own, on the same pictures; the
     report is by folder then, and nothing is rendered.
@@ -276,29 +279,70 @@ def evaluate(
         UsageError: an operator that this benchmark does not know.
         WeightsError: a folder is no operator of the pocket stack.
     """
+    every = _known(operator)
+    engine = engine or Engine.load("pocket")
+    places = _by_operator(engine, weights)
+    if not places:
+        judge = judge or load_judge(engine.stack.prior_folder.parent / "judge")
+    wanted = [name for name in every if name in places or not places]
+    asking = Asking(engine.stack.render_settings.size, limit=limit)
+    report: Report = {}
+    kinds: dict[tuple[str, ...], _Case] = {}
+    for name, case in _cases(wanted, asking, engine, progress):
+        kinds.setdefault(tuple(case.task.checks), case)
+        for place in places.get(name, [name]):
+            own = None if places else judge
+            report[place] = _measure(place, case, engine, own, guidance, progress)
+    if judge and not places:
+        report |= _beside(list(kinds.values()), engine, judge, progress)
+    return report
+
+
+def compare_guidance(
+    operator: str,
+    guidances: Sequence[float],
+    *,
+    engine: Engine,
+    progress: Progress | None = None,
+    limit: int | None = None,
+) -> dict[float, dict[str, float]]:
+    """Measure an operator at several strengths of guidance, on the validation split.
+
+    Its requests are neither trained on nor those that `evaluate` reports.
+
+    Args:
+        operator: Its name, or an operator folder.
+        guidances: The strengths.
+        engine: The engine of the stack.
+        progress: Told how far it is.
+        limit: So many requests at most.
+
+    Returns:
+        For every strength what `evaluate` says of an operator; nothing is rendered.
+    """
+    (name,) = _by_operator(engine, [operator]) if operator not in TASKS else (operator,)
+    asking = Asking(engine.stack.render_settings.size, "validation", limit)
+    ((_, case),) = _cases([name], asking, engine, progress)
+    return {g: _measure(operator, case, engine, None, g, progress) for g in guidances}
+
+
+def _cases(
+    names: Iterable[str], asking: Asking, engine: Engine, progress: Progress | None
+) -> Iterator[tuple[str, _Case]]:
+    """The cases of operators, whose pictures are drawn together."""
+    tasks = {name: TASKS[name](asking) for name in names}
+    scenes = (scene for task in tasks.values() for scene in _scenes(task))
+    drawn = draw_scenes(scenes, asking.size, progress)
+    for name, task in tasks.items():
+        yield name, _case(task, drawn, engine)
+
+
+def _known(operator: str) -> list[str]:
     if operator != "all" and operator not in TASKS:
         raise UsageError(
             f"no pocket benchmark of {operator!r}: there is one of {', '.join(TASKS)}, and all"
         )
-    engine = engine or Engine.load("pocket")
-    judge = judge or load_judge(engine.stack.prior_folder.parent / "judge")
-    places = _by_operator(engine, weights)
-    rendered = rendered and not places
-    every = [operator] if operator in TASKS else list(TASKS)
-    wanted = [name for name in every if name in places or not places]
-    size = engine.stack.render_settings.size
-    tasks = {name: TASKS[name](Asking(size, split, limit)) for name in wanted}
-    drawn = _pictures((s for task in tasks.values() for s in _scenes(task)), size, progress)
-    report: Report = {}
-    kinds: dict[tuple[str, ...], _Case] = {}
-    for name, task in tasks.items():
-        case = _case(task, drawn, engine)
-        kinds.setdefault(tuple(task.checks), case)
-        for place in places.get(name, [name]):
-            report[place] = _measure(place, case, engine, judge, guidance, progress, rendered)
-    if rendered:
-        report |= _beside(list(kinds.values()), engine, judge, progress)
-    return report
+    return [operator] if operator in TASKS else list(TASKS)
 
 
 def _by_operator(engine: Engine, weights: Sequence[str]) -> dict[str, list[str]]:

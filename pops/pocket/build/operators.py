@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pops.errors import UsageError, WeightsError
 from pops.operators import OperatorCard, read_operator_card, save_card
-from pops.pocket.build.caches import write_cache
-from pops.pocket.build.recipes import RECIPES
+from pops.pocket.build.data.caches import write_cache
+from pops.pocket.build.data.recipes import RECIPES
 from pops.pocket.build.work import Build
 from pops.pocket.world.split import OUTFIT_SPLIT, PAIR_SPLIT, SPLIT_NAME
 
@@ -63,10 +63,10 @@ def _take_over(made: Path, out: Path) -> None:
     save_card(out, OperatorCard(operator=card.operator, stack="pocket", training=training))
 
 
-def choose_guidance(build: Build, limit: int | None = None) -> None:
+def choose_guidance(build: Build) -> None:
     """Keep in every operator the guidance that finds most of a validation split of its own."""
     from pops.engine import Engine
-    from pops.evaluation.pocket.run import evaluate
+    from pops.evaluation.pocket.run import compare_guidance
 
     folders = {name: build.stack / "operators" / name for name in build.operators}
     for folder in folders.values():
@@ -74,18 +74,9 @@ def choose_guidance(build: Build, limit: int | None = None) -> None:
             raise UsageError(f"{folder} is missing: run the stage operators first")
     engine = Engine.load(build.stack)
     for name, folder in folders.items():
-        found = {}
-        for guidance in GUIDANCES:
-            report = evaluate(
-                name,
-                engine=engine,
-                guidance=guidance,
-                split="validation",
-                rendered=False,
-                limit=limit,
-            )
-            found[guidance] = report[name]
-            print(f"guidance: {name} at {guidance} finds {report[name]['top1']:.3f}", flush=True)
+        found = compare_guidance(name, GUIDANCES, engine=engine)
+        for guidance, numbers in found.items():
+            print(f"guidance: {name} at {guidance} finds {numbers['top1']:.3f}", flush=True)
         best = max(found, key=lambda g: (found[g]["top1"], -found[g]["mean_rank"]))
         card = read_operator_card(folder)
         row = replace(card.operator, guidance=best)

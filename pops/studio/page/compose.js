@@ -16,6 +16,7 @@ export async function composeTab(stack) {
   const items = new Map(); // what was made, by expression
   const shipped = Object.values(await examples()).flat();
   let told = { ok: false };
+  let made; // the expression whose result can be downloaded
   let timer;
   let checks = 0;
 
@@ -25,7 +26,7 @@ export async function composeTab(stack) {
   const progress = progressStrip();
   const make = h("button.primary", { type: "submit" }, "Make");
   const pictures = h("div.strip.wrapped", { role: "group", "aria-label": "Pictures to write into the expression" });
-  const own = h("p.hint");
+  const own = h("p.hint", { hidden: true });
   const tree = h("div.scroll.forest", { tabIndex: 0, role: "region", "aria-label": "The tree of the composition" });
   const known = h("p.hint");
   const downloads = h("p.downloads");
@@ -43,6 +44,8 @@ export async function composeTab(stack) {
     fault.replaceChildren(...(told.ok ? [] : explain(told)));
     make.disabled = tree.inert = !told.ok;
     if (!told.ok) return;
+    if (told.expression !== made) forget();
+    own.hidden = told.own.length === 0;
     own.textContent = told.own.length ? `What is copied names ${told.own.join(", ")}: run it in the folder where that is.` : "";
     draw();
     tree.scrollLeft = tree.scrollWidth; // to the result, where all does not fit
@@ -53,7 +56,14 @@ export async function composeTab(stack) {
     tree.replaceChildren(drawTree(stack, told.tree, items, find, write));
   }
 
+  function forget() {
+    made = undefined;
+    known.textContent = "";
+    downloads.replaceChildren();
+  }
+
   function write(text) {
+    tree.inert = true; // until it is drawn again, a click would change what it was
     box.value = text;
     fit();
     return look();
@@ -87,8 +97,7 @@ export async function composeTab(stack) {
     if (!told.ok) return box.focus();
     items.clear();
     draw();
-    known.textContent = "";
-    downloads.replaceChildren();
+    forget();
     const { expression } = told;
     let parts = 0;
     const last = await progress.doJob("compose", [box.value, ownNames(), settings.read()], (event) => {
@@ -97,6 +106,7 @@ export async function composeTab(stack) {
       draw();
     });
     if (!last) return;
+    made = expression;
     known.textContent = remembered(last.sampled.length, parts);
     const name = fileName({ ...last.result, expression });
     downloads.replaceChildren(...[
@@ -107,6 +117,7 @@ export async function composeTab(stack) {
   }
 
   box.oninput = () => {
+    tree.inert = true;
     fit();
     clearTimeout(timer);
     timer = setTimeout(look, PATIENCE);

@@ -82,4 +82,4 @@ const optional = (input) => (input.value === "" ? null : +input.value);
 
 const number = (placeholder, min, max, step = 1) => h("input", { type: "number", placeholder, min, max, step });
 
-const field = (name, input, says, kind = "plain") => h(`label.field.${kind}`, { title: says }, h("span", {}, name), input);
+const field = (name, input, says, kind = "") => h(`label.field${kind && `.${kind}`}`, { title: says }, h("span", {}, name), input);

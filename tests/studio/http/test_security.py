@@ -189,7 +189,7 @@ def refused(path: str, body: bytes) -> str:
         ("/check", b'{"settings": {"guidance": 1e999}}', "out of range"),
         ("/check", b'{"settings": {"guidance": %s}}' % (b"9" * 400), "a number is too large"),
         ("/compositions/save", b'{"inputs": {"a": NaN}}', "no JSON"),
-        ("/gradio_api/call/apply", b"{}", "missing required field data"),
+        ("/gradio_api/call/apply", b"{}", "missing required field 'data'"),
         ("/gradio_api/call/apply", b'{"data": {}}', "data: Expected array, got object"),
         (
             "/gradio_api/call/apply",

@@ -1,4 +1,4 @@
-"""What is to be made: the files of the folders, and a job for each way to put them together."""
+"""List the strips to make: one for each way to put the inputs of the folders together."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -12,63 +12,96 @@ from pops.errors import InputError, UsageError
 from pops.io.names import safe_name
 from pops.operators import Operator
 
-__all__ = ["Input", "Job", "Request", "distinct_requests", "plan"]
+__all__ = ["StripInput", "Strip", "StripGroup", "group_strips", "list_strips"]
 
 
 @dataclass(frozen=True)
-class Input:
-    """One slot of a job."""
+class StripInput:
+    """One input of a strip.
+
+    Args:
+        caption: the words above it.
+        path: its file, or None.
+        dropped: whether the operator gets a null input in its place; it is an empty frame then.
+        shown: whether the strip shows it.
+    """
 
     caption: str
     path: Path | None
-    dropped: bool = False  # a null input to the operator, shown as an empty frame
+    dropped: bool = False
     shown: bool = True
 
     @property
     def source(self) -> Path | None:
-        """What the operator is given."""
+        """The file that the operator is given, or None for a null input."""
         return None if self.dropped else self.path
 
 
 @dataclass(frozen=True)
-class Job:
-    """One request to the operator, and the name its files begin with."""
+class Strip:
+    """One strip: inputs and a text, and the results of the operator for them.
+
+    Args:
+        name: the name that its files begin with.
+        inputs: the inputs in the order of the operator's slots.
+        text: the text, for an operator that takes one.
+    """
 
     name: str
-    inputs: tuple[Input, ...]
+    inputs: tuple[StripInput, ...]
     text: str | None = None
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the operator is asked, and the jobs that show the same answer."""
+class StripGroup:
+    """Strips that show the same results, since they differ only in inputs that are dropped.
 
-    sources: tuple[Path | None, ...]  # None: a null input
+    Args:
+        sources: the files that the operator is given, None for a null input.
+        text: the text, for an operator that takes one.
+        depth_of: the file whose depth is kept, where a renderer keeps it.
+        strips: the strips.
+    """
+
+    sources: tuple[Path | None, ...]
     text: str | None
     depth_of: Path | None
-    jobs: tuple[Job, ...]
+    strips: tuple[Strip, ...]
 
     @property
     def paths(self) -> list[Path]:
-        """Everything that is read for it."""
+        """The distinct files that are read for it."""
         return [path for path in dict.fromkeys([*self.sources, self.depth_of]) if path is not None]
 
 
-def distinct_requests(jobs: Iterable[Job], use_depth: bool) -> list[Request]:
-    """Jobs that differ in nothing but an input that is dropped are one request."""
-    asked: dict[tuple[tuple[Path | None, ...], str | None, Path | None], list[Job]] = {}
-    for job in jobs:
-        first = next((each.path for each in job.inputs if each.path), None)
-        sources = tuple(each.source for each in job.inputs)
-        asked.setdefault((sources, job.text, first if use_depth else None), []).append(job)
-    return [Request(*key, tuple(same)) for key, same in asked.items()]
+def group_strips(strips: Iterable[Strip], use_depth: bool) -> list[StripGroup]:
+    """Put strips that show the same results together.
+
+    Args:
+        strips: strips in the order that they are made in.
+        use_depth: whether the depth of the first input matters.
+
+    Returns:
+        The groups in the order of their first strips.
+    """
+    asked: dict[tuple[tuple[Path | None, ...], str | None, Path | None], list[Strip]] = {}
+    for strip in strips:
+        first = next((each.path for each in strip.inputs if each.path), None)
+        sources = tuple(each.source for each in strip.inputs)
+        asked.setdefault((sources, strip.text, first if use_depth else None), []).append(strip)
+    return [StripGroup(*key, tuple(same)) for key, same in asked.items()]
 
 
 @singledispatch
-def plan(config: PublishedConfig, row: Callable[[], Operator]) -> list[Job]:
-    """The jobs, in the order of the sorted names, the last input changing fastest.
+def list_strips(config: PublishedConfig, row: Callable[[], Operator]) -> list[Strip]:
+    """List all strips of a published command.
 
-    `row`: looks the operator up in its stack, which may take a while.
+    Args:
+        config: the settings of the command.
+        row: looks the operator up in its stack, which may take a while.
+
+    Returns:
+        The strips in the order of the sorted names, the last input changing fastest.
 
     Raises:
         InputError: a folder is missing or has nothing to take.
@@ -77,8 +110,8 @@ def plan(config: PublishedConfig, row: Callable[[], Operator]) -> list[Job]:
     raise NotImplementedError(type(config).__name__)
 
 
-@plan.register
-def _(config: BinaryConfig, row: Callable[[], Operator]) -> list[Job]:
+@list_strips.register
+def _(config: BinaryConfig, row: Callable[[], Operator]) -> list[Strip]:
     first = _found("a", config.dir_a, config.file_exts_a, config.name_filter_a)
     second = _found("b", config.dir_b, config.file_exts_b, config.name_filter_b)
     for letter, found, dropped in (
@@ -91,30 +124,30 @@ def _(config: BinaryConfig, row: Callable[[], Operator]) -> list[Job]:
                 f"--drop_condition_{letter}"
             )
     return _named(
-        Job(
+        Strip(
             f"{_stem(a)}_{_stem(b)}",
             (
-                Input(config.input_a_name, a, config.drop_condition_a),
-                Input(config.input_b_name, b, config.drop_condition_b),
+                StripInput(config.input_a_name, a, config.drop_condition_a),
+                StripInput(config.input_b_name, b, config.drop_condition_b),
             ),
         )
         for a, b in product(first, second)
     )
 
 
-@plan.register
-def _(config: InstructConfig, row: Callable[[], Operator]) -> list[Job]:
+@list_strips.register
+def _(config: InstructConfig, row: Callable[[], Operator]) -> list[Strip]:
     found = _found("a", config.dir_a, config.file_exts_a, config.name_filter_a)
     if found == [None]:
         raise UsageError("--dir_a is not given: name a folder or a file")
     return _named(
-        Job(f"{_stem(path)}_{text}", (Input(text, path),), text)
+        Strip(f"{_stem(path)}_{text}", (StripInput(text, path),), text)
         for path, text in product(found, config.instructions)
     )
 
 
-@plan.register
-def _(config: ClothesConfig, row: Callable[[], Operator]) -> list[Job]:
+@list_strips.register
+def _(config: ClothesConfig, row: Callable[[], Operator]) -> list[Strip]:
     place = config.dir_a
     if place is None:
         raise UsageError("--dir_a is not given: name a folder of garments, or of one for each slot")
@@ -125,15 +158,17 @@ def _(config: ClothesConfig, row: Callable[[], Operator]) -> list[Job]:
         found = _found("a", place, config.file_exts_a, config.name_filter_a)
         choices = [(path.stem, [path]) for path in found if path]
     slots = _slots([name for name, _ in choices], row(), place)
-    jobs = []
+    strips = []
     for outfit in product(*(paths for _, paths in choices)):
         name = "_".join(map(_stem, outfit)) if folders else place.resolve().stem
         inputs = [
-            Input(slot, None, dropped=True, shown=False) if at is None else Input(slot, outfit[at])
+            StripInput(slot, None, dropped=True, shown=False)
+            if at is None
+            else StripInput(slot, outfit[at])
             for slot, at in slots
         ]
-        jobs.append(Job(name, tuple(inputs)))
-    return _named(jobs)
+        strips.append(Strip(name, tuple(inputs)))
+    return _named(strips)
 
 
 def _slots(names: Sequence[str], operator: Operator, folder: Path) -> list[tuple[str, int | None]]:
@@ -206,16 +241,16 @@ def _stem(path: Path | None) -> str:
     return "" if path is None else path.stem
 
 
-def _named(jobs: Iterable[Job]) -> list[Job]:
-    """The distinct jobs, each with a name that no other has and any file system takes.
+def _named(strips: Iterable[Strip]) -> list[Strip]:
+    """Give the distinct strips names that no other has and every file system takes.
 
-    The first keeps a name that several would have; the others' says which inputs they are of.
+    The first keeps a name that several would have; the others' end in a hash of their inputs.
     """
-    named: dict[str, Job] = {}
-    for job in dict.fromkeys(jobs):
-        name = safe_name(job.name)
+    named: dict[str, Strip] = {}
+    for strip in dict.fromkeys(strips):
+        name = safe_name(strip.name)
         if name.casefold() in named:
-            which = repr(([str(i.path) for i in job.inputs], job.text))
-            name = safe_name(job.name, apart_by=which)
-        named[name.casefold()] = replace(job, name=name)
+            which = repr(([str(i.path) for i in strip.inputs], strip.text))
+            name = safe_name(strip.name, apart_by=which)
+        named[name.casefold()] = replace(strip, name=name)
     return list(named.values())

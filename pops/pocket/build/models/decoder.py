@@ -11,10 +11,10 @@ import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-from pops.pocket.build.autoencoder import LATENTS, PATCH, PatchBasis
-from pops.pocket.build.clip import DIM
+from pops.pocket.build.data.pictures import SIZE, Pictures
 from pops.pocket.build.fit import Fit, device, in_processes
-from pops.pocket.build.pictures import SIZE, Pictures
+from pops.pocket.build.models.autoencoder import LATENTS, PATCH, PatchBasis
+from pops.pocket.build.models.clip import DIM
 
 __all__ = ["SHARES", "Drawn", "decoder_fit", "decoder_scheduler", "train_decoder"]
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pops.pocket.build.batches import soften
+from pops.pocket.build.data.batches import jitter, soften
+from pops.pocket.build.data.labels import CLASSES, labels
+from pops.pocket.build.data.pictures import SIZE, Pictures
 from pops.pocket.build.fit import Fit, device
-from pops.pocket.build.labels import CLASSES, labels
-from pops.pocket.build.pictures import SIZE, Pictures
 from pops.pocket.judge import Judge, JudgeConfig
 
 __all__ = ["judge_fit", "train_judge"]
@@ -29,7 +29,7 @@ def judge_fit(folder: Path) -> Fit:
 
 
 def train_judge(folder: Path, data: Pictures, seconds: float) -> None:
-    """Train on as many pictures of every kind, softened now and then."""
+    """Train on as many pictures of every kind, moved a little, and softened now and then."""
     torch.manual_seed(0)
     fit = judge_fit(folder)
     rows = {k: [i for i, r in enumerate(data.records) if r["kind"] == k] for k in KINDS}
@@ -38,7 +38,7 @@ def train_judge(folder: Path, data: Pictures, seconds: float) -> None:
     def step(number: int) -> dict[str, Tensor]:
         rng = random.Random(f"judge/{number}")
         drawn = [row for own in rows.values() for row in rng.sample(own, min(EACH, len(own)))]
-        pictures = soften(data.batch(drawn), rng).to(device())
+        pictures = soften(jitter(data.batch(drawn), rng), rng).to(device())
         said = fit.module(pictures)
         lost = {
             q: F.cross_entropy(said[q].float(), answers[q][drawn].to(device())) for q in CLASSES

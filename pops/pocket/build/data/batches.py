@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pops.pocket.build.labels import answer, piece_labels
-from pops.pocket.build.pictures import Pictures, cut_record
+from pops.pocket.build.data.labels import answer, piece_labels
+from pops.pocket.build.data.pictures import Pictures, cut_record
 from pops.pocket.world.cutout import cut_out, on_white, slots_of
 from pops.pocket.world.patches import crop_patch
 from pops.pocket.world.scene import plural, with_article
@@ -23,12 +23,13 @@ from pops.pocket.world.vocabulary import BACKGROUND_WORDS, MATERIAL_WORDS
 
 Choice = TypeVar("Choice")
 
-__all__ = ["Batch", "Batches", "caption_facts", "soften"]
+__all__ = ["Batch", "Batches", "caption_facts", "jitter", "soften"]
 
 # Families of each kind in a batch, and of each so many contents, each twice. A family shows one
 # object: many small families teach shapes faster than few large ones.
 FAMILIES = {"single": (12, 2), "adjective": (4, 2), "pair": (5, 3), "outfit": (4, 3)}
 SWATCHES, EMPTY, PATCHES, CUTS = 4, 2, 4, 6  # of each, cut-outs twice
+REACH = 21  # by this part of its side a picture is moved at most
 ALONE = 0.3  # share of cut-outs that are garments pictured without a wearer
 
 
@@ -108,6 +109,18 @@ def _caption(record: Mapping[str, Any], rng: random.Random) -> tuple[str, frozen
 
 
 # --- pictures -------------------------------------------------------------------------------
+
+
+def jitter(pictures: Tensor, rng: random.Random) -> Tensor:
+    """Each picture (N, 3, H, W) moved by a few pixels, its edge repeated."""
+    reach = pictures.shape[-1] // REACH
+    wide = F.pad(pictures, (reach,) * 4, mode="replicate")
+    side = pictures.shape[-1]
+    moved = []
+    for picture in wide:
+        y, x = rng.randint(0, 2 * reach), rng.randint(0, 2 * reach)
+        moved.append(picture[:, y : y + side, x : x + side])
+    return torch.stack(moved)
 
 
 def soften(pictures: Tensor, rng: random.Random) -> Tensor:
