@@ -39,10 +39,10 @@ __all__ = [
 ]
 
 NAME = re.compile(r"step-(\d{9})")
-LEFTOVERS = (".part-*", ".old-*")  # of runs that were killed while they wrote or removed one
+LEFTOVERS = (".part-*", ".old-*")  # left by runs that were killed while they wrote or removed one
 MOST_STEPS = 10**12
-MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW: each as large as its parameter
-SMALL = 4096  # numbers: tables of an optimiser of 8 bits may be larger than a small parameter
+MOMENTS = ("exp_avg", "exp_avg_sq")  # tensors of AdamW that are as large as their parameter
+SMALL = 4096  # numbers; tables of an 8-bit optimiser may be larger than a small parameter
 
 
 class State:
@@ -247,7 +247,7 @@ def save_checkpoint(
             shutil.rmtree(part, ignore_errors=True)
             raise
     for old in _checkpoints(folder)[:-keep]:
-        gone = folder / f".old-{old.name}"  # renamed first: a folder of the name is whole
+        gone = folder / f".old-{old.name}"  # renamed first: the name promises a whole one
         old.rename(gone)
         shutil.rmtree(gone)
     return path
