@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from pops.cli.outputs import (
     part_names,
 )
 from pops.cli.steps import EMBEDDING, captioned, equation, load, preview, seed_pairs
+from pops.compose.parse import fill_slots
 from pops.compose.plan import make_plan
 from pops.errors import UsageError, check_known
 from pops.figures import strips
@@ -48,6 +49,7 @@ from pops.settings.commands import (
     RunConfig,
 )
 from pops.settings.groups import DrawnConfig, SamplingConfig
+from pops.settings.parsing import unknown_flag
 from pops.settings.progress import Progress, ProgressBars
 from pops.settings.rendering import RenderSettings
 
@@ -74,8 +76,7 @@ def apply(config: ApplyConfig) -> int:
     folder = Path(config.operator).expanduser()
     own = (folder / "operator.json").is_file()
     operator = read_operator_card(folder).operator if own else _named_operator(config)
-    operator.check_inputs(len(config.inputs), config.text)
-    request = tuple(None if name == LEFT_OUT else Path(name) for name in config.inputs)
+    request = _request(operator, config)
     shown = [preview(source) for source in request]
     stems = [None if source is None else source.stem for source in request]
     name = name_of_words([operator.name, *input_words(operator, stems), config.text or ""])
@@ -250,6 +251,20 @@ def _render(
     depth_of: "Sequence[Source] | None" = None,
 ) -> list[Image.Image]:
     return engine.render(made, depth_of=depth_of, progress=progress, **vars(rendering))
+
+
+def _request(operator: Operator, config: ApplyConfig) -> tuple[Path | None, ...]:
+    """The inputs in the order of the operator's slots, given by place or by the slots' names."""
+    slots = [slot.replace("-", "_") for slot in operator.inputs]
+    for name, place in config.slots.items():
+        if name not in slots:
+            flags = [one.name for one in fields(config)]
+            raise UsageError(f"{unknown_flag(name, [*flags, *slots])} (see pops apply --help)")
+        if not isinstance(place, str) or not place:
+            raise UsageError(f"--{name} wants a picture or an embedding file")
+    given = fill_slots(operator, config.inputs, config.slots)
+    operator.check_inputs(len(given), config.text)
+    return tuple(None if one in (None, LEFT_OUT) else Path(str(one)).expanduser() for one in given)
 
 
 def _depth_source(request: Sequence[Path | None], config: ApplyConfig) -> Path | None:

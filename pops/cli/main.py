@@ -28,7 +28,7 @@ from pops.settings.commands import (
     PocketSheetConfig,
     RunConfig,
 )
-from pops.settings.parsing import parse, run_command
+from pops.settings.parsing import parse, resumable, run_command
 from pops.studio.config import StudioConfig
 from pops.training.config import TrainConfig
 
@@ -41,6 +41,11 @@ class Command:
 
     config: type
     module: str = "pops.cli.commands"
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """Lines that may be typed as they are."""
+        return getattr(self.config, "examples", ())
 
 
 COMMANDS = {
@@ -87,15 +92,19 @@ def _run(arguments: list[str]) -> int:
     if config is None:
         return 0
     run = getattr(import_module(command.module), name.replace(" ", "_"))
-    return int(run(config))
+    with resumable(config):
+        return int(run(config))
 
 
 def _overview(group: str = "") -> str:
     names = [name for name in COMMANDS if name.startswith(group)]
-    rows = [f"  pops {name:<14}{_summary(COMMANDS[name].config)}" for name in names]
+    width = max(map(len, names)) + 2
+    rows = [f"  pops {name:<{width}}{_summary(COMMANDS[name].config)}" for name in names]
+    examples = [COMMANDS[name].examples[0] for name in names[: 2 if group else 1]]
     return "\n".join(
         ["usage: pops COMMAND ...", "", "Operators on CLIP image embeddings.", "", "commands:"]
         + rows
+        + ["", "examples:", *(f"  {example}" for example in examples)]
         + ["", "pops COMMAND --help tells more, with examples; --debug shows where an error arose."]
     )
 

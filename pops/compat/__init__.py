@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from pops.compat.config import BinaryConfig, ClothesConfig, InstructConfig, PublishedConfig
-from pops.settings.parsing import parse, run_command
+from pops.settings.parsing import parse, resumable, run_command
 
 __all__ = ["infer_binary", "infer_clothes", "infer_instruct"]
 
@@ -42,6 +42,9 @@ def infer_clothes(arguments: Sequence[str] | None = None) -> int:
 def _infer(program: str, kind: type[PublishedConfig], arguments: Sequence[str] | None) -> int:
     def run(given: list[str]) -> int:
         config = parse(f"python -m scripts.{program}", kind, given)
-        return 0 if config is None else int(import_module("pops.compat.run").run(config))
+        if config is None:
+            return 0
+        with resumable(config):
+            return int(import_module("pops.compat.run").run(config))
 
     return run_command(program, arguments, run)

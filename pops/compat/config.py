@@ -64,6 +64,7 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come 
     overwrite: bool = setting(False, "make again what is complete")
 
     default_operator: ClassVar[Operator]
+    resumes: ClassVar[bool] = True  # the same command goes on where it was stopped
 
     def __post_init__(self) -> None:
         check_seeds("prior_seeds", self.prior_seeds)

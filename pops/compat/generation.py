@@ -12,7 +12,7 @@ from pops.datagen.config import (
     TexturesConfig,
     UnionsConfig,
 )
-from pops.settings.parsing import parse, run_command
+from pops.settings.parsing import parse, resumable, run_command
 
 __all__ = [
     "generate_clothes",
@@ -58,6 +58,7 @@ def _run(program: str, kind: type[GenerateConfig], arguments: Sequence[str] | No
         if config is None:
             return 0
         commands = import_module("pops.datagen.commands")
-        return int(getattr(commands, _COMMANDS.get(program, program))(config))
+        with resumable(config):
+            return int(getattr(commands, _COMMANDS.get(program, program))(config))
 
     return run_command(program, arguments, run)

@@ -35,7 +35,7 @@ from pops.compose.nodes import (
 from pops.errors import PopsError, UsageError, nearest
 from pops.operators import OPERATORS, Operator
 
-__all__ = ["functions", "mean", "operator_function", "parse"]
+__all__ = ["fill_slots", "functions", "mean", "operator_function", "parse"]
 
 LONGEST_TEXT = 100_000  # letters
 
@@ -62,7 +62,7 @@ def operator_function(row: Operator) -> Callable[..., Apply]:
         slots, text = list(inputs), named.pop("text", None)
         if row.takes_text and text is None and len(slots) == len(names) + 1:
             text = slots.pop()
-        slots = _fill(row, names, slots, named)
+        slots = fill_slots(row, slots, named)
         if text is not None and not isinstance(text, str):
             raise UsageError(f"the text of {row.name} is a quoted text")
         row.check_inputs(len(slots), text)
@@ -78,10 +78,22 @@ def operator_function(row: Operator) -> Callable[..., Apply]:
     return apply
 
 
-def _fill(
-    row: Operator, names: Sequence[str], given: Sequence[object], named: Mapping[str, object]
-) -> list[object]:
-    """The slots in order. Those between named ones are left out, where the operator allows it."""
+def fill_slots(row: Operator, given: Sequence[object], named: Mapping[str, object]) -> list[object]:
+    """Put inputs that are given by place and by name in the order of an operator's slots.
+
+    Args:
+        row: the row of the operator.
+        given: the inputs that are given by place.
+        named: the inputs that are given by the name of their slot, with `_` for `-`.
+
+    Returns:
+        The inputs in order, None for one between them that is left out, where the operator
+        allows it.
+
+    Raises:
+        UsageError: a name is not that of a slot, or its slot is given by place, too.
+    """
+    names = [slot.replace("-", "_") for slot in row.inputs]
     slots = dict(enumerate(given))
     for name, value in named.items():
         if name not in names:

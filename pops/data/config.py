@@ -134,6 +134,7 @@ class EmbedConfig(StackConfig, DataConfig):
     batch: int = setting(32, "pictures in one call of the encoder")
     shard_records: int = setting(256, "records in one file; a killed run loses no more")
 
+    resumes = True
     examples = (
         "pops embed --mode=texturing --dataset_path=data/texturing --out=caches/texturing",
         "pops embed --mode=scene --dataset_path=data/one,data/two --backgrounds_dir=data/places "

@@ -76,13 +76,21 @@ def _load_options(kind: Any, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def can_load_cheaply() -> bool:
-    """Tell whether accelerate is installed: without it diffusers warns of its cheaper loading."""
+    """Tell whether accelerate is installed: without it diffusers warns of its cheaper loading.
+
+    Returns:
+        True where models can be loaded without a second copy of their weights.
+    """
     return importlib.util.find_spec("accelerate") is not None
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence the bars and the advice that transformers and diffusers print when they load."""
+    """Silence the bars and the advice that transformers and diffusers print when they load.
+
+    Yields:
+        Nothing; they are silent inside the block.
+    """
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging
 
@@ -123,6 +131,9 @@ def reading(place: Path) -> Iterator[None]:
 
     Args:
         place: The file or folder that is read inside the block.
+
+    Yields:
+        Nothing.
 
     Raises:
         WeightsError: Anything goes wrong inside the block.

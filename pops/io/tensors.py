@@ -60,6 +60,9 @@ def saving(path: Path) -> Iterator[None]:
     Args:
         path: The file that is written inside the block.
 
+    Yields:
+        Nothing.
+
     Raises:
         OutputError: The file cannot be written, most often for lack of room.
     """
@@ -145,7 +148,14 @@ def check_finite(tensors: Mapping[str, Tensor], source: str, error: type[PopsErr
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Tell whether no number of a tensor is NaN or infinite, in one pass without a copy."""
+    """Tell whether no number of a tensor is NaN or infinite, in one pass without a copy.
+
+    Args:
+        tensor: A tensor of any shape and number format.
+
+    Returns:
+        True where all numbers are finite, and for whole numbers.
+    """
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     values = tensor if tensor.dtype.itemsize > 1 else tensor.float()  # 8 bits know no arithmetic

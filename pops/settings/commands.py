@@ -1,5 +1,6 @@
 """The settings of each command: one frozen dataclass, and so its flags, its YAML and its help."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from pops.settings.fields import (
     argument,
     check_range,
     check_seeds,
+    others,
     setting,
 )
 from pops.settings.groups import DrawnConfig, SamplingConfig, StackConfig
@@ -32,7 +34,8 @@ class ApplyConfig(DrawnConfig):
     """Apply an operator to pictures or embedding files.
 
     Writes a captioned strip, the pictures and the embeddings into a folder; an embedding file
-    can be the input of the next operator.
+    can be the input of the next operator. An input may also be given by the name of its slot, as
+    in --hat hat.png.
     """
 
     operator: PathOrName = argument(
@@ -41,6 +44,7 @@ class ApplyConfig(DrawnConfig):
     inputs: PathsOrNames = argument(
         "pictures or embedding files in the order of the operator's slots; _ leaves one out", "*"
     )
+    slots: Mapping[str, str | list[str] | None] = others("inputs by the names of their slots")
     text: str | None = setting(None, "the instruction, for an operator that takes one")
     weights: PathOrName | None = setting(
         None, "operator folder, weights file or REPOSITORY:FILE in place of the stack's own"
@@ -51,6 +55,7 @@ class ApplyConfig(DrawnConfig):
         "pops apply texturing assets/objects/mug.png assets/textures/wood.png",
         "pops apply texturing mug.jpg wood.jpg --seeds 1,2,3,4 --guidance 4 --out out/mugs",
         "pops apply texturing _ wood.jpg            # the first input left out",
+        "pops apply clothes --hat assets/garments/hat.png --bag assets/garments/bag.png",
     )
 
 

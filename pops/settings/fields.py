@@ -19,6 +19,7 @@ __all__ = [
     "argument",
     "check_range",
     "check_seeds",
+    "others",
     "setting",
     "whole_number",
     "whole_numbers",
@@ -78,6 +79,15 @@ def argument(says: str, nargs: str | None = None) -> Any:
         nargs: `*` for one that takes all the inputs that are left.
     """
     return field(metadata={"help": says, "nargs": nargs, "positional": True, "choices": None})
+
+
+def others(says: str) -> Any:
+    """Declare a field of settings that takes every flag that no other field has, by its name.
+
+    Args:
+        says: what they are, for whoever reads the settings.
+    """
+    return field(default_factory=dict, metadata={"help": says, "others": True})
 
 
 def check_seeds(name: str, seeds: tuple[int, ...]) -> None:

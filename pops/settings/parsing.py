@@ -9,7 +9,8 @@ import gc
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -19,7 +20,7 @@ from pops.settings.output import lenient_output
 from pops.settings.reading import Given, read_settings
 from pops.settings.values import Kind, find_kind, shown
 
-__all__ = ["parse", "run_command"]
+__all__ = ["parse", "resumable", "run_command", "unknown_flag"]
 
 Config = TypeVar("Config")
 Setting = dataclasses.Field[Any]
@@ -50,8 +51,8 @@ def run_command(
     try:
         with lenient_output():
             return run([argument for argument in given if argument != "--debug"])
-    except KeyboardInterrupt:
-        print(f"{program}: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"{program}: stopped{stop}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if debug:
@@ -84,38 +85,82 @@ def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Confi
     Raises:
         UsageError: an unknown flag or setting, with the nearest name, or a value that cannot be.
     """
-    settings = {one.name: one for one in dataclasses.fields(config)}  # type: ignore[arg-type]
+    settings = {
+        one.name: one
+        for one in dataclasses.fields(config)  # type: ignore[arg-type]
+        if not one.metadata.get("others")
+    }
+    others = next((f.name for f in dataclasses.fields(config) if f.metadata.get("others")), None)  # type: ignore[arg-type]
     types = get_type_hints(config, include_extras=True)
     kinds = {
         name: find_kind(types[name], field.metadata.get("choices"))
         for name, field in settings.items()
     }
     try:
-        line = _read_line(arguments, kinds)
+        line = _read_line(arguments, kinds, others is not None)
         if line.help:
             print(_help(command, config, kinds), end="")
             return None
         values = {name: _default(field) for name, field in settings.items()}
+        more: dict[str, Any] = {}
         for path in line.files:
-            given = read_settings(Path(path).expanduser())
-            if unknown := [name for name in given if name not in kinds]:
-                near = nearest(unknown[0], kinds)
-                raise UsageError(f"{path}: unknown setting {unknown[0]!r}{near}")
-            values |= _typed(given, kinds, f"{path}: ")
-        if unknown := [f"--{name}" for name in line.flags if name not in kinds]:
-            near = nearest(unknown[0], (f"--{name}" for name in (*kinds, *OWN_FLAGS)))
-            raise UsageError(f"unknown flag {unknown[0]}{near}")
-        values |= _typed(line.flags, kinds)
+            known, unknown = _split(read_settings(Path(path).expanduser()), kinds)
+            if unknown and not others:
+                first = next(iter(unknown))
+                raise UsageError(f"{path}: unknown setting {first!r}{nearest(first, kinds)}")
+            values |= _typed(known, kinds, f"{path}: ")
+            more |= unknown
+        known, unknown = _split(line.flags, kinds)
+        if unknown and not others:
+            raise UsageError(unknown_flag(next(iter(unknown)), kinds))
+        values |= _typed(known, kinds)
+        more |= unknown
         values |= _placed(line.inputs, settings, kinds)
         missing = [name for name, value in values.items() if value is dataclasses.MISSING]
         if line.print_config:
-            print(_dumped(values), end="")
+            print(_dumped(values | more), end="")
             return None
         if missing:
             raise UsageError(f"{missing[0]} is not given")
     except UsageError as error:
         raise UsageError(f"{error} (see {command} --help)") from error
-    return config(**values)
+    return config(**values, **({others: more} if others else {}))
+
+
+def unknown_flag(name: str, known: Iterable[str]) -> str:
+    """Say that a flag is unknown.
+
+    Args:
+        name: its name, without dashes.
+        known: the names of the flags that are known.
+
+    Returns:
+        A message, with the nearest flag.
+    """
+    near = nearest(f"--{name}", (f"--{flag}" for flag in (*known, *OWN_FLAGS)))
+    return f"unknown flag --{name}{near}"
+
+
+@contextmanager
+def resumable(config: object) -> Iterator[None]:
+    """Say, where Ctrl-C ends the block, that the same command goes on.
+
+    Args:
+        config: the settings of the command; it goes on where they have a true `resumes`.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        goes_on = getattr(config, "resumes", False)
+        raise KeyboardInterrupt(": the same command goes on where it stopped" * goes_on) from None
+
+
+def _split(
+    given: Mapping[str, Given], kinds: Mapping[str, Kind]
+) -> tuple[dict[str, Given], dict[str, Given]]:
+    """The settings that are known, and those that are not."""
+    known = {name: value for name, value in given.items() if name in kinds}
+    return known, {name: value for name, value in given.items() if name not in kinds}
 
 
 @dataclass
@@ -129,10 +174,11 @@ class _Line:
     print_config: bool = False
 
 
-def _read_line(arguments: Sequence[str], kinds: Mapping[str, Kind]) -> _Line:
+def _read_line(arguments: Sequence[str], kinds: Mapping[str, Kind], others: bool) -> _Line:
     """Sort the arguments; `--render-seeds 1,2` is `--render_seeds=1,2`.
 
-    All that stands after `--` is an input, even where it looks like a flag.
+    All that stands after `--` is an input, even where it looks like a flag. With `others`, flags
+    that are unknown have a value too.
     """
     line, left = _Line(), list(arguments)
     while left:
@@ -158,7 +204,7 @@ def _read_line(arguments: Sequence[str], kinds: Mapping[str, Kind]) -> _Line:
             spoken = bool(left) and left[0].lower() in ("true", "false")
             line.flags[name] = left.pop(0) if spoken else "true"
         else:
-            wants = kinds[name].wants if name in kinds else ""
+            wants = kinds[name].wants if name in kinds else "a value" * others
             line.flags[name] = _next(left, name, wants) if wants else ""
     return line
 
@@ -237,6 +283,8 @@ def _help(command: str, config: type, kinds: Mapping[str, Kind]) -> str:
         help="print the settings as YAML, and do nothing else",
     )
     for one in dataclasses.fields(config):
+        if one.name not in kinds:
+            continue
         says, kind = one.metadata["help"].replace("%", "%%"), kinds[one.name]
         if one.metadata.get("positional"):
             nargs = {"nargs": one.metadata["nargs"]} if one.metadata["nargs"] else {}

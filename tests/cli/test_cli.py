@@ -767,3 +767,51 @@ def test_what_is_not_finite_is_never_written(
     ):
         said = refused(*command, *flags, status=1)
         assert "huge.safetensors" in said and "is not finite" in said
+
+
+# Inputs by the names of their slots
+
+
+def test_an_input_may_be_given_by_the_name_of_its_slot(
+    run: Run, tiny: Path, mug: Path, wood: Path, tmp_path: Path
+) -> None:
+    flags = ["--stack", tiny, "--steps", "1", "--render-steps", "1", "--seeds", "1"]
+    by_place, by_name = tmp_path / "place", tmp_path / "name"
+    assert run("apply", "texturing", mug, wood, *flags, "--out", by_place)[0] == 0
+    slots = ["--texture", wood, f"--object={mug}"]
+    assert run("apply", "texturing", *slots, *flags, "--out", by_name)[0] == 0
+    for path in by_place.iterdir():
+        assert path.read_bytes() == (by_name / path.name).read_bytes()
+    said = run("apply", "clothes", "--left-shoe", "a.png", "--print_config")[1]
+    assert "left_shoe: a.png\n" in said
+    (tmp_path / "outfit.yaml").write_text(said)
+    assert run("apply", "--config_path", tmp_path / "outfit.yaml", "--print_config")[1] == said
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["texturing", "a", "b", "--objekt", "c"], "unknown flag --objekt: did you mean --object?"),
+        (["texturing", "a", "b", "--sedes", "3"], "unknown flag --sedes: did you mean --seeds?"),
+        (["texturing", "a", "--object", "b"], "object is given twice"),
+        (["texturing", "--object", "b"], "texturing takes 2 inputs"),
+        (["clothes", "--hat"], "--hat wants a value"),
+    ],
+)
+def test_a_wrong_slot_is_one_line_and_status_2(
+    refused: Callable[..., str], arguments: Sequence[str], says: str
+) -> None:
+    assert says in refused("apply", *arguments, status=2)
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(config: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pops.cli.commands.pocket_sheet", stop)
+    assert run("pocket", "sheet") == (130, "", "pops: stopped\n")
+    monkeypatch.setattr("pops.data.cache.build.embed", stop)
+    status, _, err = run("embed", "--dataset_path", "x")
+    assert (status, err) == (130, "pops: stopped: the same command goes on where it stopped\n")

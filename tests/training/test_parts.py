@@ -215,6 +215,7 @@ def test_lines_that_a_killed_run_lost_are_taken_out(tmp_path: Path):
     log = MetricsLog(path, Accelerator(cpu=True), step=2)
     log.write(3, {"loss": 0.5})
     assert [line["step"] for line in read_metrics(path)] == [0, 1, 2, 3]
+    assert path.read_text().startswith('{"step": 0, "loss": 1.0}\n')  # as it was written
 
 
 def test_an_unknown_tracker_is_refused():

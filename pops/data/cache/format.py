@@ -277,8 +277,6 @@ def write_shard(folder: Path, number: int, shard: CacheShard) -> None:
     Raises:
         OutputError: The folder cannot be written.
     """
-    for left in folder.glob(f".*-{number:05d}-*"):  # half a file, of a run that was killed
-        left.unlink(missing_ok=True)
     for kind in FILES:
         array = getattr(shard, kind)
         if array is not None:

@@ -19,7 +19,7 @@ from typing import Any
 from pops.datagen.folder.manifest import SETTINGS, manifest_name, manifests, parse_lines
 from pops.datagen.sample import Sample, encode
 from pops.errors import InputError, OutputError, UsageError
-from pops.io.files import atomic_path, make_folder, remove_leftovers
+from pops.io.files import atomic_path, make_folder
 from pops.io.locks import folder_lock
 from pops.io.schema import read_json
 from pops.settings.shard import Shard
@@ -55,8 +55,6 @@ class Store:
             OutputError: The folder cannot be written.
         """
         with folder_lock(self.folder, f".lock-{self.shard.number}-of-{self.shard.count}"):
-            if self.shard.count == 1:
-                remove_leftovers(self.folder)
             self._check_settings(settings)
             with _writing(self._path), self._path.open("ab") as self._manifest:
                 shutil.rmtree(self._staging, ignore_errors=True)
