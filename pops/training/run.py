@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-TEXT_TOKENS = 8  # of an instruction, for the estimate of memory
+TEXT_TOKENS = 8  # tokens of an instruction, for the estimate of memory
 CURVES = "curves.png"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Settings that cannot change when a run goes on; "rows" are those of a step.
@@ -119,7 +119,7 @@ class Run:
         self.config, self.tasks = config, tasks
         self.accelerator = accelerator
         self.folder = config.output_dir
-        self.stack = _open_stack(config, "cpu", "float32")  # of the model that is trained
+        self.stack = _open_stack(config, "cpu", "float32")  # the stack of the model that is trained
         encoders = _open_stack(config, str(accelerator.device), "auto")
         with accelerator.main_process_first():  # one of several downloads what is missing
             self.source = open_tasks(tasks, encoders)

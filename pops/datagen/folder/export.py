@@ -54,7 +54,7 @@ def _write(path: Path, folder: Path, lines: Sequence[dict[str, Any]]) -> None:
     with tarfile.open(path, "w") as tar:
         for line in lines:
             for name, content in _members(folder, line):
-                info = tarfile.TarInfo(name)  # no times, no owners: the same data, the same bytes
+                info = tarfile.TarInfo(name)  # without times: equal data, equal bytes
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
 

@@ -26,7 +26,7 @@ from pops.settings.shard import Shard
 
 __all__ = ["Store"]
 
-SYSTEM_FILES = ("Thumbs.db", "desktop.ini")  # of Windows; those of others are hidden
+SYSTEM_FILES = ("Thumbs.db", "desktop.ini")  # left by Windows; other systems hide theirs
 
 
 class Store:
@@ -110,7 +110,7 @@ class Store:
     def _move(self, stage: Path, sample: Sample) -> None:
         own = self.folder / sample.name
         if all(path.startswith(f"{sample.name}/") for path in sample.files):  # a folder of its own
-            shutil.rmtree(own, ignore_errors=True)  # of a run killed before its line was written
+            shutil.rmtree(own, ignore_errors=True)  # left by a killed run
             (stage / sample.name).rename(own)
             return
         for path in sample.files:
