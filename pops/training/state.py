@@ -15,8 +15,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from torch import Tensor, nn
 from pops.errors import PopsError, WeightsError
 from pops.io.files import make_folder
 from pops.io.loading import reading
-from pops.io.tensors import saving
+from pops.io.tensors import read_pickle, saving
 from pops.training.ema import update_ema
 
 __all__ = [
@@ -130,7 +132,7 @@ class State:
             **extra,
         }
         with saving(folder / "state.pt"):
-            torch.save(rest, folder / "state.pt")
+            torch.save(_interned(rest), folder / "state.pt")
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Take up a checkpoint.
@@ -152,7 +154,7 @@ class State:
         path = folder / "state.pt"
         self._check_moments(rest, path)
         with reading(path):
-            self.optimiser.load_state_dict(rest["optimiser"])
+            self.optimiser.load_state_dict(deepcopy(rest["optimiser"]))  # not mapped from the file
             if self.scaler is not None and rest.get("scaler") is not None:
                 self.scaler.load_state_dict(rest["scaler"])
         self.step = rest["step"]
@@ -201,7 +203,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / "state.pt"
     with reading(path):
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = read_pickle(path)
     kinds = {"step": int, "optimiser": dict, "settings": dict}
     if not isinstance(state, dict):
         raise WeightsError(f"{path} is no state of a training run")
@@ -287,6 +289,17 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with saving(path):
         save_file(plain, path)
+
+
+def _interned(value: Any) -> Any:
+    """Make equal texts one object, so that pickle writes equal states as equal bytes."""
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, dict):
+        return {_interned(key): _interned(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_interned(item) for item in value)
+    return value
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> bool:
