@@ -126,18 +126,23 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def reading(place: Path) -> Iterator[None]:
+def reading(place: Path, *, trusted: bool = False) -> Iterator[None]:
     """Turn whatever a library says of a damaged file into one line that names the place.
 
     Args:
-        place: The file or folder that is read inside the block.
+        place: The file or folder that is read inside the block. The configs in a folder are
+            checked first: none may ask for code.
+        trusted: Whether the user has allowed the code that a config asks for.
 
     Yields:
         Nothing.
 
     Raises:
-        WeightsError: Anything goes wrong inside the block.
+        WeightsError: Anything goes wrong inside the block, or a config asks for code.
     """
+    if place.is_dir() and not trusted:
+        for config in sorted(place.rglob("*config.json")):
+            check_code(config)
     try:
         yield
     except PopsError:

@@ -22,10 +22,18 @@ if TYPE_CHECKING:
         CLIPVisionModelWithProjection,
     )
 
-__all__ = ["ImageEncoder", "TextEncoder", "TextEncoding", "picture_pixels"]
+__all__ = [
+    "ImageEncoder",
+    "TextEncoder",
+    "TextEncoding",
+    "check_processor",
+    "check_tokenizer",
+    "picture_pixels",
+]
 
 BATCH = 32  # pictures in one call of the encoder
 REMEMBERED = 4096  # distinct inputs whose encoding is kept
+LARGEST_SIDE = 4096  # pixels that an image processor may resize to
 PICTURE_SIZE = (512, 512)  # what the published code resizes to before the image processor
 
 
@@ -114,6 +122,42 @@ def picture_pixels(processor: CLIPImageProcessorPil, pictures: Sequence[Image.Im
     square = [picture.resize(PICTURE_SIZE) for picture in pictures]
     values: Tensor = processor(square, return_tensors="pt")["pixel_values"]
     return values
+
+
+def check_processor(processor: CLIPImageProcessorPil, side: int) -> None:
+    """Try an image processor on a small picture.
+
+    Args:
+        processor: The image processor.
+        side: The pixels of a side that the encoder takes.
+
+    Raises:
+        ValueError: It makes something else of pictures, or would first make them vast.
+        Exception: Of almost any kind, where its settings are damaged.
+    """
+    sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
+    if any(size is not None and not 1 <= size <= LARGEST_SIDE for size in sizes):
+        raise ValueError(f"it resizes pictures to {max(sizes)} pixels")
+    pixels = picture_pixels(processor, [Image.new("RGB", (8, 8), "gray")])
+    if pixels.shape != (1, 3, side, side) or not pixels.isfinite().all():
+        raise ValueError(f"it makes {tuple(pixels.shape)} of a picture, not (1, 3, {side}, {side})")
+
+
+def check_tokenizer(tokenizer: CLIPTokenizer, words: int) -> None:
+    """Try a tokenizer on a text.
+
+    Args:
+        tokenizer: The tokenizer.
+        words: The number of tokens that the encoder knows.
+
+    Raises:
+        ValueError: It makes tokens that the encoder does not know.
+        Exception: Of almost any kind, where its settings are damaged.
+    """
+    batch = tokenizer(["a shiny cat", ""], padding=True, return_tensors="pt")
+    most = max(len(tokenizer), int(batch["input_ids"].max()) + 1, (tokenizer.pad_token_id or 0) + 1)
+    if most > words or batch["attention_mask"].shape != batch["input_ids"].shape:
+        raise ValueError(f"it makes {most} kinds of tokens, and the encoder knows {words}")
 
 
 @dataclass(frozen=True)

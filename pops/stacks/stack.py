@@ -28,7 +28,7 @@ from torch import Tensor
 from pops.errors import UsageError, WeightsError, check_known, nearest
 from pops.io.cards import RenderFile
 from pops.io.hub import PART_FILES, fetch, fetch_file, is_repository
-from pops.io.loading import check_code, check_config, load_model, reading
+from pops.io.loading import check_config, load_model, reading
 from pops.io.placement import Placement, choose_placement
 from pops.io.schema import read_json
 from pops.io.tensors import check_finite
@@ -46,7 +46,7 @@ from pops.prior.joint import OWN_WEIGHTS, SHARED_WEIGHTS, read_own
 from pops.prior.model import Prior, PriorConfig, read_prior_config
 from pops.prior.schedule import Schedule, read_schedule
 from pops.settings.rendering import DecoderSettings
-from pops.stacks.clip import ImageEncoder, TextEncoder
+from pops.stacks.clip import ImageEncoder, TextEncoder, check_processor, check_tokenizer
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
@@ -214,6 +214,7 @@ class Stack:
         check_config(folder / "preprocessor_config.json")
         with reading(folder):
             processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+            check_processor(processor, model.config.image_size)
         return ImageEncoder(model, processor)
 
     @cached_property
@@ -223,10 +224,9 @@ class Stack:
 
         model = self._model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
         folder = self.prior_folder / "tokenizer"
-        if (folder / "tokenizer_config.json").exists():
-            check_code(folder / "tokenizer_config.json")
         with reading(folder):
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+            check_tokenizer(tokenizer, model.config.vocab_size)
         return TextEncoder(model, tokenizer)
 
     @cached_property

@@ -18,7 +18,6 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +153,7 @@ class State:
         path = folder / "state.pt"
         self._check_moments(rest, path)
         with reading(path):
-            self.optimiser.load_state_dict(deepcopy(rest["optimiser"]))  # not mapped from the file
+            self.optimiser.load_state_dict(rest["optimiser"])
             if self.scaler is not None and rest.get("scaler") is not None:
                 self.scaler.load_state_dict(rest["scaler"])
         self.step = rest["step"]
@@ -203,7 +202,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / "state.pt"
     with reading(path):
-        state: Any = read_pickle(path)
+        state: Any = read_pickle(path, mapped=False)
     kinds = {"step": int, "optimiser": dict, "settings": dict}
     if not isinstance(state, dict):
         raise WeightsError(f"{path} is no state of a training run")

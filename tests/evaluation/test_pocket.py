@@ -9,6 +9,7 @@ from PIL import Image
 
 from pops.engine import Engine
 from pops.errors import UsageError
+from pops.evaluation.pocket.cases import retrieve
 from pops.evaluation.pocket.judged import (
     ADJECTIVE,
     ONE_OBJECT,
@@ -18,7 +19,7 @@ from pops.evaluation.pocket.judged import (
     kid,
     sharpness,
 )
-from pops.evaluation.pocket.run import TASKS, compare_guidance, evaluate, retrieve
+from pops.evaluation.pocket.run import TASKS, compare_guidance, evaluate
 from pops.evaluation.pocket.sheets import result_sheet
 from pops.evaluation.pocket.shown import Shown
 from pops.evaluation.pocket.task import Asking

@@ -270,7 +270,7 @@ class RemoteForeground(_Segmenter):
         """
         from transformers import AutoModelForImageSegmentation
 
-        with reading(folder), quietly():
+        with reading(folder, trusted=True), quietly():
             model = AutoModelForImageSegmentation.from_pretrained(folder, trust_remote_code=True)
         return cls(model.eval().to(placement.device), foreground, placement)
 

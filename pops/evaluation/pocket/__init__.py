@@ -2,6 +2,7 @@
 
 Modules:
     run      asks the operators, finds the nearest pictures and gives the numbers
+    cases    tasks with their pictures drawn and their galleries encoded
     task     the form of what an operator is asked
     single   requests and galleries of single objects
     several  requests and galleries of pairs and outfits

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from pops.engine import Engine
-from pops.evaluation.pocket.run import SEED, TASKS, Progress, draw_scenes
+from pops.evaluation.pocket.cases import Progress, draw_scenes
+from pops.evaluation.pocket.run import SEED, TASKS
 from pops.evaluation.pocket.task import Asking
 from pops.figures.drawing import GAP, MARGIN, blank_page, draw_lines, draw_picture
 from pops.figures.text import Line, text_height, text_lines

@@ -80,7 +80,8 @@ def _prior(build: Build, seconds: float) -> None:
 def _decoder(build: Build, seconds: float) -> None:
     names, found = build.embeds
     drawn = decoder.Drawn(
-        pictures.load_pictures(build.pictures, names),
+        build.pictures,
+        names,
         found.pictures,
         embeds.zero_embed(build.encoders.image_encoder.model),
         build.basis(),
