@@ -15,10 +15,20 @@ from pops.pocket.world.vocabulary import (
     OBJECTS,
 )
 
-__all__ = ["CLASSES", "IGNORE", "WHAT", "answer", "labels", "piece_labels", "thing_labels"]
+__all__ = [
+    "CLASSES",
+    "IGNORE",
+    "NOTHING",
+    "PERSON",
+    "WHAT",
+    "answer",
+    "labels",
+    "piece_labels",
+    "thing_labels",
+]
 
 IGNORE = -100
-_NO_OBJECT, _PERSON = len(OBJECTS), len(OBJECTS) + 1
+_NO_OBJECT, PERSON = len(OBJECTS), len(OBJECTS) + 1
 _GARMENT = len(OBJECTS) + 2  # the first of the garments, each seen alone
 _NO_MATERIAL, _NO_PLACE, _NOT_WORN = len(MATERIALS), len(BACKGROUNDS), len(MATERIALS)
 
@@ -34,6 +44,16 @@ CLASSES: dict[str, int] = {
     **{f"worn {g}": len(MATERIALS) + 1 for g in GARMENTS},
 }
 
+# The answers about a picture that shows nothing.
+NOTHING: dict[str, int] = {
+    "object": _NO_OBJECT,
+    "material": _NO_MATERIAL,
+    "object_b": _NO_OBJECT,
+    "material_b": _NO_MATERIAL,
+    "background": _NO_PLACE,
+    "adjective": len(ADJECTIVES),
+    **{f"worn {g}": _NOT_WORN for g in GARMENTS},
+}
 SAMPLES = 8  # along a side of a piece, of which the most tell what it shows
 # What a piece of a picture can show: an object, a garment, the mannequin, or a place.
 WHAT = (*OBJECTS, *(f"worn {g}" for g in GARMENTS), "mannequin", *BACKGROUNDS)
@@ -41,21 +61,13 @@ WHAT = (*OBJECTS, *(f"worn {g}" for g in GARMENTS), "mannequin", *BACKGROUNDS)
 
 def answer(record: Mapping[str, Any]) -> dict[str, int]:
     """The right answer to every question about one record; IGNORE where it is not asked."""
-    found = {
-        "object": _NO_OBJECT,
-        "material": _NO_MATERIAL,
-        "object_b": _NO_OBJECT,
-        "material_b": _NO_MATERIAL,
-        "background": _NO_PLACE,
-        "adjective": len(ADJECTIVES),
-        **{f"worn {g}": _NOT_WORN for g in GARMENTS},
-    }
+    found = dict(NOTHING)
     if record.get("background"):
         found["background"] = BACKGROUNDS.index(record["background"])
     if record.get("adjective"):
         found["adjective"] = ADJECTIVES.index(record["adjective"])
     if record["kind"] == "outfit":
-        found |= {"object": _PERSON}
+        found |= {"object": PERSON}
         found |= {shape: MATERIALS.index(material) for shape, material in record["things"]}
         return found
     for suffix, (shape, material) in zip(("", "_b"), record["things"], strict=False):
