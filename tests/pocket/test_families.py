@@ -221,6 +221,18 @@ def test_a_piece_shows_what_most_of_it_shows():
     assert material[0].tolist() == [20, 20, MATERIALS.index("wood"), MATERIALS.index("gold")]
 
 
+def test_a_small_garment_is_told_before_the_person_and_the_place():
+    record = {"kind": "outfit", "things": [["worn shoes", "gold"]], "background": "studio"}
+    seen = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    seen[0, :, 4:12] = 1  # the mannequin
+    seen[0, 9:, 4:12] = 2
+    what, _ = piece_labels([record], seen, grid=1)
+    assert WHAT[what[0, 0]] == "worn shoes"
+    seen[0, 11:, 4:12] = 1
+    what, _ = piece_labels([record], seen, grid=1)
+    assert WHAT[what[0, 0]] == "studio"
+
+
 # --- embeddings -----------------------------------------------------------------------------
 
 

@@ -54,7 +54,8 @@ NOTHING: dict[str, int] = {
     "adjective": len(ADJECTIVES),
     **{f"worn {g}": _NOT_WORN for g in GARMENTS},
 }
-SAMPLES = 8  # along a side of a piece, of which the most tell what it shows
+SAMPLES = 8  # along a side of a piece, which tell what it shows
+FAVOUR = 4  # how much more a thing counts than what is round it
 # What a piece of a picture can show: an object, a garment, the mannequin, or a place.
 WHAT = (*OBJECTS, *(f"worn {g}" for g in GARMENTS), "mannequin", *BACKGROUNDS)
 
@@ -101,18 +102,25 @@ def thing_labels(record: Mapping[str, Any]) -> list[tuple[int, int]]:
 def piece_labels(
     records: Sequence[Mapping[str, Any]], seen: Tensor, grid: int
 ) -> tuple[Tensor, Tensor]:
-    """What most of every piece of a picture shows, and of what: two of (N, grid * grid).
+    """What every piece of a picture shows, and of what: two of (N, grid * grid).
+
+    It is what most of the piece shows, but that things count more than what is round them, so that
+    shoes and hats, which fill no piece, are told as well.
 
     `seen`: which item is where, (N, H, H), 0 for the place.
     """
     n, side = len(records), SAMPLES
     sampled = F.interpolate(seen[:, None].float(), (grid * side,) * 2, mode="nearest").byte()
     pieces = sampled.reshape(n, grid, side, grid, side).transpose(2, 3).reshape(n, grid * grid, -1)
-    most = pieces.mode(2).values.long()
-    what, material = torch.full_like(most, IGNORE), torch.full_like(most, IGNORE)
+    items = int(pieces.max()) + 1
+    held = torch.stack([(pieces == i).sum(2) for i in range(items)], 2)
+    what, material = (torch.empty(n, grid * grid, dtype=torch.long) for _ in range(2))
     for i, record in enumerate(records):
         table = thing_labels(record)
+        round_them = 1 + (record["kind"] == "outfit")  # the place, and the mannequin
+        weight = torch.full((items,), FAVOUR)
+        weight[:round_them] = 1
         # The copies of many things are of one kind.
-        row = most[i].clamp_max(len(table) - 1)
-        what[i], material[i] = torch.tensor(table)[row].T
+        shown = (held[i] * weight).argmax(1).clamp_max(len(table) - 1)
+        what[i], material[i] = torch.tensor(table)[shown].T
     return what, material

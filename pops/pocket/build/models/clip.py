@@ -224,8 +224,11 @@ def _agree(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def ask_questions(clip: Clip, embeds: Tensor, batch: Batch) -> Tensor:
-    """What is where. Most pictures have no second thing, garment or adjective: those that have one
-    count as much in all as those that have none, and only people are asked what they wear."""
+    """Loss of the answers to all questions.
+
+    Most pictures have no second thing, garment or adjective: those that have one count for as much
+    as all that have none, or more, and only people are asked what they wear.
+    """
     asked = torch.zeros((), device=embeds.device)
     person = torch.tensor([a["object"] == PERSON for a in batch.answers], device=embeds.device)
     for name, logits in clip.answers(embeds).items():
