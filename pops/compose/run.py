@@ -36,17 +36,28 @@ Render = Callable[[Embeddings], list[Image.Image]]
 Pictures = dict[tuple[Node, int], Image.Image]  # of the rows of nodes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
-    """What a composition gave.
+    """The embeddings that a composition gave.
 
-    `parts`: for every distinct node one row for each seed, or a single row where no operator is
-    in it and seeds make no difference.
+    Args:
+        plan: the composition made ready.
+        seeds: the seeds of the run.
+        parts: for every distinct node one row for each seed, or a single row where no operator is
+            in it and seeds make no difference.
     """
 
     plan: Plan
     seeds: tuple[int, ...]
     parts: Mapping[Node, Embeddings]
+
+    def __repr__(self) -> str:
+        """Say in a line what was made."""
+        return f"<Result of {self.plan.composition}: {self.embeddings!r}>"
+
+    def _repr_png_(self) -> bytes | None:
+        """Show the results in a notebook."""
+        return self.embeddings._repr_png_()
 
     @property
     def embeddings(self) -> Embeddings:
