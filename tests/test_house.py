@@ -21,21 +21,13 @@ MODULES_OF_A_FOLDER = 14
 WAITING = frozenset(
     {
         "benchmarks",
-        "pops.cli",
-        "pops.compat",
-        "pops.compose",
-        "pops.engine",
-        "pops.errors",
         "pops.evaluation",
-        "pops.figures",
         "pops.io",
-        "pops.operators",
         "pops.pocket.build",
         "pops.pocket.judge",
         "pops.pocket.world",
         "pops.prior",
         "pops.render",
-        "pops.settings",
         "pops.stacks",
         "pops.studio",
     }

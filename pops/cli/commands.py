@@ -62,7 +62,16 @@ LEFT_OUT = "_"
 
 
 def apply(config: ApplyConfig) -> int:
-    """`pops apply`: one request; for each seed an embedding file and pictures, and one strip."""
+    """Run `pops apply`: one request to an operator.
+
+    For each seed, writes an embedding file and pictures, and one strip of them all.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     folder = Path(config.operator).expanduser()
     own = (folder / "operator.json").is_file()
     operator = read_operator_card(folder).operator if own else _named_operator(config)
@@ -98,7 +107,16 @@ def apply(config: ApplyConfig) -> int:
 
 
 def run(config: RunConfig) -> int:
-    """`pops run`: the embedding of every part, pictures of the results, and how they were made."""
+    """Run `pops run`: a composition.
+
+    Writes the embedding of every part, pictures of the results, and figures of how they were made.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status: 1 where a file of a folder was skipped.
+    """
     previews = Previews()
     plan = make_plan(config.composition, previews.usable, _known_operators(config))
     weights = given_weights(config, plan)
@@ -138,7 +156,14 @@ def run(config: RunConfig) -> int:
 
 
 def convert(config: ConvertConfig) -> int:
-    """`pops convert`: an operator in its other form."""
+    """Run `pops convert`: write an operator in its other form.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     if config.operator is not None:
         find_operator(config.operator)
     from pops.stacks.convert import convert as convert_operator
@@ -148,7 +173,14 @@ def convert(config: ConvertConfig) -> int:
 
 
 def pocket_sheet(config: PocketSheetConfig) -> int:
-    """`pops pocket sheet`: contact sheets of the pocket world."""
+    """Run `pops pocket sheet`: draw contact sheets of the pocket world.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     from pops.pocket.world import sheet
 
     with closing(ProgressBars()) as progress:
@@ -158,7 +190,14 @@ def pocket_sheet(config: PocketSheetConfig) -> int:
 
 
 def pocket_assets(config: PocketAssetsConfig) -> int:
-    """`pops pocket assets`: the default input pictures."""
+    """Run `pops pocket assets`: draw the default input pictures.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     from pops.pocket.world import sheet
 
     with closing(ProgressBars()) as progress:
@@ -168,7 +207,14 @@ def pocket_assets(config: PocketAssetsConfig) -> int:
 
 
 def eval_pocket(config: EvalPocketConfig) -> int:
-    """`pops eval pocket`: the numbers of the pocket benchmark, as a table or as JSON."""
+    """Run `pops eval pocket`: print the numbers of the pocket benchmark, as a table or as JSON.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     if config.operator != "all":
         find_operator(config.operator)
     from pops.evaluation.pocket.run import evaluate
