@@ -39,12 +39,12 @@ check: setup
 
 # The notebooks of examples/, each run from a fresh kernel.
 notebooks: setup
-	$(BIN)/python -m pytest -m notebook
+	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py tests/test_pages.py
 
 # The site, into site/. Strict: a broken link or a page outside the menu fails.
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	$(BIN)/python -m pytest -m site
+	$(BIN)/python -m pytest -m site tests/test_site.py
 
 # Which lines the tests reach: a table, and htmlcov/index.html.
 coverage: setup

@@ -105,7 +105,7 @@ def kinds(data: Path, cache: Path) -> list[Kind]:
         "--operator=texturing",
         *pictures,
         "--prior_seeds=1",
-        "--decoder_seeds=0",
+        "--unet_seeds=0",
     ]
     infer += ["--name_filter_a=[mug,chair]", "--name_filter_b=[wood,gold,lava]", "--device=cpu"]
     return [

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from mkdocs.config import load_config
 
+import pops
 from tests.test_house import modules, public
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +40,11 @@ def test_every_package_has_a_page_in_the_reference() -> None:
         assert unit in shown, f"{unit} has no page in docs/reference"
 
 
+def test_the_reference_begins_with_all_names_of_pops() -> None:
+    text = (ROOT / "docs/reference/index.md").read_text(encoding="utf-8")
+    assert not [name for name in pops.__all__ if f"`{name}`" not in text]
+
+
 def test_the_links_of_the_files_at_the_root_lead_somewhere() -> None:
     for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"):
         for link in LINK.findall((ROOT / name).read_text(encoding="utf-8")):
@@ -49,6 +55,24 @@ def test_every_page_is_in_the_menu() -> None:
     menu = yaml.dump(load_config(str(ROOT / "mkdocs.yml"))["nav"])
     for page in (ROOT / "docs").rglob("*.md"):
         assert page.relative_to(ROOT / "docs").as_posix() in menu, page
+
+
+def test_the_workflows_pin_what_they_use() -> None:
+    uses = [
+        line.split("uses:")[1].split("#")[0].strip()
+        for workflow in (ROOT / ".github/workflows").glob("*.yml")
+        for line in workflow.read_text(encoding="utf-8").splitlines()
+        if "uses:" in line
+    ]
+    assert len(uses) > 10
+    for one in uses:
+        assert one.startswith("./") or re.fullmatch(r"[\w./-]+@v\d+\.\d+\.\d+", one), one
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == pops.__version__
+    assert citation["references"][0]["identifiers"][0]["value"] == "arXiv:2406.01300"
 
 
 def test_the_files_that_pages_name_exist() -> None:

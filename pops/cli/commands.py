@@ -32,6 +32,7 @@ from pops.io.files import make_folder, staged_folder
 from pops.io.names import check_name, name_of_words
 from pops.io.pictures import save_picture
 from pops.operators import (
+    OPERATORS,
     Operator,
     find_operator,
     find_operator_folders,
@@ -43,6 +44,7 @@ from pops.settings.commands import (
     ConvertConfig,
     EvalPocketConfig,
     PocketAssetsConfig,
+    PocketResultsConfig,
     PocketSheetConfig,
     RunConfig,
 )
@@ -56,7 +58,15 @@ if TYPE_CHECKING:
     from pops.io.embeddings import Embeddings
     from pops.io.sources import Source
 
-__all__ = ["apply", "convert", "eval_pocket", "pocket_assets", "pocket_sheet", "run"]
+__all__ = [
+    "apply",
+    "convert",
+    "eval_pocket",
+    "pocket_assets",
+    "pocket_results",
+    "pocket_sheet",
+    "run",
+]
 
 LEFT_OUT = "_"
 
@@ -203,6 +213,28 @@ def pocket_assets(config: PocketAssetsConfig) -> int:
     with closing(ProgressBars()) as progress:
         sheet.draw_assets(make_folder(config.out), progress)
     print(f"{config.out}  (objects, textures, backgrounds, garments)")
+    return 0
+
+
+def pocket_results(config: PocketResultsConfig) -> int:
+    """Run `pops pocket results`: draw a contact sheet of results of each operator.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
+    names = list(OPERATORS) if config.operator == "all" else [find_operator(config.operator).name]
+    engine = load(config)
+    from pops.evaluation.pocket.sheets import result_sheet
+
+    folder = make_folder(config.out)
+    with closing(ProgressBars()) as progress:
+        for name in names:
+            sheet = result_sheet(name, engine, config.count, progress)
+            save_picture(sheet, folder / f"pocket-{name}.jpg")
+            print(folder / f"pocket-{name}.jpg")
     return 0
 
 

@@ -24,6 +24,7 @@ from pops.settings.commands import (
     DemoConfig,
     EvalPocketConfig,
     PocketAssetsConfig,
+    PocketResultsConfig,
     PocketSheetConfig,
     RunConfig,
 )
@@ -60,6 +61,7 @@ COMMANDS = {
     "demo": Command(DemoConfig, "pops.cli.demo"),
     "pocket sheet": Command(PocketSheetConfig),
     "pocket assets": Command(PocketAssetsConfig),
+    "pocket results": Command(PocketResultsConfig),
     "eval pocket": Command(EvalPocketConfig),
     "train": Command(TrainConfig, "pops.training.run"),
     "embed": Command(EmbedConfig, "pops.data.cache.build"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pops.errors import UsageError, check_known
+from pops.io.names import input_suffixes
 from pops.operators import CLOTHES, INSTRUCT, TEXTURING, Operator
 from pops.settings.fields import MOST_STEPS, PathOrName, check_range, check_seeds, setting
 from pops.settings.groups import PlacementConfig
@@ -21,7 +22,7 @@ __all__ = ["BinaryConfig", "ClothesConfig", "InstructConfig", "PublishedConfig"]
 PRIOR_REPO = "kandinsky-community/kandinsky-2-2-prior"
 DECODER_REPO = "kandinsky-community/kandinsky-2-2-decoder"
 OPERATORS_REPO = "pOpsPaper/operators"
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".pth", ".safetensors")
+EXTENSIONS = input_suffixes()
 
 
 @dataclass(frozen=True, kw_only=True)

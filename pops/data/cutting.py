@@ -9,8 +9,8 @@ __all__ = ["Box", "cut_out", "find_patch", "mask_box", "paste_at_random", "paste
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 exclusive
 
-SHRINK = 0.85  # from one size of a patch to the next smaller one that is tried
-SMALLEST = 4  # pixels: nothing can be seen in a smaller patch
+SHRINK = 0.85  # ratio of the side of a patch to that of the one tried before
+SMALLEST = 4  # pixels; nothing can be seen in a smaller patch
 
 
 def mask_box(mask: np.ndarray) -> Box | None:

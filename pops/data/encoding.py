@@ -36,7 +36,7 @@ __all__ = [
     "prepare",
 ]
 
-DROPPED = -1  # in place of the row of an embedding: a null input
+DROPPED = -1  # stands for the row of a dropped input
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def prepare(processor: CLIPImageProcessorPil, examples: Sequence[Example]) -> Pr
     Raises:
         DataError: Some of the examples have a text, and others have none.
     """
-    pictures: dict[int, Image.Image] = {}  # by identity first, which costs nothing
+    pictures: dict[int, Image.Image] = {}  # by identity, which costs nothing
     for example in examples:
         for picture in (example.target, *example.inputs):
             if picture is not None:

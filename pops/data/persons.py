@@ -193,7 +193,7 @@ def _check_reachable(place: str, cache: Path) -> None:
         ask_hub(place, dataset=True)
     except HfHubHTTPError:  # a hub has answered; `datasets` says what is wrong
         return
-    except Exception as error:  # of the hub's client, or of what it talks to the network with
+    except Exception as error:  # the hub's client and its network library raise almost anything
         raise DataError(
             f"{place} cannot be downloaded: no hub is reachable; give a folder of pictures and "
             "masks instead"

@@ -20,7 +20,7 @@ from pops.io.schema import read_json
 __all__ = ["Reader", "RecipeSettings"]
 
 T = TypeVar("T")
-BOX_BYTES = 10_000  # of a file with one box
+BOX_BYTES = 10_000  # bytes of the largest file with a box
 BOX_KIND: Any = tuple[float, float, float, float] | dict[str, float]
 
 

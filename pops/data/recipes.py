@@ -37,10 +37,10 @@ from pops.operators import Operator, find_operator
 __all__ = ["RECIPES", "Example", "Recipe", "drop", "find_recipe", "make_example"]
 
 SELF = 0.2  # share of texturing examples whose object is the target itself
-EVEN = 0.5  # chance of one of two equally likely ways
-PATCH_LEAST = 96 / 512  # side of a patch, as a share of the picture's shorter side
-PATCH_MOST = 0.5  # ... as a share of the box's shorter side
-PUBLISHED_MODES = {"texture": "texturing"}  # names of modes that are not the operator's
+EVEN = 0.5  # chance of each of two equally likely choices
+PATCH_LEAST = 96 / 512  # smallest side of a patch, as a share of the picture's shorter side
+PATCH_MOST = 0.5  # largest side of a patch, as a share of the box's shorter side
+PUBLISHED_MODES = {"texture": "texturing"}  # published modes that differ from the operator's name
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Example:
     target: Image.Image
     inputs: tuple[Image.Image | None, ...]
     text: str | None = None
-    text_dropped: bool = False  # the text's tokens are zero, as many as they would be
+    text_dropped: bool = False  # the tokens of the text are then zeros, as many as it has
     target_text: str | None = None  # the text loss pulls the prediction to its embedding
 
     def without(self, inputs: Sequence[bool], text: bool) -> Example:

@@ -319,7 +319,7 @@ def folder_of(place: str) -> Path:
     """
     folder = Path(place).expanduser()
     if not folder.is_dir():
-        raise DataError(f"no such folder: {place}; --dataset_path wants a folder of samples")
+        raise DataError(f"no such folder: {place}; name a folder of samples")
     return folder
 
 

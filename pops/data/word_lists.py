@@ -9,7 +9,7 @@ from pops.io.schema import read_text
 
 __all__ = ["read_word_list", "read_words"]
 
-MOST_BYTES = 2**26  # of a word list
+MOST_BYTES = 2**26  # bytes of the largest word list
 WORDS = Path(__file__).parent / "words"
 
 

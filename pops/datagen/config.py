@@ -25,30 +25,35 @@ Preset = Literal["faithful", "permissive", "pocket"]
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateConfig:
-    """What every command that makes data is told."""
+    """Settings that all commands that make data share."""
 
-    output_dir: Path = setting(Path("datasets/data"), "folder to write into; the same resumes")
+    output_dir: Path = setting(Path("datasets/data"), "folder to write into, or to go on with")
     count: int = setting(50_000, "samples in all, over all shards")
-    seed: int = setting(0, "seed of the run: sample i is a function of it and of i")
+    seed: int = setting(0, "seed of the run; each sample depends on it and on its own number alone")
     preset: Preset = setting(
-        "faithful", "published models, models free for commercial use, or the pocket world"
+        "faithful",
+        "faithful: published models; permissive: free for commercial use; pocket: no model",
     )
-    batch_size: int = setting(16, "requests that a stage answers at once")
+    batch_size: int = setting(16, "requests that a model answers at once")
     device: str = setting("auto", "auto, cpu, cuda or mps")
-    shard: str = setting("0/1", "i/n: of n machines, the i-th from 0")
+    shard: str = setting("0/1", "i/n: this is machine i of n, counted from 0")
     size: int | None = setting(None, "pixels of a side of a pocket picture; null: 64")
     trust_remote_code: bool = setting(
-        False, "run RMBG-1.4 by the code of its repository, in place of its ONNX graph"
+        False, "run RMBG-1.4 by the code of its repository in place of its ONNX graph"
     )
     models: tuple[str, ...] = setting(
         (),
-        "STAGE=REPOSITORY or STAGE=FOLDER, in place of the preset's: text2image, depth2image, "
-        "detect, segment, inpaint or people",
+        "STAGE=REPOSITORY or STAGE=FOLDER, models in place of the preset's; the stages are "
+        "text2image, depth2image, detect, segment, inpaint and people",
     )
-    engine: Literal["local", "ray"] = setting("local", "local, or ray: stages on a cluster")
-    actors: int = setting(1, "actors for each stage, of the ray engine")
-    ray_address: str | None = setting(None, "of a running cluster; null: one on this machine")
-    dry_run: bool = setting(False, "say what would be made, with the first prompts; make nothing")
+    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
+    actors: int = setting(1, "processes of each stage on a Ray cluster")
+    ray_address: str | None = setting(
+        None, "address of a running Ray cluster; null: start one on this machine"
+    )
+    dry_run: bool = setting(
+        False, "print what would be made, with the first prompts, and make nothing"
+    )
 
     resumes = True
 
@@ -65,20 +70,24 @@ class GenerateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WordsConfig(GenerateConfig):
-    """A command whose prompts are made of words."""
+    """The settings of commands whose prompts are made of words."""
 
     objects_path: Path | None = setting(
-        None, "things, one a line, or a class list of Open Images; null: the list of pops"
+        None, "file of things, one a line, or a class list of Open Images; null: the list of pops"
     )
-    placements_path: Path | None = setting(None, "places, one a line; null: the list of pops")
+    placements_path: Path | None = setting(
+        None, "file of places, one a line; null: the list of pops"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TexturesConfig(WordsConfig):
-    """Make data for texturing: a thing, and the same in five other materials."""
+    """Make data for texturing: a thing, and the same thing in five other materials."""
 
     output_dir: Path = setting(Path("datasets/textures"), "folder to write into")
-    attributes_path: Path | None = setting(None, "what things are made from; null: pops' list")
+    attributes_path: Path | None = setting(
+        None, "file of materials and looks; null: the list of pops"
+    )
 
     examples = (
         "pops generate textures --preset pocket --count 200",
@@ -97,7 +106,7 @@ class ScenesConfig(WordsConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class UnionsConfig(WordsConfig):
-    """Make data for union: two things in one picture, and each cut out of it."""
+    """Make data for union: two things in one picture, and each of them cut out."""
 
     output_dir: Path = setting(Path("datasets/unions"), "folder to write into")
 
@@ -106,7 +115,7 @@ class UnionsConfig(WordsConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomConfig(WordsConfig):
-    """Make pictures of random things or places: for instruct, and to train beside others."""
+    """Make pictures of random things or places, for instruct and to train beside other data."""
 
     output_dir: Path = setting(Path("datasets/random_images"), "folder to write into")
     type: Literal["objects", "scenes"] = setting("objects", "what is in the pictures")
@@ -119,10 +128,10 @@ class RandomConfig(WordsConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ClothesConfig(GenerateConfig):
-    """Cut pictures of people into garments by their human-parsing labels.
+    """Cut the garments out of pictures of people, by their human-parsing labels.
 
-    The people are those of ATR; of a folder of NAME.jpg and NAME_mask.png with
-    --models people=FOLDER.
+    The people are those of the ATR dataset, or with --models people=FOLDER those of a folder of
+    NAME.jpg and NAME_mask.png.
     """
 
     output_dir: Path = setting(Path("datasets/clothes"), "folder to write into")
@@ -132,7 +141,7 @@ class ClothesConfig(GenerateConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class CutoutsConfig(GenerateConfig):
-    """Remove the backgrounds of the pictures of a folder: what is in front stays, on white.
+    """Remove the backgrounds of the pictures of a folder; the foreground is put on white.
 
     The pocket preset cuts out pictures that it has made itself.
     """
@@ -145,13 +154,13 @@ class CutoutsConfig(GenerateConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class InspectConfig:
-    """Tell what is in a folder of generated data: counts, rejections, broken records.
+    """Show what is in a folder of generated data: counts, rejections, broken records.
 
     StepNoise a contact sheet with boxes and masks.
     """
 
-    folder: str = argument("the folder")
-    out: Path | None = setting(None, "the contact sheet; null: inspect.jpg beside the folder")
+    folder: str = argument("folder of generated data")
+    out: Path | None = setting(None, "picture to write; null: FOLDER-inspect.jpg beside the folder")
     samples: int = setting(12, "samples on the contact sheet")
 
     examples = ("pops generate inspect datasets/textures",)
@@ -162,10 +171,10 @@ class InspectConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Pack a folder of generated data into tar shards, for pipelines that read WebDataset."""
+    """Pack a folder of generated data into tar files, for pipelines that read WebDataset."""
 
-    folder: str = argument("the folder")
-    format: Literal["webdataset"] = setting("webdataset", "what to write")
+    folder: str = argument("folder of generated data")
+    format: Literal["webdataset"] = setting("webdataset", "format to write")
     out: Path = setting(Path("out/export"), "folder to write into")
     samples_per_shard: int = setting(1000, "samples in each tar")
 

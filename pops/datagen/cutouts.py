@@ -26,7 +26,7 @@ from pops.settings.shard import Shard
 
 __all__ = ["generate_cutouts", "name_cutouts"]
 
-UNSAFE = re.compile(r"[\\:\x00-\x1f]")  # in names of files on some system
+UNSAFE = re.compile(r"[\\:\x00-\x1f]")  # in names of files, on some systems
 
 
 def generate_cutouts(config: CutoutsConfig) -> int:

@@ -36,11 +36,11 @@ __all__ = ["GENERATORS", "AttemptInputs", "Generator", "new_seed"]
 VARIANTS = 5
 DETECTION_OF_ONE = 0.1  # least score of a thing alone in its picture
 DETECTION_OF_TWO = 0.2
-LARGEST_IOU = 0.1  # of the boxes of two things
-LEAST_BOX = 5000.0  # px2
+LARGEST_IOU = 0.1  # largest overlap of the boxes of two things
+LEAST_BOX = 5000.0  # square pixels
 LEAST_FOREGROUND = 0.1  # share of a box
 LEAST_MASK, LARGEST_MASK = 0.01, 0.8  # share of a picture
-DILATION = 31  # px, so that no edge of the thing is left
+DILATION = 31  # pixels, so that no edge of the thing is left
 PUBLISHED_SIDE = 512
 
 
@@ -51,7 +51,7 @@ class AttemptInputs:
     words: PromptWords
     rng: Random
     index: int  # the number of the sample
-    number: int  # of the picture that is taken from a set of pictures; another for each attempt
+    number: int  # picture of a set to take; another one for each attempt
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Preset:
     words: PromptWords
     stages: Stages
     size: int
-    open: Callable[[Path], Picture] = open_file  # a file as a picture that the stages know
+    open: Callable[[Path], Picture] = open_file  # opens a picture file for the stages
 
     @property
     def words_digest(self) -> str:

@@ -16,7 +16,7 @@ from pops.errors import InputError
 
 __all__ = ["PromptWords", "file_word", "read_prompt_words", "shipped_words", "with_article"]
 
-LONGEST_WORD = 60  # of a part of a file name, so that a whole name fits every file system
+LONGEST_WORD = 60  # letters of a part of a file name, so that the whole fits every file system
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,20 +39,26 @@ def read_array(
     """
     try:
         with path.open("rb") as file:
-            shape, kind = _header(file)
-            promised, there = kind.itemsize * int(np.prod(shape, dtype=object)), _left(file)
-        if kind.kind not in NUMBERS:
-            raise ValueError(f"it holds {kind}, not numbers")
-        if promised != there:
-            raise ValueError(f"its header promises {promised} bytes, and it holds {there}")
-        if promised > MOST_BYTES and not mapped:
-            raise ValueError(f"it holds more than {MOST_BYTES:,} bytes")
+            promised = _checked_bytes(file, math.inf if mapped else MOST_BYTES)
         if mapped and promised:  # an empty array cannot be mapped
             return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
         return np.asarray(np.load(path, allow_pickle=False))
     except Exception as fault:  # numpy raises almost anything on a damaged header
         reason = " ".join(str(fault).split())[:200] or type(fault).__name__
         raise error(f"{path}: cannot be read as an array ({reason}){advice}") from fault
+
+
+def _checked_bytes(file: BinaryIO, most: float) -> int:
+    """Count the bytes of an array; ValueError unless they are numbers, there, and not too many."""
+    shape, kind = _header(file)
+    promised, there = kind.itemsize * int(np.prod(shape, dtype=object)), _left(file)
+    if kind.kind not in NUMBERS:
+        raise ValueError(f"it holds {kind}, not numbers")
+    if promised != there:
+        raise ValueError(f"its header promises {promised} bytes, and it holds {there}")
+    if promised > most:
+        raise ValueError(f"it holds more than {most:,} bytes")
+    return promised
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:

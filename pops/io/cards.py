@@ -44,7 +44,7 @@ class RenderFile(Schema):
 
 
 class AdapterFile(Schema):
-    """What is taken of an `adapter_config.json`: the names of modules and four numbers."""
+    """The part of an `adapter_config.json` that is used: names of modules and four numbers."""
 
     target_modules: Annotated[tuple[ModuleName, ...], Meta(min_length=1, max_length=100)]
     r: Annotated[int, Meta(ge=1, le=4096)]

@@ -63,15 +63,21 @@ def show_by(stack: str, dim: int, engine: ShowsEmbeddings) -> None:
 class Embeddings:
     """N image embeddings in un-normalised CLIP space.
 
-    `expressions` and `seeds` say, row by row, how each was made; empty where that is not known.
+    Attributes:
+        image_embeds: The embeddings (N, D) in float32, on the CPU.
+        stack: The name of the stack of their space; None where it is not known.
+        expressions: How each was made, as a composition; empty where that is not known.
+        seeds: The seed of each; empty where that is not known.
+        guidance: The guidance that all were made with; None where there is none.
+        version: The version of pops that made them.
     """
 
-    image_embeds: Tensor  # (N, D) float32, on the CPU
+    image_embeds: Tensor
     stack: str | None = None
     expressions: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     guidance: float | None = None
-    version: str = __version__  # of pops, when they were made
+    version: str = __version__
 
     def __post_init__(self) -> None:
         if self.image_embeds.ndim != 2:
@@ -118,12 +124,23 @@ class Embeddings:
         return stream.getvalue()
 
     def save(self, path: str | Path) -> None:
-        """Write the embeddings to a file, as `save_embeddings` does."""
+        """Write the embeddings to a file, as `save_embeddings` does.
+
+        Args:
+            path: A file that ends in .safetensors, .pth or .pt.
+        """
         save_embeddings(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Embeddings:
-        """Read the embeddings of a file, as `load_embeddings` does."""
+        """Read the embeddings of a file, as `load_embeddings` does.
+
+        Args:
+            path: An embedding file of any kind.
+
+        Returns:
+            Its embeddings, in float32 on the CPU.
+        """
         return load_embeddings(path)
 
 
@@ -137,6 +154,7 @@ def save_embeddings(embeddings: Embeddings, path: str | Path) -> None:
         path: A file that ends in .safetensors, .pth or .pt.
 
     Raises:
+        ValueError: The path ends in something else.
         OutputError: A number is not finite, or the place cannot be written; nothing is left
             behind.
     """

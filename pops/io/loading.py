@@ -76,13 +76,21 @@ def _load_options(kind: Any, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def can_load_cheaply() -> bool:
-    """Tell whether accelerate is installed: without it diffusers warns of its cheaper loading."""
+    """Tell whether accelerate is installed: without it diffusers warns of its cheaper loading.
+
+    Returns:
+        True where models can be loaded without a second copy of their weights.
+    """
     return importlib.util.find_spec("accelerate") is not None
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence the bars and the advice that transformers and diffusers print when they load."""
+    """Silence the bars and the advice that transformers and diffusers print when they load.
+
+    Yields:
+        Nothing; they are silent inside the block.
+    """
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging
 
@@ -118,15 +126,23 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def reading(place: Path) -> Iterator[None]:
+def reading(place: Path, *, trusted: bool = False) -> Iterator[None]:
     """Turn whatever a library says of a damaged file into one line that names the place.
 
     Args:
-        place: The file or folder that is read inside the block.
+        place: The file or folder that is read inside the block. The configs in a folder are
+            checked first: none may ask for code.
+        trusted: Whether the user has allowed the code that a config asks for.
+
+    Yields:
+        Nothing.
 
     Raises:
-        WeightsError: Anything goes wrong inside the block.
+        WeightsError: Anything goes wrong inside the block, or a config asks for code.
     """
+    if place.is_dir() and not trusted:
+        for config in sorted(place.rglob("*config.json")):
+            check_code(config)
     try:
         yield
     except PopsError:

@@ -23,6 +23,9 @@ def folder_lock(folder: Path, name: str = ".lock") -> Iterator[None]:
         folder: The folder, which is made where it is missing.
         name: The name of the lock file. Runs that may work beside each other use different names.
 
+    Yields:
+        Nothing; the lock is held inside the block.
+
     Raises:
         UsageError: Another run holds the lock.
         OutputError: The lock file cannot be written.

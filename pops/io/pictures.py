@@ -131,7 +131,11 @@ def _without_extras(path: Path) -> bytes | None:
 
 
 def picture_suffixes() -> set[str]:
-    """List the endings, with their dot and in small letters, of the pictures that are read."""
+    """List the endings, with their dot and in small letters, of the pictures that are read.
+
+    Returns:
+        The endings.
+    """
     return set(PICTURE_SUFFIXES)
 
 

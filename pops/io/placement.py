@@ -52,6 +52,9 @@ class Placement:
         Args:
             models: Models of this placement, which are at rest.
 
+        Yields:
+            Nothing; the models are on the device inside the block.
+
         Raises:
             DeviceMemoryError: The device has too little memory for the models or for the block.
         """
@@ -219,6 +222,9 @@ def naming_memory(
         device: The device on which the block computes.
         offloaded: Whether models are on the device only while they are used.
         models: The models that the block uses, whose size the message tells.
+
+    Yields:
+        Nothing.
 
     Raises:
         DeviceMemoryError: The block needed more memory than the device has.

@@ -60,6 +60,9 @@ def saving(path: Path) -> Iterator[None]:
     Args:
         path: The file that is written inside the block.
 
+    Yields:
+        Nothing.
+
     Raises:
         OutputError: The file cannot be written, most often for lack of room.
     """
@@ -145,7 +148,14 @@ def check_finite(tensors: Mapping[str, Tensor], source: str, error: type[PopsErr
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Tell whether no number of a tensor is NaN or infinite, in one pass without a copy."""
+    """Tell whether no number of a tensor is NaN or infinite, in one pass without a copy.
+
+    Args:
+        tensor: A tensor of any shape and number format.
+
+    Returns:
+        True where all numbers are finite, and for whole numbers.
+    """
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     values = tensor if tensor.dtype.itemsize > 1 else tensor.float()  # 8 bits know no arithmetic
@@ -153,25 +163,28 @@ def is_finite(tensor: Tensor) -> bool:
     return bool(low.isfinite() and high.isfinite())
 
 
-def read_pickle(path: Path, known: Mapping[str, Callable[..., Any]] | None = None) -> Any:
+def read_pickle(
+    path: Path, known: Mapping[str, Callable[..., Any]] | None = None, *, mapped: bool = True
+) -> Any:
     """Read a file written by `torch.save` that holds plain tensors, numbers, texts and lists.
 
     Args:
         path: The file, as a zip archive or in the format before it.
         known: Further names that its pickle may call, `module.name`, and what stands in for them.
+        mapped: Whether the tensors of a zip archive stay in it, and are read as they are used.
 
     Returns:
-        The content; tensors of a zip archive are mapped from it, not copied.
+        The content.
 
     Raises:
         pickle.UnpicklingError: The file names anything else.
         Exception: Of almost any kind, where the file is damaged.
     """
     allowed: list[Any] = [(stand_in, name) for name, stand_in in (known or {}).items()]
-    mapped = zipfile.is_zipfile(path)
-    _check_names(path, mapped, {name.replace(".", " ") for name in known or ()})
+    zipped = zipfile.is_zipfile(path)
+    _check_names(path, zipped, {name.replace(".", " ") for name in known or ()})
     with torch.serialization.safe_globals(allowed):
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped and mapped)
     _check_sizes(_tensors_in(content), path.stat().st_size)
     return content
 

@@ -1,7 +1,7 @@
 """A small classifier of pocket pictures, thing by thing: which object, of what, where, how many.
 
 It answers the questions that its `config.json` names. The answers are numbered as in
-`pops.pocket.build.labels`: those of the vocabulary first, so that judges of other sizes agree.
+`pops.pocket.build.data.labels`: those of the vocabulary first, so that judges of other sizes agree.
 """
 
 import json

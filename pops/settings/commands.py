@@ -6,8 +6,16 @@ from pathlib import Path
 from typing import Literal
 
 from pops.errors import UsageError
-from pops.settings.fields import PathOrName, PathsOrNames, argument, check_seeds, others, setting
-from pops.settings.groups import DrawnConfig, SamplingConfig
+from pops.settings.fields import (
+    PathOrName,
+    PathsOrNames,
+    argument,
+    check_range,
+    check_seeds,
+    others,
+    setting,
+)
+from pops.settings.groups import DrawnConfig, SamplingConfig, StackConfig
 
 __all__ = [
     "ApplyConfig",
@@ -15,6 +23,7 @@ __all__ = [
     "DemoConfig",
     "EvalPocketConfig",
     "PocketAssetsConfig",
+    "PocketResultsConfig",
     "PocketSheetConfig",
     "RunConfig",
 ]
@@ -151,6 +160,26 @@ class PocketAssetsConfig:
     out: Path = setting(Path("out/assets"), "folder to write into")
 
     examples = ("pops pocket assets", "pops pocket assets --out assets")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PocketResultsConfig(StackConfig):
+    """Draw what the operators make of the first requests of the pocket benchmark.
+
+    One contact sheet for each operator, of results that nobody picked.
+    """
+
+    operator: str = setting("all", "the operator, or all")
+    count: int = setting(40, "requests on a sheet")
+    out: Path = setting(Path("out/pocket-results"), "folder to write into")
+
+    examples = (
+        "pops pocket results",
+        "pops pocket results --operator union --count 16 --out out/unions",
+    )
+
+    def __post_init__(self) -> None:
+        check_range("count", self.count, 1, 1000)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The CLIP encoders of a stack: pictures and texts to embeddings, each distinct input once."""
+"""Encode pictures and texts with the CLIP encoders of a stack, each distinct input once."""
 
 from __future__ import annotations
 
@@ -22,15 +22,23 @@ if TYPE_CHECKING:
         CLIPVisionModelWithProjection,
     )
 
-__all__ = ["ImageEncoder", "TextEncoder", "TextEncoding", "picture_pixels"]
+__all__ = [
+    "ImageEncoder",
+    "TextEncoder",
+    "TextEncoding",
+    "check_processor",
+    "check_tokenizer",
+    "picture_pixels",
+]
 
 BATCH = 32  # pictures in one call of the encoder
 REMEMBERED = 4096  # distinct inputs whose encoding is kept
+LARGEST_SIDE = 4096  # pixels that an image processor may resize to
 PICTURE_SIZE = (512, 512)  # what the published code resizes to before the image processor
 
 
 class ImageEncoder:
-    """Pictures to un-normalised image embeddings, remembered by content."""
+    """Encodes pictures as un-normalised image embeddings, which it remembers by content."""
 
     def __init__(
         self, model: CLIPVisionModelWithProjection, processor: CLIPImageProcessorPil
@@ -40,7 +48,14 @@ class ImageEncoder:
         self._known: OrderedDict[bytes, Tensor] = OrderedDict()
 
     def encode(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Embeddings (N, D) float32 on the CPU of RGB pictures of any size."""
+        """Encode pictures.
+
+        Args:
+            pictures: N pictures in RGB, of any size.
+
+        Returns:
+            Embeddings (N, D) in float32 on the CPU.
+        """
         keys = [_content_key(picture) for picture in pictures]
         new = {k: p for k, p in zip(keys, pictures, strict=True) if k not in self._known}
         embeds = {key: self._known[key] for key in keys if key in self._known}
@@ -53,18 +68,36 @@ class ImageEncoder:
         return torch.stack([embeds[key] for key in keys])
 
     def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """What the encoder sees (N, 3, S, S): aspect ratio not kept, as the published code does."""
+        """Prepare pictures for the encoder, as the published code does.
+
+        Args:
+            pictures: N pictures in RGB; their aspect ratio is not kept.
+
+        Returns:
+            Normalised pixels (N, 3, S, S).
+        """
         return picture_pixels(self.processor, pictures)
 
     @torch.inference_mode()
     def encode_pixels(self, pixels: Tensor) -> Tensor:
-        """Embeddings (N, D) float32 on the CPU of what `pixels` gives."""
+        """Encode prepared pictures.
+
+        Args:
+            pixels: Normalised pixels (N, 3, S, S), as `pixels` gives them.
+
+        Returns:
+            Embeddings (N, D) in float32 on the CPU.
+        """
         pixels = pixels.to(device=self.model.device, dtype=self.model.dtype)
         embeds: Tensor = self.model(pixel_values=pixels).image_embeds
         return embeds.float().cpu()
 
     def zero_embed(self) -> Tensor:
-        """The embedding (1, D) of the all-zero pixel tensor: the decoder's negative."""
+        """Encode the all-zero pixel tensor, which is the decoder's negative condition.
+
+        Returns:
+            The embedding (1, D) in float32 on the CPU.
+        """
         size = self.model.config.image_size
         return self.encode_pixels(torch.zeros(1, 3, size, size))
 
@@ -77,22 +110,71 @@ class ImageEncoder:
 
 
 def picture_pixels(processor: CLIPImageProcessorPil, pictures: Sequence[Image.Image]) -> Tensor:
-    """`ImageEncoder.pixels` without the encoder: work for processes that do not have one."""
+    """Prepare pictures as `ImageEncoder.pixels` does, in a process that has no encoder.
+
+    Args:
+        processor: The image processor of the stack.
+        pictures: N pictures in RGB.
+
+    Returns:
+        Normalised pixels (N, 3, S, S).
+    """
     square = [picture.resize(PICTURE_SIZE) for picture in pictures]
     values: Tensor = processor(square, return_tensors="pt")["pixel_values"]
     return values
 
 
+def check_processor(processor: CLIPImageProcessorPil, side: int) -> None:
+    """Try an image processor on a small picture.
+
+    Args:
+        processor: The image processor.
+        side: The pixels of a side that the encoder takes.
+
+    Raises:
+        ValueError: It makes something else of pictures, or would first make them vast.
+        Exception: Of almost any kind, where its settings are damaged.
+    """
+    sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
+    if any(size is not None and not 1 <= size <= LARGEST_SIDE for size in sizes):
+        raise ValueError(f"it resizes pictures to {max(sizes)} pixels")
+    pixels = picture_pixels(processor, [Image.new("RGB", (8, 8), "gray")])
+    if pixels.shape != (1, 3, side, side) or not pixels.isfinite().all():
+        raise ValueError(f"it makes {tuple(pixels.shape)} of a picture, not (1, 3, {side}, {side})")
+
+
+def check_tokenizer(tokenizer: CLIPTokenizer, words: int) -> None:
+    """Try a tokenizer on a text.
+
+    Args:
+        tokenizer: The tokenizer.
+        words: The number of tokens that the encoder knows.
+
+    Raises:
+        ValueError: It makes tokens that the encoder does not know.
+        Exception: Of almost any kind, where its settings are damaged.
+    """
+    batch = tokenizer(["a shiny cat", ""], padding=True, return_tensors="pt")
+    most = max(len(tokenizer), int(batch["input_ids"].max()) + 1, (tokenizer.pad_token_id or 0) + 1)
+    if most > words or batch["attention_mask"].shape != batch["input_ids"].shape:
+        raise ValueError(f"it makes {most} kinds of tokens, and the encoder knows {words}")
+
+
 @dataclass(frozen=True)
 class TextEncoding:
-    """One text: its unpadded hidden states, with start and end token, and its embedding."""
+    """The encoding of one text.
 
-    hidden_states: Tensor  # (length, D) float32, on the CPU
-    text_embeds: Tensor  # (D,) float32, on the CPU
+    Attributes:
+        hidden_states: The unpadded hidden states (length, D), with start and end token.
+        text_embeds: The embedding (D,).
+    """
+
+    hidden_states: Tensor
+    text_embeds: Tensor
 
 
 class TextEncoder:
-    """Texts to hidden states and text embeddings."""
+    """Encodes texts as hidden states and text embeddings."""
 
     def __init__(self, model: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer) -> None:
         self.model = model
@@ -100,9 +182,18 @@ class TextEncoder:
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> list[TextEncoding]:
-        """Encodings of texts of any length up to the model's; UsageError for a longer one.
+        """Encode texts.
 
         Padding after the end token changes nothing before it, since attention is causal.
+
+        Args:
+            texts: Texts of any length up to the model's.
+
+        Returns:
+            The encodings, in float32 on the CPU, in order.
+
+        Raises:
+            UsageError: A text has more tokens than the model takes.
         """
         if not texts:
             return []

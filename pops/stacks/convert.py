@@ -31,16 +31,24 @@ WEIGHTS_SUFFIXES = (".pth", ".pt")
 def convert(
     source: str | Path, out: str | Path, operator: str | None = None, stack: str | None = None
 ) -> Path:
-    """Write `source` in the other form, once its keys and shapes are found to fit its stack.
+    """Convert an operator, once its keys and shapes are found to fit its stack.
 
-    `source`: a weights file or REPOSITORY:FILE, which becomes an operator folder with its model
-    card; or an operator folder, an adapter's or one of a joint prior's too, which becomes a weights
-    file where `out` ends in .pth. `operator`: which one a weights file holds, where its path does
-    not say. `stack`: the stack it is of; that of the folder's card, or else kandinsky-2.2.
+    Args:
+        source: A weights file or REPOSITORY:FILE, which becomes an operator folder with its model
+            card; or an operator folder, an adapter's or one of a joint prior's too, which becomes
+            a weights file.
+        out: The folder to write, or a file that ends in .pth.
+        operator: The operator that a weights file holds, where its path does not say.
+        stack: The stack it is of; that of the folder's card, or else kandinsky-2.2.
+
+    Returns:
+        The path of what was written.
 
     Raises:
-        UsageError: it is not known which operator or which stack it is.
-        WeightsError: the source is missing, damaged, holds more than tensors, or does not fit.
+        UsageError: It is not known which operator or which stack it is.
+        WeightsError: The source is missing, damaged, holds more than tensors or numbers that are
+            not finite, or does not fit.
+        OutputError: The result cannot be written.
     """
     path, out = local_path(source), Path(out)
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Stacks: the frozen models of one embedding space, by name or by folder, loaded part by part.
+"""Open stacks, the frozen models of one embedding space, by name or by folder.
 
 A stack is two folders in the layout of Kandinsky 2.2 and, where there are any, its operators:
 
@@ -28,7 +28,7 @@ from torch import Tensor
 from pops.errors import UsageError, WeightsError, check_known, nearest
 from pops.io.cards import RenderFile
 from pops.io.hub import PART_FILES, fetch, fetch_file, is_repository
-from pops.io.loading import check_code, check_config, load_model, reading
+from pops.io.loading import check_config, load_model, reading
 from pops.io.placement import Placement, choose_placement
 from pops.io.schema import read_json
 from pops.io.tensors import check_finite
@@ -46,12 +46,20 @@ from pops.prior.joint import OWN_WEIGHTS, SHARED_WEIGHTS, read_own
 from pops.prior.model import Prior, PriorConfig, read_prior_config
 from pops.prior.schedule import Schedule, read_schedule
 from pops.settings.rendering import DecoderSettings
-from pops.stacks.clip import ImageEncoder, TextEncoder
+from pops.stacks.clip import ImageEncoder, TextEncoder, check_processor, check_tokenizer
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
 
-__all__ = ["STACKS", "Stack", "StackSpec", "local_path", "open_stack"]
+__all__ = [
+    "PRIOR_WEIGHTS",
+    "STACKS",
+    "WEIGHTS",
+    "Stack",
+    "StackSpec",
+    "local_path",
+    "open_stack",
+]
 
 WEIGHTS = Path(__file__).parents[1] / "pocket" / "weights"
 Part = TypeVar("Part")
@@ -142,37 +150,50 @@ def _find_spec(stack: str | Path) -> StackSpec:
 
 @dataclass(frozen=True)
 class Stack:
-    """The parts of a stack, each loaded when first used. WeightsError where one is not whole."""
+    """The parts of a stack, each loaded when first used.
+
+    Every part raises WeightsError where its files are missing, damaged, or of another kind.
+
+    Attributes:
+        spec: Where the parts are.
+        placement: Where and in which number format they run.
+        operator_folders: Operators known by name beside those of the stack.
+    """
 
     spec: StackSpec
     placement: Placement
-    operator_folders: Mapping[str, Path] = field(default_factory=dict)  # by the operator's name
+    operator_folders: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
+        """The name of the stack."""
         return self.spec.name
 
     @property
     def device(self) -> torch.device:
-        """Where its models run."""
+        """The device where its models run."""
         return self.placement.device
 
     @cached_property
     def prior_folder(self) -> Path:
+        """The local folder of encoders, base prior and its scheduler."""
         return self.folder("prior")
 
     @cached_property
     def decoder_folder(self) -> Path:
+        """The local folder of the decoder."""
         return self.folder("decoder")
 
     @cached_property
     def prior_config(self) -> PriorConfig:
+        """The sizes of the prior."""
         if self.spec.prior in PRIOR_CONFIGS and not Path(self.spec.prior).is_dir():
             return PRIOR_CONFIGS[self.spec.prior]
         return read_prior_config(self.prior_folder / "prior")
 
     @cached_property
     def schedule(self) -> Schedule:
+        """The noise schedule of the prior."""
         return read_schedule(self.prior_folder / "scheduler")
 
     @cached_property
@@ -185,6 +206,7 @@ class Stack:
 
     @cached_property
     def image_encoder(self) -> ImageEncoder:
+        """The CLIP image encoder with its processor."""
         from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
         model = self._model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
@@ -192,34 +214,38 @@ class Stack:
         check_config(folder / "preprocessor_config.json")
         with reading(folder):
             processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+            check_processor(processor, model.config.image_size)
         return ImageEncoder(model, processor)
 
     @cached_property
     def text_encoder(self) -> TextEncoder:
+        """The CLIP text encoder with its tokenizer."""
         from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
         model = self._model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
         folder = self.prior_folder / "tokenizer"
-        if (folder / "tokenizer_config.json").exists():
-            check_code(folder / "tokenizer_config.json")
         with reading(folder):
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+            check_tokenizer(tokenizer, model.config.vocab_size)
         return TextEncoder(model, tokenizer)
 
     @cached_property
     def unet(self) -> UNet2DConditionModel:
+        """The network of the decoder."""
         from diffusers import UNet2DConditionModel
 
         return self._model(UNet2DConditionModel, self.decoder_folder / "unet")
 
     @cached_property
     def movq(self) -> VQModel:
+        """The autoencoder of the decoder."""
         from diffusers import VQModel
 
         return self._model(VQModel, self.decoder_folder / "movq")
 
     @cached_property
     def decoder_scheduler(self) -> DDPMScheduler:
+        """The noise schedule of the decoder, as diffusers keeps it."""
         from diffusers import DDPMScheduler
 
         folder = self.decoder_folder / "scheduler"
@@ -232,7 +258,10 @@ class Stack:
         """Load a part that several renderers share once, and keep it.
 
         Args:
-            load: makes the part from this stack; the part is kept under this function.
+            load: Makes the part from this stack; the part is kept under this function.
+
+        Returns:
+            The part.
         """
         if load not in self._shared:
             self._shared[load] = load(self)
@@ -254,11 +283,15 @@ class Stack:
 
     @cached_property
     def base_prior(self) -> Prior:
-        """The base prior, on which adapters stand."""
+        """The base prior, which all adapters share."""
         return self.prior(self.base_prior_state(), str(self.prior_folder / "prior"))
 
     def base_prior_state(self) -> dict[str, Tensor]:
-        """The base prior's tensors, where an operator's training can start."""
+        """Read the base prior's tensors, from which an operator's training can start.
+
+        Returns:
+            The tensors by name, without the clip statistics.
+        """
         return read_state_dict(self.prior_folder / "prior" / PRIOR_WEIGHTS)
 
     @cached_property
@@ -270,10 +303,18 @@ class Stack:
         return known_operators(folders.values())
 
     def operator_row(self, name: str, weights: str | Path | None = None) -> Operator:
-        """The row of an operator: that of its folder where it has one here, else the table's.
+        """Find the row of an operator; nothing is loaded or downloaded.
 
-        `name`: a row of the table, or an operator folder. `weights`: an operator folder or a
-        weights file to use in place of the stack's own. Loads and downloads nothing.
+        Args:
+            name: The name of an operator, or an operator folder.
+            weights: An operator folder or a weights file in place of the stack's own.
+
+        Returns:
+            The row of the operator's folder where it has one here, else that of the table.
+
+        Raises:
+            UsageError: The operator is unknown, or the folder holds another.
+            WeightsError: The card is damaged, or of another stack.
         """
         folder = _operator_folder(name) or _operator_folder(weights)
         own = self.operator_folders.get(name) or _operator_folder(Path(self.spec.operators) / name)
@@ -291,17 +332,38 @@ class Stack:
         return card.operator
 
     def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
-        """The row of an operator, as `operator_row` finds it, and its tuned prior."""
+        """Load an operator.
+
+        Args:
+            name: The name of an operator, or an operator folder.
+            weights: An operator folder or a weights file in place of the stack's own.
+
+        Returns:
+            Its row, as `operator_row` finds it, and its tuned prior.
+
+        Raises:
+            UsageError: The operator is unknown, or the folder holds another.
+            WeightsError: The weights are missing, damaged, not finite, or do not fit.
+        """
         row = self.operator_row(name, weights)
         place = weights if weights is not None else _operator_folder(name)
         path = self.operator_path(row.name) if place is None else local_path(place)
         return row, self.tuned_prior(path)
 
     def tuned_prior(self, path: Path) -> Prior:
-        """The prior of an operator folder or weights file.
+        """Load the prior of an operator.
 
-        Adapters share the tensors of the base prior, operators that were trained jointly those of
-        their own: each adds only what is its alone.
+        Adapters share the tensors of the base prior, and operators that were trained jointly those
+        of their common prior: each adds only its own.
+
+        Args:
+            path: An operator folder or a weights file.
+
+        Returns:
+            The prior.
+
+        Raises:
+            WeightsError: The weights are missing, damaged, not finite, or do not fit.
         """
         if (path / ADAPTER_CONFIG).is_file():
             prior = self.base_prior.sharing()
@@ -324,7 +386,7 @@ class Stack:
 
     @cached_property
     def _joint_priors(self) -> dict[Path, Prior]:
-        """Those that have been loaded, by their file."""
+        """The joint priors that have been loaded, by their file."""
         return {}
 
     @cached_property
@@ -334,14 +396,31 @@ class Stack:
             return Prior(self.prior_config).state_dict()
 
     def check_operator(self, state: dict[str, Tensor], source: str) -> None:
-        """WeightsError with the keys that do not fit, unless `state` is a prior of this stack.
+        """Check that tensors are those of a prior of this stack.
 
-        `state` is without the clip statistics, which belong to the stack.
+        Args:
+            state: Tensors by name, without the clip statistics, which belong to the stack.
+            source: Names them in the error.
+
+        Raises:
+            WeightsError: Keys or shapes do not fit; it names them.
         """
         check_state_dict(state, without_stats(self.prior_shapes), source)
 
     def prior(self, state: dict[str, Tensor], source: str) -> Prior:
-        """A prior of this stack with these weights; WeightsError with the keys that do not fit."""
+        """Make a prior of this stack.
+
+        Args:
+            state: Its tensors by name, without the clip statistics.
+            source: Names them in errors.
+
+        Returns:
+            The prior, at rest.
+
+        Raises:
+            WeightsError: Keys or shapes do not fit, or the number format of the stack cannot hold
+                a number.
+        """
         self.check_operator(state, source)
         with torch.device("meta"):
             prior = Prior(self.prior_config)
@@ -359,11 +438,21 @@ class Stack:
 
     @property
     def prior_bytes(self) -> int:
-        """What one loaded prior takes."""
+        """The bytes of one loaded prior."""
         return sum(t.numel() for t in self.prior_shapes.values()) * self.placement.dtype.itemsize
 
     def operator_path(self, name: str) -> Path:
-        """The stack's own operator folder, or its file in the published layout."""
+        """Find the weights of an operator by its name, downloaded first where they are on the hub.
+
+        Args:
+            name: The name of the operator.
+
+        Returns:
+            An operator folder, or a file in the published layout.
+
+        Raises:
+            WeightsError: The stack has no such operator.
+        """
         if name in self.operator_folders:
             return self.operator_folders[name]
         published = f"models/{name}/learned_prior.pth"
@@ -379,7 +468,17 @@ class Stack:
         return found[0]
 
     def folder(self, part: str) -> Path:
-        """The local folder of a part of the spec, downloaded first where it is a repository."""
+        """Find the folder of a part, downloaded first where it is a repository.
+
+        Args:
+            part: The name of a field of `StackSpec`.
+
+        Returns:
+            The local folder.
+
+        Raises:
+            WeightsError: The folder is missing, or cannot be downloaded.
+        """
         place = getattr(self.spec, part)
         folder = Path(place).expanduser()
         if folder.is_dir():
@@ -393,7 +492,17 @@ class Stack:
 
 
 def local_path(place: str | Path) -> Path:
-    """A path, or the local copy of what is spelled REPOSITORY:FILE."""
+    """Find a local file, downloaded first where it is spelled REPOSITORY:FILE.
+
+    Args:
+        place: A path, or a file of a repository.
+
+    Returns:
+        The local path, whether there is a file or not.
+
+    Raises:
+        WeightsError: The file cannot be downloaded.
+    """
     repository, colon, file = str(place).partition(":")
     if colon and is_repository(repository):
         return fetch_file(repository, file)

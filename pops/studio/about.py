@@ -1,4 +1,4 @@
-"""What the page has to know of the stack, and what it tells of it."""
+"""Facts about the stack: those that the page is made from, and those that it shows."""
 
 from __future__ import annotations
 
@@ -68,7 +68,14 @@ def offered_operators(stack: Stack) -> list[Operator]:
 
 
 def offered_renderers(stack: Stack) -> list[str]:
-    """The renderers that can be used with embeddings of this length, or that the stack brings."""
+    """List the renderers that can be used with a stack.
+
+    Args:
+        stack: The stack.
+
+    Returns:
+        Their names: those that take embeddings of this length, or that the stack brings.
+    """
     fits = stack.prior_config.embedding_dim == ADAPTER_DIM or Path(stack.spec.ip_adapter).is_dir()
     return [name for name in RENDERERS if name not in ADAPTED or fits]
 
@@ -98,7 +105,16 @@ def add_examples(store: Store) -> dict[str, Path]:
 
 
 def describe(engine: Engine, store: Store, limits: dict[str, int]) -> dict[str, Any]:
-    """Everything the page is made from: operators with their slots and examples, and the stack."""
+    """Tell all that the page is made from: operators with their slots, examples, and the stack.
+
+    Args:
+        engine: The engine.
+        store: Where the examples are.
+        limits: What the page must know of the bounds.
+
+    Returns:
+        The same as JSON.
+    """
     stack = engine.stack
     folders = sorted({name.split("/")[0] for name in store.examples}, key=_objects_first)
     return {
@@ -149,7 +165,7 @@ def _operator(row: Operator, stack: Stack, store: Store) -> dict[str, Any]:
 
 
 def _known_words(row: Operator, stack: Stack) -> list[str]:
-    """The words that an operator was trained on, where its card says them."""
+    """List the words that an operator was trained on, where its card names them."""
     shipped = Path(stack.spec.operators).expanduser() / row.name
     folder = stack.operator_folders.get(row.name, shipped)
     if not (folder / "operator.json").is_file():
@@ -159,8 +175,11 @@ def _known_words(row: Operator, stack: Stack) -> list[str]:
 
 
 def _examples(row: Operator, slot: str, store: Store) -> str:
-    """The folder of pictures that suit a slot: that of its name, that with pictures of the
-    operator's slots, or objects."""
+    """Choose the folder of pictures that suit a slot.
+
+    It is the folder of the slot's name, else one with pictures of the operator's slots, else that
+    of the objects.
+    """
     pictures = [tuple(name.split("/", 1)) for name in store.examples]
     folders = dict.fromkeys(folder for folder, _ in pictures)
     if f"{slot}s" in folders:
@@ -185,7 +204,7 @@ def _facts(engine: Engine) -> dict[str, str]:
 
 
 def _memory(stack: Stack) -> str:
-    """Of this process now and, on a GPU, of the device."""
+    """Tell the memory that this process takes now and, on a GPU, what is used of the device's."""
     import torch
 
     used = _resident_bytes()
@@ -197,7 +216,7 @@ def _memory(stack: Stack) -> str:
 
 
 def _resident_bytes() -> int:
-    """What this process holds now, where the system tells; else the most it ever held."""
+    """Measure the memory of this process now, where the system tells; else the most it ever had."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
@@ -209,7 +228,7 @@ def _resident_bytes() -> int:
 
 
 def _parts(stack: Stack) -> list[dict[str, str]]:
-    """Each part of the stack: where it is from, its size and its licence."""
+    """Tell of each part of the stack where it is from, its size and its licence."""
     told = []
     for part in ("prior", "decoder", "operators"):
         place = getattr(stack.spec, part)
@@ -232,7 +251,8 @@ def _parts(stack: Stack) -> list[dict[str, str]]:
     return told
 
 
-# What the table says of a number; the same of the truth and of the mean are ceiling_ and mean_.
+# The words for each number of a report; those of the truth and of the mean begin with ceiling_ and
+# mean_.
 ROWS = {
     "top1": "nearest to the right one of {:,} pictures",
     "top5": "right one among the nearest five",
@@ -247,7 +267,7 @@ ROWS = {
 
 
 def _quality(stack: Stack) -> list[dict[str, Any]]:
-    """The measured table of a stack that has a report beside its weights."""
+    """Read the measured tables of a stack that has a report beside its weights."""
     path = Path(stack.spec.prior).parent / "report.json"
     if not path.is_file():
         return []

@@ -116,7 +116,12 @@ def _tree(node: Node | None, operators: Operators) -> dict[str, Any]:
 
 
 class Composer:
-    """Runs compositions; parts that were made before, with equal inputs, are not made again."""
+    """Runs compositions. Parts that were made before with equal inputs are not made again.
+
+    Args:
+        runner: What renders parts and keeps them.
+        operators: The operators that compositions may apply.
+    """
 
     def __init__(self, runner: Runner, operators: Operators = OPERATORS) -> None:
         self.runner = runner
@@ -125,7 +130,14 @@ class Composer:
         self._pictures: LRUCache[bytes, bytes] = LRUCache(KNOWN_BYTES, len)
 
     def run(self, job: Job, node: Node, inputs: Inputs, options: Options) -> None:
-        """Every part of a composition, rendered and told as it is there, inputs first."""
+        """Run a composition; each part is rendered and told as soon as it is there, inputs first.
+
+        Args:
+            job: Is told of the parts.
+            node: The composition.
+            inputs: The items that its leaves name.
+            options: How it is sampled and rendered.
+        """
         keys: dict[Node, bytes] = {}
         _keys(node, inputs, options, keys)
         job.progress("loading", 0, 1)
@@ -161,9 +173,9 @@ class Composer:
         inputs: Inputs,
         options: Options,
     ) -> tuple[dict[Node, Embeddings], set[Node]]:
-        """The embedding of every part, inputs before what is made of them; and which are new.
+        """Make the embedding of every part, inputs first, and tell which are new.
 
-        What is known goes into the engine's composition as a leaf.
+        What is known already goes into the engine's composition as a leaf.
         """
         made: dict[Node, Embeddings] = {}
         bound: dict[Node, Node] = {}
@@ -204,7 +216,7 @@ class Composer:
         inputs: Inputs,
         options: Options,
     ) -> Image.Image:
-        """A part as it is shown: an input's own picture where it has one, else rendered."""
+        """Give the picture of a part: an input's own where it has one, else rendered."""
         from io import BytesIO
 
         if isinstance(part, Leaf) and inputs[str(part.source)].shown:
@@ -224,7 +236,7 @@ def _never(_: Embeddings) -> list[Image.Image]:
 
 
 def _keys(node: Node, inputs: Inputs, options: Options, keys: dict[Node, bytes]) -> None:
-    """A name for what each part gives, equal where it must come out equal; inputs first."""
+    """Name what each part gives, inputs first; names are equal where results must be equal."""
     if node in keys:
         return
     for made in node.inputs:

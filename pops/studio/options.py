@@ -21,7 +21,21 @@ Number = int | float
 
 @dataclass(frozen=True)
 class Options:
-    """How operators are sampled and results rendered; None is what the operator or renderer has."""
+    """How operators are sampled and results rendered; None stands for their own values.
+
+    Args:
+        seeds: The seeds of the operator, one result each.
+        guidance: The guidance of the operator.
+        steps: The sampling steps of the operator.
+        sampler: The name of its sampler.
+        render_seeds: The seeds of the renderer, one picture of each result each.
+        render_steps: The steps of the renderer.
+        render_guidance: The guidance of the renderer.
+        renderer: The name of the renderer.
+
+    Raises:
+        UsageError: A value is of another kind, unknown or out of range.
+    """
 
     seeds: tuple[int, ...] = (18,)
     guidance: float | None = None
@@ -34,7 +48,17 @@ class Options:
 
     @classmethod
     def read(cls, given: Mapping[str, Any] | None) -> Options:
-        """UsageError naming the setting that is unknown, of another kind, or out of range."""
+        """Read settings as they were sent.
+
+        Args:
+            given: The settings by their names; what is left out has its default.
+
+        Returns:
+            The settings.
+
+        Raises:
+            UsageError: A setting is unknown, of another kind or out of range; it is named.
+        """
         given = given or {}
         if not isinstance(given, Mapping):
             raise UsageError("the settings are an object, as in {'seeds': [18, 42]}")

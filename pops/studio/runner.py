@@ -1,4 +1,4 @@
-"""What the worker does for the page: operators and grids, by the engine, told piece by piece."""
+"""The work of a job: operators and grids, made by the engine and told piece by piece."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ FIGURE_SIDE = 192
 
 @dataclass(frozen=True)
 class Runner:
-    """The engine and the store that jobs work with."""
+    """Does the work of jobs.
+
+    Args:
+        engine: What makes embeddings and pictures.
+        store: Where they are kept.
+    """
 
     engine: Engine
     store: Store
@@ -43,7 +48,15 @@ class Runner:
         text: str | None,
         options: Options,
     ) -> None:
-        """One request; a result for each seed and render seed, told as soon as it is there."""
+        """Apply an operator once; each result is told as soon as it is there.
+
+        Args:
+            job: Is told of the results.
+            operator: The operator.
+            items: Its inputs in the order of its slots; None for one that is left out.
+            text: Its instruction, if it takes one.
+            options: How it is sampled and rendered; each seed and render seed makes a result.
+        """
         request = [None if item is None else item.source for item in items]
         depth_of = self.depth_source(request, options)
         job.progress("loading", 0, 1)
@@ -69,9 +82,16 @@ class Runner:
         mean: bool,
         options: Options,
     ) -> None:
-        """Every row with every column, in the inputs at `places`; texts may be columns.
+        """Apply an operator to every row with every column.
 
-        With `mean`, a second table has the mean of each pair.
+        Args:
+            job: Is told of the results.
+            operator: The operator.
+            rows: The items of the rows.
+            columns: The items of the columns, or texts.
+            places: The slots of the row's item and of the column's, by their numbers.
+            mean: Whether a second table has the mean of each pair.
+            options: How it is sampled and rendered.
         """
         heads = [*rows, *(column for column in columns if isinstance(column, StoredItem))]
         known = {item.id: item.source for item in heads}
@@ -106,6 +126,18 @@ class Runner:
         texts: Sequence[str | None],
         options: Options,
     ) -> Embeddings:
+        """Apply an operator to requests.
+
+        Args:
+            job: Is told of the progress.
+            operator: The name of the operator.
+            requests: The requests, each a source for every slot.
+            texts: The text of each request.
+            options: How they are sampled.
+
+        Returns:
+            Embeddings (requests * seeds, D): all seeds of the first request, then of the next.
+        """
         return self.engine.apply(
             operator,
             requests,
@@ -125,7 +157,18 @@ class Runner:
         options: Options,
         *depth_of: Source | None,
     ) -> Iterator[tuple[int, Image.Image]]:
-        """(row, picture) for every row, the first one alone so that it is there soon."""
+        """Render embeddings, the first one alone so that it is there soon.
+
+        Args:
+            job: Is told of the progress.
+            made: The embeddings.
+            seed: The seed of the renderer.
+            options: How they are rendered.
+            depth_of: For a renderer that keeps depth, one source for each or for all embeddings.
+
+        Yields:
+            The number of each embedding, and its picture.
+        """
         for rows in parts(len(made)):
             shown = [depth_of[min(row, len(depth_of) - 1)] for row in rows] if depth_of else [None]
             pictures = self.engine.render(
@@ -140,7 +183,18 @@ class Runner:
             yield from zip(rows, pictures, strict=True)
 
     def depth_source(self, request: Sequence[Source | None], options: Options) -> Source | None:
-        """The first input, where the renderer keeps its depth."""
+        """Choose the source whose depth is kept.
+
+        Args:
+            request: A source for every slot.
+            options: Which renderer is used.
+
+        Returns:
+            The first input; None if the renderer keeps no depth.
+
+        Raises:
+            UsageError: The renderer needs the first input, which is left out.
+        """
         if not options.takes_depth:
             return None
         if request[0] is None:
@@ -151,7 +205,17 @@ class Runner:
     def keep(
         self, made: Embeddings, picture: Image.Image, name: str, render_seed: int
     ) -> StoredItem:
-        """One row of embeddings with its picture, in the store."""
+        """Keep a result in the store.
+
+        Args:
+            made: One embedding.
+            picture: How it was rendered.
+            name: The name that people see.
+            render_seed: The seed that it was rendered with.
+
+        Returns:
+            The item.
+        """
         seed = made.seeds[0] if made.seeds else None
         return self.store.add(
             StoredItem(
@@ -166,11 +230,20 @@ class Runner:
         )
 
     def keep_figure(self, name: str, figure: Image.Image) -> StoredItem:
+        """Keep a figure in the store.
+
+        Args:
+            name: The name that people see.
+            figure: The figure.
+
+        Returns:
+            The item.
+        """
         return self.store.add(StoredItem("figure", name, encode_picture(figure, "JPEG")))
 
 
 def _placed(operator: Operator, places: Sequence[int], sources: Sequence[Source]) -> Request:
-    """A request with `sources` at `places`, and nothing elsewhere."""
+    """Make a request with sources in these slots, and nothing in the others."""
     least = max(places) + 1 if operator.min_inputs is not None else len(operator.inputs)
     request: list[Source | None] = [None] * least
     for place, source in zip(places, sources, strict=True):
@@ -179,7 +252,14 @@ def _placed(operator: Operator, places: Sequence[int], sources: Sequence[Source]
 
 
 def parts(count: int) -> list[range]:
-    """Rows in batches: the first alone, then `AT_ONCE`."""
+    """Divide rows into batches: the first row alone, then `AT_ONCE` together.
+
+    Args:
+        count: The number of rows.
+
+    Returns:
+        The rows of each batch.
+    """
     starts = [0, *range(1, count, AT_ONCE)]
     return [range(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True) if a < b]
 
@@ -190,7 +270,7 @@ def _equation(
     text: str | None,
     results: Sequence[StoredItem],
 ) -> Image.Image:
-    """The strip of the request: inputs, plus signs, an arrow, results."""
+    """Draw the request as a strip: inputs, plus signs, an arrow, results."""
     optional = operator.min_inputs is not None
     slots = zip(items, operator.inputs, strict=False)
     cells = [_cell(item, slot) for item, slot in slots if item is not None or not optional]

@@ -21,7 +21,7 @@ RENDER = "render_"  # how the settings of the renderer begin
 
 @dataclass(frozen=True)
 class Speller:
-    """What the lines must say for others to make the same.
+    """Spells compositions so that others make the same.
 
     Args:
         stack: The name of the stack, or its folder.

@@ -1,7 +1,7 @@
-"""The store: what people have put in and what was made of it, each under a secret name.
+"""A store of pictures and embeddings: what people sent, and what was made of it.
 
-Everything is in memory and bounded; what has not been used for longest goes first. Whoever knows
-the name of an item can use it, and names are never told to anybody else.
+Everything is in memory and bounded; what was not used for longest is forgotten first. Whoever knows
+the id of an item can use it, and ids are never told to anybody else.
 """
 
 from __future__ import annotations
@@ -38,8 +38,16 @@ Kind = Literal["example", "picture", "embedding", "result", "figure"]
 class StoredItem:
     """A picture, an embedding, or a result, which is both.
 
-    `shown`: the encoded picture that the page shows; empty if there is none. `seen`: of a picture
-    that can be an input, the pixels that matter to the encoder, as PNG.
+    Args:
+        kind: Where it is from.
+        name: The name that people see, and that expressions use.
+        shown: The picture that the page shows, as PNG or JPEG; empty if there is none.
+        seen: Of a picture that can be an input, the pixels that the encoder sees, as PNG.
+        embedding: One embedding, if there is one.
+        expression: How it was made.
+        seed: The seed of the operator that made it.
+        render_seed: The seed that it was rendered with.
+        id: The name that only its owner is told.
     """
 
     kind: Kind
@@ -54,7 +62,16 @@ class StoredItem:
 
     @classmethod
     def of_picture(cls, name: str, picture: Image.Image, kind: Kind = "picture") -> StoredItem:
-        """A picture to be used as input. `picture`: RGB."""
+        """Make an item of a picture that can be an input.
+
+        Args:
+            name: Its name.
+            picture: An RGB picture of any size.
+            kind: Where it is from.
+
+        Returns:
+            The item, which keeps only the pixels that are shown or matter to the encoder.
+        """
         large = max(picture.size) > SHOWN_SIDE
         seen = picture.resize(SEEN_SIZE) if large else picture  # as the encoder does it
         shown = picture.copy()
@@ -70,7 +87,11 @@ class StoredItem:
 
     @property
     def source(self) -> Source:
-        """What the engine takes for this item: the embedding where there is one."""
+        """The source that the engine takes for this item: the embedding where there is one.
+
+        Raises:
+            InputError: The item is a figure, which cannot be an input.
+        """
         if self.embedding is not None:
             return self.embedding
         if not self.seen:
@@ -82,7 +103,7 @@ class StoredItem:
 
     @cached_property
     def digest(self) -> bytes:
-        """Equal for items that are the same to every operator."""
+        """A digest that is equal for items that are the same to every operator."""
         if self.embedding is not None:
             return blake2b(self.embedding.image_embeds.numpy().tobytes(), digest_size=16).digest()
         return blake2b(self.seen, digest_size=16).digest()
@@ -110,7 +131,13 @@ class StoredItem:
 
 
 class Store:
-    """Items by their names. Examples stay; the others are forgotten when there are too many."""
+    """Items by their ids. Examples stay; the others are forgotten when there are too many.
+
+    It can be used from several threads.
+
+    Args:
+        most_bytes: The bytes that all items together may take, examples not counted.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self.examples: dict[str, StoredItem] = {}
@@ -126,7 +153,17 @@ class Store:
         return int(self._items.currsize)
 
     def add(self, item: StoredItem) -> StoredItem:
-        """The item under a name that nobody can guess. InputError if the store cannot hold it."""
+        """Keep an item under an id that nobody can guess.
+
+        Args:
+            item: The item.
+
+        Returns:
+            The same item with its id.
+
+        Raises:
+            InputError: It is larger than the whole store.
+        """
         named = replace(item, id=secrets.token_urlsafe(16))
         try:
             with self._lock:
@@ -136,10 +173,26 @@ class Store:
         return named
 
     def add_example(self, name: str, item: StoredItem) -> None:
+        """Keep an item for everybody.
+
+        Args:
+            name: Its id.
+            item: The item.
+        """
         self.examples[name] = replace(item, id=name)
 
     def get(self, name: str) -> StoredItem:
-        """InputError if there is no such item, or no more."""
+        """Find an item, which is then the last to be forgotten.
+
+        Args:
+            name: Its id.
+
+        Returns:
+            The item.
+
+        Raises:
+            InputError: There is no such item, or no longer.
+        """
         with self._lock:
             item = self.examples.get(name) or self._items.get(name)
         if item is None:
@@ -148,12 +201,28 @@ class Store:
 
 
 def embedding_size(embedding: Embeddings) -> int:
-    """Bytes that embeddings take in memory, with the expressions that say how they were made."""
+    """Count the bytes that embeddings take in memory, with their expressions.
+
+    Args:
+        embedding: The embeddings.
+
+    Returns:
+        The bytes.
+    """
     numbers = embedding.image_embeds.numel() * embedding.image_embeds.itemsize
     return numbers + 4 * sum(map(len, embedding.expressions)) + OVERHEAD
 
 
 def encode_picture(picture: Image.Image, kind: str = "PNG") -> bytes:
+    """Encode a picture as a file.
+
+    Args:
+        picture: The picture.
+        kind: PNG or JPEG.
+
+    Returns:
+        The content of the file.
+    """
     content = BytesIO()
     settings = {"quality": 90} if kind == "JPEG" else {"compress_level": 3}
     picture.save(content, format=kind, **settings)
@@ -173,7 +242,14 @@ def is_plain(name: str) -> bool:
 
 
 def plain_name(name: str) -> str:
-    """A file's name without its folders, and with nothing that an expression could trip over."""
+    """Make a file's name one that can stand in an expression.
+
+    Args:
+        name: The name, perhaps with folders.
+
+    Returns:
+        The name without folders and without what an expression could trip over, of 1 to 60 letters.
+    """
     plain = Path(name.replace("\\", "/")).name
     kept = "".join(letter for letter in plain if letter.isprintable() and letter not in "'\"`<>~")
     stem, dot, suffix = kept.strip(". ").rpartition(".")

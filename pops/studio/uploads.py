@@ -1,4 +1,4 @@
-"""What people put in: pictures and embeddings, checked before anything else sees them."""
+"""Files that people send: pictures and embeddings, checked before anything else sees them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ PICKLES = (".pth", ".pt", ".pkl", ".pickle", ".bin", ".ckpt", ".npy")
 
 
 def read_upload(content: bytes, name: str, stack: str, dim: int) -> StoredItem:
-    """An uploaded file as an item. `stack`, `dim`: of the embeddings that can be used.
+    """Read an uploaded file. It lies in a folder of its own meanwhile, and is gone after that.
 
-    The file is in a folder of its own while it is read, and gone after that.
+    Args:
+        content: The file.
+        name: Its name, as it was sent.
+        stack: The name of the stack whose embeddings can be used.
+        dim: The numbers of one of its embeddings.
+
+    Returns:
+        The item that it becomes.
 
     Raises:
-        InputError: it is neither a picture nor one embedding of that stack, or too large.
+        InputError: It is neither a picture nor one embedding of that stack, or too large.
     """
     name = plain_name(name)
     suffix = Path(name).suffix.lower()

@@ -12,7 +12,7 @@ from pops.settings.fields import LARGEST_SEED, check_range, setting
 __all__ = ["DEFAULT_STACK", "TrainConfig"]
 
 DEFAULT_STACK = "kandinsky-2.2"
-MOST = 10**12  # of anything that is counted
+MOST = 10**12  # largest value of every setting that counts something
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DeviceSettings", "OptimiserSettings", "make_accelerator", "make_optimiser"]
 
-PATIENCE = timedelta(hours=6)  # of processes that wait for the one that validates
+PATIENCE = timedelta(hours=6)  # how long processes wait for the one that validates
 
 
 @dataclass(frozen=True)

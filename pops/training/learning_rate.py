@@ -18,7 +18,7 @@ class LearningRate:
     peak: float
     shape: Shape = "constant"
     warmup: int = 0  # steps in which it rises
-    steps: int = 1  # of the whole run, at the end of which a falling rate is 0
+    steps: int = 1  # steps of the run, at whose end a falling rate is 0
 
     def at(self, step: int) -> float:
         """Learning rate at a zero-based step.

@@ -36,7 +36,7 @@ class ModelSettings:
 
     init_from: str | None = None  # an operator; None for the stack's base prior
     layers: int | None = None  # only the last so many transformer blocks; None for all parameters
-    lora_rank: int | None = None  # of the adapter that is trained in place of the prior
+    lora_rank: int | None = None  # rank of the adapter that is trained in place of the prior
     gradient_checkpointing: bool = False
 
 

@@ -13,7 +13,7 @@ import torch
 
 from pops.engine import Engine
 from pops.errors import UsageError
-from pops.io.files import atomic_path, make_folder, remove_leftovers
+from pops.io.files import atomic_path, make_folder
 from pops.io.locks import folder_lock
 from pops.io.pictures import save_picture
 from pops.operators import OperatorCard
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-TEXT_TOKENS = 8  # of an instruction, for the estimate of memory
+TEXT_TOKENS = 8  # tokens of an instruction, for the estimate of memory
 CURVES = "curves.png"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Settings that cannot change when a run goes on; "rows" are those of a step.
@@ -119,7 +119,7 @@ class Run:
         self.config, self.tasks = config, tasks
         self.accelerator = accelerator
         self.folder = config.output_dir
-        self.stack = _open_stack(config, "cpu", "float32")  # of the model that is trained
+        self.stack = _open_stack(config, "cpu", "float32")  # the stack of the model that is trained
         encoders = _open_stack(config, str(accelerator.device), "auto")
         with accelerator.main_process_first():  # one of several downloads what is missing
             self.source = open_tasks(tasks, encoders)
@@ -175,7 +175,7 @@ class Run:
         """Take up the newest checkpoint, where there is one."""
         state, main = self.loop.state, self.accelerator.is_main_process
         if main:
-            self._clean()
+            remove_unfinished(self.loop.checkpoints)
         self.accelerator.wait_for_everyone()
         found = latest_checkpoint(self.loop.checkpoints) or self.config.resume_from_path
         if found is not None:
@@ -188,15 +188,6 @@ class Run:
                 part.write_text(to_yaml(self.config), encoding="utf-8")
         self.accelerator.init_trackers("pops", config=to_plain(self.config))
         return MetricsLog(self.folder / "metrics.jsonl", self.accelerator, state.step)
-
-    def _clean(self) -> None:
-        """Remove the half-written files of runs that were killed."""
-        remove_unfinished(self.loop.checkpoints)
-        remove_leftovers(self.folder)
-        remove_leftovers(self.folder / "figures")
-        result = self.folder / self._result
-        for folder in (result, *(result / task.operator.name for task in self.tasks)):
-            remove_leftovers(folder)
 
     @property
     def _result(self) -> str:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from pops.errors import PopsError, WeightsError
 from pops.io.files import make_folder
 from pops.io.loading import reading
-from pops.io.tensors import saving
+from pops.io.tensors import read_pickle, saving
 from pops.training.ema import update_ema
 
 __all__ = [
@@ -39,10 +39,10 @@ __all__ = [
 ]
 
 NAME = re.compile(r"step-(\d{9})")
-LEFTOVERS = (".part-*", ".old-*")  # of runs that were killed while they wrote or removed one
+LEFTOVERS = (".part-*", ".old-*")  # left by runs that were killed while they wrote or removed one
 MOST_STEPS = 10**12
-MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW: each as large as its parameter
-SMALL = 4096  # numbers: tables of an optimiser of 8 bits may be larger than a small parameter
+MOMENTS = ("exp_avg", "exp_avg_sq")  # tensors of AdamW that are as large as their parameter
+SMALL = 4096  # numbers; tables of an 8-bit optimiser may be larger than a small parameter
 
 
 class State:
@@ -201,7 +201,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / "state.pt"
     with reading(path):
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = read_pickle(path, mapped=False)
     kinds = {"step": int, "optimiser": dict, "settings": dict}
     if not isinstance(state, dict):
         raise WeightsError(f"{path} is no state of a training run")
@@ -247,7 +247,7 @@ def save_checkpoint(
             shutil.rmtree(part, ignore_errors=True)
             raise
     for old in _checkpoints(folder)[:-keep]:
-        gone = folder / f".old-{old.name}"  # renamed first: a folder of the name is whole
+        gone = folder / f".old-{old.name}"  # renamed first: the name promises a whole one
         old.rename(gone)
         shutil.rmtree(gone)
     return path

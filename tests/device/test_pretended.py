@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks import tiny_datagen, tiny_sdxl
 from benchmarks.prior import random_prior
-from pops.data.batches import Batch
+from pops.data.sources.batches import Batch
 from pops.datagen.models.diffusion import DepthDiffusion, Sampling, TextToImage
 from pops.datagen.models.vision import Owl
 from pops.datagen.stages import Depth2Image, Detect, Picture, Text2Image
@@ -24,7 +24,7 @@ from pops.prior.model import PriorConfig
 from pops.prior.schedule import Schedule
 from pops.stacks.stack import Stack, StackSpec
 from pops.training.loss import operator_losses
-from pops.training.validation import validate
+from pops.training.validation.measure import validate
 from tests.device.pretended import DEVICE, LOG, MixedDevices, autocast, pretended, reason_to_skip
 
 pytestmark = [

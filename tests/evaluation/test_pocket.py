@@ -2,12 +2,14 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from pops.engine import Engine
 from pops.errors import UsageError
+from pops.evaluation.pocket.cases import retrieve
 from pops.evaluation.pocket.judged import (
     ADJECTIVE,
     ONE_OBJECT,
@@ -17,7 +19,8 @@ from pops.evaluation.pocket.judged import (
     kid,
     sharpness,
 )
-from pops.evaluation.pocket.run import TASKS, compare_guidance, evaluate, retrieve
+from pops.evaluation.pocket.run import TASKS, compare_guidance, evaluate
+from pops.evaluation.pocket.sheets import result_sheet
 from pops.evaluation.pocket.shown import Shown
 from pops.evaluation.pocket.task import Asking
 from pops.operators import GARMENTS as SLOTS
@@ -168,3 +171,14 @@ def test_the_kernel_distance_is_of_kinds_of_pictures(objects):
     other = [Image.new("RGB", (64, 64), (9 * i, 40, 90)) for i in range(12)]
     assert kid(judge, other, drawn) > 1 > kid(judge, drawn[::2], drawn[1::2])
     torch.testing.assert_close(kid(judge, other, drawn), kid(judge, other[::-1], drawn))
+
+
+def test_a_sheet_shows_the_first_requests_with_their_results():
+    engine = Engine.load("pocket", device="cpu")
+    sheet = result_sheet("clothes", engine, count=3)
+    pixels = np.asarray(sheet.convert("L"))
+    assert sheet.width > 3 * 160 and pixels.min() < 60
+    # Inputs stand above the results, in all three columns.
+    for left in (32, 32 + 176, 32 + 2 * 176):
+        assert (pixels[32:80, left : left + 160] < 250).any()
+        assert (pixels[88:248, left : left + 160] < 250).any()

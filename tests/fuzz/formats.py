@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from pops.data.batches import Batch
-from pops.training.metrics import read_metrics
 
 from pops.cli.main import COMMANDS, main
 from pops.compose.parse import parse as parse_composition
 from pops.data.cache.build import embed_dataset, make_index
 from pops.data.cache.format import write_index
 from pops.data.cache.read import CachedSource
+from pops.data.sources.batches import Batch
 from pops.data.word_lists import read_word_list
 from pops.datagen.words import read_prompt_words
 from pops.errors import PopsError
@@ -33,6 +32,7 @@ from pops.prior.adapters import adapter_state, add_adapter, save_adapter
 from pops.prior.model import Prior, PriorConfig
 from pops.settings.parsing import parse
 from pops.stacks.stack import Stack, open_stack
+from pops.training.outputs.metrics import read_metrics
 from pops.training.state import State, latest_checkpoint, save_checkpoint
 from tests.conftest import GOLDEN
 from tests.tiny_data import WRITERS, dataset
@@ -297,7 +297,7 @@ def _command(*arguments: str) -> str:
     out, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         status = main(list(arguments))
-    if "unexpected" in errors.getvalue():
+    if "error: unexpected" in errors.getvalue():
         raise RuntimeError(errors.getvalue())
     if status:
         raise Refused(errors.getvalue() + out.getvalue())

@@ -114,6 +114,7 @@ def _replaced(content: bytes, rng: Random, canary: Path) -> bytes:
         b"[" * 100_000,
         b'{"a":' * 20_000,
         pickle.dumps(Touch(canary)),
+        pickle.dumps(Vast(), 2),
         f"!!python/object/apply:os.system ['touch {canary}']\n".encode(),
         ALIASES,
     )
@@ -128,6 +129,13 @@ class Touch:
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return os.mkdir, (str(self.path),)
+
+
+class Vast:
+    """Takes all memory when it is unpickled by a reader that calls what a file names."""
+
+    def __reduce__(self) -> tuple[Any, tuple[int]]:
+        return bytearray, (2**40,)
 
 
 def _json(content: bytes, rng: Random) -> bytes:
@@ -185,7 +193,8 @@ def _zip(content: bytes, rng: Random, canary: Path) -> bytes:
     name = rng.choice(list(members))
     way = rng.random()
     if name.endswith(".pkl") and way < 0.3:
-        members[name] = pickle.dumps({"image_embeds": Touch(canary)}, rng.choice((2, 4)))
+        value = rng.choice((Touch(canary), Vast()))
+        members[name] = pickle.dumps({"image_embeds": value}, rng.choice((2, 4)))
     elif way < 0.8:
         members[name] = _text(members[name], rng) if way < 0.5 else _bytes(members[name], rng)
     elif way < 0.9:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -33,6 +32,8 @@ class Watch:
     """
 
     def __init__(self, canary: Path, folder: Path) -> None:
+        import resource  # which Windows does not have
+
         self.canary, self.folder = canary, folder
         self.code: list[str] = []
         self._on = False

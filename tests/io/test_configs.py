@@ -172,3 +172,28 @@ def test_a_card_s_name_leads_into_no_other_folder(tmp_path: Path):
     (tmp_path / "operator.json").write_text(json.dumps(values))
     with pytest.raises(WeightsError, match=r"operator\.name: Expected str"):
         read_operator_card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"crop_size": {"height": 16, "width": 16}},
+        {"size": None},
+        {"size": {"shortest_edge": 90_000}},
+        {"image_mean": "x" * 5000},
+        {"image_std": [0.0, 0.0, 0.0]},
+        {"rescale_factor": 1e308},
+    ],
+)
+def test_settings_that_make_no_input_of_a_picture_are_refused_when_loaded(
+    folder: Path, values: dict[str, object]
+):
+    change(folder / "prior/image_processor/preprocessor_config.json", **values)
+    with pytest.raises(WeightsError, match="image_processor"):
+        load(folder, "image_encoder")
+
+
+def test_a_token_that_the_encoder_does_not_know_is_refused_when_loaded(folder: Path):
+    change(folder / "prior/tokenizer/tokenizer_config.json", bos_token="<other>")
+    with pytest.raises(WeightsError, match="tokenizer"):
+        load(folder, "text_encoder")

@@ -13,12 +13,13 @@ from torch import nn
 from pops.errors import WeightsError
 from pops.evaluation.pocket.run import evaluate
 from pops.operators import OPERATORS
-from pops.pocket.build.autoencoder import LATENTS, PatchBasis
-from pops.pocket.build.clip import make_tokenizer
+from pops.pocket.build.data.labels import CLASSES
 from pops.pocket.build.fit import Fit
-from pops.pocket.build.judge import CONFIG
-from pops.pocket.build.labels import CLASSES
 from pops.pocket.build.main import STAGES, main
+from pops.pocket.build.models.autoencoder import LATENTS, PatchBasis
+from pops.pocket.build.models.clip import make_tokenizer
+from pops.pocket.build.models.decoder import SHARES, _chances
+from pops.pocket.build.models.judge import CONFIG
 from pops.pocket.build.package import pack_judge
 from pops.pocket.judge import Judge, JudgeConfig, load_judge
 from pops.pocket.world.patches import crop_patch, find_patch
@@ -83,6 +84,14 @@ def test_a_judge_is_loaded_as_its_config_says(tmp_path):
     (tmp_path / "judge" / "config.json").write_text("{}")
     with pytest.raises(WeightsError, match="rebuild the pocket stack"):
         load_judge(tmp_path / "judge")
+
+
+def test_each_kind_of_picture_has_its_share_of_the_decoder_s_training():
+    kinds = ["single"] * 6 + ["pair"] * 2 + ["outfit", "adjective", "swatch", "empty"]
+    chances = _chances(kinds).diff(prepend=torch.zeros(1, dtype=torch.float64))
+    assert float(chances[:6].sum()) == pytest.approx(SHARES["single"])
+    assert float(chances[6]) == pytest.approx(SHARES["pair"] / 2)
+    assert float(chances.sum()) == pytest.approx(1.0)
 
 
 def _fit(folder):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from pops.pocket.build.batches import Batches, caption_facts, jitter
-from pops.pocket.build.embeds import build_embeds, load_embeds
-from pops.pocket.build.families import families, may_be_seen
-from pops.pocket.build.labels import CLASSES, WHAT, answer, labels, piece_labels
-from pops.pocket.build.pictures import (
+from pops.pocket.build.data.batches import Batches, caption_facts, jitter
+from pops.pocket.build.data.embeds import build_embeds, load_embeds
+from pops.pocket.build.data.families import families, may_be_seen
+from pops.pocket.build.data.labels import CLASSES, WHAT, answer, labels, piece_labels
+from pops.pocket.build.data.pictures import (
     build_pictures,
     draw_garments,
     draw_groups,

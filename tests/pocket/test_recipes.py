@@ -8,9 +8,9 @@ import torch
 from pops.data.cache.format import read_index, read_shard
 from pops.operators import GARMENTS as SLOTS
 from pops.operators import OPERATORS
-from pops.pocket.build.caches import write_cache
-from pops.pocket.build.embeds import PATCH, Embeds
-from pops.pocket.build.recipes import RECIPES, make_pool
+from pops.pocket.build.data.caches import write_cache
+from pops.pocket.build.data.embeds import PATCH, Embeds
+from pops.pocket.build.data.recipes import RECIPES, make_pool
 from pops.pocket.world.cutout import SLOT_OF
 from pops.pocket.world.vocabulary import MATERIALS
 from pops.stacks.stack import open_stack

@@ -135,6 +135,18 @@ def test_weights_that_do_not_fit_are_refused_by_key_and_nothing_is_written(
     assert not (tmp_path / "out.pth").exists()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named_and_nothing_is_written(
+    published: Path, stack: Path, tmp_path: Path, value: float
+):
+    source, state = tmp_path / "scene.pth", dict(read_state_dict(published))
+    state["proj_in.bias"] = torch.full_like(state["proj_in.bias"], value)
+    torch.save(state, source)
+    with pytest.raises(WeightsError, match=r"scene\.pth: proj_in\.bias holds numbers that are not"):
+        convert(source, tmp_path / "out", stack=str(stack))
+    assert not (tmp_path / "out").exists()
+
+
 def test_weights_of_another_stack_are_refused_without_a_download(published: Path, tmp_path: Path):
     with pytest.raises(WeightsError, match=r"proj_in\.weight|272 missing"):
         convert(published, tmp_path / "out")  # checked against kandinsky-2.2, whose sizes are known

@@ -516,6 +516,23 @@ def test_the_colours_can_be_chosen_and_are_kept(visit) -> None:
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
+def test_the_password_opens_the_studio(browser: Browser) -> None:
+    with running(password="open sesame") as (url, _):
+        context = browser.new_context(viewport=PHONE)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(url)
+        for given in ("guess", "open sesame"):
+            page.get_by_label("Password").fill(given)
+            page.get_by_role("button").click()
+            if given == "guess":
+                expect(page.get_by_text("That is not the password.")).to_be_visible()
+                expect(page.get_by_text("Too many wrong passwords")).to_be_hidden()
+        page.wait_for_selector("html[data-ready]")
+        expect(page.locator("#panel-apply .primary")).to_be_visible()
+        context.close()
+
+
 def test_a_page_that_is_left_cancels_its_job(visit, served) -> None:
     page = visit()
     quick(page, steps=250, seeds="1, 2, 3, 4, 5, 6, 7, 8")

@@ -123,11 +123,14 @@ def test_no_order_of_jobs_gets_past_the_bounds(
     queue = JobQueue(most)
     _, go = _held(queue)
     held: Counter[Client] = Counter()
-    for address, name, announced in sent:
+    for address, name, on_its_way in sent:
         client = Client(address, name)
         with suppress(Busy):
-            queue.announce(client) if announced else queue.submit(lambda job: None, client)
+            queue.announce(client)
             held[client] += 1
+            if not on_its_way:
+                queue.arrives(client)
+                queue.submit(lambda job: None, client)
     assert held.total() <= most
     assert max(held.values(), default=0) <= max(1, most / 2 + 0.5)
     for address in "ab":

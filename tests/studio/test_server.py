@@ -374,14 +374,16 @@ def test_a_setting_out_of_range_names_its_flag(flag: str, value: int) -> None:
         StudioConfig(**{flag: value})
 
 
-def test_the_example_of_the_guide_runs(
-    served: tuple[str, StudioService], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("mug", ["mug", "\u30de\u30b0\u30ab\u30c3\u30d7", "a mug & more %41"])
+def test_the_example_of_the_guide_runs_with_files_of_any_name(
+    mug: str, served: tuple[str, StudioService], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guide = (ROOT / "docs/studio.md").read_text(encoding="utf-8")
     code = guide.split("```python\n")[1].split("```")[0]
-    code = code.replace("http://127.0.0.1:7860", served[0])
+    code = code.replace("http://127.0.0.1:7860", served[0]).replace('"mug.png"', f'"{mug}.png"')
     for kind, name in (("objects", "mug"), ("textures", "wood")):
-        (tmp_path / f"{name}.png").write_bytes((ASSETS / kind / f"{name}.png").read_bytes())
+        mine = mug if name == "mug" else name
+        (tmp_path / f"{mine}.png").write_bytes((ASSETS / kind / f"{name}.png").read_bytes())
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/studio.md", "exec"), {})
     with Image.open(tmp_path / "wooden-mug.png") as picture:

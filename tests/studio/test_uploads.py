@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import pickle
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import save
 
 from pops.engine import Engine
 from pops.errors import InputError, UsageError
@@ -28,10 +30,8 @@ def _png(picture: Image.Image) -> bytes:
     return content.getvalue()
 
 
-def _saved(tmp_path: Path, embeds: torch.Tensor, stack: str | None = "pocket") -> bytes:
-    path = tmp_path / "made.safetensors"
-    Embeddings(embeds, stack).save(path)
-    return path.read_bytes()
+def _saved(embeds: torch.Tensor, stack: str | None = "pocket", **more: str) -> bytes:
+    return save({"image_embeds": embeds}, {"stack": stack or "", **more})
 
 
 class _Runs:
@@ -81,29 +81,28 @@ def test_an_uploaded_picture_is_encoded_as_its_file_is(
     assert torch.equal(alone, uploaded)
 
 
-def test_an_uploaded_embedding_is_the_embedding(tmp_path: Path) -> None:
+def test_an_uploaded_embedding_is_the_embedding() -> None:
     embeds = torch.randn(1, DIM)
-    item = read_upload(_saved(tmp_path, embeds), "made.safetensors", "pocket", DIM)
+    item = read_upload(_saved(embeds), "made.safetensors", "pocket", DIM)
     assert isinstance(item.source, Embeddings)
     assert torch.equal(item.source.image_embeds, embeds)
     assert item.expression == "'made.safetensors'"
 
 
-def test_no_metadata_of_an_upload_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "made.safetensors"
-    rows = ("x" * 40_000,)
-    Embeddings(torch.randn(1, DIM), "pocket", rows, (7,), 2.0, version="v" * 40_000).save(path)
-    item = read_upload(path.read_bytes(), "made.safetensors", "pocket", DIM)
+def test_no_metadata_of_an_upload_is_kept() -> None:
+    told = {"expressions": json.dumps(["x" * 9000]), "seeds": "[7]", "guidance": "2.0"}
+    content = _saved(torch.randn(1, DIM), **told, anything="y" * 100_000)
+    item = read_upload(content, "made.safetensors", "pocket", DIM)
     assert item.size < 10_000
     assert item.embedding is not None and item.embedding.expressions == ("'made.safetensors'",)
     assert item.embedding.seeds == () and item.embedding.guidance is None
 
 
-def test_a_file_that_is_too_large_for_one_embedding_is_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "made.safetensors"
-    Embeddings(torch.randn(1, DIM), "pocket", ("x" * 300_000,)).save(path)
+@pytest.mark.parametrize("nested", ["x" * 300_000, "[" * 150_000 + "]" * 150_000])
+def test_a_file_that_is_too_large_for_one_embedding_is_not_read(nested: str) -> None:
+    content = _saved(torch.randn(1, DIM), guidance=nested)
     with pytest.raises(InputError, match="larger than a file with one embedding can be"):
-        read_upload(path.read_bytes(), "made.safetensors", "pocket", DIM)
+        read_upload(content, "made.safetensors", "pocket", DIM)
 
 
 @pytest.mark.parametrize(
@@ -116,10 +115,10 @@ def test_a_file_that_is_too_large_for_one_embedding_is_not_read(tmp_path: Path) 
     ],
 )
 def test_an_embedding_that_does_not_fit_is_refused(
-    embeds: torch.Tensor, stack: str, said: str, tmp_path: Path
+    embeds: torch.Tensor, stack: str, said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        read_upload(_saved(tmp_path, embeds, stack), "made.safetensors", "pocket", DIM)
+        read_upload(_saved(embeds, stack), "made.safetensors", "pocket", DIM)
 
 
 def test_reading_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

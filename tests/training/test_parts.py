@@ -10,6 +10,8 @@ from accelerate import Accelerator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pops.data.cache.fingerprints import operator_traits
+from pops.data.cache.format import CacheIndex, DatasetTraits, write_index
 from pops.data.sources.batches import Batch
 from pops.engine import Engine
 from pops.errors import DataError, UsageError, WeightsError
@@ -24,7 +26,7 @@ from pops.training.learning_rate import LearningRate, Shape
 from pops.training.loss import operator_losses
 from pops.training.outputs.metrics import MetricsLog, choose_trackers, read_metrics
 from pops.training.state import State, latest_checkpoint, read_state, save_checkpoint
-from pops.training.tasks import find_tasks
+from pops.training.tasks import find_tasks, with_stack
 from pops.training.validation.measure import band_losses, mean_of_inputs, validate
 from pops.training.validation.retrieval import cosine_ranks, measure_retrieval
 from tests import training_run
@@ -215,6 +217,7 @@ def test_lines_that_a_killed_run_lost_are_taken_out(tmp_path: Path):
     log = MetricsLog(path, Accelerator(cpu=True), step=2)
     log.write(3, {"loss": 0.5})
     assert [line["step"] for line in read_metrics(path)] == [0, 1, 2, 3]
+    assert path.read_text().startswith('{"step": 0, "loss": 1.0}\n')  # as it was written
 
 
 def test_an_unknown_tracker_is_refused():
@@ -270,7 +273,7 @@ def test_a_wrong_folder_to_validate_on_is_told_before_a_step_is_trained(
 ):
     flags = ["--stack=pocket", f"--pretrained_prior_path={golden / 'kandinsky-tiny-prior'}"]
     flags += [f"--val_dataset_path={tmp_path / 'nowhere'}", f"--output_dir={tmp_path / 'run'}"]
-    with pytest.raises(DataError, match="nowhere"):
+    with pytest.raises(DataError, match="--val_dataset_path: no such folder: .*nowhere; name a"):
         training_run.main(flags)
     assert not (tmp_path / "run").exists()
 
@@ -355,3 +358,59 @@ def test_validation_tells_the_same_every_time(engine: Engine):
     wanted = {"cosine", "top1", "mean_rank", "baseline_cosine", "text_cosine"}
     assert wanted < numbers.keys()
     assert numbers["baseline_top1"] == 1.0  # the target is the mean
+
+
+# --- the stack
+
+
+@pytest.mark.parametrize(
+    ("stacks", "flags", "wanted"),
+    [
+        (["pocket"], [], "pocket"),
+        (["kandinsky-2.2"], [], "kandinsky-2.2"),
+        (["pocket"], ["--stack=kandinsky-2.2"], "kandinsky-2.2"),
+        (["pocket"], ["--online"], "kandinsky-2.2"),
+        ([], [], "kandinsky-2.2"),
+    ],
+)
+def test_a_run_takes_its_stack_from_its_cache(
+    stacks: list[str], flags: list[str], wanted: str, tmp_path: Path
+):
+    config = parse("train", TrainConfig, [cache_flag(tmp_path, stacks), *flags])
+    assert config is not None
+    assert with_stack(config).stack == wanted
+
+
+@pytest.mark.parametrize(
+    ("stacks", "said"),
+    [(["pocket", "kandinsky-2.2"], "several stacks, pocket and kan"), (["mine"], "by --stack")],
+)
+def test_a_stack_that_caches_do_not_tell_is_asked_for(stacks: list[str], said: str, tmp_path: Path):
+    config = parse("train", TrainConfig, [cache_flag(tmp_path, stacks)])
+    assert config is not None
+    with pytest.raises(UsageError, match=said):
+        with_stack(config)
+
+
+def cache_flag(folder: Path, stacks: list[str]) -> str:
+    """Write the indexes of empty caches of some stacks."""
+    for stack in stacks:
+        (folder / stack).mkdir()
+        write_index(
+            folder / stack,
+            CacheIndex(
+                stack=stack,
+                encoders={},
+                clip_stats="",
+                dim=1,
+                operator=operator_traits(TEXTURING),
+                recipe="texturing",
+                recipe_version=1,
+                settings={},
+                datasets=[DatasetTraits(place="", records=1, listing="")],
+                variants=1,
+                seed=0,
+                shard_records=1,
+            ),
+        )
+    return f"--cache={','.join(str(folder / stack) for stack in stacks)}"

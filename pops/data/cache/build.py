@@ -193,7 +193,7 @@ class ShardBuilder:
                 self._row_of[key] = len(self._row_of)
                 self._waiting.append(pixels)
             places.append(self._row_of[key])
-        own = np.array([*places, -1], dtype=np.int32)  # its last is for row -1
+        own = np.array([*places, -1], dtype=np.int32)  # row -1, a dropped input, stays -1
         self._rows.append(own[prepared.rows])
         if prepared.texts is not None:
             self._text_rows.append(

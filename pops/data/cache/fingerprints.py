@@ -23,7 +23,7 @@ __all__ = [
     "stats_digest",
 ]
 
-WHOLE = 2**26  # bytes: of a larger file, blocks spread over it are read
+WHOLE = 2**26  # bytes; of a larger file only some blocks, spread over it, are read
 BLOCK, BLOCKS = 2**18, 64
 SUFFIXES = (".json", ".txt", ".safetensors")
 

@@ -45,7 +45,7 @@ __all__ = [
 
 FORMAT: Literal[1] = 1
 Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
-MOST_LISTED = 2**28  # bytes of the file that lists the records and texts of a shard
+MOST_LISTED = 2**28  # bytes; the largest file with the records and texts of a shard
 MAKE_ANEW = "; remove it and run pops embed again"
 
 
@@ -53,7 +53,7 @@ class DatasetTraits(Schema):
     """A dataset that a cache was made from."""
 
     place: Text  # a folder, or the name of a dataset of the hub
-    records: Count  # their number
+    records: Count  # the number of its records
     listing: Text  # digest of the names and sizes of its files
 
 
@@ -71,8 +71,8 @@ class CacheIndex(Schema):
     """`index.json`: what a cache was made from, and in what pieces."""
 
     stack: Text
-    encoders: dict[str, Text]  # digests of their files
-    clip_stats: Text  # digest of what normalises the embeddings
+    encoders: dict[str, Text]  # digest of the files of each encoder
+    clip_stats: Text  # digest of the mean and deviation that normalise embeddings
     dim: Annotated[int, msgspec.Meta(ge=1, le=2**16)]
     operator: OperatorTraits
     recipe: Text
@@ -277,8 +277,6 @@ def write_shard(folder: Path, number: int, shard: CacheShard) -> None:
     Raises:
         OutputError: The folder cannot be written.
     """
-    for left in folder.glob(f".*-{number:05d}-*"):  # half a file, of a run that was killed
-        left.unlink(missing_ok=True)
     for kind in FILES:
         array = getattr(shard, kind)
         if array is not None:

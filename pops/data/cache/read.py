@@ -26,7 +26,7 @@ from pops.prior.conditions import Conditions
 
 __all__ = ["CachedSource"]
 
-IN_MEMORY = 2**31  # bytes of embeddings up to which they are read into memory
+IN_MEMORY = 2**31  # bytes; smaller tables of embeddings are read into memory
 
 
 class CachedSource:
@@ -138,7 +138,7 @@ class Texts:
     def __init__(self, tokens: Sequence[np.ndarray], dim: int) -> None:
         self.lengths = np.array([len(own) for own in tokens], dtype=np.int64)
         self.starts = np.cumsum(self.lengths) - self.lengths
-        zero = np.zeros((1, dim), dtype=np.float16)  # the last token: none
+        zero = np.zeros((1, dim), dtype=np.float16)  # the last token stands for none
         self.tokens = torch.from_numpy(np.concatenate([*tokens, zero])).float()
 
     def conditions(self, text: np.ndarray, dropped: np.ndarray) -> Conditions:

@@ -84,7 +84,7 @@ class OnlineSource:
             num_workers=self.workers,
             worker_init_fn=end_with_parent,
             collate_fn=Collate(self.stack.image_encoder.processor),
-            generator=torch.Generator(),  # for its seed: the global one belongs to training
+            generator=torch.Generator(),  # the global one belongs to training
         )
         for prepared, broken in loader:
             for reason in self.broken.add(broken):
@@ -96,7 +96,7 @@ class OnlineSource:
     def _encode(self, prepared: Prepared) -> Batch:
         embeds = encode_pixels(self.stack, prepared.pixels, ENCODED)
         table = normalise(embeds, self.stack.clip_stats)
-        table = torch.cat([table, torch.zeros(1, table.shape[1])])  # row -1: dropped
+        table = torch.cat([table, torch.zeros(1, table.shape[1])])  # row -1 is a dropped input
         gathered = table[torch.from_numpy(prepared.rows).long()]
         if prepared.texts is None:
             return make_batch(gathered)

@@ -28,9 +28,9 @@ __all__ = [
     "schedule",
 ]
 
-MOST_ATTEMPTS = 50  # at one sample: then words and stages do not fit each other
-MOST_TRIES = 3  # of one request, where a stage fails
-BATCHES_AT_ONCE = 2  # of scripts that are going
+MOST_ATTEMPTS = 50  # at a sample; after that, words and models do not fit each other
+MOST_TRIES = 3  # at a request whose stage fails
+BATCHES_AT_ONCE = 2  # batches of scripts that run at once
 
 MakeScript = Callable[[int, int], Script]  # index, attempt -> script
 Answer = Callable[[Sequence[Any]], Sequence[Any]]
@@ -44,7 +44,7 @@ class Finished:
     attempt: int
     sample: Sample
     rejections: tuple[str, ...]
-    seconds: dict[str, float]  # by stage: its share of the batches it was in
+    seconds: dict[str, float]  # by stage: the sample's share of the batches that it was in
 
 
 @dataclass
@@ -53,7 +53,7 @@ class _RunningScript:
     script: Script
     attempt: int = 0
     asked: list[StageRequest] = field(default_factory=list)
-    answers: list[Any] = field(default_factory=list)  # to the first of them
+    answers: list[Any] = field(default_factory=list)  # answers to the first of the requests
     rejections: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -197,9 +197,9 @@ def answer_all(stage: str, answer: Answer, asked: Sequence[StageRequest]) -> lis
     """
     try:
         return list(answer(asked))
-    except PopsError:  # says what is wrong with the request: trying again would not help
+    except PopsError:  # the request itself is wrong, and trying again would not help
         raise
-    except Exception:  # memory, most often: smaller batches may pass
+    except Exception:  # most often for lack of memory, so that smaller batches may pass
         return [_alone(stage, answer, request) for request in asked]
 
 

@@ -34,7 +34,7 @@ from pops.errors import PopsError, UsageError, install_hint
 
 __all__ = ["make_on_cluster"]
 
-LITTLE_CPU = 0.05  # of a core, kept for an actor: what is left when nodes die has room for all
+LITTLE_CPU = 0.05  # share of a core kept for an actor, so that all fit when nodes die
 
 
 @dataclass
@@ -57,7 +57,7 @@ class _Trials:
 
     rejections: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    later: dict[int, _Attempt] = field(default_factory=dict)  # the others come first
+    later: dict[int, _Attempt] = field(default_factory=dict)  # attempts that wait for earlier ones
 
     def add(self, attempt: _Attempt, rejected: Callable[[str], None]) -> Finished | None:
         """Add an attempt; the sample, once one is accepted and all before it are rejected."""
@@ -177,7 +177,7 @@ class _Stage:
         attempts = _unpacked(batch)
         try:
             self._answer(attempts)
-        except PopsError as error:  # told by the process that was started
+        except PopsError as error:  # raised again by the process that the user started
             for attempt in attempts:
                 attempt.answers, attempt.result = [], error
         return _packed(attempts)
@@ -244,7 +244,7 @@ def _unpacked(batch: _Batch) -> list[_Attempt]:
 @contextmanager
 def _connected(address: str | None) -> Iterator[Any]:
     """Connect to a cluster that is there, or start one on this machine for the block."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics leave the machine
     try:
         import ray
         import ray.data

@@ -3,6 +3,7 @@
 Modules:
     manifest  the list of samples, checked before it is used
     store     the folder that a run writes: atomic and resumable
-    inspect   counts, broken records and a contact sheet of a folder
+    inspect   counts and broken records of a folder
+    sheet     contact sheets
     export    a folder as tar files, as WebDataset reads them
 """

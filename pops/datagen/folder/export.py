@@ -17,7 +17,7 @@ from typing import Any
 from pops.datagen.config import ExportConfig
 from pops.datagen.folder.manifest import read_manifest, sample_file
 from pops.errors import InputError
-from pops.io.files import atomic_path, remove_leftovers
+from pops.io.files import atomic_path
 from pops.io.locks import folder_lock
 
 __all__ = ["generate_export", "member_name"]
@@ -43,7 +43,6 @@ def generate_export(config: ExportConfig) -> int:
     each = config.samples_per_shard
     shards = [lines[i : i + each] for i in range(0, len(lines), each)]
     with folder_lock(config.out):
-        remove_leftovers(config.out)
         for number, shard in enumerate(shards):
             with atomic_path(config.out / f"samples-{number:06d}.tar") as path:
                 _write(path, folder, shard)
@@ -55,7 +54,7 @@ def _write(path: Path, folder: Path, lines: Sequence[dict[str, Any]]) -> None:
     with tarfile.open(path, "w") as tar:
         for line in lines:
             for name, content in _members(folder, line):
-                info = tarfile.TarInfo(name)  # no times, no owners: the same data, the same bytes
+                info = tarfile.TarInfo(name)  # without times: equal data, equal bytes
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image, ImageDraw
 
 from pops.datagen.config import InspectConfig
 from pops.datagen.folder.manifest import (
@@ -18,20 +15,16 @@ from pops.datagen.folder.manifest import (
     read_settings,
     sample_file,
 )
+from pops.datagen.folder.sheet import MASKS, PICTURES, contact_sheet
 from pops.errors import InputError
 from pops.io.arrays import read_array
 from pops.io.files import make_folder
 from pops.io.pictures import open_picture, save_picture
 from pops.io.schema import read_json
 
-__all__ = ["Inspection", "contact_sheet", "generate_inspect", "inspect_folder"]
+__all__ = ["Inspection", "generate_inspect", "inspect_folder"]
 
-CELL, GAP = 128, 4
-MOST_COLUMNS = 8
-MASK_COLOUR, BOX_COLOURS = (255, 0, 160), ("#00e000", "#ffb000")
 BROKEN_SHOWN = 20
-PICTURES = (".jpg", ".png")
-MASKS = ("mask.png", ".npy")  # ends of the names of masks
 
 
 @dataclass(frozen=True)
@@ -138,73 +131,3 @@ def _lines(found: Inspection) -> Iterator[str]:
         yield f"  {fault}"
     if len(found.broken) > BROKEN_SHOWN:
         yield f"  and {len(found.broken) - BROKEN_SHOWN} more"
-
-
-# --- the contact sheet ----------------------------------------------------------------------
-
-
-def contact_sheet(folder: Path, samples: Sequence[dict[str, Any]]) -> Image.Image:
-    """Draw a row for each sample: its picture, the same with boxes and mask, and its other files.
-
-    Args:
-        folder: The folder of the samples.
-        samples: The lines of samples whose files are whole.
-
-    Returns:
-        The contact sheet.
-    """
-    rows = [_row(folder, line)[:MOST_COLUMNS] for line in samples]
-    columns = max(len(row) for row in rows)
-    step = CELL + GAP
-    sheet = Image.new("RGB", (columns * step + GAP, len(rows) * step + GAP), "#404040")
-    for y, row in enumerate(rows):
-        for x, picture in enumerate(row):
-            small = _fit(picture)
-            left = GAP + x * step + (CELL - small.width) // 2
-            sheet.paste(small, (left, GAP + y * step + (CELL - small.height) // 2))
-    return sheet
-
-
-def _row(folder: Path, line: dict[str, Any]) -> list[Image.Image]:
-    *others, main = line["files"]
-    picture = open_picture(folder / main)
-    masks = [name for name in others if name.endswith(MASKS)]
-    drawn = picture
-    for name in masks:
-        drawn = _with_mask(drawn, _read_mask(folder / name))
-    boxes = line.get("boxes") or ([line["box"]] if line.get("box") else [])
-    drawn = _with_boxes(drawn, boxes)
-    rest = [name for name in others if name.endswith(PICTURES) and name not in masks]
-    shown = [picture, drawn] if masks or boxes else [picture]
-    return shown + [open_picture(folder / name) for name in rest]
-
-
-def _read_mask(path: Path) -> np.ndarray:
-    if path.suffix == ".npy":
-        return read_array(path) > 0
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L")) > 0
-
-
-def _with_mask(picture: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Tint the picture where the mask is."""
-    tint = Image.blend(picture, Image.new("RGB", picture.size, MASK_COLOUR), 0.5)
-    return Image.composite(tint, picture, Image.fromarray(mask.astype(np.uint8) * 255))
-
-
-def _with_boxes(picture: Image.Image, boxes: Sequence[Sequence[int]]) -> Image.Image:
-    """Enlarge the picture, and draw a line around each box."""
-    scale = max(1, CELL * 2 // picture.width)
-    drawn = picture.resize((picture.width * scale, picture.height * scale))
-    draw = ImageDraw.Draw(drawn)
-    for i, box in enumerate(boxes):
-        x1, y1, x2, y2 = (value * scale for value in box)
-        colour = BOX_COLOURS[i % len(BOX_COLOURS)]
-        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=colour, width=3)
-    return drawn
-
-
-def _fit(picture: Image.Image) -> Image.Image:
-    scale = CELL / max(picture.size)
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    return picture.resize(size, Image.Resampling.BICUBIC)

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 MANIFEST = "manifest"
-SETTINGS = ".generation.json"  # hidden: readers of records look at every other .json
+SETTINGS = ".generation.json"  # hidden, since readers of records look at every other .json
 
 Coordinate = Annotated[int, Meta(ge=-(2**20), le=2**20)]
 PixelBox = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
@@ -53,7 +53,7 @@ class GenerationSettings(Schema):
     models: dict[str, _ModelFacts]
     size: int | None = None  # pixels of a side of a picture
     words: Text | None = None  # digest of all words
-    input_dir: Text | None = None  # of cut-outs
+    input_dir: Text | None = None  # folder of the pictures that were cut out
 
 
 class _Line(msgspec.Struct):

@@ -19,14 +19,14 @@ from typing import Any
 from pops.datagen.folder.manifest import SETTINGS, manifest_name, manifests, parse_lines
 from pops.datagen.sample import Sample, encode
 from pops.errors import InputError, OutputError, UsageError
-from pops.io.files import atomic_path, make_folder, remove_leftovers
+from pops.io.files import atomic_path, make_folder
 from pops.io.locks import folder_lock
 from pops.io.schema import read_json
 from pops.settings.shard import Shard
 
 __all__ = ["Store"]
 
-SYSTEM_FILES = ("Thumbs.db", "desktop.ini")  # of Windows; those of others are hidden
+SYSTEM_FILES = ("Thumbs.db", "desktop.ini")  # left by Windows; other systems hide theirs
 
 
 class Store:
@@ -55,8 +55,6 @@ class Store:
             OutputError: The folder cannot be written.
         """
         with folder_lock(self.folder, f".lock-{self.shard.number}-of-{self.shard.count}"):
-            if self.shard.count == 1:
-                remove_leftovers(self.folder)
             self._check_settings(settings)
             with _writing(self._path), self._path.open("ab") as self._manifest:
                 shutil.rmtree(self._staging, ignore_errors=True)
@@ -112,7 +110,7 @@ class Store:
     def _move(self, stage: Path, sample: Sample) -> None:
         own = self.folder / sample.name
         if all(path.startswith(f"{sample.name}/") for path in sample.files):  # a folder of its own
-            shutil.rmtree(own, ignore_errors=True)  # of a run killed before its line was written
+            shutil.rmtree(own, ignore_errors=True)  # left by a killed run
             (stage / sample.name).rename(own)
             return
         for path in sample.files:

@@ -22,8 +22,8 @@ from pops.io.placement import Placement
 
 __all__ = ["ControlNetUnion", "DepthDiffusion", "Inpainter", "Sampling", "TextToImage"]
 
-DEPTH_MODE = 1  # of ControlNet-union: openpose, depth, soft edges, ...
-INPAINT_STRENGTH = 0.99  # at 1 the pipeline would not see the picture round the hole
+DEPTH_MODE = 1  # number of the depth condition in ControlNet-union
+INPAINT_STRENGTH = 0.99  # at 1 the pipeline would not see the picture around the hole
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class DepthDiffusion(_Sampled):
             prompt=[request.prompt for request in asked],
             image=pictures,
             depth_map=torch.cat([self._depth(picture) for picture in pictures]),
-            strength=1.0,  # nothing of the old colours
+            strength=1.0,  # keeps nothing of the old colours
             num_inference_steps=self.sampling.steps,
             guidance_scale=self.sampling.guidance,
             generator=_seeded(asked),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["FAITHFUL", "PERMISSIVE", "PICTURE_SIDE", "RMBG_BY_ITS_OWN_CODE", "ModelRow"]
 
 PICTURE_SIDE = 512
-INSTEAD = "--preset pocket"  # what needs no download
+INSTEAD = "--preset pocket"  # the flag that needs no download, for messages
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
 DEPTH_ANYTHING = "depth-anything/Depth-Anything-V2-Small-hf"

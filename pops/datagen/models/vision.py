@@ -20,8 +20,8 @@ from pops.io.placement import Placement
 
 __all__ = ["Foreground", "OnnxForeground", "Owl", "RemoteForeground", "to_detection"]
 
-TOKENS = 16  # of a text of OWLv2
-FOREGROUND = 0.5  # the least that counts as foreground
+TOKENS = 16  # tokens of a text of OWLv2
+FOREGROUND = 0.5  # least value of a pixel that counts as foreground
 
 
 # --- detection ------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ class RemoteForeground(_Segmenter):
         """
         from transformers import AutoModelForImageSegmentation
 
-        with reading(folder), quietly():
+        with reading(folder, trusted=True), quietly():
             model = AutoModelForImageSegmentation.from_pretrained(folder, trust_remote_code=True)
         return cls(model.eval().to(placement.device), foreground, placement)
 

@@ -2,9 +2,11 @@
 
 Modules:
     run      asks the operators, finds the nearest pictures and gives the numbers
+    cases    tasks with their pictures drawn and their galleries encoded
     task     the form of what an operator is asked
     single   requests and galleries of single objects
     several  requests and galleries of pairs and outfits
     shown    what can be seen in a picture: how galleries name theirs
     judged   what can be said of rendered pictures
+    sheets   contact sheets of results
 """

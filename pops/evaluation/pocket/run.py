@@ -9,29 +9,22 @@ right, and for several things together how often one has another's material or i
 After rendering, a classifier that shares nothing with the encoders says what it sees.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from os import cpu_count
+from collections.abc import Callable, Sequence
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.evaluation.pocket import several, single
+from pops.evaluation.pocket.cases import Case, Progress, open_cases
 from pops.evaluation.pocket.judged import judge_pictures, kid, sharpness
-from pops.evaluation.pocket.shown import Shown
 from pops.evaluation.pocket.task import Asking, Task
 from pops.io.embeddings import Embeddings
-from pops.io.processes import process_pool
 from pops.pocket.judge import Judge, load_judge
-from pops.pocket.world.render import render
-from pops.pocket.world.scene import Scene
 
-__all__ = ["TASKS", "Retrieval", "compare_guidance", "evaluate", "retrieve"]
+__all__ = ["TASKS", "compare_guidance", "evaluate"]
 
 # operator -> its task
 TASKS: dict[str, Callable[[Asking], Task]] = {
@@ -42,129 +35,12 @@ TASKS: dict[str, Callable[[Asking], Task]] = {
     "clothes": several.clothes,
 }
 SEED = 18
-CHUNK = 160  # scenes drawn at once
 TRUE_PICTURES = 100  # of each kind, whose embeddings are rendered beside those of the operators
 
-Progress = Callable[[str, int, int], None]
 Report = dict[str, dict[str, float]]
 
 
-@dataclass(frozen=True)
-class Retrieval:
-    """How well queries find what they want in the gallery."""
-
-    top1: float
-    top5: float
-    mean_rank: float  # 1 is best
-
-
-def retrieve(
-    queries: Tensor, gallery: Tensor, right: Sequence[Sequence[int]]
-) -> tuple[Retrieval, list[int]]:
-    """Ranks by cosine of queries (Q, D) among gallery (G, D), and which row is nearest to each.
-
-    `right`: the rows that are right for each query; the best of them counts.
-    """
-    likeness = F.normalize(queries, dim=1) @ F.normalize(gallery, dim=1).T
-    allowed = torch.zeros_like(likeness, dtype=torch.bool)
-    for query, rows in enumerate(right):
-        allowed[query, list(rows)] = True
-    best = likeness.masked_fill(~allowed, -torch.inf).amax(1, keepdim=True)
-    rank = ((likeness > best) & ~allowed).sum(1) + 1
-    found = Retrieval(
-        top1=float((rank == 1).float().mean()),
-        top5=float((rank <= 5).float().mean()),
-        mean_rank=float(rank.float().mean()),
-    )
-    return found, likeness.argmax(1).tolist()
-
-
-# --- pictures -------------------------------------------------------------------------------
-
-
-def _draw(scenes: Sequence[Scene], size: int) -> Tensor:
-    torch.set_num_threads(1)
-    return render(scenes, size).pictures
-
-
-def _geometry(scene: Scene) -> str:
-    return repr((scene.view, [(i.shape, i.x) for i in scene.items]))
-
-
-def _pictures(
-    scenes: Iterable[Scene], size: int, progress: Progress | None
-) -> dict[Scene, Image.Image]:
-    """The picture of every scene, drawn by one process per core.
-
-    Neighbours share geometry, which is traced once in each chunk.
-    """
-    ordered = sorted(dict.fromkeys(scenes), key=_geometry)
-    chunks = [ordered[i : i + CHUNK] for i in range(0, len(ordered), CHUNK)]
-    drawn: list[Image.Image] = []
-    with process_pool(cpu_count() or 1, "spawn") as pool:
-        for chunk in pool.map(partial(_draw, size=size), chunks):
-            drawn += [Image.fromarray(p.numpy()) for p in chunk]
-            if progress:
-                progress("render pictures", len(drawn), len(ordered))
-    return dict(zip(ordered, drawn, strict=True))
-
-
-def _scenes(task: Task) -> list[Scene]:
-    given = [source for request in task.inputs for source in request if isinstance(source, Scene)]
-    return [*given, *task.twins, *(scene for _, scene in task.gallery)]
-
-
-# --- one operator ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A task with its pictures and the gallery's embeddings.
-
-    twins and others: for every request two more pictures of what it asks for.
-    """
-
-    task: Task
-    inputs: list[tuple[Image.Image | None, ...]]
-    twins: list[Image.Image]
-    others: list[Image.Image]
-    gallery: Tensor
-    right: list[list[int]]
-
-    def first(self, count: int) -> "_Case":
-        """The case of the first requests alone; galleries are as large."""
-        task = replace(self.task, wanted=self.task.wanted[:count])
-        return replace(self, task=task, right=self.right[:count])
-
-    def numbers(self, queries: Tensor) -> dict[str, float]:
-        found, nearest = retrieve(queries, self.gallery, self.right)
-        names = [self.task.gallery[row][0] for row in nearest]
-        shares = {
-            share: sum(map(says, names, self.task.wanted)) / len(names)
-            for share, says in self.task.shares.items()
-        }
-        return {**asdict(found), **shares}
-
-
-def _case(task: Task, drawn: Mapping[Scene, Image.Image], engine: Engine) -> _Case:
-    def picture(source: Scene | Image.Image | None) -> Image.Image | None:
-        return drawn[source] if isinstance(source, Scene) else source
-
-    places: dict[Shown, list[int]] = {}
-    for row, (name, _) in enumerate(task.gallery):
-        places.setdefault(name, []).append(row)
-    right = [places[name] for name in task.wanted]
-    return _Case(
-        task=task,
-        inputs=[tuple(map(picture, request)) for request in task.inputs],
-        twins=[drawn[scene] for scene in task.twins],
-        others=[drawn[task.gallery[rows[0]][1]] for rows in right],
-        gallery=engine.encode([drawn[scene] for _, scene in task.gallery]).image_embeds,
-        right=right,
-    )
-
-
-def _mean(case: _Case, engine: Engine) -> Tensor:
+def _mean(case: Case, engine: Engine) -> Tensor:
     """The mean embedding (Q, D) of what each request gives, a text included."""
     flat = [p for request in case.inputs for p in request if p is not None]
     embeds = iter(engine.encode(flat).image_embeds)
@@ -177,7 +53,7 @@ def _mean(case: _Case, engine: Engine) -> Tensor:
 
 def _measure(
     operator: str,
-    case: _Case,
+    case: Case,
     engine: Engine,
     judge: Judge | None,
     guidance: float | None,
@@ -204,7 +80,7 @@ def _measure(
 
 
 def _rendered(
-    case: _Case, made: Embeddings, engine: Engine, judge: Judge, progress: Progress | None
+    case: Case, made: Embeddings, engine: Engine, judge: Judge, progress: Progress | None
 ) -> dict[str, float]:
     """What the judge, and the encoder, see in the pictures of embeddings."""
     shown = engine.render(made, seeds=(0,), progress=progress)
@@ -212,7 +88,7 @@ def _rendered(
 
 
 def _seen(
-    case: _Case, shown: Sequence[Image.Image], engine: Engine, judge: Judge
+    case: Case, shown: Sequence[Image.Image], engine: Engine, judge: Judge
 ) -> dict[str, float]:
     """What is seen in the pictures of the first requests."""
     task = case.task
@@ -225,7 +101,7 @@ def _seen(
 
 
 def _beside(
-    cases: Sequence[_Case], engine: Engine, judge: Judge, progress: Progress | None
+    cases: Sequence[Case], engine: Engine, judge: Judge, progress: Progress | None
 ) -> Report:
     """What bounds the pictures: those of true embeddings, and the judge on true pictures."""
     shown: list[Image.Image] = []
@@ -278,9 +154,10 @@ def evaluate(
         judge = judge or load_judge(engine.stack.prior_folder.parent / "judge")
     wanted = [name for name in every if name in places or not places]
     asking = Asking(engine.stack.render_settings.size, limit=limit)
+    tasks = {name: TASKS[name](asking) for name in wanted}
     report: Report = {}
-    kinds: dict[tuple[str, ...], _Case] = {}
-    for name, case in _cases(wanted, asking, engine, progress):
+    kinds: dict[tuple[str, ...], Case] = {}
+    for name, case in open_cases(tasks, asking.size, engine, progress):
         kinds.setdefault(tuple(case.task.checks), case)
         for place in places.get(name, [name]):
             own = None if places else judge
@@ -314,19 +191,9 @@ def compare_guidance(
     """
     (name,) = _by_operator(engine, [operator]) if operator not in TASKS else (operator,)
     asking = Asking(engine.stack.render_settings.size, "validation", limit)
-    ((_, case),) = _cases([name], asking, engine, progress)
+    tasks = {name: TASKS[name](asking)}
+    ((_, case),) = open_cases(tasks, asking.size, engine, progress)
     return {g: _measure(operator, case, engine, None, g, progress) for g in guidances}
-
-
-def _cases(
-    names: Iterable[str], asking: Asking, engine: Engine, progress: Progress | None
-) -> Iterator[tuple[str, _Case]]:
-    """The cases of operators, whose pictures are drawn together."""
-    tasks = {name: TASKS[name](asking) for name in names}
-    scenes = (scene for task in tasks.values() for scene in _scenes(task))
-    drawn = _pictures(scenes, asking.size, progress)
-    for name, task in tasks.items():
-        yield name, _case(task, drawn, engine)
 
 
 def _known(operator: str) -> list[str]:

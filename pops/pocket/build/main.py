@@ -27,17 +27,9 @@ import torch
 
 from pops.errors import PopsError
 from pops.operators import OPERATORS
-from pops.pocket.build import (
-    autoencoder,
-    clip,
-    decoder,
-    embeds,
-    judge,
-    operators,
-    package,
-    pictures,
-    priors,
-)
+from pops.pocket.build import operators, package
+from pops.pocket.build.data import embeds, pictures
+from pops.pocket.build.models import autoencoder, clip, decoder, judge, priors
 from pops.pocket.build.progress import minutes
 from pops.pocket.build.work import Build
 
@@ -88,7 +80,8 @@ def _prior(build: Build, seconds: float) -> None:
 def _decoder(build: Build, seconds: float) -> None:
     names, found = build.embeds
     drawn = decoder.Drawn(
-        pictures.load_pictures(build.pictures, names),
+        build.pictures,
+        names,
         found.pictures,
         embeds.zero_embed(build.encoders.image_encoder.model),
         build.basis(),

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pops.errors import UsageError, WeightsError
 from pops.operators import OperatorCard, read_operator_card, save_card
-from pops.pocket.build.caches import write_cache
-from pops.pocket.build.recipes import RECIPES
+from pops.pocket.build.data.caches import write_cache
+from pops.pocket.build.data.recipes import RECIPES
 from pops.pocket.build.work import Build
 from pops.pocket.world.split import OUTFIT_SPLIT, PAIR_SPLIT, SPLIT_NAME
 

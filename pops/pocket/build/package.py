@@ -15,11 +15,11 @@ from transformers import CLIPImageProcessorPil
 from pops.errors import UsageError
 from pops.io.files import atomic_path
 from pops.operators import OPERATORS
-from pops.pocket.build.clip import MEAN, SEEN_SIZE, STD, Clip
-from pops.pocket.build.decoder import decoder_scheduler
+from pops.pocket.build.data.pictures import SIZE
 from pops.pocket.build.fit import Fit
-from pops.pocket.build.pictures import SIZE
-from pops.pocket.build.priors import CLIP_RANGE
+from pops.pocket.build.models.clip import MEAN, SEEN_SIZE, STD, Clip
+from pops.pocket.build.models.decoder import decoder_scheduler
+from pops.pocket.build.models.priors import CLIP_RANGE
 from pops.pocket.build.work import Build
 from pops.pocket.judge import JUDGE_CONFIG, JUDGE_WEIGHTS, Judge
 from pops.pocket.world.split import SPLIT_NAME

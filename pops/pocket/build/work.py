@@ -9,9 +9,10 @@ from torch import Tensor
 
 from pops.errors import UsageError
 from pops.operators import OPERATORS
-from pops.pocket.build import autoencoder, clip, decoder, judge, pictures, priors, recipes
-from pops.pocket.build.embeds import Embeds, load_embeds
+from pops.pocket.build.data import pictures, recipes
+from pops.pocket.build.data.embeds import Embeds, load_embeds
 from pops.pocket.build.fit import Fit, device
+from pops.pocket.build.models import autoencoder, clip, decoder, judge, priors
 from pops.stacks.stack import Stack, open_stack
 
 __all__ = ["Build"]

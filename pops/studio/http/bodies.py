@@ -21,7 +21,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 GRACE = 10.0  # seconds that every body has to arrive
-LEAST_RATE = 50_000  # bytes a second; a body of that many bytes more has a second more
+LEAST_RATE = 10_000  # bytes a second; a body of that many bytes more has a second more
 
 
 class Gone(Refusal):

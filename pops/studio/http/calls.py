@@ -81,7 +81,7 @@ def add_calls(server: Server, service: StudioService) -> Calls:
 async def _stream(
     service: StudioService, request: Request, submit: Callable[..., Job]
 ) -> AsyncIterator[dict[str, Any]]:
-    """The events of a job, or its refusal in the words that the studio has for it."""
+    """Follow a job; a refusal is told in the words that the studio has for it."""
     client = client_of(request.client.host if request.client else "", request.headers)
     service.queue.arrives(client)
     try:

@@ -1,4 +1,4 @@
-"""What the studio answers at once: the page, uploads, pictures, embeddings, checks."""
+"""Short requests, answered at once: the page, uploads, pictures, embeddings, checks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ KEEP = {"cache-control": "private, max-age=86400, immutable"}  # an item never c
 
 
 def add_routes(server: FastAPI, service: StudioService) -> None:
-    """Give `server` the plain requests of a studio."""
+    """Give a server the short requests of a studio.
+
+    Args:
+        server: The server, not yet listening.
+        service: The studio.
+    """
     opening = CapacityLimiter(OPEN_AT_ONCE)
 
     @server.api_route("/", methods=["GET", "HEAD"])
@@ -97,7 +102,7 @@ def _told_name(header: str) -> str:
 
 
 async def _answer(work: Callable[[], Any], limiter: CapacityLimiter | None = None) -> Response:
-    """What `work` gives as JSON, or its error as one line.
+    """Do some work in a thread and answer with what it gives, as JSON, or with its error.
 
     No error leaves the thread: the future that brings it would hold it, and it what was sent.
     """
@@ -112,7 +117,7 @@ async def _answer(work: Callable[[], Any], limiter: CapacityLimiter | None = Non
 
 
 async def _with_json(work: Callable[..., Any], request: Request) -> Response:
-    """`work` with the expression, the inputs and the settings that the request's JSON names."""
+    """Do some work with the expression, the inputs and the settings of a request."""
     given = await request.json()
     given = given if isinstance(given, dict) else {}
     named = given.get("expression", ""), given.get("inputs"), given.get("settings")

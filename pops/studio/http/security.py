@@ -36,7 +36,7 @@ POLICY = (
 HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with none at all, the form of the login has no origin
     "cross-origin-resource-policy": "same-origin",
 }
 READ = re.compile(
@@ -52,7 +52,8 @@ LARGE = re.compile(r"/(inputs|compositions/open)")
 JOB = re.compile(r"/gradio_api/(call/\w+|queue/join)")
 EVENTS = re.compile(r"/gradio_api/call/\w+/([\w-]+)")  # of one job
 SESSION = "/gradio_api/queue/data"  # the events of a session of Gradio's own client
-OPEN = re.compile(r"/(login|favicon\.ico|page/(style\.css|icon\.svg))")  # without the password
+# What is open without the password; Gradio asks for its own events when it starts.
+OPEN = re.compile(r"/(favicon\.ico|page/(style\.css|icon\.svg)|gradio_api/startup-events)")
 MOST_JSON = 256 * 2**10  # bytes of a request that is no file
 LARGE_AT_ONCE = 8  # files of the largest size that are held in memory at once
 SESSIONS = 1000  # whose events can be asked for; Gradio itself keeps twice as many

@@ -77,7 +77,7 @@ def read_metrics(path: Path) -> list[Metrics]:
         if not text.endswith(b"}"):
             continue
         try:
-            lines.append(msgspec.json.decode(text, type=Metrics))
+            lines.append(msgspec.json.decode(text, type=dict[str, int | float]))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{path}, line {number}: is no line of metrics ({error}); remove it"

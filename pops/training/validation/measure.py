@@ -31,7 +31,7 @@ BANDS = 5  # of timesteps
 ROWS = 64  # at a time
 SEED = 18
 GUIDANCES = (1.0, 4.0)  # of the figure
-BASELINE = "baseline_"  # before the numbers of the mean of the inputs
+BASELINE = "baseline_"  # begins the names of the numbers of the mean of the inputs
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def draw_figure(
         row = [
             Cell("left out" if picture is None else picture, slot, sign="plus")
             for slot, picture in zip(operator.inputs, example.inputs, strict=True)
-            if picture is not None or len(operator.inputs) < 4  # of many slots, the given ones
+            if picture is not None or len(operator.inputs) < 4  # shows no empty slots of many
         ]
         if example.text is not None:
             row.append(Cell(example.text, "text", sign="plus"))

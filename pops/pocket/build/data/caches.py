@@ -19,7 +19,7 @@ from pops.data.reader import RecipeSettings
 from pops.data.recipes import find_recipe
 from pops.io.files import make_folder
 from pops.operators import Operator
-from pops.pocket.build.recipes import Example, Recipe
+from pops.pocket.build.data.recipes import Example, Recipe
 from pops.pocket.world.split import SPLIT_NAME
 from pops.prior.conditions import drop_conditions
 from pops.stacks.stack import Stack

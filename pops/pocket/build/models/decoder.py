@@ -4,6 +4,7 @@ v-prediction (Salimans and Ho 2022, arXiv 2202.00512) on a squared-cosine schedu
 dropped for guidance by the encoding of an all-zero picture, as the pipeline does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-from pops.pocket.build.autoencoder import LATENTS, PATCH, PatchBasis
-from pops.pocket.build.clip import DIM
+from pops.pocket.build.data.pictures import SIZE, load_pictures
 from pops.pocket.build.fit import Fit, device, in_processes
-from pops.pocket.build.pictures import SIZE, Pictures
+from pops.pocket.build.models.autoencoder import LATENTS, PATCH, PatchBasis
+from pops.pocket.build.models.clip import DIM
 
 __all__ = ["SHARES", "Drawn", "decoder_fit", "decoder_scheduler", "train_decoder"]
 
@@ -96,19 +97,24 @@ def decoder_fit(folder: Path) -> Fit:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the decoder learns from: pictures, their embeddings (N, D), the zero picture's (D,)."""
+    """What the decoder learns from, as it is handed to other processes.
 
-    data: Pictures
+    pictures: the folder of the pictures. shards: those that have been encoded. embeds: their
+    embeddings (N, D). zero: the zero picture's (D,).
+    """
+
+    pictures: Path
+    shards: Sequence[str]
     embeds: Tensor
     zero: Tensor
     basis: PatchBasis
 
-    def table(self) -> Tensor:
-        """(N,): the chance of each row or of one before it to be drawn."""
-        kinds = [record["kind"] for record in self.data.records]
-        count = {kind: kinds.count(kind) for kind in SHARES}
-        weights = torch.tensor([SHARES[k] / count[k] for k in kinds], dtype=torch.float64)
-        return weights.cumsum(0)
+
+def _chances(kinds: Sequence[str]) -> Tensor:
+    """(N,): the chance of each picture or of one before it to be drawn."""
+    count = {kind: kinds.count(kind) for kind in SHARES}
+    weights = torch.tensor([SHARES[kind] / count[kind] for kind in kinds], dtype=torch.float64)
+    return weights.cumsum(0)
 
 
 def _work(rank: int, world: int, folder: Path, drawn: Drawn, seconds: float) -> None:
@@ -116,8 +122,9 @@ def _work(rank: int, world: int, folder: Path, drawn: Drawn, seconds: float) -> 
     fit = decoder_fit(folder)
     # Each process its own noise, and another after every resume.
     torch.manual_seed(1 + fit.step * world + rank)
+    data = load_pictures(drawn.pictures, drawn.shards)
     scheduler = decoder_scheduler()
-    table = drawn.table()
+    table = _chances([record["kind"] for record in data.records])
 
     def step(number: int) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(number * world + rank)
@@ -130,7 +137,7 @@ def _work(rank: int, world: int, folder: Path, drawn: Drawn, seconds: float) -> 
         level = (torch.arange(n) + torch.rand(n, generator=rng)) / n
         t = (level * 1000).long()
         where = device()
-        x = drawn.basis.latents(drawn.data.batch(rows.tolist()))
+        x = drawn.basis.latents(data.batch(rows.tolist()))
         x = x.to(where, memory_format=torch.channels_last)
         return {"velocity": loss(fit.module, scheduler, x, given.to(where), t.to(where))}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pops.operators import CLOTHES, INSTRUCT, SCENE, TEXTURING, UNION, Operator
 from pops.operators import GARMENTS as GARMENT_SLOTS
-from pops.pocket.build.embeds import PATCH, Embeds
+from pops.pocket.build.data.embeds import PATCH, Embeds
 from pops.pocket.world.cutout import SLOT_OF
 from pops.pocket.world.scene import plural, with_article
 from pops.pocket.world.vocabulary import ADJECTIVES, OBJECTS

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pops.io.files import atomic_path
+from pops.pocket.build.data.pictures import SIZE, load_pictures
 from pops.pocket.build.fit import Fit, device
-from pops.pocket.build.pictures import SIZE, load_pictures
 
 __all__ = ["LATENTS", "PatchBasis", "autoencoder_fit", "patch_basis", "train_autoencoder"]
 

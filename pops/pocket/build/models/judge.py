@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pops.pocket.build.batches import jitter, soften
+from pops.pocket.build.data.batches import jitter, soften
+from pops.pocket.build.data.labels import CLASSES, labels
+from pops.pocket.build.data.pictures import SIZE, Pictures
 from pops.pocket.build.fit import Fit, device
-from pops.pocket.build.labels import CLASSES, labels
-from pops.pocket.build.pictures import SIZE, Pictures
 from pops.pocket.judge import Judge, JudgeConfig
 
 __all__ = ["judge_fit", "train_judge"]

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pops.pocket.build.labels import answer, piece_labels
-from pops.pocket.build.pictures import Pictures, cut_record
+from pops.pocket.build.data.labels import answer, piece_labels
+from pops.pocket.build.data.pictures import Pictures, cut_record
 from pops.pocket.world.cutout import cut_out, on_white, slots_of
 from pops.pocket.world.patches import crop_patch
 from pops.pocket.world.scene import plural, with_article

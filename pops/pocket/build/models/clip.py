@@ -29,10 +29,10 @@ from transformers import (
 from transformers.models.clip.modeling_clip import CLIPVisionModelOutput
 
 from pops.io.files import atomic_path
-from pops.pocket.build.batches import Batch, Batches, jitter, soften
+from pops.pocket.build.data.batches import Batch, Batches, jitter, soften
+from pops.pocket.build.data.labels import CLASSES, IGNORE, WHAT
+from pops.pocket.build.data.pictures import Pictures, load_pictures
 from pops.pocket.build.fit import Fit, in_processes
-from pops.pocket.build.labels import CLASSES, IGNORE, WHAT
-from pops.pocket.build.pictures import Pictures, load_pictures
 from pops.pocket.world.vocabulary import ADJECTIVES, GARMENTS, MATERIAL_WORDS, MATERIALS, OBJECTS
 
 __all__ = ["DIM", "MEAN", "STD", "Clip", "clip_fit", "see", "train_clip"]

@@ -24,7 +24,7 @@ from torch import Tensor
 from pops.errors import WeightsError
 from pops.io.files import atomic_path
 from pops.io.processes import process_pool
-from pops.pocket.build.families import families
+from pops.pocket.build.data.families import families
 from pops.pocket.build.progress import told
 from pops.pocket.world.cutout import garment_cutouts, garment_scene
 from pops.pocket.world.patches import find_patch

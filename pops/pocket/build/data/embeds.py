@@ -22,8 +22,8 @@ from transformers import CLIPVisionModelWithProjection
 from pops.errors import WeightsError
 from pops.io.files import atomic_path
 from pops.operators import GARMENTS as SLOTS
-from pops.pocket.build.clip import see
-from pops.pocket.build.pictures import Pictures, load_pictures, shard_names
+from pops.pocket.build.data.pictures import Pictures, load_pictures, shard_names
+from pops.pocket.build.models.clip import see
 from pops.pocket.build.progress import told
 from pops.pocket.world.cutout import cut_out, on_white, slots_of
 from pops.pocket.world.patches import crop_patch
