@@ -11,6 +11,7 @@ Modules:
     tensors     files of tensors: no code, no more than they hold, nothing that is not finite
     embeddings  the `Embeddings` type and its files
     sources     an input of a slot: a picture or an embedding
+    model_card  the model card of an operator folder
     requests    one source for every slot of an operator
     hub         repositories that can be downloaded: revisions, licences, sizes
     loading     checked folders of models, and one line for what is wrong with them
