@@ -15,7 +15,8 @@ from pops.compose.parse import operator_function
 from pops.compose.plan import Plan, make_plan
 from pops.compose.run import Result, run_plan
 from pops.errors import NotFiniteError, UsageError
-from pops.io.embeddings import Embeddings
+from pops.figures import Cell, strips
+from pops.io.embeddings import Embeddings, show_by
 from pops.io.pictures import open_picture
 from pops.io.requests import (
     Request,
@@ -29,18 +30,18 @@ from pops.io.requests import (
 from pops.io.sources import Source, source_key
 from pops.operators import Operator
 from pops.prior.batching import sample_requests, seeds_of_each
-from pops.prior.conditions import condition_row
 from pops.prior.model import Prior
 from pops.prior.sampling import find_sampler
 from pops.render import Renderer, find_renderer
 from pops.settings.progress import Progress
 from pops.settings.rendering import RenderSettings
 from pops.settings.sampling import SamplingSettings
-from pops.stacks.encoding import check_stack, encode_sources, encode_texts, given_row
+from pops.stacks.encoding import check_stack, condition_tokens, encode_sources, given_row
 from pops.stacks.stack import Stack, open_stack
 
 __all__ = ["Engine", "Request", "Source"]
 
+SHOWN = 12  # embeddings drawn where many are shown
 RESIDENT_BYTES = 5 * 2**30  # operators kept loaded: one full-size one in float32, two in half
 
 
@@ -144,7 +145,6 @@ class Engine:
         """
         embeds = encode_sources(self.stack, sources, progress)
         names = tuple(str(Leaf(source)) for source in sources)
-        check_finite_rows(embeds, [1] * len(sources), names)
         return Embeddings(embeds, self.stack.name, names)
 
     def apply(
@@ -193,7 +193,8 @@ class Engine:
             SamplingSettings(seeds=tuple(own), guidance=guidance, steps=steps, sampler=sampler)
         _, prior = self.operator(operator, weights)
         scale = found.guidance if guidance is None else guidance
-        tokens = self._condition_tokens(prior, requests, texts, progress)
+        tokens = condition_tokens(self.stack, prior, requests, texts, progress)
+        show_by(self.stack.name, self.dim, self)  # whichever was last at work
         sample = partial(self.sample, prior, steps=steps, sampler=sampler, guidance=scale)
         made = sample(tokens, seeds_each, what=found.name, progress=progress)
         names = [
@@ -381,6 +382,21 @@ class Engine:
                 at,
             ) from None
 
+    def show(self, embeddings: Embeddings) -> Image.Image:
+        """Draw embeddings as one captioned strip, of the first dozen of them; notebooks do so.
+
+        Args:
+            embeddings: embeddings of this stack.
+
+        Returns:
+            A picture of the strip, each embedding drawn by the stack's own decoder with seed 0.
+        """
+        pictures = self.render(embeddings[:SHOWN], seeds=[0])
+        names = embeddings.expressions or ("",) * len(pictures)
+        notes = [f"seed {seed}" for seed in embeddings.seeds] or [""] * len(pictures)
+        cells = [Cell(*one) for one in zip(pictures, names, notes, strict=False)]
+        return strips([cells[at : at + SHOWN // 2] for at in range(0, len(cells), SHOWN // 2)])
+
     def _depth_pictures(
         self,
         renderer: str,
@@ -431,22 +447,3 @@ class Engine:
             self._operators.popitem(last=False)
         self._operators[key] = known or self.stack.operator(name, weights)
         return self._operators[key]
-
-    def _condition_tokens(
-        self,
-        prior: Prior,
-        requests: Sequence[Request],
-        texts: Sequence[str | None],
-        progress: Progress | None,
-    ) -> list[Tensor]:
-        """Make the condition tokens (k, D) of every request, on the CPU in float32."""
-        sources = [source for request in requests for source in request if source is not None]
-        embeds = self.encode(sources, progress).image_embeds.to(prior.clip_mean.device)
-        tokens = iter(prior.normalise(embeds).cpu())
-        slots = [[None if s is None else next(tokens) for s in request] for request in requests]
-        words = list(dict.fromkeys(text for text in texts if text is not None))
-        hidden = encode_texts(self.stack, words) if words else {}
-        return [
-            condition_row(given, self.dim, None if text is None else hidden[text])
-            for given, text in zip(slots, texts, strict=True)
-        ]

@@ -55,7 +55,14 @@ class PopsError(Exception):
     place: object = None  # where in the user's own text: as text, lines with a caret
 
     def at(self, place: object) -> Self:
-        """This error, shown with that place."""
+        """Show this error with a place.
+
+        Args:
+            place: where in the user's own text it arose; as text, lines with a caret.
+
+        Returns:
+            This error.
+        """
         self.place = place
         return self
 

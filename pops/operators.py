@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pops.errors import UsageError, WeightsError, check_known
 from pops.io.files import atomic_path, make_folder
+from pops.io.model_card import model_card
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,18 @@ GARMENTS = (
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator: what it takes, how strongly it is guided, how its inputs drop in training."""
+    """One operator: what it takes, how strongly it is guided, how its inputs drop in training.
+
+    Args:
+        name: its name.
+        inputs: the names of its slots for pictures, in the order of their tokens.
+        takes_text: whether it takes a text, too.
+        min_inputs: the fewest inputs that may be given; None where every slot must be given.
+        guidance: the scale of classifier-free guidance that it is applied with.
+        drop_each: the chance in training to drop each condition alone.
+        drop_all: the chance in training to drop all conditions together.
+        text_loss: the weight of 1 - cos(prediction, text embedding) beside the squared error.
+    """
 
     name: str
     inputs: tuple[str, ...]  # image slots, in token order
@@ -69,7 +81,15 @@ class Operator:
     text_loss: float = 0.0  # weight of 1 - cos(prediction, text embedding), beside the MSE
 
     def check_inputs(self, given: int, text: str | None) -> None:
-        """UsageError, naming the slots, unless that many inputs and that text fit."""
+        """Check that inputs fit the slots.
+
+        Args:
+            given: the number of inputs.
+            text: the text, or None.
+
+        Raises:
+            UsageError: they do not fit; the error names the slots.
+        """
         least = len(self.inputs) if self.min_inputs is None else self.min_inputs
         if not least <= given <= len(self.inputs):
             wanted = f"{least}" if least == len(self.inputs) else f"{least} to {len(self.inputs)}"
@@ -95,7 +115,17 @@ OPERATORS: dict[str, Operator] = {
 
 
 def find_operator(name: str) -> Operator:
-    """The operator of that name; UsageError with the nearest name otherwise."""
+    """Find an operator of the table.
+
+    Args:
+        name: its name.
+
+    Returns:
+        Its row.
+
+    Raises:
+        UsageError: the name is unknown; the error suggests the nearest.
+    """
     check_known("operator", name, OPERATORS)
     return OPERATORS[name]
 
@@ -150,7 +180,13 @@ def known_operators(places: Iterable[str | Path]) -> dict[str, Operator]:
 
 @dataclass(frozen=True)
 class OperatorCard:
-    """`operator.json`: which operator the weights are, of which stack, and how they were made."""
+    """The content of `operator.json`.
+
+    Args:
+        operator: the row of the operator.
+        stack: the name of the stack that it is of.
+        training: how it was trained.
+    """
 
     operator: Operator
     stack: str
@@ -165,8 +201,20 @@ def save_operator(
 ) -> Path:
     """Write an operator folder: operator.json, prior.safetensors and README.md, a model card.
 
-    `state`: the prior's state dict; `clip_mean` and `clip_std` belong to the stack and are left
-    out. Each file appears whole or not at all, the weights last. `pictures`: as of `save_card`.
+    Each file appears whole or not at all, the weights last.
+
+    Args:
+        folder: the folder to write.
+        card: what the operator is.
+        state: the tensors of its prior by name; `clip_mean` and `clip_std` belong to the stack and
+            are left out.
+        pictures: files of the folder that the model card shows.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: it cannot be written.
     """
     from pops.io.tensors import save_tensors
 
@@ -179,14 +227,23 @@ def save_operator(
 def save_card(folder: str | Path, card: OperatorCard, pictures: Sequence[str] = ()) -> Path:
     """Write an operator folder without its weights: operator.json and README.md, a model card.
 
-    `pictures`: files of the folder that the model card shows.
+    Args:
+        folder: the folder to write.
+        card: what the operator is.
+        pictures: files of the folder that the model card shows.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: it cannot be written.
     """
     folder = make_folder(folder)
     row = {"operator": asdict(card.operator), "stack": card.stack, "training": card.training}
     with atomic_path(folder / "operator.json") as part:
         part.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
     with atomic_path(folder / "README.md") as part:
-        part.write_text(_model_card(card, pictures), encoding="utf-8")
+        part.write_text(model_card(card, pictures), encoding="utf-8")
     return folder
 
 
@@ -204,8 +261,7 @@ def read_operator_card(folder: str | Path) -> OperatorCard:
     """
     from msgspec.structs import asdict as fields_of
 
-    from pops.io.cards import OperatorFile
-    from pops.io.schema import read_json
+    from pops.io.schema import OperatorFile, read_json
 
     path = Path(folder) / "operator.json"
     if not path.exists():
@@ -235,7 +291,16 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 def check_state_dict(
     found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str
 ) -> None:
-    """WeightsError with the keys named, unless keys and shapes are those of `expected`."""
+    """Check that tensors have the names and shapes that are expected.
+
+    Args:
+        found: the tensors by name.
+        expected: tensors of the expected names and shapes.
+        source: what the tensors are called in the error.
+
+    Raises:
+        WeightsError: they have not; the error names those that do not fit.
+    """
     missing = sorted(set(expected) - set(found))
     extra = sorted(set(found) - set(expected))
     shapes = [
@@ -253,45 +318,12 @@ def check_state_dict(
 
 
 def without_stats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What of a prior's tensors is an operator's: clip_mean and clip_std are the stack's."""
+    """Leave out the clip statistics, which are the stack's.
+
+    Args:
+        state: the tensors of a prior by name.
+
+    Returns:
+        The tensors that are the operator's own.
+    """
     return {key: value for key, value in state.items() if key not in ("clip_mean", "clip_std")}
-
-
-BASE_MODELS = {"kandinsky-2.2": "kandinsky-community/kandinsky-2-2-prior"}
-
-
-def _model_card(card: OperatorCard, pictures: Sequence[str]) -> str:
-    operator = card.operator
-    slots: Sequence[str] = [*operator.inputs, *(["text"] if operator.takes_text else [])]
-    base = BASE_MODELS.get(card.stack)
-    request = ", ".join(repr(f"{name}.png") for name in operator.inputs)
-    text = ', text="shiny"' if operator.takes_text else ""
-    lines = [
-        "---",
-        "library_name: pops",
-        *([f"base_model: {base}"] if base else []),
-        "tags: [image-embeddings, diffusion-prior, pops]",
-        "---",
-        f"# {operator.name}",
-        "",
-        f"An operator of `pops` on the image embeddings of the `{card.stack}` stack: "
-        f"a diffusion prior that maps {', '.join(slots)} to one embedding.",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| inputs | {', '.join(slots)} |",
-        f"| guidance | {operator.guidance:g} |",
-        f"| stack | {card.stack} |",
-        *(f"| {key} | {value} |" for key, value in card.training.items()),
-        "",
-        "```python",
-        "from pops import Engine",
-        "",
-        f'engine = Engine.load("{card.stack}")',
-        f'made = engine.apply("path/of/this/folder", [({request},)]{text})',
-        'engine.render(made)[0].save("result.png")',
-        "```",
-        "",
-        *(f"![{Path(picture).stem}]({picture})\n" for picture in pictures),
-    ]
-    return "\n".join(lines)

@@ -1,4 +1,7 @@
+import gc
+import io
 import itertools
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -338,3 +341,35 @@ def test_operators_make_room_for_one_another(stack_parts: Parts, monkeypatch: py
     monkeypatch.setattr("pops.engine.RESIDENT_BYTES", 1)
     engine.operator("union")
     assert engine.operator("scene") is not first
+
+
+def test_a_single_request_is_taken_as_it_is_meant(engine: Engine, golden: Path):
+    one = [golden / "inputs/input_a.png", golden / "inputs/input_b.png"]
+    alone = engine.apply("texturing", one, seeds=[18], steps=2)
+    listed = engine.apply("texturing", [one], seeds=[18], steps=2)
+    assert len(alone) == 1 and torch.equal(alone.image_embeds, listed.image_embeds)
+    with pytest.raises(UsageError, match="texturing takes 2 inputs"):
+        engine.apply("texturing", one[:1])
+
+
+def test_a_notebook_shows_a_line_and_pictures(engine: Engine, golden: Path):
+    a, b = (str(golden / f"inputs/input_{name}.png") for name in "ab")
+    made = engine.apply("texturing", (a, b), seeds=[18, 42], steps=2)
+    assert repr(made) == f"<Embeddings 2 x 32 of pocket: texturing({a!r}, {b!r}) (seed 18, 42)>"
+    shown = made._repr_png_()
+    assert shown is not None
+    with Image.open(io.BytesIO(shown)) as picture:
+        assert picture.format == "PNG" and picture.width > 2 * 224
+    result = engine.run(f"texturing({a!r}, {b!r})", seeds=[18, 42], steps=2)
+    assert repr(result) == f"<Result of texturing({a!r}, {b!r}): {made!r}>"
+    assert result._repr_png_() == shown
+    assert Embeddings(torch.zeros(1, 32))._repr_png_() is None  # of no known stack
+
+
+def test_showing_keeps_no_engine_alive(stack_parts: dict[str, Path]):
+    own = Engine.load("pocket", "cpu", **stack_parts)
+    own.apply("scene", (None, None), seeds=[1], steps=1)
+    gone = weakref.ref(own)
+    del own
+    gc.collect()
+    assert gone() is None

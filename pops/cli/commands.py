@@ -72,7 +72,16 @@ LEFT_OUT = "_"
 
 
 def apply(config: ApplyConfig) -> int:
-    """`pops apply`: one request; for each seed an embedding file and pictures, and one strip."""
+    """Run `pops apply`: one request to an operator.
+
+    For each seed, writes an embedding file and pictures, and one strip of them all.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     folder = Path(config.operator).expanduser()
     own = (folder / "operator.json").is_file()
     operator = read_operator_card(folder).operator if own else _named_operator(config)
@@ -108,7 +117,16 @@ def apply(config: ApplyConfig) -> int:
 
 
 def run(config: RunConfig) -> int:
-    """`pops run`: the embedding of every part, pictures of the results, and how they were made."""
+    """Run `pops run`: a composition.
+
+    Writes the embedding of every part, pictures of the results, and figures of how they were made.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status: 1 where a file of a folder was skipped.
+    """
     previews = Previews()
     plan = make_plan(config.composition, previews.usable, _known_operators(config))
     weights = given_weights(config, plan)
@@ -148,7 +166,14 @@ def run(config: RunConfig) -> int:
 
 
 def convert(config: ConvertConfig) -> int:
-    """`pops convert`: an operator in its other form."""
+    """Run `pops convert`: write an operator in its other form.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     if config.operator is not None:
         find_operator(config.operator)
     from pops.stacks.convert import convert as convert_operator
@@ -158,7 +183,14 @@ def convert(config: ConvertConfig) -> int:
 
 
 def pocket_sheet(config: PocketSheetConfig) -> int:
-    """`pops pocket sheet`: contact sheets of the pocket world."""
+    """Run `pops pocket sheet`: draw contact sheets of the pocket world.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     from pops.pocket.world import sheet
 
     with closing(ProgressBars()) as progress:
@@ -168,7 +200,14 @@ def pocket_sheet(config: PocketSheetConfig) -> int:
 
 
 def pocket_assets(config: PocketAssetsConfig) -> int:
-    """`pops pocket assets`: the default input pictures."""
+    """Run `pops pocket assets`: draw the default input pictures.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     from pops.pocket.world import sheet
 
     with closing(ProgressBars()) as progress:
@@ -178,7 +217,14 @@ def pocket_assets(config: PocketAssetsConfig) -> int:
 
 
 def pocket_results(config: PocketResultsConfig) -> int:
-    """Run `pops pocket results`: a contact sheet of each operator's results."""
+    """Run `pops pocket results`: draw a contact sheet of results of each operator.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     names = list(OPERATORS) if config.operator == "all" else [find_operator(config.operator).name]
     engine = load(config)
     from pops.evaluation.pocket.sheets import result_sheet
@@ -193,7 +239,14 @@ def pocket_results(config: PocketResultsConfig) -> int:
 
 
 def eval_pocket(config: EvalPocketConfig) -> int:
-    """`pops eval pocket`: the numbers of the pocket benchmark, as a table or as JSON."""
+    """Run `pops eval pocket`: print the numbers of the pocket benchmark, as a table or as JSON.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     if config.operator != "all":
         find_operator(config.operator)
     from pops.evaluation.pocket.run import evaluate

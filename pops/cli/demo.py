@@ -88,7 +88,14 @@ TREE = "union(scene(texturing({rabbit!r}, {gold!r}), {snow!r}), scene({tree!r}, 
 
 
 def demo(config: DemoConfig) -> int:
-    """Write a figure of each operator, a composition as a tree, and a page that shows them all."""
+    """Run `pops demo`: show all operators on the pictures that come with pops.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
     pairs = tuple(_pair(pair) for pair in config.pairs)
     says = "A thing, made of a texture."
     parts = (Part("texturing", says, pairs), *PARTS)

@@ -37,7 +37,12 @@ __all__ = ["COMMANDS", "Command", "main"]
 
 @dataclass(frozen=True)
 class Command:
-    """The settings of a command, and the module whose function of the same name runs it."""
+    """A command of `pops`.
+
+    Args:
+        config: the dataclass of its settings.
+        module: the module whose function of the same name runs it.
+    """
 
     config: type
     module: str = "pops.cli.commands"
@@ -72,7 +77,14 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status. Every error is one line, unless `--debug` is given."""
+    """Run one command. Every error is one line, unless `--debug` is given.
+
+    Args:
+        argv: the words after `pops`; None for those of this process.
+
+    Returns:
+        The exit status.
+    """
     return run_command("pops", argv, _run)
 
 

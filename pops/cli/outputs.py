@@ -47,12 +47,26 @@ class Previews:
         self.skipped: list[str] = []
 
     def open(self, leaf: Leaf) -> None:
-        """InputError, with its place, if it is a picture that cannot be opened."""
+        """Open a picture, unless it is open already or the leaf is an embedding.
+
+        Args:
+            leaf: a source of the composition.
+
+        Raises:
+            InputError: the picture cannot be opened; the error shows its place.
+        """
         if (leaf, 0) not in self.pictures and (picture := open_leaf(leaf)) is not None:
             self.pictures[leaf, 0] = picture
 
     def usable(self, leaf: Leaf) -> bool:
-        """Whether a file of a folder can be used; if not, why goes to `skipped`."""
+        """Check whether a file of a folder can be used; if not, the reason goes to `skipped`.
+
+        Args:
+            leaf: the file.
+
+        Returns:
+            Whether it can be used.
+        """
         try:
             self.open(leaf)
             if _is_embedding(leaf):
@@ -66,7 +80,18 @@ class Previews:
 
 
 def given_weights(config: RunConfig, plan: Plan) -> dict[str, str]:
-    """The weights that are given, by operator; UsageError if one is not in the composition."""
+    """Look up the weights that are given for the operators of a composition.
+
+    Args:
+        config: the settings of the command.
+        plan: the composition made ready.
+
+    Returns:
+        The weights by the name of the operator.
+
+    Raises:
+        UsageError: an operator is unknown, or not in the composition.
+    """
     used = {node.operator for node in plan.nodes if isinstance(node, Apply)}
     for name in config.weights_of:
         check_known("operator", name, plan.operators)
@@ -76,12 +101,30 @@ def given_weights(config: RunConfig, plan: Plan) -> dict[str, str]:
 
 
 def keeps_depth(renderer: str) -> bool:
-    """Tell whether a renderer keeps the depth of a picture; imports its module."""
+    """Tell whether a renderer keeps the depth of a picture; imports its module.
+
+    Args:
+        renderer: the name of the renderer.
+
+    Returns:
+        Whether it does.
+    """
     return find_renderer(renderer).takes_depth
 
 
 def depth_sources(config: RunConfig, plan: Plan) -> dict[Node, Source] | None:
-    """Of every result the first input, where the renderer keeps its depth."""
+    """Choose the picture whose depth each result keeps, which is its first input.
+
+    Args:
+        config: the settings of the command.
+        plan: the composition made ready.
+
+    Returns:
+        The sources by result; None where the renderer keeps no depth.
+
+    Raises:
+        UsageError: a result has no input.
+    """
     if not keeps_depth(config.renderer):
         return None
     leaves = {node: first_leaf(node) for node in plan.results}
@@ -91,7 +134,11 @@ def depth_sources(config: RunConfig, plan: Plan) -> dict[Node, Source] | None:
 
 
 class RunFiles:
-    """The files of a result, under names of their own."""
+    """Writes the files of a result, under names of their own.
+
+    Args:
+        result: what a composition gave.
+    """
 
     def __init__(self, result: Result) -> None:
         self.result = result
@@ -99,12 +146,24 @@ class RunFiles:
         self.left_out: list[str] = []
 
     def name(self, node: Node, row: int) -> str:
-        """The name, without ending, of what belongs to one row of a part."""
+        """Name the file of one row of a part.
+
+        Args:
+            node: the part.
+            row: the row, which is one seed.
+
+        Returns:
+            The name, without ending.
+        """
         seeds = self.result[node].seeds
         return self.names[node] + (f"_s{seeds[row]}" if seeds else "")
 
     def save_embeddings(self, folder: Path) -> None:
-        """One file for each row of each part, but for inputs that are such files already."""
+        """Write a file for each row of each part, but for inputs that are such files already.
+
+        Args:
+            folder: the folder to write into.
+        """
         for node, rows in self.result.parts.items():
             if not _is_embedding(node):
                 for row in self.result.of(node):
@@ -113,17 +172,30 @@ class RunFiles:
     def save_pictures(
         self, folder: Path, pictures: Sequence[Image.Image], seeds: Sequence[int]
     ) -> None:
-        """`pictures`: of every row of the results, one for each of the renderer's `seeds`."""
+        """Write the pictures of the results.
+
+        Args:
+            folder: the folder to write into.
+            pictures: the pictures of every row of the results, one for each seed of the renderer.
+            seeds: the seeds of the renderer.
+        """
         shown = iter(pictures)
         for node, row in self.result.keys:
             for seed in seeds:
                 save_picture(next(shown), folder / f"{self.name(node, row)}_r{seed}.png")
 
     def figures(self, shown: Pictures, render: Render, trees: Trees) -> dict[str, Image.Image]:
-        """The grid of folders and the trees that are asked for, by file name.
+        """Draw the grid of folders and the trees that are asked for.
 
-        `shown`: the pictures of leaves and results; `render` makes the others that trees show.
-        Why a figure could not be drawn goes to `left_out`: the results are worth more.
+        The reason why a figure could not be drawn goes to `left_out`: the results are worth more.
+
+        Args:
+            shown: the pictures of leaves and results.
+            render: makes the other pictures that trees show.
+            trees: which trees are asked for.
+
+        Returns:
+            The figures by file name.
         """
         from pops.compose.run import draw_grids, draw_tree
 
@@ -151,7 +223,14 @@ class RunFiles:
 
 
 def part_names(plan: Plan) -> dict[Node, str]:
-    """Give every part of a plan a file name, without ending, that no other part has."""
+    """Give every part of a plan a file name that no other part has.
+
+    Args:
+        plan: the composition made ready.
+
+    Returns:
+        The names, without ending, by part.
+    """
     nodes = list(dict.fromkeys([*reversed(plan.nodes), plan.composition]))
     names = [
         name_of_words([*(["input"] if isinstance(node, Leaf) else []), *_part_words(node, plan)])
@@ -182,7 +261,7 @@ def input_words(operator: Operator, names: Sequence[str | None]) -> list[str]:
 
 
 def _part_words(node: Node, plan: Plan) -> list[str]:
-    """What a part is called by: its operators and files in the order they are written in."""
+    """The operators and files of a part, in the order they are written in."""
     if isinstance(node, Leaf):
         return [leaf_name(node)]
     words = [name_of_words(_part_words(made, plan)) if made else None for made in node.inputs]

@@ -27,7 +27,14 @@ EMBEDDING, LEFT_OUT = "embedding", "left out"
 
 
 def load(config: StackConfig) -> Engine:
-    """The engine of a stack; says what is loaded."""
+    """Make the engine that the settings ask for, and say what is loaded.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The engine.
+    """
     print(f"loading {config.stack}", file=sys.stderr)
     from pops.engine import Engine
 
@@ -41,7 +48,17 @@ def load(config: StackConfig) -> Engine:
 
 
 def preview(source: Path | None) -> Image.Image | str:
-    """The input as it is shown in the strip; an embedding is to be rendered first."""
+    """Open an input as a strip shows it.
+
+    Args:
+        source: a picture or an embedding file; None for an input that is left out.
+
+    Returns:
+        The picture; or words, in place of an embedding that is yet to be rendered or of nothing.
+
+    Raises:
+        InputError: the file is missing, or is no picture.
+    """
     if source is None:
         return LEFT_OUT
     if source.suffix.lower() not in EMBEDDING_SUFFIXES:
@@ -58,7 +75,18 @@ def equation(
     text: str | None,
     results: Sequence[Cell],
 ) -> list[Cell]:
-    """input + input → results, as the cells of one strip."""
+    """Lay out `input + input → results` as the cells of one strip.
+
+    Args:
+        operator: the row of the operator.
+        request: the files of its inputs, None for one that is left out.
+        inputs: the pictures of its inputs, or words in their place.
+        text: the text, for an operator that takes one.
+        results: the cells of the results.
+
+    Returns:
+        The cells from left to right.
+    """
     slots = operator.inputs[: len(request)]
     row = [
         Cell(image, "" if source is None else source.stem, slot, sign="plus")
@@ -70,7 +98,15 @@ def equation(
 
 
 def captioned(config: SamplingConfig, pictures: Iterable[Image.Image]) -> list[Cell]:
-    """The results of one request, with their seeds."""
+    """Write the seeds under the results of one request.
+
+    Args:
+        config: the settings of the command.
+        pictures: the pictures of the results.
+
+    Returns:
+        The cells of the results.
+    """
     several = len(config.render_seeds) > 1
     return [
         Cell(picture, note=f"seed {seed}" + (f", render seed {render_seed}" if several else ""))
@@ -79,5 +115,12 @@ def captioned(config: SamplingConfig, pictures: Iterable[Image.Image]) -> list[C
 
 
 def seed_pairs(config: SamplingConfig) -> list[tuple[int, int]]:
-    """(seed, render seed) of every picture of one request."""
+    """List the seeds of all pictures of one request.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The seed of the operator and that of the renderer, for every picture.
+    """
     return [(seed, render) for seed in config.seeds for render in config.render_seeds]

@@ -24,18 +24,38 @@ __all__ = ["infer_binary", "infer_clothes", "infer_instruct"]
 
 
 def infer_binary(arguments: Sequence[str] | None = None) -> int:
-    """Every input of one folder with every one of another. The exit status."""
+    """Apply an operator to every input of one folder with every input of another.
+
+    Args:
+        arguments: the words after the command; None for those of this process.
+
+    Returns:
+        The exit status.
+    """
     return _infer("infer_binary", BinaryConfig, arguments)
 
 
 def infer_instruct(arguments: Sequence[str] | None = None) -> int:
-    """Every input of a folder with every text. The exit status."""
+    """Apply an operator to every input of a folder with every text.
+
+    Args:
+        arguments: the words after the command; None for those of this process.
+
+    Returns:
+        The exit status.
+    """
     return _infer("infer_instruct", InstructConfig, arguments)
 
 
 def infer_clothes(arguments: Sequence[str] | None = None) -> int:
-    """The garments of a folder on one person, or every choice of one from each folder. The exit
-    status."""
+    """Dress a person in the garments of a folder, or in every choice of one from each folder.
+
+    Args:
+        arguments: the words after the command; None for those of this process.
+
+    Returns:
+        The exit status.
+    """
     return _infer("infer_clothes", ClothesConfig, arguments)
 
 

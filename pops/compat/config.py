@@ -54,7 +54,7 @@ class PublishedSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come first
-    """What the published commands share."""
+    """The settings that the published commands share."""
 
     operator: str | None = setting(None, "the operator; null: the one that prior_path names")
     stack: PathOrName | None = setting(
@@ -100,7 +100,14 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come 
         return self.prior_repo is None or Path(self.prior_repo).is_dir()
 
     def fits(self, operator: Operator) -> bool:
-        """Whether the command can run it."""
+        """Check whether the command can run an operator.
+
+        Args:
+            operator: the row of the operator.
+
+        Returns:
+            Whether its inputs are those that the command gives.
+        """
         own = self.default_operator
         return (len(operator.inputs), operator.takes_text) == (len(own.inputs), own.takes_text)
 
@@ -188,4 +195,12 @@ class ClothesConfig(PublishedConfig):
     )
 
     def fits(self, operator: Operator) -> bool:
+        """Check whether the command can run an operator.
+
+        Args:
+            operator: the row of the operator.
+
+        Returns:
+            Whether it takes some of many pictures, and no text.
+        """
         return operator.min_inputs is not None and not operator.takes_text

@@ -25,26 +25,74 @@ __all__ = [
 
 
 def generate_textures(arguments: Sequence[str] | None = None) -> int:
+    """Make data for texturing, by the published name of the command.
+
+    Args:
+        arguments: the words after the command; None for those of this process.
+
+    Returns:
+        The exit status.
+    """
     return _run("generate_textures", TexturesConfig, arguments)
 
 
 def generate_scenes(arguments: Sequence[str] | None = None) -> int:
+    """Make data for scene, by the published name of the command.
+
+    Args:
+        arguments: the words after the command; None for those of this process.
+
+    Returns:
+        The exit status.
+    """
     return _run("generate_scenes", ScenesConfig, arguments)
 
 
 def generate_unions(arguments: Sequence[str] | None = None) -> int:
+    """Make data for union, by the published name of the command.
+
+    Args:
+        arguments: the words after the command; None for those of this process.
+
+    Returns:
+        The exit status.
+    """
     return _run("generate_unions", UnionsConfig, arguments)
 
 
 def generate_clothes(arguments: Sequence[str] | None = None) -> int:
+    """Make data for clothes, by the published name of the command.
+
+    Args:
+        arguments: the words after the command; None for those of this process.
+
+    Returns:
+        The exit status.
+    """
     return _run("generate_clothes", ClothesConfig, arguments)
 
 
 def generate_random_images(arguments: Sequence[str] | None = None) -> int:
+    """Make pictures of random things or places, by the published name of the command.
+
+    Args:
+        arguments: the words after the command; None for those of this process.
+
+    Returns:
+        The exit status.
+    """
     return _run("generate_random_images", RandomConfig, arguments)
 
 
 def remove_backgrounds(arguments: Sequence[str] | None = None) -> int:
+    """Remove the backgrounds of pictures, by the published name of the command.
+
+    Args:
+        arguments: the words after the command; None for those of this process.
+
+    Returns:
+        The exit status.
+    """
     return _run("remove_backgrounds", CutoutsConfig, arguments)
 
 

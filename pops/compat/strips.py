@@ -106,6 +106,7 @@ def list_strips(config: PublishedConfig, row: Callable[[], Operator]) -> list[St
     Raises:
         InputError: a folder is missing or has nothing to take.
         UsageError: the settings do not say what to take.
+        NotImplementedError: the settings are those of no known command.
     """
     raise NotImplementedError(type(config).__name__)
 

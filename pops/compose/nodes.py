@@ -42,7 +42,12 @@ EXCERPT = 72  # letters of a line shown around a place
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the text of a composition something stands, to be shown with an error."""
+    """A place in the text of a composition, to be shown with an error.
+
+    Args:
+        line: the line of the text.
+        column: the number of the letter in it, from 0.
+    """
 
     line: str
     column: int
@@ -148,7 +153,14 @@ def function_name(operator: str) -> str:
 
 
 def first_leaf(node: Node) -> Leaf | None:
-    """The first source that a composition is made of; None if every input is left out."""
+    """Find the first source that a composition is made of.
+
+    Args:
+        node: the composition.
+
+    Returns:
+        The source; None if every input is left out.
+    """
     if isinstance(node, Leaf):
         return node
     given = (first_leaf(made) for made in node.inputs if made is not None)
@@ -172,6 +184,11 @@ def _measure(node: Apply | Mean) -> None:
 
 
 def too_deep() -> str:
+    """Say that a composition is nested too deeply, and what to do.
+
+    Returns:
+        A message.
+    """
     return (
         f"the composition is nested too deeply: more than {MOST_DEPTH} within one another; "
         "save an inner part as an embedding and use that"

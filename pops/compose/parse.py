@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from PIL import Image
 
@@ -33,9 +33,20 @@ from pops.compose.nodes import (
     too_deep,
 )
 from pops.errors import PopsError, UsageError, nearest
-from pops.operators import OPERATORS, Operator
+from pops.operators import CLOTHES, INSTRUCT, OPERATORS, SCENE, TEXTURING, UNION, Operator
 
-__all__ = ["fill_slots", "functions", "mean", "operator_function", "parse"]
+__all__ = [
+    "clothes",
+    "fill_slots",
+    "functions",
+    "instruct",
+    "mean",
+    "operator_function",
+    "parse",
+    "scene",
+    "texturing",
+    "union",
+]
 
 LONGEST_TEXT = 100_000  # letters
 
@@ -44,7 +55,19 @@ LONGEST_TEXT = 100_000  # letters
 
 
 def mean(a: object, b: object, weight: object = 0.5) -> Mean:
-    """The mean of two embeddings. `weight`, from 0 to 1, is that of `b`: 0 gives a, 1 gives b."""
+    """Take the mean of two embeddings.
+
+    Args:
+        a: a picture, an embedding, a file, a folder or another composition.
+        b: another one.
+        weight: the weight of `b`, from 0 to 1: 0 gives `a`, 1 gives `b`.
+
+    Returns:
+        The part of a composition, to be run by `Engine.run`.
+
+    Raises:
+        UsageError: an input is left out, or the weight is out of range.
+    """
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
         raise UsageError("the weight of mean, that of its second input, is a number from 0 to 1")
     first, second = _node(a), _node(b)
@@ -55,7 +78,14 @@ def mean(a: object, b: object, weight: object = 0.5) -> Mean:
 
 @cache
 def operator_function(row: Operator) -> Callable[..., Apply]:
-    """Make the function that gives inputs to an operator, by place or by the names of its slots."""
+    """Make the function that gives inputs to an operator, by place or by the names of its slots.
+
+    Args:
+        row: the row of the operator.
+
+    Returns:
+        A function that makes the part of a composition.
+    """
     names = [slot.replace("-", "_") for slot in row.inputs]
 
     def apply(*inputs: object, **named: object) -> Apply:
@@ -108,7 +138,7 @@ def fill_slots(row: Operator, given: Sequence[object], named: Mapping[str, objec
 
 
 def _node(value: object) -> Node | None:
-    """What a function is given as a node: nodes as they are, sources as leaves."""
+    """Take what a function is given as a node: nodes as they are, sources as leaves."""
     if value is None or isinstance(value, Leaf | Apply | Mean):
         return value
     embedding = hasattr(value, "image_embeds") or hasattr(value, "detach")
@@ -133,17 +163,11 @@ def functions(operators: Mapping[str, Operator]) -> dict[str, Callable[..., Node
     return {**own, "mean": mean}
 
 
-_APPLIED = {name: operator_function(row) for name, row in OPERATORS.items()}
-
-
-class _Function(Protocol):
-    def __call__(self, *inputs: object, **named: object) -> Apply: ...
-
-
-def __getattr__(name: str) -> _Function:
-    if name not in _APPLIED:
-        raise AttributeError(f"module 'pops.compose.parse' has no attribute {name!r}")
-    return _APPLIED[name]
+texturing = operator_function(TEXTURING)
+union = operator_function(UNION)
+scene = operator_function(SCENE)
+instruct = operator_function(INSTRUCT)
+clothes = operator_function(CLOTHES)
 
 
 # Reading.

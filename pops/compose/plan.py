@@ -62,7 +62,7 @@ class Plan:
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """What to sample, in order."""
+        """The steps in order: all that can be made of one operator at a time."""
         return tuple(_order(self.nodes))
 
 
@@ -100,10 +100,16 @@ def make_plan(
 
 
 def open_leaf(leaf: Leaf) -> Image.Image | None:
-    """The picture of a leaf, small, as figures show it; None for an embedding.
+    """Open the picture of a leaf, reduced to the size in which figures show it.
+
+    Args:
+        leaf: a source of a composition.
+
+    Returns:
+        The picture; None for an embedding.
 
     Raises:
-        InputError: it cannot be opened; shows the place.
+        InputError: it cannot be opened; the error shows its place.
     """
     source = leaf.source
     if isinstance(source, Path) and source.suffix.lower() in EMBEDDING_SUFFIXES:
@@ -124,7 +130,14 @@ def _picture(leaf: Leaf) -> Image.Image:
 
 
 def leaf_name(leaf: Leaf) -> str:
-    """What a leaf is called under its picture: the name of its file, without the ending."""
+    """Name a leaf, as it is written under its picture.
+
+    Args:
+        leaf: a source of a composition.
+
+    Returns:
+        The name of its file, without the ending.
+    """
     return leaf.source.stem if isinstance(leaf.source, Path) else str(leaf)
 
 

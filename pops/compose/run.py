@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pops.settings.progress import Progress
     from pops.stacks.stack import Stack
 
-__all__ = ["Pictures", "Result", "draw_grids", "draw_tree", "run_plan"]
+__all__ = ["Pictures", "Render", "Result", "draw_grids", "draw_tree", "run_plan"]
 
 LARGEST_SIDE = 20_000  # pixels of a figure: well under what picture files hold
 LARGEST_AREA = 100_000_000
@@ -36,17 +36,28 @@ Render = Callable[[Embeddings], list[Image.Image]]
 Pictures = dict[tuple[Node, int], Image.Image]  # of the rows of nodes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
-    """What a composition gave.
+    """The embeddings that a composition gave.
 
-    `parts`: for every distinct node one row for each seed, or a single row where no operator is
-    in it and seeds make no difference.
+    Args:
+        plan: the composition made ready.
+        seeds: the seeds of the run.
+        parts: for every distinct node one row for each seed, or a single row where no operator is
+            in it and seeds make no difference.
     """
 
     plan: Plan
     seeds: tuple[int, ...]
     parts: Mapping[Node, Embeddings]
+
+    def __repr__(self) -> str:
+        """Say in a line what was made."""
+        return f"<Result of {self.plan.composition}: {self.embeddings!r}>"
+
+    def _repr_png_(self) -> bytes | None:
+        """Show the results in a notebook."""
+        return self.embeddings._repr_png_()
 
     @property
     def embeddings(self) -> Embeddings:
@@ -69,7 +80,14 @@ class Result:
         return self.parts[parse(part, self.plan.operators) if isinstance(part, str) else part]
 
     def of(self, node: Node) -> range:
-        """The rows of a part: as many as there are seeds, or one."""
+        """List the rows of a part: as many as there are seeds, or one.
+
+        Args:
+            node: the part.
+
+        Returns:
+            The numbers of the rows.
+        """
         return range(len(self.parts[node]))
 
 
@@ -195,10 +213,18 @@ def _means(step: Step, parts: Mapping[Node, Embeddings]) -> dict[Node, Embedding
 def draw_tree(
     result: Result, render: Render, shown: Pictures | None = None, *, at: int = 0, row: int = 0
 ) -> Image.Image:
-    """How a result was made, every part of it rendered: result `at`, its seed number `row`.
+    """Draw how a result was made, with every part of it rendered.
 
-    `render` gives one picture for each embedding. `shown`: pictures of parts that are there
-    already, by node and row; those that are rendered or opened for the tree are added to it.
+    Args:
+        result: what a composition gave.
+        render: gives one picture for each embedding.
+        shown: the pictures of parts that are there already, by node and row; those that are
+            rendered or opened for the tree are added to it.
+        at: the number of the result.
+        row: the number of its seed.
+
+    Returns:
+        The tree.
 
     Raises:
         UsageError: the tree is too large for a picture file.
@@ -262,9 +288,15 @@ def _tips(node: Node | None) -> int:
 
 
 def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]:
-    """The results of folders, as tables by seed; one with a column a seed for a single folder.
+    """Draw the results of folders as tables by seed; those of a single folder as one table with a
+    column for each seed.
 
-    `shown`: the pictures of the leaves, where they have one, and of every one of `result.keys`.
+    Args:
+        result: what a composition gave.
+        shown: the pictures of the leaves, where they have one, and of every one of `result.keys`.
+
+    Returns:
+        The tables by seed; a single one under None.
 
     Raises:
         UsageError: a table is too large for a picture file.

@@ -2,6 +2,12 @@
 
 White pages, hairline frames, one quiet typeface that comes with Pillow. A caption is never cut:
 it is wrapped to the width of its cell, in smaller type when it is long, and the row grows.
+
+Modules:
+    drawing  pages, pictures, words and signs
+    text     captions, wrapped to a width
+    tables   strips and grids
+    trees    how a result was made
 """
 
 from pops.figures.drawing import Cell

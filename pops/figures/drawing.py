@@ -34,10 +34,13 @@ SMOOTH = 4  # shapes are drawn this many times larger, then reduced
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture with what is written under it.
+    """A picture with the words under it.
 
-    In place of a picture there may be words, such as an instruction, drawn in an empty frame.
-    `note` is a second, quieter line. `sign` is drawn between the cell before and this one.
+    Args:
+        image: the picture, or words that are drawn in an empty frame, such as an instruction.
+        caption: the words under it.
+        note: a second, quieter line.
+        sign: the sign between the cell before and this one.
     """
 
     image: Image.Image | str
@@ -47,10 +50,28 @@ class Cell:
 
 
 def blank_page(width: int, height: int) -> Image.Image:
+    """Make a white page with a margin.
+
+    Args:
+        width: the pixels within the margin.
+        height: the pixels within the margin.
+
+    Returns:
+        The page.
+    """
     return Image.new("RGB", (width + 2 * MARGIN, height + 2 * MARGIN), "white")
 
 
 def draw_lines(page: Image.Image, lines: Sequence[Line], left: int, top: int, width: int) -> None:
+    """Draw lines of text under each other, each centred.
+
+    Args:
+        page: the picture to draw on.
+        lines: the lines.
+        left: the left edge in pixels.
+        top: the upper edge in pixels.
+        width: the width in pixels within which they are centred.
+    """
     draw = ImageDraw.Draw(page)
     for line in lines:
         offset = (width - line.font.getlength(line.text)) / 2
@@ -61,7 +82,15 @@ def draw_lines(page: Image.Image, lines: Sequence[Line], left: int, top: int, wi
 def draw_picture(
     page: Image.Image, image: Image.Image | str, left: int, top: int, size: int
 ) -> None:
-    """`image` as large as fits, centred in its square, with rounded corners and a hairline."""
+    """Draw a picture as large as fits, centred in a square, with rounded corners and a hairline.
+
+    Args:
+        page: the picture to draw on.
+        image: the picture, or words in its place.
+        left: the left edge of the square in pixels.
+        top: the upper edge of the square in pixels.
+        size: the side of the square in pixels.
+    """
     if isinstance(image, str):
         draw_words(page, image, left, top, size, size)
         return
@@ -73,7 +102,15 @@ def draw_picture(
 
 
 def fitted_size(image: Image.Image, size: int) -> tuple[int, int]:
-    """Width and height of `image` made as large as goes into a square."""
+    """Fit a picture into a square.
+
+    Args:
+        image: the picture.
+        size: the side of the square in pixels.
+
+    Returns:
+        The largest width and height that keep its shape.
+    """
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     return width, height
@@ -84,10 +121,29 @@ def _words(words: str, width: int) -> list[Line]:
 
 
 def words_height(words: str, width: int) -> int:
+    """Measure words that are drawn in a frame.
+
+    Args:
+        words: the words.
+        width: the width of the frame in pixels.
+
+    Returns:
+        The height that they take in pixels.
+    """
     return sum(map(line_height, _words(words, width))) + 2 * TEXT_GAP
 
 
 def draw_words(page: Image.Image, words: str, left: int, top: int, width: int, height: int) -> None:
+    """Draw words in a pale frame.
+
+    Args:
+        page: the picture to draw on.
+        words: the words.
+        left: the left edge in pixels.
+        top: the upper edge in pixels.
+        width: the width of the frame in pixels.
+        height: the height of the frame in pixels.
+    """
     page.paste(PALE, (left, top), rounded(width, height))
     page.paste("black", (left, top), rounded(width, height, outline=True))
     lines = _words(words, width)
@@ -97,6 +153,17 @@ def draw_words(page: Image.Image, words: str, left: int, top: int, width: int, h
 
 @cache
 def rounded(width: int, height: int, outline: bool = False, radius: int = RADIUS) -> Image.Image:
+    """Make the mask of a rectangle with rounded corners.
+
+    Args:
+        width: the width in pixels.
+        height: the height in pixels.
+        outline: whether it is the hairline around it alone.
+        radius: the radius of the corners in pixels.
+
+    Returns:
+        The mask, in greys.
+    """
     mask = Image.new("L", (width * SMOOTH, height * SMOOTH))
     box = (0, 0, width * SMOOTH - 1, height * SMOOTH - 1)
     fill = None if outline else 255
@@ -106,7 +173,14 @@ def rounded(width: int, height: int, outline: bool = False, radius: int = RADIUS
 
 
 def draw_sign(page: Image.Image, sign: str, x: int, y: int) -> None:
-    """A plus or an arrow of 18 pixels around (x, y)."""
+    """Draw a sign of 18 pixels.
+
+    Args:
+        page: the picture to draw on.
+        sign: plus or arrow.
+        x: its middle in pixels.
+        y: its middle in pixels.
+    """
     half, line = 9 * SMOOTH, 2 * SMOOTH
     side = 2 * (half + line)
     mask = Image.new("L", (side, side))

@@ -13,7 +13,15 @@ SIGN_GAP, ROW_GAP = 60, 32
 
 
 def strips(rows: Sequence[Sequence[Cell]], size: int = 224) -> Image.Image:
-    """Rows of cells under each other, each picture fitted into `size` x `size` pixels."""
+    """Draw rows of cells under each other.
+
+    Args:
+        rows: the cells of each row.
+        size: the side in pixels of the square that each picture is fitted into.
+
+    Returns:
+        The figure.
+    """
     texts = [[text_lines(cell.caption, cell.note, size) for cell in row] for row in rows]
     heights = [size + text_height(row) for row in texts]
     width = max(sum(size + _gap(cell, at) for at, cell in enumerate(row)) for row in rows)
@@ -39,7 +47,17 @@ def grid(
     column_labels: Sequence[str | Cell],
     size: int = 192,
 ) -> Image.Image:
-    """A table of pictures; a label is text, or a cell whose picture heads its row or column."""
+    """Draw a labelled table of pictures.
+
+    Args:
+        rows: the pictures of each row, or words in their place.
+        row_labels: the label of each row: a text, or a cell whose picture stands before the row.
+        column_labels: the label of each column: a text, or a cell whose picture stands above it.
+        size: the side in pixels of the square that each picture is fitted into.
+
+    Returns:
+        The figure.
+    """
     columns = [_label(label, size) for label in column_labels]
     lefts = [_label(label, size) for label in row_labels]
     side = max(size if _pictured(row_labels) else _widest(lefts), 1)

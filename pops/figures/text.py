@@ -22,13 +22,24 @@ _DRAWN = frozenset(map(chr, range(32, 127))) | frozenset("·…’“”")
 
 @dataclass(frozen=True)
 class Line:
+    """A line of text with its typeface and colour."""
+
     text: str
     font: ImageFont.FreeTypeFont
     colour: str
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
-    """`text` in lines no wider than `width`, broken at spaces, after marks, or inside a word."""
+    """Break a text into lines at spaces, after marks, or inside a word that is too long.
+
+    Args:
+        text: the text.
+        font: the typeface.
+        width: the largest width of a line in pixels.
+
+    Returns:
+        The lines.
+    """
     lines, line = [], ""
     for piece in _pieces(text):
         if font.getlength((line + piece).rstrip()) <= width:
@@ -62,6 +73,14 @@ def _pieces(text: str) -> list[str]:
 
 
 def drawable(text: str) -> str:
+    """Put letters that the typeface does not have into those that it has.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The text in one line, with `?` for letters that have no relative in the typeface.
+    """
     plain = unicodedata.normalize("NFKD", " ".join(text.split()).translate(_RELATIVES))
     letters = (letter for letter in plain if not unicodedata.combining(letter))
     return "".join(letter if letter in _DRAWN else "?" for letter in letters)
@@ -69,12 +88,30 @@ def drawable(text: str) -> str:
 
 @cache
 def font_of(size: int) -> ImageFont.FreeTypeFont:
+    """Give Pillow's own typeface.
+
+    Args:
+        size: its size in pixels.
+
+    Returns:
+        The typeface.
+    """
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels all carry FreeType
     return font
 
 
 def text_lines(caption: str, note: str, width: int) -> list[Line]:
+    """Break a caption and a note into lines; a long caption is set smaller.
+
+    Args:
+        caption: the caption.
+        note: the quieter line under it.
+        width: the largest width of a line in pixels.
+
+    Returns:
+        The lines of both.
+    """
     caption, note = drawable(caption), drawable(note)
     for size in SIZES:
         lines = wrap(caption, font_of(size), width)
@@ -86,9 +123,25 @@ def text_lines(caption: str, note: str, width: int) -> list[Line]:
 
 
 def text_height(texts: Sequence[Sequence[Line]]) -> int:
+    """Measure the captions of a row.
+
+    Args:
+        texts: the lines of each cell.
+
+    Returns:
+        The height in pixels of the tallest, with the gap above it.
+    """
     tallest = max((sum(line_height(line) for line in lines) for lines in texts), default=0)
     return TEXT_GAP + tallest if tallest else 0
 
 
 def line_height(line: Line) -> int:
+    """Measure a line.
+
+    Args:
+        line: the line.
+
+    Returns:
+        Its height in pixels.
+    """
     return round(line.font.size * 1.35)

@@ -71,9 +71,14 @@ class _Placed:
 
 
 def tree(root: Branch, size: int = 168) -> Image.Image:
-    """How a result was made: inputs on the left, each result right of its own, the last larger.
+    """Draw a tree: the inputs on the left, the result on the right.
 
-    Pictures are fitted into `size` x `size` pixels; words take only the height they need.
+    Args:
+        root: the result, with all that it was made of.
+        size: the side in pixels of the square that each picture is fitted into.
+
+    Returns:
+        The figure.
     """
     pill = 2 * GAP + round(max(map(_pill_text_width, _branches(root))))
     gap, deep, large = CURVE + pill + ARROW, _depth(root), round(size * RESULT_SCALE)

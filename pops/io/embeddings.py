@@ -9,8 +9,10 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from weakref import WeakValueDictionary
 
 import torch
 from msgspec import structs
@@ -25,13 +27,39 @@ from pops.io.names import EMBEDDING_SUFFIXES
 from pops.io.schema import Finite, Meta, Schema, Text, decode_json, fit
 from pops.io.tensors import is_finite, read_pickle, save_tensors
 
-__all__ = ["EMBEDDING_SUFFIXES", "Embeddings", "load_embeddings", "save_embeddings"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["EMBEDDING_SUFFIXES", "Embeddings", "load_embeddings", "save_embeddings", "show_by"]
 
 WRITTEN_SUFFIXES = (".safetensors", ".pth", ".pt")
 MOST_BYTES = 2**30  # of an array in a compressed file
 
 
-@dataclass(frozen=True)
+class ShowsEmbeddings(Protocol):
+    """An engine, as far as it draws embeddings."""
+
+    def show(self, embeddings: Embeddings) -> Image.Image:
+        """Draw embeddings as a captioned strip."""
+        ...
+
+
+# By the name of the stack and the length of its embeddings.
+_SHOWN_BY: WeakValueDictionary[tuple[str | None, int], ShowsEmbeddings] = WeakValueDictionary()
+
+
+def show_by(stack: str, dim: int, engine: ShowsEmbeddings) -> None:
+    """Let notebooks show the embeddings of a stack by an engine, for as long as it is there.
+
+    Args:
+        stack: the name of the stack.
+        dim: the length of its embeddings.
+        engine: an engine on it.
+    """
+    _SHOWN_BY[stack, dim] = engine
+
+
+@dataclass(frozen=True, repr=False)
 class Embeddings:
     """N image embeddings in un-normalised CLIP space.
 
@@ -75,6 +103,25 @@ class Embeddings:
 
     def __iter__(self) -> Iterator[Embeddings]:
         return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        """Say in a line how many there are, of which stack, and how they were made."""
+        count, dim = self.image_embeds.shape
+        names = list(dict.fromkeys(self.expressions))
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        made = f": {names[0]}{more}" if names else ""
+        seeds = ", ".join(map(str, dict.fromkeys(self.seeds)))
+        seeded = f" (seed {seeds})" if seeds else ""
+        return f"<Embeddings {count} x {dim} of {self.stack or 'no known stack'}{made}{seeded}>"
+
+    def _repr_png_(self) -> bytes | None:
+        """Show the embeddings in a notebook, drawn by an engine that is at work on their stack."""
+        engine = _SHOWN_BY.get((self.stack, self.image_embeds.shape[1]))
+        if engine is None or not len(self):
+            return None
+        stream = BytesIO()
+        engine.show(self).save(stream, "PNG")
+        return stream.getvalue()
 
     def save(self, path: str | Path) -> None:
         """Write the embeddings to a file, as `save_embeddings` does.

@@ -23,18 +23,25 @@ __all__ = ["RENDERERS", "Renderer", "find_renderer"]
 
 
 class Renderer(Protocol):
-    """Anything that turns image embeddings into pictures."""
+    """What turns image embeddings into pictures."""
 
     takes_depth: ClassVar[bool]  # whether it keeps the depth of a picture, given beside
 
     @property
     def settings(self) -> DecoderSettings:
-        """What it renders with where the caller does not say."""
+        """The values that it renders with where the caller gives none."""
         ...
 
     @classmethod
     def load(cls, stack: Stack) -> Self:
-        """The renderer for the embeddings of a stack."""
+        """Load the renderer for the embeddings of a stack.
+
+        Args:
+            stack: the stack.
+
+        Returns:
+            The renderer.
+        """
         ...
 
     def render(
@@ -45,9 +52,17 @@ class Renderer(Protocol):
         progress: Progress | None = None,
         depth_of: Sequence[Image.Image] | None = None,
     ) -> list[Image.Image]:
-        """One picture for each embedding (N, D) and its seed, the same in any batch.
+        """Render embeddings, each the same in any batch.
 
-        `depth_of`: for a renderer that takes depth, the picture of each whose depth is kept.
+        Args:
+            image_embeds: embeddings (N, D).
+            seeds: the seed of each.
+            settings: the steps, the guidance and the size.
+            progress: called with "render", the steps done, and all steps.
+            depth_of: for a renderer that keeps depth, the picture of each whose depth is kept.
+
+        Returns:
+            N pictures.
         """
         ...
 

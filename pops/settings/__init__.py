@@ -11,5 +11,6 @@ Modules:
     parsing    from a dataclass to a command line, with one line for every mistake
     output     standard output that undoes no work
     progress   what long work tells, and bars on a terminal
+    threads    how the threads of a CPU wait for work
     shard      the share of one machine in work that several divide
 """

@@ -86,7 +86,11 @@ class RunConfig(DrawnConfig):
 
     @property
     def weights_of(self) -> dict[str, str]:
-        """`weights` by operator. UsageError for one that is not OPERATOR=PLACE."""
+        """The weights by the name of the operator.
+
+        Raises:
+            UsageError: one is not written as OPERATOR=PLACE.
+        """
         parts = [given.partition("=") for given in self.weights]
         for given, (_, _, place) in zip(self.weights, parts, strict=True):
             if not place:

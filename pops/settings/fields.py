@@ -38,6 +38,12 @@ PathsOrNames = Annotated[tuple[str, ...], "paths or names"]
 def whole_number(value: str | int) -> int:
     """Read a whole number.
 
+    Args:
+        value: a number, or a text of digits.
+
+    Returns:
+        The number.
+
     Raises:
         ValueError: the value is anything else, such as `true`, `1.0` or `1e3`.
     """
@@ -48,7 +54,13 @@ def whole_number(value: str | int) -> int:
 
 
 def whole_numbers(value: str | int | Iterable[str | int]) -> tuple[int, ...]:
-    """Read `18,42`, `[18,42]`, `18` or a list as whole numbers.
+    """Read whole numbers.
+
+    Args:
+        value: `18,42`, `[18,42]`, `18` or a list.
+
+    Returns:
+        The numbers.
 
     Raises:
         ValueError: the value is anything else.
@@ -66,7 +78,10 @@ def setting(default: Any, says: str, choices: Iterable[str] | None = None) -> An
         default: its value where it is not given.
         says: its help.
         choices: the names that may be given, such as the keys of a table, which are read when help
-            is shown or a value is parsed, so that rows that were added count; None for any.
+            is shown, so that rows that were added count; None for any.
+
+    Returns:
+        The field.
     """
     return field(default=default, metadata={"help": says, "choices": choices})
 
@@ -77,6 +92,9 @@ def argument(says: str, nargs: str | None = None) -> Any:
     Args:
         says: its help.
         nargs: `*` for one that takes all the inputs that are left.
+
+    Returns:
+        The field.
     """
     return field(metadata={"help": says, "nargs": nargs, "positional": True, "choices": None})
 
@@ -86,12 +104,23 @@ def others(says: str) -> Any:
 
     Args:
         says: what they are, for whoever reads the settings.
+
+    Returns:
+        The field.
     """
     return field(default_factory=dict, metadata={"help": says, "others": True})
 
 
 def check_seeds(name: str, seeds: tuple[int, ...]) -> None:
-    """UsageError naming the flag unless there are seeds and a generator takes each."""
+    """Check that there are seeds and that a generator takes each.
+
+    Args:
+        name: the name of the flag.
+        seeds: the seeds.
+
+    Raises:
+        UsageError: there are none, or one is out of range; the error names the flag.
+    """
     if not seeds:
         raise UsageError(f"--{name} is empty: give one or more whole numbers, as in 18,42")
     for seed in seeds:
@@ -99,6 +128,16 @@ def check_seeds(name: str, seeds: tuple[int, ...]) -> None:
 
 
 def check_range(name: str, value: int | None, least: int, most: int) -> None:
-    """UsageError naming the flag unless `value` is None or within [least, most]."""
+    """Check that a value is in a range.
+
+    Args:
+        name: the name of the flag.
+        value: the value, or None where none is given.
+        least: the smallest that may be.
+        most: the largest that may be.
+
+    Raises:
+        UsageError: it is not; the error names the flag.
+    """
     if value is not None and not least <= value <= most:
         raise UsageError(f"--{name} must be from {least} to {most}, not {value}")

@@ -39,10 +39,13 @@ class _Lenient:
 
 @contextmanager
 def lenient_output() -> Iterator[None]:
-    """Let the block write to standard output and standard error whatever becomes of them.
+    """Let a block write to standard output and standard error whatever becomes of them.
 
-    A letter that the stream's encoding does not have is written as an escape, such as `\\u864e`,
-    and what is written after the reader has gone is dropped.
+    A letter that the encoding of the stream does not have is written as an escape, and what is
+    written after the reader has gone is dropped.
+
+    Yields:
+        Nothing.
     """
     streams = sys.stdout, sys.stderr
     for stream in streams:

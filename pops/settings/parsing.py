@@ -147,6 +147,9 @@ def resumable(config: object) -> Iterator[None]:
 
     Args:
         config: the settings of the command; it goes on where they have a true `resumes`.
+
+    Yields:
+        Nothing.
     """
     try:
         yield

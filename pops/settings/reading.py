@@ -62,6 +62,12 @@ def read_settings(path: str | Path) -> dict[str, Given]:
 def read_items(text: str) -> list[str]:
     """Read `[a, 'b, c']`, a list in YAML's short form, as the texts that are written in it.
 
+    Args:
+        text: the list.
+
+    Returns:
+        The texts.
+
     Raises:
         ValueError: the text is no such list.
     """

@@ -60,7 +60,14 @@ class RenderSettings:
             raise UsageError("--render_guidance must be a finite number")
 
     def over(self, own: DecoderSettings) -> DecoderSettings:
-        """Fill in a renderer's own values where none is given."""
+        """Fill in a renderer's own values where none is given.
+
+        Args:
+            own: the renderer's own values.
+
+        Returns:
+            The values to render with.
+        """
         return DecoderSettings(
             own.steps if self.steps is None else self.steps,
             own.guidance if self.guidance is None else self.guidance,

@@ -20,6 +20,12 @@ class Shard:
     def parse(cls, text: str) -> Shard:
         """Read a shard from `i/n`.
 
+        Args:
+            text: what is given.
+
+        Returns:
+            The shard.
+
         Raises:
             UsageError: the text has another form, or i is not below n.
         """

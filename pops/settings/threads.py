@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 
-__all__ = ["wait_without_spinning"]
+__all__ = ["CHOICES", "wait_without_spinning"]
 
 # OMP_WAIT_POLICY is the standard's word for it, which GNU's, LLVM's and Intel's OpenMP read. GNU's
 # may spin for a moment before it sleeps: that costs others nothing, and saves some waking up.

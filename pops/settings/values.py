@@ -48,7 +48,14 @@ def find_kind(annotation: Any, choices: Iterable[str] | None = None) -> Kind:
 
 
 def shown(value: object) -> str:
-    """Write a default value as it could be given."""
+    """Write a default value as it could be given.
+
+    Args:
+        value: the value.
+
+    Returns:
+        A text.
+    """
     if isinstance(value, tuple):
         return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return "null" if value is None else str(value)

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from pops.errors import InputError
 from pops.io.pictures import open_picture
+from pops.io.requests import Request, check_finite_rows
 from pops.io.sources import Source, given_embedding, source_key
+from pops.prior.conditions import condition_row
+from pops.prior.model import Prior
 from pops.settings.progress import Progress
 from pops.stacks.stack import Stack
 
-__all__ = ["check_stack", "encode_sources", "encode_texts", "given_row"]
+__all__ = ["check_stack", "condition_tokens", "encode_sources", "given_row"]
 
 OPENED = 32  # pictures held open at a time
 
@@ -34,6 +37,7 @@ def encode_sources(
 
     Raises:
         InputError: a source cannot be read, or is an embedding of another stack.
+        NotFiniteError: an embedding is not finite.
     """
     keys = [source_key(source) for source in sources]
     distinct = dict(zip(keys, sources, strict=True))
@@ -48,19 +52,50 @@ def encode_sources(
         if progress is not None:
             progress("encode", start + len(batch), len(todo))
     rows = [known[key][None] for key in keys]  # type: ignore[index]
-    return torch.cat([torch.zeros(0, stack.prior_config.embedding_dim), *rows])
+    embeds = torch.cat([torch.zeros(0, stack.prior_config.embedding_dim), *rows])
+    named = [s if isinstance(s, str | Path) else f"input {at}" for at, s in enumerate(sources)]
+    check_finite_rows(embeds, [1] * len(sources), [str(name) for name in named])
+    return embeds
 
 
-def encode_texts(stack: Stack, texts: Sequence[str]) -> dict[str, Tensor]:
-    """Encode texts as the condition tokens of operators that take one.
+def condition_tokens(
+    stack: Stack,
+    prior: Prior,
+    requests: Sequence[Request],
+    texts: Sequence[str | None],
+    progress: Progress | None = None,
+) -> list[Tensor]:
+    """Make the condition tokens of requests to an operator.
 
     Args:
-        stack: the stack that encodes them.
-        texts: distinct texts.
+        stack: the stack that encodes the inputs.
+        prior: the prior of the operator, which normalises them.
+        requests: N requests, one source for every slot.
+        texts: the text of each request, or None.
+        progress: called with "encode", how many are done, and how many there are.
 
     Returns:
-        By text the hidden states (tokens, D) of the text encoder.
+        N tensors (k, D), normalised, on the CPU in float32.
+
+    Raises:
+        InputError: a source cannot be read, or is an embedding of another stack.
+        NotFiniteError: the embedding of a source is not finite.
     """
+    sources = [source for request in requests for source in request if source is not None]
+    embeds = encode_sources(stack, sources, progress).to(prior.clip_mean.device)
+    tokens = iter(prior.normalise(embeds).cpu())
+    slots = [[None if s is None else next(tokens) for s in request] for request in requests]
+    words = list(dict.fromkeys(text for text in texts if text is not None))
+    hidden = _hidden_states(stack, words) if words else {}
+    dim = stack.prior_config.embedding_dim
+    return [
+        condition_row(given, dim, None if text is None else hidden[text])
+        for given, text in zip(slots, texts, strict=True)
+    ]
+
+
+def _hidden_states(stack: Stack, texts: Sequence[str]) -> dict[str, Tensor]:
+    """By text the hidden states (tokens, D) of the text encoder."""
     encoder = stack.text_encoder
     with stack.placement.using(encoder.model):
         encoded = encoder.encode(texts)
