@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -45,11 +45,13 @@ class Result:
         seeds: the seeds of the run.
         parts: for every distinct node one row for each seed, or a single row where no operator is
             in it and seeds make no difference.
+        lost: why parts are missing, since their embeddings or those of their inputs are not finite.
     """
 
     plan: Plan
     seeds: tuple[int, ...]
     parts: Mapping[Node, Embeddings]
+    lost: Mapping[Node, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Say in a line what was made."""
@@ -80,7 +82,7 @@ class Result:
         return self.parts[parse(part, self.plan.operators) if isinstance(part, str) else part]
 
     def of(self, node: Node) -> range:
-        """List the rows of a part: as many as there are seeds, or one.
+        """List the rows of a part: as many as there are seeds, one, or none where it is lost.
 
         Args:
             node: the part.
@@ -88,7 +90,7 @@ class Result:
         Returns:
             The numbers of the rows.
         """
-        return range(len(self.parts[node]))
+        return range(0 if node in self.lost else len(self.parts[node]))
 
 
 class AppliesOperators(Protocol):
@@ -135,6 +137,7 @@ def run_plan(
 
     Raises:
         UsageError: an operator is unknown or its inputs do not fit; nothing is loaded then.
+        NotFiniteError: no result is finite. Where some are, the others are left out.
     """
     for node in plan.nodes:
         if isinstance(node, Apply):
@@ -142,13 +145,26 @@ def run_plan(
             operator.check_inputs(len(node.inputs), node.text)
     known = engine.encode([leaf.source for leaf in plan.leaves], progress)
     parts: dict[Node, Embeddings] = dict(zip(plan.leaves, known, strict=True))
+    lost: dict[Node, str] = {}
     for step in plan.steps:
-        parts |= (
-            _sample(engine, step, parts, sampling, weights, progress)
-            if step.operator
-            else _means(step, parts)
-        )
-    return Result(plan, sampling.seeds, parts)
+        for node in step.nodes:
+            for made in node.inputs:
+                if made in lost:
+                    lost[node] = lost[made]
+        while nodes := tuple(node for node in step.nodes if node not in lost):
+            try:
+                rest = replace(step, nodes=nodes)
+                parts |= (
+                    _sample(engine, rest, parts, sampling, weights, progress)
+                    if step.operator
+                    else _means(rest, parts)
+                )
+                break
+            except NotFiniteError as error:  # the rest of the step goes on
+                lost |= {nodes[at]: str(error) for at in error.rows}
+    if lost.keys() >= set(plan.results):
+        raise NotFiniteError(lost[plan.results[0]], range(len(plan.results)))
+    return Result(plan, sampling.seeds, parts, lost)
 
 
 def _sample(
@@ -188,7 +204,8 @@ def _sample(
             **{**vars(sampling), "seeds": seeds},
         )
     except NotFiniteError as error:  # named by what is in the composition
-        raise not_finite([str(node) for node in asked], error.rows) from None
+        faulty = sorted({step.nodes.index(asked[row]) for row in error.rows})
+        raise not_finite([str(node) for node in step.nodes], faulty) from None
     count = len(sampling.seeds)
     return {
         node: replace(made[at * count : (at + 1) * count], expressions=(str(node),) * count)
@@ -302,8 +319,11 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
         UsageError: a table is too large for a picture file.
     """
     *outer, last = result.plan.axes
-    pictures = [shown[key] for key in result.keys]
     seeds = [f"seed {seed}" for seed in result.seeds] if result.embeddings.seeds else [""]
+    pictures: list[Image.Image | str] = []
+    for node in result.plan.results:
+        drawn = [shown[node, row] for row in result.of(node)]
+        pictures += drawn or ["not finite"] * len(seeds)
     per_seed = [list(pictures[row :: len(seeds)]) for row in range(len(seeds))]
     columns = [_head((leaf,), shown) for leaf in last]
     if outer:
