@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.command import run_benchmark
-from benchmarks.machine import Limits, Stopwatch, cores, measure_limits
+from benchmarks.machine import Limits, Stopwatch, cores, device_name, measure_limits
 from benchmarks.published import PublishedPrior
 from benchmarks.weights import random_model
 from pops.data.cache.fingerprints import operator_traits, stats_digest
@@ -32,6 +32,7 @@ from pops.data.cache.read import CachedSource
 from pops.errors import UsageError
 from pops.io.loading import quietly
 from pops.io.pictures import open_picture
+from pops.io.placement import choose_device, has_bfloat16
 from pops.operators import TEXTURING
 from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule, add_noise
@@ -145,17 +146,20 @@ def compare(settings: TrainingBenchmark) -> Report:
     torch.manual_seed(0)
     accelerator = _accelerator(settings.device)
     device = accelerator.device
-    limits = measure_limits(device, torch.float32, settings.matmul_size, 64)
+    half = accelerator.mixed_precision == "bf16"
+    dtype = torch.bfloat16 if half else torch.float32  # of the products
+    limits = measure_limits(device, dtype, settings.matmul_size, 64)
     makers = [pocket_models, *([random_models] if settings.layers else [])]
     stacks = tuple(_measure(settings, make(settings, device), accelerator) for make in makers)
-    limits |= measure_limits(device, torch.float32, settings.matmul_size, 64)
-    where = f"{threads} threads on the CPU" if device.type == "cpu" else "a GPU"
+    limits |= measure_limits(device, dtype, settings.matmul_size, 64)
+    where = f"{device_name(device, threads)}, {str(dtype).removeprefix('torch.')}"
     return Report(settings, where, limits, stacks)
 
 
 def _accelerator(device: str) -> Accelerator:
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
-    return Accelerator(mixed_precision="no" if on_cpu else "bf16", cpu=on_cpu)
+    chosen = choose_device(device)
+    precision = "bf16" if has_bfloat16(chosen) else "no"
+    return Accelerator(mixed_precision=precision, cpu=chosen.type == "cpu")
 
 
 def pocket_models(settings: TrainingBenchmark, device: torch.device) -> Models:
@@ -242,7 +246,12 @@ def our_steps(
     prior = _copy(models.prior)
     source = CachedSource([random_cache(folder, prior)], _stats(prior), TEXTURING)
     looped = LoopSettings(10**6, settings.batch, LearningRate(LR))
-    optimiser = torch.optim.AdamW(trained_parameters(prior).values(), lr=LR, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(
+        trained_parameters(prior).values(),
+        lr=LR,
+        weight_decay=0.0,
+        fused=accelerator.device.type == "cuda" or None,
+    )
     model, prepared = accelerator.prepare(prior, optimiser)
     loop = Loop(
         settings=looped,
@@ -377,7 +386,7 @@ def show(report: Report) -> str:
     """The report as text."""
     settings, peak = report.settings, report.limits.flops
     lines = [
-        f"machine: {report.machine}, {peak / 1e9:,.0f} GFLOP/s in a matrix product of float32",
+        f"machine: {report.machine}, {peak / 1e9:,.0f} GFLOP/s in a matrix product",
         f"{'':12}{'parameters':>14}{'published':>14}{f'ours, {settings.batch}':>14}{'ratio':>9}"
         f"{'of peak':>9}   (samples a second)",
     ]

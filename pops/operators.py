@@ -261,8 +261,7 @@ def read_operator_card(folder: str | Path) -> OperatorCard:
     """
     from msgspec.structs import asdict as fields_of
 
-    from pops.io.cards import OperatorFile
-    from pops.io.schema import read_json
+    from pops.io.schema import OperatorFile, read_json
 
     path = Path(folder) / "operator.json"
     if not path.exists():

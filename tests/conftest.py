@@ -1,6 +1,7 @@
 """What many tests need: the golden stack and its expected outputs."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,17 @@ torch.set_num_threads(1)
 # A busy machine takes as long as it takes.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_gpu(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Hide GPUs unless their own tests are asked for, so that `auto` is a CPU on every machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "not gpu" in pytestconfig.getoption("markexpr"):
+            patch.setenv("CUDA_VISIBLE_DEVICES", "")  # for processes that tests start
+            for place in (torch.cuda, torch.backends.mps):
+                patch.setattr(place, "is_available", lambda: False)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from pops.io.processes import end_with_parent
 from pops.settings.fields import check_range, setting
 from pops.settings.parsing import parse, run_command
 
@@ -76,6 +77,9 @@ def run_pops(arguments: Sequence[str], log: Path) -> None:
     from pops.cli.main import main
     from pops.compat import infer_binary
 
+    end_with_parent()
+    if sys.platform == "linux":  # workers as the command starts them, not by this command's server
+        set_start_method("fork", force=True)
     with log.open("a") as file:
         sys.stdout = sys.stderr = file
         command, *rest = arguments

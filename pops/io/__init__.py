@@ -1,13 +1,12 @@
 """Read and write pictures, embeddings, weights and folders, on disk and from the hub.
 
 Modules:
-    files       files and folders that are whole or absent
-    locks       folders that one run at a time may write into
+    files       files and folders that are whole or absent; one writer at a time
     processes   worker processes that end with the process that started them
     schema      checks of what a file says: kinds, counts, sizes, unknown fields
     names       names of output files, and the endings of inputs
-    cards       the content of operator cards, adapter configs and render settings
     pictures    any usual picture file, as an upright RGB picture
+    metadata    a picture apart from what stands beside it in its file
     arrays      `.npy` files, checked against their own header
     tensors     files of tensors: no code, no more than they hold, nothing that is not finite
     embeddings  the `Embeddings` type and its files

@@ -16,13 +16,20 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pops.errors import OutputError
+from pops.errors import OutputError, UsageError
 from pops.io.names import EMBEDDING_SUFFIXES
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-__all__ = ["EMBEDDING_SUFFIXES", "atomic_path", "make_folder", "remove_leftovers", "staged_folder"]
+__all__ = [
+    "EMBEDDING_SUFFIXES",
+    "atomic_path",
+    "folder_lock",
+    "make_folder",
+    "remove_leftovers",
+    "staged_folder",
+]
 
 HIDDEN = ".pops-"  # begins the names of the folders that results are made in
 LOCK = "lock"
@@ -187,3 +194,40 @@ def _move_files(stage: Path, path: Path) -> None:
 def _cannot_write(path: Path, error: OSError) -> str:
     reason = (error.strerror or str(error)).lower()
     return f"cannot write {path}: {reason}; choose another place or make room"
+
+
+@contextmanager
+def folder_lock(folder: Path, name: str = ".lock") -> Iterator[None]:
+    """Hold a folder alone inside the block.
+
+    The operating system releases the lock when the process ends, however it ends, so that no lock
+    is ever left behind; the empty lock file stays.
+
+    Args:
+        folder: The folder, which is made where it is missing.
+        name: The name of the lock file. Runs that may work beside each other use different names.
+
+    Yields:
+        Nothing; the lock is held inside the block.
+
+    Raises:
+        UsageError: Another run holds the lock.
+        OutputError: The lock file cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    path = make_folder(folder) / name
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(
+            f"another run is at work in {folder}: wait for it, or name another folder"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"cannot write {path}: {reason.lower()}") from error
+    try:
+        yield
+    finally:
+        lock.release()

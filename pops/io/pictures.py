@@ -2,16 +2,15 @@
 
 import struct
 import warnings
-import zlib
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pops.errors import InputError, OutputError, nearest
 from pops.io.files import atomic_path
+from pops.io.metadata import orientation_of, without_metadata
 from pops.io.names import PICTURE_SUFFIXES
 
 __all__ = ["MAX_PIXELS", "MAX_SIDE", "open_picture", "picture_suffixes", "save_picture"]
@@ -34,14 +33,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-# Of a PNG file: its first bytes, the chunks of its pixels, and those that show beside them.
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-_BESIDE = (b"tRNS", b"eXIf")  # transparency and orientation
-_MOST_KEPT = 2**30  # bytes: more than any picture within the limit of pixels has
-_MOST_CHUNKS = 100_000
-_LONGEST_BESIDE = 2**20
 
 
 def open_picture(source: str | Path | Image.Image) -> Image.Image:
@@ -82,13 +73,13 @@ def open_picture(source: str | Path | Image.Image) -> Image.Image:
 
 
 def _decode(path: Path) -> Image.Image:
-    """The picture as Pillow reads it or, failing that, without what a PNG has beside its pixels."""
+    """The picture as Pillow reads it or, failing that, without what stands beside its pixels."""
     try:
         return _decode_file(path, path)
     except (InputError, Image.DecompressionBombError):
         raise
     except Exception:
-        plain = _without_extras(path)
+        plain = without_metadata(path)
         if plain is None:
             raise
     return _decode_file(BytesIO(plain), path)
@@ -98,36 +89,6 @@ def _decode_file(file: Path | BytesIO, path: Path) -> Image.Image:
     with Image.open(file, formats=_KINDS) as image:
         _check_size(path, *image.size)
         return _to_rgb(image, str(path))
-
-
-def _without_extras(path: Path) -> bytes | None:
-    """The same PNG without what is not needed to show it; None for a file that is no PNG.
-
-    A PNG file is a row of chunks, each with a checksum. Colour profiles, texts and unknown chunks
-    are left out unread; so are transparency and orientation where their checksum is wrong, as
-    viewers do.
-    """
-    kept, room = [_SIGNATURE], _MOST_KEPT
-    with path.open("rb") as file:
-        if file.read(len(_SIGNATURE)) != _SIGNATURE:
-            return None
-        for _ in range(_MOST_CHUNKS):
-            head = file.read(8)
-            if len(head) < 8:
-                break
-            length, kind = struct.unpack(">I4s", head)
-            if kind in _PIXELS or (kind in _BESIDE and length <= _LONGEST_BESIDE):
-                if length > room:
-                    return None
-                body = file.read(length + 4)  # with its checksum
-                room -= length
-                if kind in _PIXELS or zlib.crc32(kind + body[:-4]) == int.from_bytes(body[-4:]):
-                    kept.append(head + body)
-            else:
-                file.seek(length + 4, 1)
-            if kind == b"IEND":
-                break
-    return b"".join(kept)
 
 
 def picture_suffixes() -> set[str]:
@@ -255,20 +216,8 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     except Exception:  # the reader raises almost anything on damaged tags
         found = None
     if found is None:  # the reader leaves out what follows a damaged tag
-        found = _orientation(image.info.get("exif") or b"")
+        found = orientation_of(image.info.get("exif") or b"")
     return _TURNS.get(found) if isinstance(found, int) else None
-
-
-def _orientation(exif: bytes) -> int | None:
-    """The orientation in the first directory of EXIF tags, which are 12 bytes each."""
-    body = exif.removeprefix(b"Exif\0\0")
-    order: Literal["little", "big"] = "little" if body[:2] == b"II" else "big"
-    start = int.from_bytes(body[4:8], order)
-    count = int.from_bytes(body[start : start + 2], order)
-    for at in range(start + 2, min(start + 2 + 12 * count, len(body) - 11), 12):
-        if int.from_bytes(body[at : at + 2], order) == ExifTags.Base.Orientation:
-            return int.from_bytes(body[at + 8 : at + 10], order)
-    return None
 
 
 def _to_eight_bits(image: Image.Image, named: str) -> Image.Image:

@@ -15,9 +15,8 @@ from msgspec import structs
 from torch import Tensor, nn
 
 from pops.errors import UsageError, WeightsError, install_hint
-from pops.io.cards import AdapterFile
 from pops.io.files import atomic_path
-from pops.io.schema import fit, read_json
+from pops.io.schema import AdapterFile, fit, read_json
 from pops.io.tensors import read_tensors, save_tensors
 from pops.prior.model import Prior
 

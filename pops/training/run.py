@@ -13,8 +13,7 @@ import torch
 
 from pops.engine import Engine
 from pops.errors import UsageError
-from pops.io.files import atomic_path, make_folder
-from pops.io.locks import folder_lock
+from pops.io.files import atomic_path, folder_lock, make_folder
 from pops.io.pictures import save_picture
 from pops.operators import OperatorCard
 from pops.prior.joint import JointPrior

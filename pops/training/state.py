@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,7 +131,7 @@ class State:
             **extra,
         }
         with saving(folder / "state.pt"):
-            torch.save(rest, folder / "state.pt")
+            torch.save(_interned(rest), folder / "state.pt")
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Take up a checkpoint.
@@ -287,6 +288,17 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with saving(path):
         save_file(plain, path)
+
+
+def _interned(value: Any) -> Any:
+    """Make equal texts one object, so that pickle writes equal states as equal bytes."""
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, dict):
+        return {_interned(key): _interned(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_interned(item) for item in value)
+    return value
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> bool:

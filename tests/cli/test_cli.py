@@ -677,6 +677,14 @@ def test_pocket_sheet_draws_into_its_folder(run: Run, tmp_path: Path) -> None:
     assert all(path.parent == tmp_path / "sheets" and path.is_file() for path in paths)
 
 
+def test_pocket_results_draws_a_sheet_of_an_operator(run: Run, tmp_path: Path) -> None:
+    flags = ["--operator", "scene", "--count", "2", "--out", tmp_path / "results"]
+    status, said, _ = run("pocket", "results", *flags)
+    assert (status, said.strip()) == (0, str(tmp_path / "results" / "pocket-scene.jpg"))
+    with Image.open(tmp_path / "results" / "pocket-scene.jpg") as sheet:
+        assert sheet.width > 2 * 160
+
+
 def test_the_demo_shows_every_operator_and_a_page_of_all(run: Run, tmp_path: Path) -> None:
     quick = ["--seeds", "18", "--render-steps", "2", "--steps", "4"]
     status, said, _ = run("demo", "--out", tmp_path / "demo", "--pairs", "mug+wood", *quick)

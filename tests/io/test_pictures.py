@@ -227,6 +227,59 @@ def test_what_stands_beside_the_pixels_of_a_png_may_be_large_or_damaged(
     assert np.array_equal(np.asarray(open_picture(tmp_path / "a.png")), np.asarray(noise()))
 
 
+def segment(marker: int, body: bytes) -> bytes:
+    """A segment of a JPEG file."""
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        segment(0xE2, b"ICC_PROFILE\0"),
+        segment(0xE2, b"MPF\0II*\0\x08\0\0\0\xff\xff"),
+        segment(0xE0, b"JFIF\0"),
+        segment(0xEE, b"Adobe"),
+        segment(0xED, b"Photoshop 3.0\0008BIM\x03\xed\0\0\0\0\0\x02ab"),
+        segment(0xE1, b"Exif\0\0"),
+        segment(0xFE, b""),
+        b"\xff\xff\xff",
+    ],
+)
+def test_what_stands_beside_the_pixels_of_a_jpeg_may_be_damaged(
+    tmp_path: Path, extra: bytes
+) -> None:
+    noise().save(tmp_path / "whole.jpg", quality=95, exif=exif_of(TURNED))
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[:2] + extra + whole[2:])
+    found, wanted = (np.asarray(open_picture(tmp_path / f"{n}.jpg")) for n in ("a", "whole"))
+    assert np.array_equal(found, wanted)
+
+
+def phone_picture() -> tuple[bytes, int, int]:
+    """A JPEG with a second picture in it, and where the tags about that one stand."""
+    content = BytesIO()
+    noise().save(content, "MPO", save_all=True, append_images=[noise()])
+    body = content.getvalue()
+    start = body.index(b"MPF\0") + 4
+    return body, start, start + int.from_bytes(body[start - 6 : start - 4], "big") - 6
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_any_tag_about_other_pictures_of_a_jpeg_leaves_the_first_as_it_is(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("phone") / "a.jpg"
+    whole, start, end = phone_picture()
+    path.write_bytes(whole)
+    wanted = np.asarray(open_picture(path))
+    body = bytearray(whole)
+    for at in data.draw(st.lists(st.integers(start, end - 1), min_size=1, max_size=6)):
+        body[at] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(body))
+    assert np.array_equal(np.asarray(open_picture(path)), wanted)
+
+
 def test_transparency_and_orientation_stay_when_a_large_text_is_left_out(tmp_path: Path) -> None:
     clear = chunk(b"tRNS", b"".join(b"\0" + bytes([v]) for v in noise().getpixel((0, 0))))
     turn = chunk(b"eXIf", exif_of(TURNED)[6:])

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,8 @@ def test_offloading_changes_no_result_and_leaves_nothing_on_the_device(
         engine.operator("texturing")[1],
     ):
         assert next(model.parameters()).device.type == "cpu"
+
+
+def test_auto_is_a_cpu_in_tests_that_ask_for_no_gpu():
+    assert choose_device() == torch.device("cpu")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pops.pocket.build.data.batches import Batches, caption_facts, jitter
+from pops.pocket.build.data.batches import Batch, Batches, caption_facts, jitter
 from pops.pocket.build.data.embeds import build_embeds, load_embeds
 from pops.pocket.build.data.families import families, may_be_seen
 from pops.pocket.build.data.labels import CLASSES, WHAT, answer, labels, piece_labels
@@ -19,6 +19,7 @@ from pops.pocket.build.data.pictures import (
     load_pictures,
     shard_names,
 )
+from pops.pocket.build.models.clip import DIM, Clip, ask_questions, make_tokenizer
 from pops.pocket.world.scene import outfit, pair, single
 from pops.pocket.world.split import (
     combination_split,
@@ -220,6 +221,18 @@ def test_a_piece_shows_what_most_of_it_shows():
     assert material[0].tolist() == [20, 20, MATERIALS.index("wood"), MATERIALS.index("gold")]
 
 
+def test_a_small_garment_is_told_before_the_person_and_the_place():
+    record = {"kind": "outfit", "things": [["worn shoes", "gold"]], "background": "studio"}
+    seen = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    seen[0, :, 4:12] = 1  # the mannequin
+    seen[0, 9:, 4:12] = 2
+    what, _ = piece_labels([record], seen, grid=1)
+    assert WHAT[what[0, 0]] == "worn shoes"
+    seen[0, 11:, 4:12] = 1
+    what, _ = piece_labels([record], seen, grid=1)
+    assert WHAT[what[0, 0]] == "studio"
+
+
 # --- embeddings -----------------------------------------------------------------------------
 
 
@@ -240,3 +253,22 @@ def test_embeddings_are_made_once_for_an_encoder_and_again_for_another(folder, t
     assert not torch.equal(load_embeds(tmp_path, folder)[1].pictures, found.pictures)
     with np.load(tmp_path / "0000.npz") as file:
         assert {"encoder", "pictures", "cuts", "rows", "slots"} == set(file)
+
+
+def test_pictures_of_nothing_do_not_drown_those_of_something():
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(["a red mug"])
+    clip = Clip(tokenizer).eval()
+    pair = {"kind": "pair", "things": [["hat", "red"], ["car", "gold"]], "background": "room"}
+    person = {"kind": "outfit", "things": [["worn hat", "gold"]], "background": "room"}
+    empty = {"kind": "empty", "things": [], "background": "room"}
+    embeds = {name: torch.randn(1, DIM) for name in ("pair", "person", "empty")}
+
+    def loss(empties):
+        answers = [answer(pair), answer(person), *[answer(empty)] * empties]
+        shown = torch.cat([embeds["pair"], embeds["person"], *[embeds["empty"]] * empties])
+        return float(ask_questions(clip, shown, Batch(answers=answers)).detach())
+
+    few, many = loss(2), loss(40)
+    of_things = loss(2) - loss(1)
+    assert abs(many - few) < 0.5 * few and abs(of_things) < 0.1 * few

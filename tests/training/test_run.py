@@ -64,10 +64,12 @@ def assert_same_end(out: Path, other: Path) -> None:
         own, others = load_file(out / file), load_file(other / file)
         assert own.keys() == others.keys()
         assert all(torch.equal(own[key], others[key]) for key in own), file
+        assert (out / file).read_bytes() == (other / file).read_bytes()
     states = [torch.load(path / name / "state.pt", weights_only=True) for path in (out, other)]
     moments = [state["optimiser"]["state"] for state in states]
     for key, values in moments[0].items():
         assert all(torch.equal(value, moments[1][key][kind]) for kind, value in values.items())
+    assert (out / name / "state.pt").read_bytes() == (other / name / "state.pt").read_bytes()
     assert curve(out) == curve(other)
 
 

@@ -34,7 +34,7 @@ from pops.data.dataset import BrokenRecords, ExampleDataset
 from pops.data.encoding import Prepared, encode_pixels, encode_texts, normalise, prepare
 from pops.data.reader import Reader
 from pops.errors import DataError, InputError
-from pops.io.locks import folder_lock
+from pops.io.files import folder_lock
 from pops.io.processes import end_with_parent
 from pops.settings.progress import Progress, ProgressBars
 from pops.stacks.stack import Stack, open_stack

@@ -17,8 +17,7 @@ from typing import Any
 from pops.datagen.config import ExportConfig
 from pops.datagen.folder.manifest import read_manifest, sample_file
 from pops.errors import InputError
-from pops.io.files import atomic_path
-from pops.io.locks import folder_lock
+from pops.io.files import atomic_path, folder_lock
 
 __all__ = ["generate_export", "member_name"]
 

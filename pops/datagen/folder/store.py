@@ -19,8 +19,7 @@ from typing import Any
 from pops.datagen.folder.manifest import SETTINGS, manifest_name, manifests, parse_lines
 from pops.datagen.sample import Sample, encode
 from pops.errors import InputError, OutputError, UsageError
-from pops.io.files import atomic_path, make_folder
-from pops.io.locks import folder_lock
+from pops.io.files import atomic_path, folder_lock, make_folder
 from pops.io.schema import read_json
 from pops.settings.shard import Shard
 

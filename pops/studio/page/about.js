@@ -19,14 +19,14 @@ export async function aboutTab(stack) {
     ),
     h("section", {},
       h("h2", {}, "What it does with your pictures"),
-      h("p", {}, "They stay in the memory of the machine that runs the studio, bounded in number, and are gone when it ends. The page calls nobody else, and nothing is counted or sent anywhere."),
+      h("p", {}, "They stay in the memory of the machine that runs the studio, which keeps a bounded amount, and are gone when the studio ends. The page calls nobody else, and nothing is counted or sent anywhere."),
     ),
   );
 }
 
 function measured({ operator, rows }) {
   const used = [1, 2, 3].filter((at) => rows.some((row) => row[at] !== null));
-  const heads = ["", "the operator", "the truth itself", "mean of the inputs"];
+  const heads = ["", "the operator", "a picture of the right answer", "mean of the inputs"];
   return h("div", {}, h("h3", {}, operator),
     table([operator === "" ? "" : "share of unseen combinations", ...used.map((at) => heads[at])],
       rows.map((row) => [row[0], ...used.map((at) => percent(row[at]))])),

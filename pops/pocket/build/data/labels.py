@@ -15,10 +15,20 @@ from pops.pocket.world.vocabulary import (
     OBJECTS,
 )
 
-__all__ = ["CLASSES", "IGNORE", "WHAT", "answer", "labels", "piece_labels", "thing_labels"]
+__all__ = [
+    "CLASSES",
+    "IGNORE",
+    "NOTHING",
+    "PERSON",
+    "WHAT",
+    "answer",
+    "labels",
+    "piece_labels",
+    "thing_labels",
+]
 
 IGNORE = -100
-_NO_OBJECT, _PERSON = len(OBJECTS), len(OBJECTS) + 1
+_NO_OBJECT, PERSON = len(OBJECTS), len(OBJECTS) + 1
 _GARMENT = len(OBJECTS) + 2  # the first of the garments, each seen alone
 _NO_MATERIAL, _NO_PLACE, _NOT_WORN = len(MATERIALS), len(BACKGROUNDS), len(MATERIALS)
 
@@ -34,28 +44,31 @@ CLASSES: dict[str, int] = {
     **{f"worn {g}": len(MATERIALS) + 1 for g in GARMENTS},
 }
 
-SAMPLES = 8  # along a side of a piece, of which the most tell what it shows
+# The answers about a picture that shows nothing.
+NOTHING: dict[str, int] = {
+    "object": _NO_OBJECT,
+    "material": _NO_MATERIAL,
+    "object_b": _NO_OBJECT,
+    "material_b": _NO_MATERIAL,
+    "background": _NO_PLACE,
+    "adjective": len(ADJECTIVES),
+    **{f"worn {g}": _NOT_WORN for g in GARMENTS},
+}
+SAMPLES = 8  # along a side of a piece, which tell what it shows
+FAVOUR = 4  # how much more a thing counts than what is round it
 # What a piece of a picture can show: an object, a garment, the mannequin, or a place.
 WHAT = (*OBJECTS, *(f"worn {g}" for g in GARMENTS), "mannequin", *BACKGROUNDS)
 
 
 def answer(record: Mapping[str, Any]) -> dict[str, int]:
     """The right answer to every question about one record; IGNORE where it is not asked."""
-    found = {
-        "object": _NO_OBJECT,
-        "material": _NO_MATERIAL,
-        "object_b": _NO_OBJECT,
-        "material_b": _NO_MATERIAL,
-        "background": _NO_PLACE,
-        "adjective": len(ADJECTIVES),
-        **{f"worn {g}": _NOT_WORN for g in GARMENTS},
-    }
+    found = dict(NOTHING)
     if record.get("background"):
         found["background"] = BACKGROUNDS.index(record["background"])
     if record.get("adjective"):
         found["adjective"] = ADJECTIVES.index(record["adjective"])
     if record["kind"] == "outfit":
-        found |= {"object": _PERSON}
+        found |= {"object": PERSON}
         found |= {shape: MATERIALS.index(material) for shape, material in record["things"]}
         return found
     for suffix, (shape, material) in zip(("", "_b"), record["things"], strict=False):
@@ -89,18 +102,25 @@ def thing_labels(record: Mapping[str, Any]) -> list[tuple[int, int]]:
 def piece_labels(
     records: Sequence[Mapping[str, Any]], seen: Tensor, grid: int
 ) -> tuple[Tensor, Tensor]:
-    """What most of every piece of a picture shows, and of what: two of (N, grid * grid).
+    """What every piece of a picture shows, and of what: two of (N, grid * grid).
+
+    It is what most of the piece shows, but that things count more than what is round them, so that
+    shoes and hats, which fill no piece, are told as well.
 
     `seen`: which item is where, (N, H, H), 0 for the place.
     """
     n, side = len(records), SAMPLES
     sampled = F.interpolate(seen[:, None].float(), (grid * side,) * 2, mode="nearest").byte()
     pieces = sampled.reshape(n, grid, side, grid, side).transpose(2, 3).reshape(n, grid * grid, -1)
-    most = pieces.mode(2).values.long()
-    what, material = torch.full_like(most, IGNORE), torch.full_like(most, IGNORE)
+    items = int(pieces.max()) + 1
+    held = torch.stack([(pieces == i).sum(2) for i in range(items)], 2)
+    what, material = (torch.empty(n, grid * grid, dtype=torch.long) for _ in range(2))
     for i, record in enumerate(records):
         table = thing_labels(record)
+        round_them = 1 + (record["kind"] == "outfit")  # the place, and the mannequin
+        weight = torch.full((items,), FAVOUR)
+        weight[:round_them] = 1
         # The copies of many things are of one kind.
-        row = most[i].clamp_max(len(table) - 1)
-        what[i], material[i] = torch.tensor(table)[row].T
+        shown = (held[i] * weight).argmax(1).clamp_max(len(table) - 1)
+        what[i], material[i] = torch.tensor(table)[shown].T
     return what, material

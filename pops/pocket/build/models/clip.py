@@ -30,12 +30,12 @@ from transformers.models.clip.modeling_clip import CLIPVisionModelOutput
 
 from pops.io.files import atomic_path
 from pops.pocket.build.data.batches import Batch, Batches, jitter, soften
-from pops.pocket.build.data.labels import CLASSES, IGNORE, WHAT
+from pops.pocket.build.data.labels import CLASSES, IGNORE, NOTHING, PERSON, WHAT
 from pops.pocket.build.data.pictures import Pictures, load_pictures
 from pops.pocket.build.fit import Fit, in_processes
 from pops.pocket.world.vocabulary import ADJECTIVES, GARMENTS, MATERIAL_WORDS, MATERIALS, OBJECTS
 
-__all__ = ["DIM", "MEAN", "STD", "Clip", "clip_fit", "see", "train_clip"]
+__all__ = ["DIM", "MEAN", "STD", "Clip", "ask_questions", "clip_fit", "see", "train_clip"]
 
 DIM = 256
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # the constants of OpenAI's CLIP
@@ -211,8 +211,9 @@ def load_details(folder: Path, data: Pictures) -> Details:
 
 # --- losses ---------------------------------------------------------------------------------
 
-WEIGHTS = {"object": 2.0, "material": 1.0, "object_b": 1.5, "material_b": 1.0, "background": 0.5}
+WEIGHTS = {"object": 1.5, "material": 1.0, "object_b": 1.0, "material_b": 1.0, "background": 0.5}
 ADJECTIVE, WORN, PIECE, CAPTION, TWIN, DETAIL = 0.7, 0.4, 1.0, 0.4, 1.0, 3.0
+NONE = 0.5  # of those that have none of what is asked about
 
 
 def _agree(logits: Tensor, targets: Tensor) -> Tensor:
@@ -222,12 +223,22 @@ def _agree(logits: Tensor, targets: Tensor) -> Tensor:
     return asked.sum() / (count > 0).sum().clamp_min(1)
 
 
-def _questions(clip: Clip, embeds: Tensor, batch: Batch) -> Tensor:
+def ask_questions(clip: Clip, embeds: Tensor, batch: Batch) -> Tensor:
+    """Loss of the answers to all questions.
+
+    Most pictures have no second thing, garment or adjective: those that have one count for as much
+    as all that have none, or more, and only people are asked what they wear.
+    """
     asked = torch.zeros((), device=embeds.device)
+    person = torch.tensor([a["object"] == PERSON for a in batch.answers], device=embeds.device)
     for name, logits in clip.answers(embeds).items():
         right = torch.tensor([answers[name] for answers in batch.answers]).to(embeds.device)
         weight = ADJECTIVE if name == "adjective" else WEIGHTS.get(name, WORN)
-        asked = asked + weight * F.cross_entropy(logits.float(), right)
+        loss = F.cross_entropy(logits.float(), right, reduction="none")
+        none = right == NOTHING[name]
+        asks = person if name.startswith("worn ") else torch.ones_like(none)
+        for group, share in ((asks & ~none, 1.0), (asks & none, NONE)):
+            asked = asked + weight * share * loss[group].sum() / group.sum().clamp_min(1)
     return asked
 
 
@@ -268,7 +279,7 @@ def losses(clip: Clip, batches: Batches, details: Details, rng: random.Random) -
     embeds, tokens = clip.see(soften(clean, rng).to(where))
     image = F.normalize(embeds.float(), dim=1)
     return {
-        "asked": _questions(clip, embeds, batch),
+        "asked": ask_questions(clip, embeds, batch),
         "pieces": PIECE * _pieces(clip, tokens, batch),
         "caption": CAPTION * _captions(clip, image, batch),
         "twin": TWIN * _twins(clip, image, batch),

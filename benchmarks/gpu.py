@@ -1,0 +1,211 @@
+"""Everything that a GPU's page of numbers needs, in one run that goes on where it was stopped.
+
+python -m benchmarks.gpu
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks import grid, half, prior, training
+from benchmarks.command import run_benchmark
+from benchmarks.full_size import stack_folder
+from benchmarks.machine import cores, device_name, peak_bytes
+from pops.errors import UsageError
+from pops.io.files import atomic_path
+from pops.io.placement import choose_device
+from pops.settings.fields import setting
+
+__all__ = ["GpuBenchmark", "Report", "main", "measure"]
+
+Values = dict[str, float]
+MARKS = ("<!-- numbers of a GPU: begin -->", "<!-- numbers of a GPU: end -->")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuBenchmark:
+    """Measure the prior, a grid, training and half precision on one GPU, and write their table.
+
+    Each part is written into a file as soon as it is done, and not measured again when the same
+    command is given again. The weights are random and of the full size.
+    """
+
+    results: Path = setting(Path("results/gpu.json"), "file of what is measured already")
+    page: Path | None = setting(None, "Markdown file whose marked table is written anew")
+    parts: tuple[str, ...] = setting(("prior", "training", "half", "grid"), "what is measured")
+    layers: int = setting(20, "transformer blocks of the random prior")
+    heads: int = setting(32, "its attention heads, of 64 numbers each")
+    dim: int = setting(1280, "length of its embeddings")
+    batches: tuple[int, ...] = setting((1, 8, 256), "requests that are sampled together")
+    train_batch: int = setting(64, "examples of a training step of ours")
+    side: int = setting(4, "pictures on each side of the grid")
+    stack: str | None = setting(None, "stack of the grid; null: a random one of the full size")
+    render_steps: int | None = setting(None, "steps of the decoder; null: the stack's own")
+    steps: int = setting(4, "sampling steps of every timed run of the prior")
+    repeats: int = setting(3, "turns of each way")
+    matmul_size: int = setting(8192, "side of the square matrices that show the GPU's peak")
+    device: str = setting("auto", "auto, cpu, cuda or mps")
+    json: bool = setting(False, "print one JSON object as the last line")
+
+    examples = (
+        "python -m benchmarks.gpu --page=docs/performance.md",
+        "python -m benchmarks.gpu --parts=prior --batches=1,64",
+    )
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if part not in PARTS:
+                raise UsageError(f"--parts knows {', '.join(PARTS)}, but not {part!r}")
+
+
+@dataclass(frozen=True)
+class Report:
+    """The numbers of every part by name."""
+
+    device: str
+    parts: Mapping[str, Values]
+
+    def values(self) -> Values:
+        """All numbers, each after the name of its part."""
+        return {
+            f"{part}_{name}": value
+            for part, own in self.parts.items()
+            for name, value in own.items()
+        }
+
+
+def measure(settings: GpuBenchmark) -> Report:
+    """Run the parts that the file of results does not have yet."""
+    if settings.page is not None:
+        _around(settings.page)  # before anything is measured
+    device = choose_device(settings.device)
+    name = device_name(device, cores())
+    key = f"{name}; {_sizes(settings)}"
+    known = json.loads(settings.results.read_text("utf-8")) if settings.results.is_file() else {}
+    found: dict[str, Values] = known.setdefault(key, {})
+    for part in settings.parts:
+        if part not in found:
+            peak_bytes(device)  # forget the peak of what was before
+            start = perf_counter()
+            values = PARTS[part](settings)
+            peak = peak_bytes(device)
+            found[part] = values | {"seconds": perf_counter() - start}
+            found[part] |= {} if peak is None else {"peak_bytes": peak}
+            with atomic_path(settings.results) as file:
+                file.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    report = Report(name, {part: found[part] for part in settings.parts})
+    if settings.page is not None:
+        _write_page(settings.page, report)
+    return report
+
+
+def _sizes(settings: GpuBenchmark) -> str:
+    """The settings that numbers depend on."""
+    apart = ("results", "page", "parts", "device", "json")
+    return ", ".join(f"{k} {v}" for k, v in vars(settings).items() if k not in apart)
+
+
+def _prior(settings: GpuBenchmark) -> Values:
+    return prior.compare(
+        prior.PriorBenchmark(
+            layers=settings.layers,
+            heads=settings.heads,
+            dim=settings.dim,
+            batches=settings.batches,
+            steps=settings.steps,
+            repeats=settings.repeats,
+            matmul_size=settings.matmul_size,
+            device=settings.device,
+        )
+    ).values()
+
+
+def _training(settings: GpuBenchmark) -> Values:
+    return training.compare(
+        training.TrainingBenchmark(
+            layers=settings.layers,
+            heads=settings.heads,
+            dim=settings.dim,
+            batch=settings.train_batch,
+            repeats=settings.repeats,
+            matmul_size=settings.matmul_size,
+            device=settings.device,
+        )
+    ).values()
+
+
+def _half(settings: GpuBenchmark) -> Values:
+    return half.compare(
+        half.HalfBenchmark(
+            layers=settings.layers, heads=settings.heads, dim=settings.dim, device=settings.device
+        )
+    ).values()
+
+
+def _grid(settings: GpuBenchmark) -> Values:
+    def compare(stack: str) -> Values:
+        return grid.compare(
+            grid.GridBenchmark(
+                stack=stack,
+                rows=settings.side,
+                columns=settings.side,
+                render_steps=settings.render_steps,
+                repeats=1,
+                device=settings.device,
+            )
+        ).values()
+
+    if settings.stack is not None:
+        return compare(settings.stack)
+    with stack_folder(None) as folder:
+        return compare(str(folder))
+
+
+PARTS: dict[str, Callable[[GpuBenchmark], Values]] = {
+    "prior": _prior,
+    "training": _training,
+    "half": _half,
+    "grid": _grid,
+}
+
+
+def show(report: Report) -> str:
+    """The numbers as a Markdown table."""
+    lines = [f"Measured on {report.device}.", "", "| part | number | value |", "|---|---|---|"]
+    for part, values in report.parts.items():
+        lines += [
+            f"| {part} | {name.replace('_', ' ')} | {value:,.4g} |"
+            for name, value in values.items()
+        ]
+    return "\n".join(lines)
+
+
+def _around(page: Path) -> tuple[str, str]:
+    """What stands before and after the marked table of a page; UsageError where none is."""
+    begin, end = MARKS
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise UsageError(f"{page} has no lines {begin} and {end}: add them where the table belongs")
+    return before, after
+
+
+def _write_page(page: Path, report: Report) -> None:
+    """Replace what stands between the marks of a page by the table."""
+    before, after = _around(page)
+    with atomic_path(page) as part:
+        part.write_text(f"{before}{MARKS[0]}\n{show(report)}\n{MARKS[1]}{after}", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status."""
+    return run_benchmark("gpu", GpuBenchmark, measure, show, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
