@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 from pops.settings.threads import wait_without_spinning
 
 if TYPE_CHECKING:
+    from pops.compose.draw import draw_tree
     from pops.compose.parse import clothes, instruct, mean, scene, texturing, union
-    from pops.compose.run import Result, draw_tree
+    from pops.compose.run import Result
     from pops.engine import Engine
     from pops.errors import InputError, OutputError, PopsError, UsageError, WeightsError
     from pops.io.embeddings import Embeddings
@@ -63,7 +64,7 @@ _HOMES = {
     "UsageError": "pops.errors",
     "WeightsError": "pops.errors",
     "clothes": "pops.compose.parse",
-    "draw_tree": "pops.compose.run",
+    "draw_tree": "pops.compose.draw",
     "instruct": "pops.compose.parse",
     "mean": "pops.compose.parse",
     "open_picture": "pops.io.pictures",

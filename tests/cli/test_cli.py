@@ -304,7 +304,7 @@ def test_parts_of_the_same_name_have_files_of_their_own(run: Run, tiny: Path, in
 def test_a_figure_too_large_to_draw_costs_no_results(
     run: Run, tiny: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pops.compose.run.LARGEST_SIDE", 10)
+    monkeypatch.setattr("pops.compose.draw.LARGEST_SIDE", 10)
     text = "scene('mug.png', _)"
     status, said, err = run("run", text, "--stack", tiny, "--seeds", "1", *QUICK)
     assert status == 0 and "not drawn: scene_mug_none_s1_tree.jpg" in err
