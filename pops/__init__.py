@@ -23,17 +23,29 @@ if TYPE_CHECKING:
     from pops.compose.parse import clothes, instruct, mean, scene, texturing, union
     from pops.compose.run import Result
     from pops.engine import Engine
-    from pops.errors import InputError, OutputError, PopsError, UsageError, WeightsError
+    from pops.errors import (
+        InputError,
+        NotFiniteError,
+        OutputError,
+        PopsError,
+        UsageError,
+        WeightsError,
+    )
     from pops.io.embeddings import Embeddings
     from pops.io.pictures import open_picture, save_picture
+    from pops.settings.rendering import RenderSettings
+    from pops.settings.sampling import SamplingSettings
 
 __all__ = [
     "Embeddings",
     "Engine",
     "InputError",
+    "NotFiniteError",
     "OutputError",
     "PopsError",
+    "RenderSettings",
     "Result",
+    "SamplingSettings",
     "UsageError",
     "WeightsError",
     "__version__",
@@ -58,9 +70,12 @@ _HOMES = {
     "Embeddings": "pops.io.embeddings",
     "Engine": "pops.engine",
     "InputError": "pops.errors",
+    "NotFiniteError": "pops.errors",
     "OutputError": "pops.errors",
     "PopsError": "pops.errors",
+    "RenderSettings": "pops.settings.rendering",
     "Result": "pops.compose.run",
+    "SamplingSettings": "pops.settings.sampling",
     "UsageError": "pops.errors",
     "WeightsError": "pops.errors",
     "clothes": "pops.compose.parse",
