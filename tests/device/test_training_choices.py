@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from pops.errors import UsageError
-from pops.settings.parsing import parse
-from pops.training import run as training
-from pops.training.config import TrainConfig
+from pops.training.devices import DeviceSettings, make_accelerator
 
 
 @pytest.fixture
@@ -21,14 +19,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return seen
 
 
-def choose(folder: Path, *flags: str) -> None:
-    config = parse(
-        "pops train",
-        TrainConfig,
-        ["--mode=texturing", "--stack=pocket", f"--output_dir={folder}", *flags],
-    )
-    assert config is not None
-    training._accelerator(config, [])
+def choose(folder: Path, device: str = "auto", mixed_precision: str = "auto") -> None:
+    make_accelerator(DeviceSettings(device, mixed_precision), folder)
 
 
 @pytest.mark.parametrize(("own", "precision"), [(True, "bf16"), (False, "no")])
@@ -47,7 +39,7 @@ def test_only_a_card_that_has_bfloat16_trains_in_it(
     choose(tmp_path)
     assert (asked["mixed_precision"], asked["cpu"]) == (precision, False)
     with pytest.raises(UsageError, match="the last one here is cuda:0"):
-        choose(tmp_path, "--device=cuda:7")
+        choose(tmp_path, "cuda:7")
 
 
 def test_a_mac_s_gpu_is_trained_on(
@@ -57,11 +49,11 @@ def test_a_mac_s_gpu_is_trained_on(
     choose(tmp_path)
     assert (asked["mixed_precision"], asked["cpu"]) == ("no", False)
     with pytest.raises(UsageError, match="fp16 is for CUDA"):
-        choose(tmp_path, "--mixed_precision=fp16")
+        choose(tmp_path, mixed_precision="fp16")
 
 
 def test_a_machine_without_a_gpu_trains_on_its_cpu(asked: dict[str, Any], tmp_path: Path):
     choose(tmp_path)
     assert (asked["mixed_precision"], asked["cpu"]) == ("no", True)
     with pytest.raises(UsageError, match="not on this machine"):
-        choose(tmp_path, "--device=cuda")
+        choose(tmp_path, "cuda")
