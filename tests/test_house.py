@@ -21,7 +21,6 @@ MODULES_OF_A_FOLDER = 14
 WAITING = frozenset(
     {
         "benchmarks",
-        "pops.evaluation",
         "pops.pocket.build",
         "pops.prior",
         "pops.render",

@@ -1,1 +1,5 @@
-"""Measures of what operators do, on data whose truth is known."""
+"""Measures of what operators do, on data whose truth is known.
+
+Packages:
+    pocket  the pocket benchmark
+"""

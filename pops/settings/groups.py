@@ -10,6 +10,7 @@ from pops.settings.sampling import SAMPLERS, SamplingSettings
 __all__ = [
     "DrawnConfig",
     "Dtype",
+    "Dtype",
     "NamedStack",
     "Offload",
     "OwnOperators",

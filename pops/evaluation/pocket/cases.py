@@ -36,9 +36,15 @@ class Retrieval:
 def retrieve(
     queries: Tensor, gallery: Tensor, right: Sequence[Sequence[int]]
 ) -> tuple[Retrieval, list[int]]:
-    """Ranks by cosine of queries (Q, D) among gallery (G, D), and which row is nearest to each.
+    """Look up queries in a gallery by cosine.
 
-    `right`: the rows that are right for each query; the best of them counts.
+    Args:
+        queries: embeddings (Q, D).
+        gallery: embeddings (G, D).
+        right: for each query the rows of the gallery that are right; the best of them counts.
+
+    Returns:
+        How well the queries find what they want, and for each query the nearest row.
     """
     likeness = F.normalize(queries, dim=1) @ F.normalize(gallery, dim=1).T
     allowed = torch.zeros_like(likeness, dtype=torch.bool)
@@ -115,11 +121,26 @@ class Case:
     right: list[list[int]]
 
     def first(self, count: int) -> "Case":
-        """The case of the first requests alone; galleries are as large."""
+        """Take the first requests alone; the gallery stays as large.
+
+        Args:
+            count: the number of requests.
+
+        Returns:
+            The smaller case.
+        """
         task = replace(self.task, wanted=self.task.wanted[:count])
         return replace(self, task=task, right=self.right[:count])
 
     def numbers(self, queries: Tensor) -> dict[str, float]:
+        """Measure embeddings that answer the requests.
+
+        Args:
+            queries: embeddings (Q, D), one for each request.
+
+        Returns:
+            Shares by name, and `mean_rank`.
+        """
         found, nearest = retrieve(queries, self.gallery, self.right)
         names = [self.task.gallery[row][0] for row in nearest]
         shares = {

@@ -43,7 +43,11 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Check:
-    """What should be seen of a picture: the share (0 to 1) that is, and what is asked for it."""
+    """A check of a rendered picture: questions to the judge, and a share from its answers.
+
+    questions: those that the judge must know. share: from the answers and the name of the right
+    picture, how much (0 to 1) of what should be seen is seen.
+    """
 
     questions: tuple[str, ...]
     share: Callable[[Seen, Shown], float]
@@ -110,7 +114,17 @@ def judge_pictures(
     pictures: Sequence[Image.Image],
     wanted: Sequence[Shown],
 ) -> dict[str, float]:
-    """The mean share of each check that the judge knows all questions of."""
+    """Ask the judge whether pictures show what they should.
+
+    Args:
+        judge: the judge.
+        checks: the checks by name; those with a question that the judge does not know are left out.
+        pictures: the pictures, of one size.
+        wanted: the name of what each should show.
+
+    Returns:
+        For each check the mean share over the pictures.
+    """
     known = judge.config.questions.keys()
     asked = {name: check for name, check in checks.items() if known >= {*check.questions}}
     if not asked or not pictures:
@@ -131,7 +145,15 @@ def _gradient(pictures: Sequence[Image.Image]) -> float:
 
 
 def sharpness(pictures: Sequence[Image.Image], true: Sequence[Image.Image]) -> float:
-    """Mean gradient magnitude of pictures over that of true ones of the same size; 1 is best."""
+    """Compare the sharpness of pictures with that of true ones.
+
+    Args:
+        pictures: pictures of one size.
+        true: true pictures of the same size.
+
+    Returns:
+        The mean length of the gradient over that of the true pictures; 1 is best.
+    """
     return _gradient(pictures) / _gradient(true)
 
 
@@ -142,11 +164,19 @@ def _features(judge: Judge, pictures: Sequence[Image.Image]) -> Tensor:
 
 
 def kid(judge: Judge, pictures: Sequence[Image.Image], true: Sequence[Image.Image]) -> float:
-    """Kernel distance of two sets of pictures in the judge's features; 0 is best.
+    """Measure the kernel distance of two sets of pictures in the judge's features.
 
     The unbiased estimate of the squared maximum mean discrepancy with the kernel
     (x . y / d + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401); features are scaled to a mean
     square of 1 over the true pictures.
+
+    Args:
+        judge: the judge.
+        pictures: at least two pictures of one size.
+        true: at least two true pictures of the same size.
+
+    Returns:
+        The distance; 0 is best, and the estimate can be a little less.
     """
     x, y = _features(judge, pictures), _features(judge, true)
     scale = y.square().mean().sqrt().clamp_min(1e-12)

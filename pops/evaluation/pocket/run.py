@@ -82,7 +82,7 @@ def _measure(
 def _rendered(
     case: Case, made: Embeddings, engine: Engine, judge: Judge, progress: Progress | None
 ) -> dict[str, float]:
-    """What the judge, and the encoder, see in the pictures of embeddings."""
+    """Render embeddings, and tell what the judge and the encoder see in the pictures."""
     shown = engine.render(made, seeds=(0,), progress=progress)
     return _seen(case, shown, engine, judge)
 
@@ -90,7 +90,7 @@ def _rendered(
 def _seen(
     case: Case, shown: Sequence[Image.Image], engine: Engine, judge: Judge
 ) -> dict[str, float]:
-    """What is seen in the pictures of the first requests."""
+    """Tell what the judge and the encoder see in pictures for the first requests."""
     task = case.task
     again = case.numbers(engine.encode(shown).image_embeds)["object_and_material"]
     seen = judge_pictures(judge, task.checks, shown, task.wanted)
@@ -103,7 +103,7 @@ def _seen(
 def _beside(
     cases: Sequence[Case], engine: Engine, judge: Judge, progress: Progress | None
 ) -> Report:
-    """What bounds the pictures: those of true embeddings, and the judge on true pictures."""
+    """Measure what bounds the pictures: those of true embeddings, and the judge on true ones."""
     shown: list[Image.Image] = []
     true: list[Image.Image] = []
     others: list[Image.Image] = []
@@ -134,14 +134,22 @@ def evaluate(
     limit: int | None = None,
     weights: Sequence[str] = (),
 ) -> Report:
-    """Measure an operator of the pocket stack, or all, on combinations new to them.
+    """Measure an operator of the pocket stack, or all, on combinations that are new to them.
 
-    Returns `{operator: {...}, ..., "decoder": {...}, "judge": {...}}`. Every figure is a share of
-    the requests but `mean_rank`, a place in the gallery, and the decoder's `sharpness`, `kid` and
-    `kid_true`. `limit` takes that many requests of each.
+    Args:
+        operator: the name of an operator, or "all".
+        engine: the engine of a stack of the pocket world; None loads the pocket stack.
+        judge: the judge of rendered pictures; None loads that of the stack.
+        progress: called with the name of the work, what is done, and all that is to be done.
+        guidance: the scale of guidance; None stands for each operator's own.
+        limit: so many requests of each operator at most.
+        weights: operator folders to measure in place of the stack's own, on the same pictures; the
+            report is by folder then, and nothing is rendered.
 
-    `weights`: operator folders to measure in place of the stack's own, on the same pictures; the
-    report is by folder then, and nothing is rendered.
+    Returns:
+        `{operator: {...}, ..., "decoder": {...}, "judge": {...}}`. Every number is a share of the
+        requests but `mean_rank`, a place in the gallery, and the decoder's `sharpness`, `kid` and
+        `kid_true`.
 
     Raises:
         UsageError: an operator that this benchmark does not know.

@@ -46,7 +46,14 @@ def _beside(
 
 
 def union(asking: Asking) -> Task:
-    """(a thing, another, each alone in one place) -> both there, in any order."""
+    """Ask for two things beside each other, each of which is shown alone in the same place.
+
+    Args:
+        asking: the size of the pictures, the split, and the number of requests.
+
+    Returns:
+        The task.
+    """
     rng = asking.rng("union")
     red = ("ball", "red")
     templates = [pair(red, red, "studio", rng) for _ in range(TEMPLATES)]
@@ -109,7 +116,14 @@ def _garment_pictures(
 
 
 def clothes(asking: Asking) -> Task:
-    """(garments, each alone on white in its slot) -> a person who wears just these."""
+    """Ask for a person who wears garments, each of which is shown alone on white in its slot.
+
+    Args:
+        asking: the size of the pictures, the split, and the number of requests.
+
+    Returns:
+        The task.
+    """
     rng = asking.rng("clothes")
     templates = [outfit([("hat", "red")], "studio", rng) for _ in range(TEMPLATES)]
     outfits = _held_out_outfits(rng, asking.split)[: asking.limit]

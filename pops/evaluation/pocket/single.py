@@ -75,7 +75,14 @@ def _exemplars(targets: Sequence[Combination], asking: Asking) -> list[Image.Ima
 
 
 def texturing(asking: Asking) -> Task:
-    """(the object, there, in another material; a swatch or a patch) -> in that material."""
+    """Ask for an object in another material, shown by a swatch or by a patch of another object.
+
+    Args:
+        asking: the size of the pictures, the split, and the number of requests.
+
+    Returns:
+        The task.
+    """
     rng = asking.rng("inputs")
     targets = held_out(asking.split)[: asking.limit]
     objects, twins = [], []
@@ -94,7 +101,14 @@ def texturing(asking: Asking) -> Task:
 
 
 def scene(asking: Asking) -> Task:
-    """(the object in the studio, or elsewhere; a place with nothing in it) -> the object there."""
+    """Ask for an object in another place, which is shown with nothing in it.
+
+    Args:
+        asking: the size of the pictures, the split, and the number of requests.
+
+    Returns:
+        The task.
+    """
     rng = asking.rng("scene")
     targets = held_out(asking.split)[: asking.limit]
     inputs: list[tuple[Source, ...]] = []
@@ -119,9 +133,15 @@ def scene(asking: Asking) -> Task:
 
 
 def instruct(asking: Asking) -> Task:
-    """(the object in the studio; an adjective) -> the object as the adjective says.
+    """Ask for an object as an adjective says.
 
     The gallery has every object in every material with every adjective and with none.
+
+    Args:
+        asking: the size of the pictures, the split, and the number of requests.
+
+    Returns:
+        The task.
     """
     rng = asking.rng("instruct")
     poses = _poses(rng)

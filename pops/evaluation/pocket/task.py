@@ -19,7 +19,7 @@ Entry = tuple[Shown, Scene]  # a gallery's picture, named by what it shows
 
 @dataclass(frozen=True)
 class Asking:
-    """What a task is made for.
+    """How a task is to be made.
 
     size: pixels a side of its pictures. split: "test", or "validation" for choosing settings.
     limit: so many requests at most.
@@ -30,7 +30,14 @@ class Asking:
     limit: int | None = None
 
     def rng(self, name: str) -> random.Random:
-        """The randomness of a name, of its own in every split."""
+        """Make the random generator of a name, another in every split.
+
+        Args:
+            name: what it is for.
+
+        Returns:
+            The generator.
+        """
         return random.Random(name if self.split == "test" else f"{self.split}/{name}")
 
 
@@ -53,11 +60,30 @@ class Task:
 
 
 def same_things(nearest: Shown, wanted: Shown) -> bool:
+    """Tell whether the nearest picture shows the right things in the right materials.
+
+    Args:
+        nearest: the name of the nearest picture.
+        wanted: the name of the right one.
+
+    Returns:
+        True where both show the same things.
+    """
     return nearest.things == wanted.things
 
 
 def recut(scene: Scene, rng: random.Random, things: Sequence[Thing], background: str) -> Scene:
-    """The geometry of a scene with other things, of cuts and in a place of their own."""
+    """Put other things into the geometry of a scene, in a place and of cuts of their own.
+
+    Args:
+        scene: the scene whose geometry is used.
+        rng: chooses the cuts.
+        things: (shape, material) for each item of the scene.
+        background: a name in `BACKGROUNDS`.
+
+    Returns:
+        The new scene.
+    """
     items = tuple(
         replace(i, shape=shape, material=material, phase=rng.uniform(0, 20))
         for i, (shape, material) in zip(scene.items, things, strict=True)
