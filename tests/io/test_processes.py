@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pops.errors import UsageError
-from pops.io.locks import folder_lock
+from pops.io.files import folder_lock
 from pops.io.processes import process_pool
 
 PROGRAM = """
