@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 EMBEDDING_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ipadpt", ".npy", ".npz")
+_SHARED_SUFFIXES = (".bin", ".npy", ".npz")  # of embeddings and of any other array
 # Those that Pillow has for the kinds of picture that `open_picture` reads; a test compares them.
 PICTURE_SUFFIXES = (
     ".apng",
@@ -149,12 +150,16 @@ def _hash(text: str) -> str:
 
 
 def input_suffixes() -> tuple[str, ...]:
-    """List the endings, with their dot and in small letters, of all files that can be inputs.
+    """List the endings, with their dot and in small letters, of the files of a folder of inputs.
+
+    Endings that other kinds of array bear as often, such as the masks beside generated pictures,
+    are left out: such a file is an input where it is named, or where its ending is.
 
     Returns:
-        The endings of pictures, and then those of embedding files.
+        The endings of pictures, and then those that embedding files alone have.
     """
-    return (*PICTURE_SUFFIXES, *EMBEDDING_SUFFIXES)
+    own = (suffix for suffix in EMBEDDING_SUFFIXES if suffix not in _SHARED_SUFFIXES)
+    return (*PICTURE_SUFFIXES, *own)
 
 
 def is_embedding_file(path: str | Path) -> bool:

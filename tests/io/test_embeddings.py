@@ -321,4 +321,5 @@ def test_the_endings_are_those_of_pillow():
     kinds = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"}
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in kinds}
     assert set(PICTURE_SUFFIXES) == known
-    assert {".npy", ".pt", ".gif", ".avif", ".jpg"} <= set(input_suffixes())
+    assert {".ipadpt", ".pt", ".gif", ".avif", ".jpg"} <= set(input_suffixes())
+    assert not {".npy", ".npz", ".bin"} & set(input_suffixes())  # masks lie beside pictures
