@@ -19,20 +19,33 @@ from typing import TYPE_CHECKING
 from pops.settings.threads import wait_without_spinning
 
 if TYPE_CHECKING:
+    from pops.compose.draw import draw_tree
     from pops.compose.parse import clothes, instruct, mean, scene, texturing, union
-    from pops.compose.run import Result, draw_tree
+    from pops.compose.run import Result
     from pops.engine import Engine
-    from pops.errors import InputError, OutputError, PopsError, UsageError, WeightsError
+    from pops.errors import (
+        InputError,
+        NotFiniteError,
+        OutputError,
+        PopsError,
+        UsageError,
+        WeightsError,
+    )
     from pops.io.embeddings import Embeddings
     from pops.io.pictures import open_picture, save_picture
+    from pops.settings.rendering import RenderSettings
+    from pops.settings.sampling import SamplingSettings
 
 __all__ = [
     "Embeddings",
     "Engine",
     "InputError",
+    "NotFiniteError",
     "OutputError",
     "PopsError",
+    "RenderSettings",
     "Result",
+    "SamplingSettings",
     "UsageError",
     "WeightsError",
     "__version__",
@@ -57,13 +70,16 @@ _HOMES = {
     "Embeddings": "pops.io.embeddings",
     "Engine": "pops.engine",
     "InputError": "pops.errors",
+    "NotFiniteError": "pops.errors",
     "OutputError": "pops.errors",
     "PopsError": "pops.errors",
+    "RenderSettings": "pops.settings.rendering",
     "Result": "pops.compose.run",
+    "SamplingSettings": "pops.settings.sampling",
     "UsageError": "pops.errors",
     "WeightsError": "pops.errors",
     "clothes": "pops.compose.parse",
-    "draw_tree": "pops.compose.run",
+    "draw_tree": "pops.compose.draw",
     "instruct": "pops.compose.parse",
     "mean": "pops.compose.parse",
     "open_picture": "pops.io.pictures",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -14,6 +15,9 @@ from pops.engine import Engine
 GOLDEN = Path(__file__).parent / "golden"
 
 torch.set_num_threads(1)
+# A busy machine takes as long as it takes.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session", autouse=True)

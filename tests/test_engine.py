@@ -17,6 +17,7 @@ from pops.errors import InputError, UsageError
 from pops.io.embeddings import Embeddings
 from pops.io.pictures import open_picture
 from pops.prior.sampling import seeded_noise
+from pops.settings.rendering import DecoderSettings
 from pops.stacks.clip import ImageEncoder
 from pops.stacks.stack import Stack
 
@@ -352,7 +353,10 @@ def test_a_single_request_is_taken_as_it_is_meant(engine: Engine, golden: Path):
         engine.apply("texturing", one[:1])
 
 
-def test_a_notebook_shows_a_line_and_pictures(engine: Engine, golden: Path):
+def test_a_notebook_shows_a_line_and_pictures(
+    engine: Engine, golden: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engine.renderer(), "settings", DecoderSettings(2, 4.0, 32))
     a, b = (str(golden / f"inputs/input_{name}.png") for name in "ab")
     made = engine.apply("texturing", (a, b), seeds=[18, 42], steps=2)
     assert repr(made) == f"<Embeddings 2 x 32 of pocket: texturing({a!r}, {b!r}) (seed 18, 42)>"

@@ -23,8 +23,6 @@ WAITING = frozenset(
         "benchmarks",
         "pops.evaluation",
         "pops.pocket.build",
-        "pops.pocket.judge",
-        "pops.pocket.world",
         "pops.prior",
         "pops.render",
     }

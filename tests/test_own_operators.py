@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from pops.cli.main import main
-from pops.compose.run import draw_tree
+from pops.compose.draw import draw_tree
 from pops.engine import Engine
 from pops.errors import UsageError, WeightsError
 from pops.operators import Operator, OperatorCard, find_operator_folders, save_operator

@@ -157,12 +157,15 @@ def run(config: RunConfig) -> int:
         files.save_pictures(stage, pictures, config.render_seeds)
         for name, figure in figures.items():
             save_picture(figure, stage / name)
-    for said in [f"skipped: {file}" for file in previews.skipped] + [
-        f"not drawn: {figure}" for figure in files.left_out
-    ]:
+    lost = list(dict.fromkeys(result.lost.values()))
+    for said in (
+        *(f"skipped: {file}" for file in previews.skipped),
+        *(f"left out: {why}" for why in lost),
+        *(f"not drawn: {figure}" for figure in files.left_out),
+    ):
         print(said, file=sys.stderr)
     print(f"{config.out / next(iter(figures), '')}  (the pictures and embeddings are beside it)")
-    return 1 if previews.skipped else 0
+    return 1 if previews.skipped or lost else 0
 
 
 def convert(config: ConvertConfig) -> int:

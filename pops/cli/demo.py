@@ -165,7 +165,7 @@ def _draw_composition(
     stage: Path,
 ) -> None:
     """The tree of a composition, with a picture of every part."""
-    from pops.compose.run import draw_tree
+    from pops.compose.draw import draw_tree
 
     def drawn(made: Embeddings) -> list[Image.Image]:
         return engine.render(made, progress=progress, **vars(once.rendering))

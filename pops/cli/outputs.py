@@ -20,7 +20,8 @@ from pops.render import find_renderer
 from pops.settings.commands import RunConfig
 
 if TYPE_CHECKING:
-    from pops.compose.run import Pictures, Render, Result
+    from pops.compose.draw import Pictures, Render
+    from pops.compose.run import Result
     from pops.io.sources import Source
 
 __all__ = [
@@ -197,7 +198,7 @@ class RunFiles:
         Returns:
             The figures by file name.
         """
-        from pops.compose.run import draw_grids, draw_tree
+        from pops.compose.draw import draw_grids, draw_tree
 
         result = self.result
         figures: dict[str, Image.Image] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pops.errors import DataError, UsageError
-from pops.settings.fields import check_range, check_seeds, setting
+from pops.settings.fields import PathOrName, PathsOrNames, check_range, check_seeds, setting
 from pops.settings.groups import StackConfig
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class DataConfig:
     operator: Path | None = setting(
         None, "Python file that defines an OPERATOR and a RECIPE of your own, in place of mode"
     )
-    dataset_path: tuple[str, ...] = setting(
+    dataset_path: PathsOrNames = setting(
         (), "folders of samples, each equally likely; for clothes also a dataset of the hub"
     )
     textures_dir: Path | None = setting(
@@ -39,10 +39,10 @@ class DataConfig:
     randoms_dir: Path | None = setting(
         None, "folder of any pictures, for the share of examples that has no conditions"
     )
-    adjectives: str = setting(
+    adjectives: PathOrName = setting(
         "adjectives", "instruct: file of adjectives, or a list of pops, as pocket_adjectives"
     )
-    art_types: str = setting(
+    art_types: PathOrName = setting(
         "art_types", "instruct: file of kinds of art, or a list of pops; none: adjectives alone"
     )
     garment_side: int = setting(60, "clothes: least pixels of the shorter side of a garment")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pops.settings.fields import argument, check_range, check_seeds, setting
+from pops.settings.fields import PathOrName, argument, check_range, check_seeds, setting
 
 __all__ = [
     "ClothesConfig",
@@ -159,7 +159,7 @@ class InspectConfig:
     StepNoise a contact sheet with boxes and masks.
     """
 
-    folder: str = argument("folder of generated data")
+    folder: PathOrName = argument("folder of generated data")
     out: Path | None = setting(None, "picture to write; null: FOLDER-inspect.jpg beside the folder")
     samples: int = setting(12, "samples on the contact sheet")
 
@@ -173,7 +173,7 @@ class InspectConfig:
 class ExportConfig:
     """Pack a folder of generated data into tar files, for pipelines that read WebDataset."""
 
-    folder: str = argument("folder of generated data")
+    folder: PathOrName = argument("folder of generated data")
     format: Literal["webdataset"] = setting("webdataset", "format to write")
     out: Path = setting(Path("out/export"), "folder to write into")
     samples_per_shard: int = setting(1000, "samples in each tar")

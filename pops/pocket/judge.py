@@ -34,10 +34,23 @@ class JudgeConfig:
     questions: dict[str, int]
 
     def to_dict(self) -> dict[str, Any]:
+        """Write the config down as `from_dict` reads it.
+
+        Returns:
+            Plain data, for JSON.
+        """
         return {**asdict(self), "widths": list(self.widths)}
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> "JudgeConfig":
+        """Read a config.
+
+        Args:
+            found: plain data, as `to_dict` gives it.
+
+        Returns:
+            The config.
+        """
         return cls(int(found["size"]), tuple(found["widths"]), dict(found["questions"]))
 
 
@@ -56,7 +69,14 @@ class Judge(nn.Module):
         self.heads = nn.ModuleDict({q: nn.Linear(seen, n) for q, n in config.questions.items()})
 
     def features(self, pictures: Tensor) -> Tensor:
-        """What the answers are read from, (N, F), for pictures (N, 3, H, W) in [0, 1]."""
+        """Compute the features that the answers are read from.
+
+        Args:
+            pictures: (N, 3, H, W) in [0, 1]; they are resized to the judge's own size.
+
+        Returns:
+            Features (N, F).
+        """
         size = (self.config.size,) * 2
         if pictures.shape[-2:] != size:
             pictures = F.interpolate(pictures, size, mode="bilinear", antialias=True)
@@ -64,18 +84,42 @@ class Judge(nn.Module):
         return out
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Logits to every question for pictures (N, 3, H, W) in [0, 1]."""
+        """Answer all questions.
+
+        Args:
+            pictures: (N, 3, H, W) in [0, 1].
+
+        Returns:
+            For each question the logits (N, answers).
+        """
         seen = F.dropout(self.features(pictures), 0.4, self.training)
         return {q: head(seen) for q, head in self.heads.items()}
 
     @torch.no_grad()
     def answer(self, pictures: Tensor) -> dict[str, Tensor]:
-        """The index (N,) of the likeliest answer to every question."""
+        """Give the likeliest answers.
+
+        Args:
+            pictures: (N, 3, H, W) in [0, 1].
+
+        Returns:
+            For each question the index (N,) of its likeliest answer.
+        """
         return {q: logits.argmax(1) for q, logits in self(pictures).items()}
 
 
 def load_judge(folder: Path) -> Judge:
-    """The judge of a stack; WeightsError where its files are missing or do not fit."""
+    """Load the judge of a stack.
+
+    Args:
+        folder: the folder of its config and weights.
+
+    Returns:
+        The judge, in evaluation mode.
+
+    Raises:
+        WeightsError: its files are missing or do not fit.
+    """
     try:
         config = JudgeConfig.from_dict(json.loads((folder / JUDGE_CONFIG).read_text()))
         judge = Judge(config)

@@ -44,6 +44,13 @@ def add_adapter(prior: Prior, rank: int) -> None:
     """Put a fresh adapter into a prior, in place; it changes nothing until it is trained.
 
     Only the adapter's parameters require gradients afterwards.
+
+    Args:
+        prior: The prior, whose own weights are frozen.
+        rank: The rank of the adapter's matrices.
+
+    Raises:
+        UsageError: peft is not installed.
     """
     peft = _peft()
     peft.inject_adapter_in_model(_config(rank), prior.requires_grad_(False))
@@ -53,6 +60,9 @@ def merge_adapter(prior: Prior) -> None:
     """Add an adapter to the weights it stands beside and take it out, in place.
 
     Weights that are shared with another prior are not touched: changed ones are new tensors.
+
+    Args:
+        prior: A prior with an adapter.
     """
     adapted = [
         (name, layer) for name, layer in prior.named_modules() if hasattr(layer, "get_delta_weight")
@@ -65,13 +75,26 @@ def merge_adapter(prior: Prior) -> None:
 
 
 def adapter_state(prior: Prior) -> dict[str, Tensor]:
-    """The adapter's tensors, by the names that peft has in its files."""
+    """Collect the tensors of an adapter.
+
+    Args:
+        prior: A prior with an adapter.
+
+    Returns:
+        The tensors by the names that peft gives them in its files.
+    """
     state = _peft().get_peft_model_state_dict(prior, adapter_name="default")
     return {PREFIX + key: value for key, value in state.items()}
 
 
 class Adapter:
-    """An adapter as it lies in an operator folder."""
+    """An adapter that was read from an operator folder.
+
+    Args:
+        config: Its configuration, as peft reads it.
+        state: Its tensors by the names in its file.
+        source: Its weights file, for messages.
+    """
 
     def __init__(self, config: LoraConfig, state: Mapping[str, Tensor], source: str) -> None:
         self.config, self.state, self.source = config, state, source
@@ -115,7 +138,14 @@ class Adapter:
         return cls(config, state, str(folder / ADAPTER_WEIGHTS))
 
     def put_into(self, prior: Prior) -> None:
-        """Inject it into a prior, in place; WeightsError unless every tensor finds its layer."""
+        """Inject the adapter into a prior, in place.
+
+        Args:
+            prior: A prior of the stack that the adapter was trained on.
+
+        Raises:
+            WeightsError: A tensor of the adapter finds no layer of its shape.
+        """
         peft = _peft()
         try:
             peft.inject_adapter_in_model(self.config, prior)
@@ -130,7 +160,13 @@ class Adapter:
 
 
 def save_adapter(folder: Path, state: Mapping[str, Tensor], rank: int) -> None:
-    """Write the two files of an adapter, as peft reads them."""
+    """Write the two files of an adapter, in peft's format.
+
+    Args:
+        folder: The operator folder, which exists.
+        state: The tensors, from `adapter_state`.
+        rank: The rank of the adapter's matrices.
+    """
     values: dict[str, Any] = _config(rank).to_dict() | {"inference_mode": True}
     values["target_modules"] = sorted(values["target_modules"])
     with atomic_path(folder / ADAPTER_CONFIG) as part:

@@ -1,4 +1,4 @@
-"""Many requests, each with seeds of its own, sampled together in batches of the prior."""
+"""Sampling of many requests, each with seeds of its own, in batches of the prior."""
 
 from __future__ import annotations
 
@@ -22,7 +22,18 @@ MOST_ROWS = 256  # samples in one batch of the prior
 def seeds_of_each(
     seeds: Sequence[int] | Sequence[Sequence[int]], requests: int
 ) -> list[Sequence[int]]:
-    """The seeds of every request: those given to all of them, or a sequence each."""
+    """List the seeds of every request.
+
+    Args:
+        seeds: Seeds that are those of all requests, or a sequence for each request.
+        requests: The number of requests.
+
+    Returns:
+        One sequence of seeds for each request.
+
+    Raises:
+        UsageError: There are sequences, but not one for each request.
+    """
     own = [seed for seed in seeds if isinstance(seed, Sequence)]
     if not own:
         return [list(seeds)] * requests  # type: ignore[arg-type]
@@ -41,10 +52,20 @@ def sample_requests(
     sampler: Sampler,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Un-normalised embeddings (N, D) float32 on the CPU: every request with each of its seeds.
+    """Sample every request with each of its seeds, in batches that halve where memory is short.
 
-    `rows`: of every request the condition tokens (k, D), normalised, on the CPU. `seeds`: those of
-    every request. `on_step` counts the steps of all batches.
+    Args:
+        prior: The tuned prior, on the device where it runs.
+        rows: The condition tokens (k, D) of every request, normalised, on the CPU.
+        seeds: The seeds of every request.
+        guidance: The scale of classifier-free guidance.
+        schedule: The noise schedule.
+        steps: The number of sampling steps.
+        sampler: The sampling function.
+        on_step: Called with the steps that are done and the steps of all batches.
+
+    Returns:
+        Un-normalised embeddings (N, D) float32 on the CPU, all seeds of the first request first.
     """
     jobs = [(request, seed) for request, own in enumerate(seeds) for seed in own]
     made = torch.zeros(len(jobs), prior.config.embedding_dim)
@@ -61,7 +82,7 @@ def sample_requests(
 
 
 def _pack_jobs(rows: Sequence[Tensor], requests: Sequence[int]) -> tuple[Conditions, Tensor]:
-    """The distinct requests of a batch, packed, and for every job which of them is its own."""
+    """Pack the distinct requests of a batch, and tell for every job which of them it samples."""
     distinct = list(dict.fromkeys(requests))
     return pack([rows[i] for i in distinct]), torch.tensor([distinct.index(i) for i in requests])
 
@@ -69,10 +90,10 @@ def _pack_jobs(rows: Sequence[Tensor], requests: Sequence[int]) -> tuple[Conditi
 def _prefixes(
     prior: Prior, conditions: Conditions, of_job: Tensor, *, guided: bool
 ) -> ConditionCache:
-    """What every job's moving tokens attend to; with guidance, the unconditional jobs first.
+    """Compute the keys and values that the moving tokens of every job attend to.
 
-    Each distinct request is computed once, and so is each distinct unconditional one: all
-    requests with as many condition tokens share it.
+    With guidance, the unconditional jobs come first. Each distinct request is computed once, and so
+    is each distinct unconditional one: all requests with as many condition tokens share it.
     """
     index = of_job
     if guided:
@@ -99,7 +120,7 @@ def _sample(
     sampler: Sampler,
     on_step: OnStep | None,
 ) -> Tensor:
-    """Un-normalised embeddings (N, D) float32 on the CPU.
+    """Sample one batch: un-normalised embeddings (N, D) float32 on the CPU.
 
     All that a step needs is on the device before the first, so that the host never waits for it.
     """

@@ -1,4 +1,4 @@
-"""From inputs to the prior's condition tokens: packing, null inputs, dropping while training."""
+"""The prior's condition tokens: packing of inputs, null inputs, dropping while training."""
 
 from __future__ import annotations
 
@@ -23,17 +23,31 @@ class Conditions:
         return len(self.tokens)
 
     def rows(self, index: Tensor) -> Conditions:
-        """The requests `index` (M,), in that order."""
+        """Pick requests.
+
+        Args:
+            index: The numbers (M,) of the requests.
+
+        Returns:
+            The conditions of those requests, in that order.
+        """
         return Conditions(self.tokens[index], self.mask[index])
 
 
 def condition_row(
     images: Sequence[Tensor | None], dim: int, text_hidden_states: Tensor | None = None
 ) -> Tensor:
-    """The tokens (k, D) of one request: its slots in order, then the text.
+    """Build the condition tokens of one request: its slots in order, then the text.
 
-    `images`: one normalised embedding (D,) per slot, None for a dropped slot, which becomes a zero
-    token. `text_hidden_states`: (length, D), unpadded, with start and end token.
+    Args:
+        images: One normalised embedding (D,) for each slot; None for a dropped slot, which
+            becomes a zero token.
+        dim: The length D of an embedding.
+        text_hidden_states: The hidden states (length, D) of the text, unpadded, with start and end
+            token; None where there is no text.
+
+    Returns:
+        Tokens (k, D).
     """
     known = [image for image in images if image is not None]
     like = known[0] if known else torch.zeros(dim)
@@ -44,7 +58,14 @@ def condition_row(
 
 
 def pack(rows: Sequence[Tensor]) -> Conditions:
-    """Rows (k_i, D) of different length as one padded batch and its mask."""
+    """Pad the tokens of requests to one length.
+
+    Args:
+        rows: The tokens (k_i, D) of each request.
+
+    Returns:
+        The padded batch and its mask.
+    """
     tokens = pad_sequence(list(rows), batch_first=True)
     lengths = torch.tensor([len(row) for row in rows], device=tokens.device)
     return Conditions(
@@ -53,7 +74,14 @@ def pack(rows: Sequence[Tensor]) -> Conditions:
 
 
 def null_conditions(conditions: Conditions) -> Conditions:
-    """The unconditional branch of guidance: the same slots, all of them dropped."""
+    """Build the conditions of guidance's unconditional branch: the same slots, all dropped.
+
+    Args:
+        conditions: The conditions of the requests.
+
+    Returns:
+        Zero tokens with the same mask.
+    """
     return Conditions(torch.zeros_like(conditions.tokens), conditions.mask)
 
 
@@ -65,11 +93,20 @@ def drop_conditions(
     slots: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Training tokens (N, K, D) with conditions dropped at random: zeroed, still visible.
+    """Drop conditions of training examples at random: they become zero, and stay visible.
 
-    `each`: chance of every condition alone; `all`: chance of all of a sample together. The first
-    `slots` tokens are conditions of their own (default: all tokens), the rest, a text, are one.
-    Draws N * (conditions + 1) uniforms from `generator`, on the generator's device.
+    Draws N * (conditions + 1) uniform numbers, on the generator's device.
+
+    Args:
+        tokens: Normalised tokens (N, K, D).
+        each: The chance of every condition to be dropped alone.
+        all: The chance of all conditions of an example to be dropped together.
+        slots: The number of first tokens that are a condition each; the tokens after them, a text,
+            are one condition together. None: all tokens are conditions of their own.
+        generator: The source of random numbers; None: torch's own.
+
+    Returns:
+        Tokens (N, K, D).
     """
     n, k = tokens.shape[:2]
     slots = k if slots is None else slots

@@ -33,7 +33,12 @@ MARKED = ("encoder_hidden_states_proj.bias", "embedding_proj.bias")
 
 
 class JointPrior(nn.Module):
-    """A prior in training for several operators."""
+    """A prior that is trained for several operators at once.
+
+    Args:
+        prior: The prior that all operators share.
+        operators: The number of operators.
+    """
 
     def __init__(self, prior: Prior, operators: int) -> None:
         super().__init__()
@@ -47,34 +52,79 @@ class JointPrior(nn.Module):
     def forward(
         self, x_t: Tensor, t: Tensor, tokens: Tensor, mask: Tensor, operator: Tensor
     ) -> Tensor:
-        """As the prior's, each row for the operator (N,) of that number."""
+        """Predict x0 as the prior does, each row for its own operator.
+
+        Args:
+            x_t: Noisy embeddings (N, D).
+            t: Timesteps (N,).
+            tokens: Condition tokens (N, K, D).
+            mask: True (N, K) for slots that are used.
+            operator: The number (N,) of each row's operator.
+
+        Returns:
+            x0 (N, D), normalised.
+        """
         out: Tensor = self.prior(x_t, t, tokens, mask, self.marks[operator])
         return out
 
     def own_state(self, operator: int) -> dict[str, Tensor]:
-        """The tensors that are the operator's own, by their names in the prior."""
+        """Collect the tensors that belong to one operator alone.
+
+        Args:
+            operator: The operator's number.
+
+        Returns:
+            The tensors by their names in the prior.
+        """
         return {
             name: (self.prior.get_parameter(name) + mark).detach()
             for name, mark in zip(MARKED, self.marks[operator], strict=True)
         }
 
     def operator(self, operator: int) -> Prior:
-        """The prior of one operator; its other tensors are those of this one."""
+        """Give the prior of one operator; it shares all other tensors with this one.
+
+        Args:
+            operator: The operator's number.
+
+        Returns:
+            A plain prior.
+        """
         return self.prior.sharing(self.own_state(operator))
 
 
 def save_shared(folder: Path, state: Mapping[str, Tensor]) -> None:
-    """Write what all operators share, beside their folders."""
+    """Write the tensors that all operators share, beside the operators' folders.
+
+    Args:
+        folder: The folder of the operators' folders, which is made where it is missing.
+        state: The tensors by name.
+    """
     save_tensors(make_folder(folder) / SHARED_WEIGHTS, state)
 
 
 def save_own(folder: Path, own: Mapping[str, Tensor]) -> None:
-    """Write into an operator's folder what it adds to the shared prior."""
+    """Write the tensors that an operator adds to the shared prior into its folder.
+
+    Args:
+        folder: The operator folder.
+        own: The tensors, from `JointPrior.own_state`.
+    """
     save_tensors(folder / OWN_WEIGHTS, own)
 
 
 def read_own(folder: Path) -> dict[str, Tensor]:
-    """What an operator adds to the shared prior; WeightsError where it cannot be read."""
+    """Read the tensors that an operator adds to the shared prior.
+
+    Args:
+        folder: The operator folder.
+
+    Returns:
+        The tensors by their names in the prior.
+
+    Raises:
+        WeightsError: The file is missing or damaged, or holds other tensors.
+    """
     path = folder / OWN_WEIGHTS
     own = read_tensors(path)
     if set(own) != set(MARKED):

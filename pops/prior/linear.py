@@ -15,7 +15,7 @@ FEW_ROWS = range(10, 97)  # and so it is with more
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear`, computed by `linear`."""
+    """`torch.nn.Linear` whose products are computed by the function `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""

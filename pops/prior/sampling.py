@@ -37,10 +37,17 @@ Sampler = Callable[[Denoiser, Noise, Schedule, int, OnStep | None], Tensor]
 
 
 def guide(denoise: Denoiser, scale: float) -> Denoiser:
-    """Classifier-free guidance on x0, both branches in one call (arXiv 2207.12598).
+    """Add classifier-free guidance on x0 to a denoiser (arXiv 2207.12598).
 
-    `denoise` takes 2N rows, the unconditional ones first. With a scale of 1 or less there is no
-    unconditional branch: pass the conditional denoiser, and it is returned as it is.
+    Both branches are one call.
+
+    Args:
+        denoise: A denoiser of 2N rows, the unconditional ones first; with a scale of 1 or less, the
+            conditional denoiser of N rows.
+        scale: The scale of guidance.
+
+    Returns:
+        A denoiser of N rows; with a scale of 1 or less, `denoise` itself.
     """
     if scale <= 1.0:
         return denoise
@@ -88,7 +95,7 @@ def seeded_noise(
 
 
 def _pairs(schedule: Schedule, steps: int) -> Iterator[tuple[int, int]]:
-    """(t, the timestep after it) for every step; -1 stands for the clean embedding."""
+    """Iterate over every step's t and the timestep after it; -1 stands for the clean embedding."""
     ts = timesteps(steps, schedule.train_timesteps)
     yield from zip(ts, [*ts[1:], -1], strict=True)
 
@@ -98,11 +105,19 @@ def _alpha_bar(schedule: Schedule, t: int) -> Tensor:
 
 
 def posterior(schedule: Schedule, t: int, previous: int) -> tuple[float, float, float]:
-    """q(x_previous | x_t, x0): the weights of x0 and of x_t, and the standard deviation.
+    """Compute the distribution q(x_previous | x_t, x0): DDPM (arXiv 2006.11239), equations 6 and 7.
 
-    DDPM (arXiv 2006.11239), equations 6 and 7. All in float32 and, for neighbouring timesteps,
-    from the schedule's own beta: at t = 0 that rounds the weight of x0 to 0.9995, not 1, and the
-    published operators' outputs have it so.
+    All numbers are in float32 and, for neighbouring timesteps, from the schedule's own beta: at
+    t = 0 that rounds the weight of x0 to 0.9995, not 1, and the published operators' outputs have
+    it so.
+
+    Args:
+        schedule: The noise schedule.
+        t: The timestep of x_t.
+        previous: The timestep of x_previous; -1 for the clean embedding.
+
+    Returns:
+        The weight of x0, the weight of x_t, and the standard deviation.
     """
     a_t, a_previous = _alpha_bar(schedule, t), _alpha_bar(schedule, previous)
     beta = schedule.betas[t] if previous == t - 1 else 1 - a_t / a_previous
@@ -119,7 +134,18 @@ def sample_ancestral(
     steps: int = SamplingSettings.steps,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """The UnCLIP sampler (N, D), the published operators' own: draws from `posterior`."""
+    """Sample with noise at every step but the last, as the published operators are (UnCLIP).
+
+    Args:
+        denoise: The denoiser.
+        noise: Gives one draw (N, D) a call: the start, then one for every step but the last.
+        schedule: The noise schedule.
+        steps: The number of steps.
+        on_step: Called with the steps that are done and all steps.
+
+    Returns:
+        x0 (N, D), normalised.
+    """
     x = noise()
     for done, (t, previous) in enumerate(_pairs(schedule, steps), start=1):
         x0 = schedule.clip(denoise(x, t))
@@ -139,9 +165,17 @@ def sample_ddim(
     steps: int = SamplingSettings.steps,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """The deterministic DDIM sampler (N, D) on x0 (arXiv 2010.02502, equation 12, sigma 0).
+    """Sample without noise after the start: DDIM (arXiv 2010.02502), equation 12 with sigma 0.
 
-    Draws noise for the start alone.
+    Args:
+        denoise: The denoiser.
+        noise: Gives the start (N, D); it is called once.
+        schedule: The noise schedule.
+        steps: The number of steps.
+        on_step: Called with the steps that are done and all steps.
+
+    Returns:
+        x0 (N, D), normalised.
     """
     x = noise()
     for done, (t, previous) in enumerate(_pairs(schedule, steps), start=1):

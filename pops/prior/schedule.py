@@ -27,7 +27,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Schedule:
-    """How much noise every timestep adds, and where x0 is clipped."""
+    """The noise that every timestep adds, and the range that x0 is clipped to."""
 
     betas: Tensor = field(default_factory=lambda: betas())  # (T,) float32
     clip_range: float | None = 5.0  # x0 is clamped to [-clip_range, clip_range]; None: never
@@ -38,11 +38,18 @@ class Schedule:
 
     @cached_property
     def alphas_cumprod(self) -> Tensor:
-        """(T,): the share of the clean embedding's variance that is left at every timestep."""
+        """The share (T,) of the clean embedding's variance that is left at every timestep."""
         return torch.cumprod(1.0 - self.betas, dim=0)
 
     def alphas_on(self, device: torch.device) -> Tensor:
-        """`alphas_cumprod` (T,) on a device, copied there once."""
+        """Give `alphas_cumprod` on a device, to which it is copied once.
+
+        Args:
+            device: The device.
+
+        Returns:
+            A tensor (T,).
+        """
         if device not in self._copies:
             self._copies[device] = self.alphas_cumprod.to(device)
         return self._copies[device]
@@ -52,13 +59,27 @@ class Schedule:
         return {}
 
     def clip(self, x0: Tensor) -> Tensor:
+        """Clamp x0 to the range of the schedule.
+
+        Args:
+            x0: Predicted embeddings (N, D), normalised.
+
+        Returns:
+            Embeddings (N, D).
+        """
         return x0 if self.clip_range is None else x0.clamp(-self.clip_range, self.clip_range)
 
 
 def betas(train_timesteps: int = 1000) -> Tensor:
-    """The squared-cosine schedule (T,) float32, capped at 0.999.
+    """Compute the squared-cosine schedule, capped at 0.999.
 
     Nichol and Dhariwal 2021 (arXiv 2102.09672), equation 17, with offset 0.008.
+
+    Args:
+        train_timesteps: The number T of timesteps.
+
+    Returns:
+        The variance (T,) float32 that each timestep adds.
     """
 
     def alpha_bar(s: float) -> float:
@@ -70,7 +91,18 @@ def betas(train_timesteps: int = 1000) -> Tensor:
 
 
 def timesteps(steps: int, train_timesteps: int = 1000) -> list[int]:
-    """`steps` timesteps from the noisiest to 0: round(i * (T - 1) / (steps - 1)), descending."""
+    """Choose the timesteps of a run: round(i * (T - 1) / (steps - 1)), from the noisiest to 0.
+
+    Args:
+        steps: The number of steps.
+        train_timesteps: The number T of timesteps of the schedule.
+
+    Returns:
+        The timesteps, descending.
+
+    Raises:
+        UsageError: There are fewer than 1 or more than T steps.
+    """
     if not 1 <= steps <= train_timesteps:
         raise UsageError(f"steps must be between 1 and {train_timesteps}, not {steps}")
     last = train_timesteps - 1
@@ -81,13 +113,34 @@ def timesteps(steps: int, train_timesteps: int = 1000) -> list[int]:
 
 
 def add_noise(x0: Tensor, noise: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
-    """x_t = sqrt(a_t) x0 + sqrt(1 - a_t) noise, for x0 (N, D) and t (N,); DDPM, equation 4."""
+    """Compute x_t = sqrt(a_t) x0 + sqrt(1 - a_t) noise: DDPM (arXiv 2006.11239), equation 4.
+
+    Args:
+        x0: Clean embeddings (N, D).
+        noise: Standard normal draws (N, D).
+        t: Timesteps (N,).
+        schedule: The noise schedule.
+
+    Returns:
+        Noisy embeddings (N, D).
+    """
     a = schedule.alphas_on(x0.device)[t].to(x0.dtype)[:, None]
     return a.sqrt() * x0 + (1 - a).sqrt() * noise
 
 
 def schedule_from_config(config: Mapping[str, Any], source: str = "scheduler config") -> Schedule:
-    """A `Schedule` from the fields of an UnCLIPScheduler config; anything else is refused."""
+    """Read the schedule of an UnCLIPScheduler's config.
+
+    Args:
+        config: The fields of the config.
+        source: The name of its file, for messages.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        WeightsError: The config is of another kind of scheduler.
+    """
     known = {
         "prediction_type": "sample",
         "beta_schedule": "squaredcos_cap_v2",
@@ -115,6 +168,16 @@ class _SchedulerFile(Schema):
 
 
 def read_schedule(folder: Path) -> Schedule:
-    """The schedule of a stack's `scheduler` folder; WeightsError if it cannot be read."""
+    """Read the schedule of a stack's `scheduler` folder.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        WeightsError: The file is missing, or is of another kind of scheduler.
+    """
     path = folder / "scheduler_config.json"
     return schedule_from_config(read_json(path, dict[str, Any], WeightsError), str(path))

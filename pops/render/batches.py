@@ -18,7 +18,7 @@ __all__ = ["Counter", "PlainRenderer", "to_pictures"]
 
 
 class PlainRenderer(ABC):
-    """A renderer of embeddings alone: it knows no depth."""
+    """A renderer that takes embeddings alone, and keeps no picture's depth."""
 
     takes_depth: ClassVar[bool] = False
 
@@ -30,7 +30,18 @@ class PlainRenderer(ABC):
         progress: Progress | None = None,
         depth_of: Sequence[Image.Image] | None = None,
     ) -> list[Image.Image]:
-        """One picture for each embedding (N, D) and its seed."""
+        """Render every embedding with its seed.
+
+        Args:
+            image_embeds: Un-normalised embeddings (N, D).
+            seeds: The seed of each picture.
+            settings: Steps, guidance and size.
+            progress: Called with the name of the work, the steps done, and all steps.
+            depth_of: Not used.
+
+        Returns:
+            One picture for each embedding.
+        """
         return to_pictures(self.render_arrays(image_embeds, seeds, settings, progress))
 
     @abstractmethod
@@ -41,7 +52,17 @@ class PlainRenderer(ABC):
         settings: DecoderSettings,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """The same as (N, size, size, 3) float32 in [0, 1]."""
+        """Render every embedding with its seed, into an array.
+
+        Args:
+            image_embeds: Un-normalised embeddings (N, D).
+            seeds: The seed of each picture.
+            settings: Steps, guidance and size.
+            progress: Called with the name of the work, the steps done, and all steps.
+
+        Returns:
+            Pictures (N, size, size, 3) float32 in [0, 1].
+        """
 
 
 def to_pictures(arrays: Sequence[np.ndarray] | np.ndarray) -> list[Image.Image]:
@@ -53,10 +74,16 @@ def to_pictures(arrays: Sequence[np.ndarray] | np.ndarray) -> list[Image.Image]:
 
 
 class Counter:
-    """Counts the steps of one batch among those of all batches of a call."""
+    """Counts the steps of one batch among those of all batches of a call.
+
+    Args:
+        progress: Called with the name of the work, the steps done, and all steps.
+        steps: The steps of each batch.
+        done: The number of batches that are done.
+        batches: The number of all batches.
+    """
 
     def __init__(self, progress: Progress | None, steps: int, done: int, batches: int) -> None:
-        """Begin at the batch after `done` of `batches`, each of so many `steps`."""
         self.progress, self.done, self.total = progress, done * steps, batches * steps
 
     def advance(self) -> None:

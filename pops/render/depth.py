@@ -1,4 +1,4 @@
-"""SDXL with an IP-Adapter and a depth ControlNet: the embedding's look on a picture's shape."""
+"""The depth renderer: SDXL with an IP-Adapter, and a ControlNet that keeps a picture's depth."""
 
 from __future__ import annotations
 
@@ -32,7 +32,13 @@ PICTURE_SIZE = (512, 512)  # what the published scripts make of a picture before
 
 
 class DepthEstimator:
-    """Pictures to depth maps."""
+    """Estimates the depth of pictures.
+
+    Args:
+        model: The depth model.
+        processor: Makes the model's pixels of a picture.
+        placement: Where the model runs.
+    """
 
     def __init__(
         self, model: DPTForDepthEstimation, processor: DPTImageProcessorPil, placement: Placement
@@ -43,7 +49,17 @@ class DepthEstimator:
 
     @classmethod
     def load(cls, stack: Stack) -> Self:
-        """In float32: it is small, and its depth is stretched to the whole range."""
+        """Load the depth model of a stack, in float32: its output is stretched to the whole range.
+
+        Args:
+            stack: The stack.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            WeightsError: The model is missing or damaged.
+        """
         folder = stack.folder("dpt")
         model = load_model(DPTForDepthEstimation, folder, stack.placement.rest, torch.float32)
         with reading(folder), quietly():
@@ -51,7 +67,15 @@ class DepthEstimator:
         return cls(model, processor, stack.placement)
 
     def maps(self, pictures: Sequence[Image.Image], size: int) -> Tensor:
-        """Depth (N, 3, size, size) in [0, 1], 1 nearest, on the CPU; each picture taken once."""
+        """Estimate the depth of pictures, of each distinct one once.
+
+        Args:
+            pictures: N pictures of any size.
+            size: The pixels of a side of a map.
+
+        Returns:
+            Maps (N, 3, size, size) in [0, 1], 1 nearest, on the CPU.
+        """
         with self.placement.using(self.model):
             distinct = {id(picture): picture for picture in pictures}
             known = {key: self._map(picture, size) for key, picture in distinct.items()}
@@ -70,7 +94,13 @@ class DepthEstimator:
 
 
 class DepthRenderer:
-    """Renders as `IPAdapterRenderer`, and keeps the depth of a picture."""
+    """Renders as `IPAdapterRenderer` does, and keeps the depth of a picture.
+
+    Args:
+        sdxl: SDXL with its IP-Adapter.
+        pipeline: The pipeline with the depth ControlNet.
+        depth: Estimates the depth of the pictures.
+    """
 
     takes_depth: ClassVar[bool] = True
     settings = SETTINGS
@@ -82,7 +112,20 @@ class DepthRenderer:
 
     @classmethod
     def load(cls, stack: Stack) -> Self:
-        """Shares SDXL with `IPAdapterRenderer`; the VAE is its own, as in the published scripts."""
+        """Load the renderer of a stack.
+
+        It shares SDXL with `IPAdapterRenderer`. Its VAE is its own, as in the published scripts.
+
+        Args:
+            stack: The stack.
+
+        Returns:
+            The renderer.
+
+        Raises:
+            UsageError: The adapter is for embeddings of another length than the stack's.
+            WeightsError: A part is missing, damaged or does not fit.
+        """
         parts = dict(stack.shared(load_sdxl).pipeline.components)
         rest, dtype = stack.placement.rest, stack.placement.dtype
         controlnet = load_model(ControlNetModel, stack.folder("controlnet"), rest, dtype)
@@ -101,7 +144,18 @@ class DepthRenderer:
         progress: Progress | None = None,
         depth_of: Sequence[Image.Image] | None = None,
     ) -> list[Image.Image]:
-        """One picture for each embedding (N, D), its seed and the picture whose depth is kept."""
+        """Render every embedding with its seed, on the depth of its picture.
+
+        Args:
+            image_embeds: Un-normalised embeddings (N, D).
+            seeds: The seed of each picture.
+            settings: Steps, guidance and size.
+            progress: Called with the name of the work, the steps done, and all steps.
+            depth_of: The picture of each embedding whose depth is kept.
+
+        Returns:
+            One picture for each embedding.
+        """
         pictures = depth_of or []
         return to_pictures(self.render_arrays(image_embeds, seeds, settings, progress, pictures))
 
@@ -113,7 +167,18 @@ class DepthRenderer:
         progress: Progress | None,
         depth_of: Sequence[Image.Image],
     ) -> np.ndarray:
-        """The same as (N, size, size, 3) float32 in [0, 1]."""
+        """Render every embedding with its seed, into an array.
+
+        Args:
+            image_embeds: Un-normalised embeddings (N, D).
+            seeds: The seed of each picture.
+            settings: Steps, guidance and size.
+            progress: Called with the name of the work, the steps done, and all steps.
+            depth_of: The picture of each embedding whose depth is kept.
+
+        Returns:
+            Pictures (N, size, size, 3) float32 in [0, 1].
+        """
         if len(depth_of) != len(image_embeds):
             raise ValueError(f"{len(depth_of)} pictures for {len(image_embeds)} embeddings")
         maps = self.depth.maps(depth_of, settings.size)

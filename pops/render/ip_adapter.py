@@ -1,4 +1,4 @@
-"""SDXL with an IP-Adapter: another look at an embedding than the stack's own decoder gives."""
+"""The IP-Adapter renderer: SDXL shows an embedding in another way than the stack's decoder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ __all__ = ["IPAdapterRenderer"]
 
 
 class IPAdapterRenderer(PlainRenderer):
-    """Renders with an empty prompt, conditioned on the embedding alone."""
+    """Renders with an empty prompt, conditioned on the embedding alone.
+
+    Args:
+        sdxl: SDXL with its IP-Adapter.
+    """
 
     settings = SETTINGS
 
@@ -31,7 +35,18 @@ class IPAdapterRenderer(PlainRenderer):
 
     @classmethod
     def load(cls, stack: Stack) -> Self:
-        """UsageError or WeightsError where SDXL or its adapter is not whole or does not fit."""
+        """Load the renderer of a stack.
+
+        Args:
+            stack: The stack.
+
+        Returns:
+            The renderer.
+
+        Raises:
+            UsageError: The adapter is for embeddings of another length than the stack's.
+            WeightsError: A part is missing, damaged or does not fit.
+        """
         return cls(stack.shared(load_sdxl))
 
     def render_arrays(
@@ -41,7 +56,17 @@ class IPAdapterRenderer(PlainRenderer):
         settings: DecoderSettings,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """The same as (N, size, size, 3) float32 in [0, 1]."""
+        """Render every embedding with its seed, into an array.
+
+        Args:
+            image_embeds: Un-normalised embeddings (N, D).
+            seeds: The seed of each picture.
+            settings: Steps, guidance and size.
+            progress: Called with the name of the work, the steps done, and all steps.
+
+        Returns:
+            Pictures (N, size, size, 3) float32 in [0, 1].
+        """
         pipeline = self.sdxl.pipeline
         with self.sdxl.placement.using(pipeline.unet, pipeline.vae):
             return render_batches(pipeline, self.sdxl.wary, image_embeds, seeds, settings, progress)

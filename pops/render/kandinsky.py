@@ -1,4 +1,4 @@
-"""The stack's own decoder: an image-conditioned UNet and its MoVQ."""
+"""The stack's own decoder: a UNet that is conditioned on embeddings, and its MoVQ."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ MOST_IN_A_BATCH = 64
 class KandinskyRenderer(PlainRenderer):
     """Renders as diffusers' KandinskyV22Pipeline does, with one generator for each picture.
 
-    `negative`: the embedding (1, D) that guidance leads away from.
+    Args:
+        unet: The UNet, which denoises latents.
+        movq: The MoVQ, which decodes latents into pixels.
+        scheduler: The scheduler of the UNet.
+        negative: The embedding (1, D) that guidance leads away from.
+        settings: Steps, guidance and size where the caller gives none.
+        placement: Where the models run.
     """
 
     def __init__(
@@ -54,7 +60,17 @@ class KandinskyRenderer(PlainRenderer):
 
     @classmethod
     def load(cls, stack: Stack) -> Self:
-        """The decoder of the stack; its negative is the encoding of an all-zero pixel tensor."""
+        """Load the decoder of a stack; its negative is the encoding of an all-zero pixel tensor.
+
+        Args:
+            stack: The stack.
+
+        Returns:
+            The renderer.
+
+        Raises:
+            WeightsError: A part is missing or damaged.
+        """
         encoder = stack.image_encoder
         with stack.placement.using(encoder.model):
             negative = encoder.zero_embed()
@@ -74,10 +90,20 @@ class KandinskyRenderer(PlainRenderer):
         settings: DecoderSettings,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """The same as (N, size, size, 3) float32 in [0, 1].
+        """Render every embedding with its seed, into an array.
+
+        Args:
+            image_embeds: Un-normalised embeddings (N, D).
+            seeds: The seed of each picture.
+            settings: Steps, guidance and size.
+            progress: Called with the name of the work, the steps done, and all steps.
+
+        Returns:
+            Pictures (N, size, size, 3) float32 in [0, 1].
 
         Raises:
-            UsageError: the size does not fit the decoder's downsampling.
+            UsageError: The size does not fit the decoder, or the steps do not fit its scheduler.
+            DeviceMemoryError: The device has too little memory for a single picture.
         """
         if len(seeds) != len(image_embeds):
             raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
@@ -136,7 +162,7 @@ class KandinskyRenderer(PlainRenderer):
         return x
 
     def _guide(self, output: Tensor, scale: float) -> Tensor:
-        """Guidance on the prediction alone; the variance beside it is the conditional one's."""
+        """Guide the prediction alone; the variance beside it is that of the conditional branch."""
         channels = self.unet.config.in_channels
         uncond, cond = output.chunk(2)
         guided = uncond[:, :channels] + scale * (cond[:, :channels] - uncond[:, :channels])

@@ -1,4 +1,4 @@
-"""SDXL conditioned on image embeddings by an IP-Adapter: what its two renderers share."""
+"""SDXL that is conditioned on image embeddings by an IP-Adapter: the part that renderers share."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ UNWANTED = "deformed, ugly, wrong proportion, low res, bad anatomy, worst qualit
 
 
 class _OneEmbeddingEach:
-    """Embedding i belongs to picture i.
+    """Give embedding i to picture i.
 
-    diffusers repeats what it is given for every prompt, so that a batch of embeddings would be
-    as many images for each prompt.
+    diffusers repeats the embeddings that it is given for every prompt, so that a batch of them
+    would be as many images for each prompt.
     """
 
     def prepare_ip_adapter_image_embeds(
@@ -76,7 +76,7 @@ class ControlNetPipeline(_OneEmbeddingEach, StableDiffusionXLControlNetPipeline)
 
 @dataclass(frozen=True)
 class Prompt:
-    """The encoding of the empty prompt and of what is led away from, each for one picture."""
+    """The encoding of the empty prompt and of its negative prompt, each for one picture."""
 
     embeds: Tensor
     negative: Tensor
@@ -84,7 +84,14 @@ class Prompt:
     negative_pooled: Tensor
 
     def keywords(self, count: int) -> dict[str, Tensor]:
-        """As the pipelines take them, for so many pictures."""
+        """Give the encodings as the pipelines take them.
+
+        Args:
+            count: The number of pictures.
+
+        Returns:
+            Keywords of a pipeline.
+        """
         names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds")
         values = (self.embeds, self.negative, self.pooled, self.negative_pooled)
         every = zip((*names, "negative_pooled_prompt_embeds"), values, strict=True)
@@ -93,7 +100,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class SDXL:
-    """The pipeline with its IP-Adapter; its text encoders have done their work and are gone."""
+    """The pipeline with its IP-Adapter, without the text encoders, whose work is done."""
 
     pipeline: Pipeline
     plain: Prompt
@@ -102,11 +109,17 @@ class SDXL:
 
 
 def load_sdxl(stack: Stack) -> SDXL:
-    """SDXL with the IP-Adapter of a stack.
+    """Load SDXL with the IP-Adapter of a stack.
+
+    Args:
+        stack: The stack.
+
+    Returns:
+        The pipeline and its encoded prompts.
 
     Raises:
-        UsageError: the adapter is for embeddings of another length than the stack's.
-        WeightsError: a part is missing, damaged or does not fit.
+        UsageError: The adapter is for embeddings of another length than the stack's.
+        WeightsError: A part is missing, damaged or does not fit.
     """
     if not Path(stack.spec.ip_adapter).is_dir():  # before anything is downloaded
         _check_dim(EMBEDDING_DIM, stack)
@@ -181,12 +194,23 @@ def render_batches(
     control: Tensor | None = None,
     **options: Any,
 ) -> np.ndarray:
-    """Pictures (N, size, size, 3) float32 in [0, 1] of embeddings (N, D), one seed each.
+    """Render every embedding with its seed, in batches that halve where memory is short.
 
-    `control`: the ControlNet's pictures (N, 3, size, size). `options`: for the pipeline.
+    Args:
+        pipeline: The pipeline, whose models are on the device.
+        prompt: The encoded prompt.
+        image_embeds: Un-normalised embeddings (N, D).
+        seeds: The seed of each picture.
+        settings: Steps, guidance and size.
+        progress: Called with the name of the work, the steps done, and all steps.
+        control: The ControlNet's pictures (N, 3, size, size), if there is one.
+        options: Further keywords of the pipeline.
+
+    Returns:
+        Pictures (N, size, size, 3) float32 in [0, 1].
 
     Raises:
-        UsageError: the size or the steps do not fit the pipeline.
+        UsageError: The size or the steps do not fit the pipeline.
     """
     if len(seeds) != len(image_embeds):
         raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")

@@ -9,7 +9,9 @@ from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = [
     "DrawnConfig",
+    "Dtype",
     "NamedStack",
+    "Offload",
     "OwnOperators",
     "PlacementConfig",
     "SamplingConfig",

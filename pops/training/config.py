@@ -7,7 +7,7 @@ from typing import Literal
 
 from pops.data.config import DataConfig
 from pops.errors import UsageError
-from pops.settings.fields import LARGEST_SEED, check_range, setting
+from pops.settings.fields import LARGEST_SEED, PathOrName, PathsOrNames, check_range, setting
 
 __all__ = ["DEFAULT_STACK", "TrainConfig"]
 
@@ -23,26 +23,26 @@ class TrainConfig(DataConfig):
     operator, ready for pops apply. Give the same command again to go on where a run stopped.
     """
 
-    cache: tuple[str, ...] = setting(
+    cache: PathsOrNames = setting(
         (), "folders that pops embed has written: training then needs no encoder and is much faster"
     )
     online: bool = setting(False, "encode pictures while training, even if a cache is named")
-    joint: tuple[str, ...] = setting(
+    joint: PathsOrNames = setting(
         (),
         "settings files of several operators, each with its data: one prior learns them all",
     )
-    val_dataset_path: tuple[str, ...] = setting((), "folders of pictures to validate on")
+    val_dataset_path: PathsOrNames = setting((), "folders of pictures to validate on")
     output_dir: Path = setting(Path("results/my_pops_model"), "the run folder")
 
-    stack: str | None = setting(
+    stack: PathOrName | None = setting(
         None,
         "kandinsky-2.2, pocket, or a folder in its layout; null: the stack of the cache, or "
         "kandinsky-2.2 without a cache",
     )
-    pretrained_prior_path: str | None = setting(
+    pretrained_prior_path: PathOrName | None = setting(
         None, "folder or repository of prior, encoders and scheduler in place of the stack's own"
     )
-    init_from: str | None = setting(
+    init_from: PathOrName | None = setting(
         None, "operator to start from: a name, a folder, a weights file or REPOSITORY:FILE"
     )
     training_mode: str = setting("full", "full, or N_layers: only the last N transformer blocks")

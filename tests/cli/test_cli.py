@@ -304,7 +304,7 @@ def test_parts_of_the_same_name_have_files_of_their_own(run: Run, tiny: Path, in
 def test_a_figure_too_large_to_draw_costs_no_results(
     run: Run, tiny: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pops.compose.run.LARGEST_SIDE", 10)
+    monkeypatch.setattr("pops.compose.draw.LARGEST_SIDE", 10)
     text = "scene('mug.png', _)"
     status, said, err = run("run", text, "--stack", tiny, "--seeds", "1", *QUICK)
     assert status == 0 and "not drawn: scene_mug_none_s1_tree.jpg" in err
@@ -823,3 +823,17 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     monkeypatch.setattr("pops.data.cache.build.embed", stop)
     status, _, err = run("embed", "--dataset_path", "x")
     assert (status, err) == (130, "pops: stopped: the same command goes on where it stopped\n")
+
+
+def test_in_a_grid_the_rest_goes_on_without_what_is_not_finite(
+    run: Run, tiny: Path, inputs: Path
+) -> None:
+    Embeddings(torch.full((1, 32), 1e37)).save(inputs / "objects" / "huge.safetensors")
+    text = "scene(texturing('objects', 'wood.png'), 'beach.png')"
+    flags = ["--stack", tiny, "--seeds", "18", *QUICK, "--out", "o"]
+    status, _, err = run("run", text, *flags)
+    assert status == 1 and "left out: the embedding of texturing('objects/huge" in err
+    made = {path.name for path in (inputs / "o").glob("scene*.png")}
+    assert made == {f"scene_texturing_{name}_wood_beach_s18_r0.png" for name in ("car", "hat")}
+    assert not list((inputs / "o").glob("*texturing_huge*"))
+    assert len(list((inputs / "o").glob("*.jpg"))) == 1  # the grid

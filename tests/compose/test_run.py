@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from pops import clothes, instruct, mean, scene, texturing, union
+from pops.compose.draw import draw_grids, draw_tree
 from pops.compose.nodes import Leaf, Node
 from pops.compose.plan import make_plan
-from pops.compose.run import Result, draw_grids, draw_tree
+from pops.compose.run import Result
 from pops.engine import Engine
 from pops.errors import InputError, UsageError
 from pops.io.embeddings import Embeddings
@@ -178,10 +179,10 @@ def test_a_tree_too_large_for_a_file_is_refused_and_a_large_one_is_drawn_smaller
 ) -> None:
     made = engine.run(clothes(*[RED] * 12), seeds=[1], steps=STEPS)
     whole = draw_tree(made, render)
-    monkeypatch.setattr("pops.compose.run.LARGEST_SIDE", whole.height - 500)
+    monkeypatch.setattr("pops.compose.draw.LARGEST_SIDE", whole.height - 500)
     small = draw_tree(made, render)
     assert small.height <= whole.height - 500
-    monkeypatch.setattr("pops.compose.run.LARGEST_SIDE", 500)
+    monkeypatch.setattr("pops.compose.draw.LARGEST_SIDE", 500)
     with pytest.raises(UsageError, match="too large"):
         draw_tree(made, render)
 

@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -29,6 +29,7 @@ from pops.io.embeddings import Embeddings, load_embeddings
 from pops.io.pictures import open_picture
 from pops.operators import OPERATORS, OperatorCard, read_state_dict, save_card, save_operator
 from pops.prior.adapters import adapter_state, add_adapter, save_adapter
+from pops.prior.joint import MARKED, save_own, save_shared
 from pops.prior.model import Prior, PriorConfig
 from pops.settings.parsing import parse
 from pops.stacks.stack import Stack, open_stack
@@ -72,6 +73,7 @@ def _pictures(folder: Path) -> None:
     plain.save(folder / "moving.gif", save_all=True, append_images=[plain, plain])
     plain.save(folder / "moving.png", save_all=True, append_images=[plain])
     plain.convert("CMYK").save(folder / "cmyk.jpg")
+    plain.save(folder / "phone.jpg", "MPO", save_all=True, append_images=[plain])
     plain.save(folder / "packed.tiff", compression="tiff_lzw")
     Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
     Image.fromarray(noise[..., 0].astype(np.float32)).save(folder / "float.tiff")
@@ -114,11 +116,17 @@ def _operators(folder: Path) -> None:
     save_card(folder / "adapter", card)
     (folder / "adapter" / "README.md").unlink()
     save_adapter(folder / "adapter", adapter_state(prior), 2)
+    save_shared(folder / "joint", state)
+    save_card(folder / "joint" / "scene", card)
+    save_own(folder / "joint" / "scene", {name: state[name] for name in MARKED})
+    (folder / "joint" / "scene" / "README.md").unlink()
 
 
 def _read_operator(folder: Path, path: Path) -> object:
     place = path if path.suffix == ".pth" else path.parent
-    return _stack().operator("scene" if place == path else str(place), place)
+    place = place / "scene" if place.name == "joint" else place
+    stack = replace(_stack())  # which has kept none
+    return stack.operator("scene" if place == path else str(place), place)
 
 
 PARTS = {

@@ -48,14 +48,28 @@ _PORTRAITS = {
 
 
 def on_white(picture: Tensor, mask: Tensor) -> Tensor:
-    """What is in a mask (..., H, W) of a picture (..., 3, H, W) in [0, 1], on white."""
+    """Replace everything outside a mask by white.
+
+    Args:
+        picture: (..., 3, H, W) in [0, 1].
+        mask: (..., H, W) of booleans.
+
+    Returns:
+        The picture (..., 3, H, W), white where the mask is false.
+    """
     return torch.where(mask[..., None, :, :], picture, torch.ones_like(picture))
 
 
 def cut_out(picture: Tensor, mask: Tensor, size: int) -> Tensor | None:
-    """What is in the mask (H, W), on white, centred, and as large as (3, size, size) allows.
+    """Cut a thing out and put it on white, centred and as large as fits.
 
-    None where too little is seen of it.
+    Args:
+        picture: (3, H, W) in [0, 1].
+        mask: (H, W) of booleans: where the thing is.
+        size: pixels of a side of the result.
+
+    Returns:
+        The cut-out (3, size, size) in [0, 1]; None where too little of the thing is seen.
     """
     if int(mask.sum()) < LEAST:
         return None
@@ -72,9 +86,16 @@ def cut_out(picture: Tensor, mask: Tensor, size: int) -> Tensor | None:
 
 
 def slots_of(garment: str, mask: Tensor) -> dict[str, Tensor]:
-    """The part of a garment's mask (H, W) that belongs to each of its slots.
+    """Divide a garment's mask among the slots of the clothes operator that it goes into.
 
     The left shoe is the wearer's, on the right of the picture.
+
+    Args:
+        garment: a name in `GARMENTS`.
+        mask: (H, W) of booleans: where the garment is.
+
+    Returns:
+        The part of the mask (H, W) for each slot, by the slot's name.
     """
     slots = SLOT_OF[garment]
     if len(slots) == 1:
@@ -85,7 +106,16 @@ def slots_of(garment: str, mask: Tensor) -> dict[str, Tensor]:
 
 
 def garment_scene(garment: str, material: str, rng: random.Random) -> Scene:
-    """The garment without its wearer, seen from near."""
+    """Show a garment without its wearer, from near.
+
+    Args:
+        garment: a name in `GARMENTS`.
+        material: a name in `MATERIALS`.
+        rng: chooses how it stands and is lit.
+
+    Returns:
+        The scene, in the white studio.
+    """
     dressed = outfit([(garment, material)], "studio", rng)
     distance, across, up = _PORTRAITS[garment]
     worn = dressed.items[1]
@@ -96,7 +126,16 @@ def garment_scene(garment: str, material: str, rng: random.Random) -> Scene:
 
 
 def garment_cutouts(scenes: Sequence[Scene], size: int) -> list[dict[str, Tensor]]:
-    """The cut-outs (3, size, size) in [0, 1], by slot, of one garment in each scene."""
+    """Render scenes of one garment each and cut the garments out.
+
+    Args:
+        scenes: scenes as `garment_scene` makes them.
+        size: pixels of a side of a cut-out.
+
+    Returns:
+        For each scene the cut-outs (3, size, size) in [0, 1], by the name of their slot; a slot of
+        which too little is seen is left out.
+    """
     seen = render(scenes, 2 * size)
     out = []
     for i, scene in enumerate(scenes):
@@ -108,5 +147,12 @@ def garment_cutouts(scenes: Sequence[Scene], size: int) -> list[dict[str, Tensor
 
 
 def pixels_picture(pixels: Tensor) -> Image.Image:
-    """Pixels (3, H, W) in [0, 1] as a picture."""
+    """Make a picture of pixels.
+
+    Args:
+        pixels: (3, H, W) in [0, 1].
+
+    Returns:
+        The picture, H pixels high and W wide.
+    """
     return Image.fromarray((pixels.permute(1, 2, 0) * 255).round().byte().numpy())

@@ -20,7 +20,7 @@ Colour = Callable[[Tensor, Tensor], Tensor]  # points (N, 3), normals (N, 3) -> 
 
 @dataclass(frozen=True)
 class Material:
-    """What a surface is made of: its colour, and how it answers light.
+    """A material: the colour of a surface, and how it answers light.
 
     gloss: strength of the highlight; metal: share of mirror reflection; glow: own light.
     """

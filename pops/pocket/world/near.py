@@ -14,7 +14,17 @@ def _another(rng: random.Random, of: Sequence[str], but: Sequence[str]) -> str:
 
 
 def near_pairs(first: Thing, second: Thing, rng: random.Random) -> list[list[Thing]]:
-    """Both orders of a pair, and what goes wrong: swapped, leaked, replaced, recoloured."""
+    """List what a picture of two things is easily confused with.
+
+    Args:
+        first: the thing on the left, (object, material).
+        second: the thing on the right.
+        rng: chooses the other objects and materials.
+
+    Returns:
+        Pairs of things: the pair in both orders, then with the materials swapped, leaked from one
+        thing to the other, an object replaced, and a material replaced.
+    """
     (a, m), (b, n) = first, second
     other, colour = _another(rng, OBJECTS, (a, b)), _another(rng, MATERIALS, (m, n))
     return [
@@ -31,7 +41,16 @@ def near_pairs(first: Thing, second: Thing, rng: random.Random) -> list[list[Thi
 
 
 def near_outfits(things: Sequence[Thing], rng: random.Random) -> list[list[Thing]]:
-    """An outfit, and what goes wrong: swapped, leaked, lost, recoloured, replaced."""
+    """List what a picture of an outfit is easily confused with.
+
+    Args:
+        things: the garments, (garment, material) each, at least two.
+        rng: chooses which garments change, and into what.
+
+    Returns:
+        Outfits: the outfit itself, then with two materials swapped, a material leaked, a garment
+        lost, a material replaced and, where another garment can be worn, a garment replaced.
+    """
     names, materials = [n for n, _ in things], [m for _, m in things]
     at, other = rng.sample(range(len(things)), 2)
 

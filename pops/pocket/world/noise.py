@@ -15,7 +15,14 @@ _VOLUME = F.pad(_LATTICE.reshape(1, 1, _SIDE, _SIDE, _SIDE), (0, 1) * 3, mode="c
 
 
 def value_noise(p: Tensor) -> Tensor:
-    """Noise in [0, 1] at points (N, 3), features about one unit wide, period 32 -> (N,)."""
+    """Compute smooth noise whose features are about one unit wide, with a period of 32 units.
+
+    Args:
+        p: points (N, 3).
+
+    Returns:
+        Noise (N,) in [0, 1].
+    """
     low = torch.floor(p)
     f = p - low
     smooth = low % _SIDE + f * f * (3.0 - 2.0 * f)
@@ -24,7 +31,15 @@ def value_noise(p: Tensor) -> Tensor:
 
 
 def fbm(p: Tensor, octaves: int = 3) -> Tensor:
-    """Fractal noise in [0, 1] at points (N, 3): octaves of half the size and half the height."""
+    """Compute fractal noise: a sum of noise of ever half the size and half the height.
+
+    Args:
+        p: points (N, 3).
+        octaves: the number of sizes.
+
+    Returns:
+        Noise (N,) in [0, 1].
+    """
     total, height = torch.zeros_like(p[:, 0]), 0.0
     for k in range(octaves):
         total += value_noise(p * 2.0**k + 7.3 * k) * 0.5**k
@@ -33,10 +48,14 @@ def fbm(p: Tensor, octaves: int = 3) -> Tensor:
 
 
 def cells(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Voronoi cells of jittered points, one per unit cube.
+    """Find the Voronoi cells that points lie in; every unit cube has one jittered centre.
 
-    Points (N, 3) -> distance to the nearest and to the second nearest centre, and a random
-    number in [0, 1] that names the nearest cell; each (N,).
+    Args:
+        p: points (N, 3).
+
+    Returns:
+        The distance to the nearest centre, the distance to the second nearest, and a random number
+        in [0, 1] that names the nearest cell; each (N,).
     """
     # The nearest centre lies in the 2 x 2 x 2 cubes round the point but for rare corners.
     low = torch.floor(p - 0.5)

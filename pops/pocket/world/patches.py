@@ -11,9 +11,14 @@ __all__ = ["crop_patch", "find_patch"]
 
 
 def find_patch(mask: np.ndarray, rng: random.Random) -> tuple[int, int, int] | None:
-    """(x, y, side) of a random square wholly inside a mask (H, W), as large as it gives.
+    """Find a random square that lies wholly inside a mask, as large as the mask allows.
 
-    None where not even 3 in 32 of the picture's side fit.
+    Args:
+        mask: (H, W) of booleans.
+        rng: chooses the largest size that is tried, and the place.
+
+    Returns:
+        (x, y, side) in pixels; None where not even 6 in 64 of the picture's side fit.
     """
     summed = np.pad(mask.astype(np.int32), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     largest = rng.choice((28, 22, 16))
@@ -32,7 +37,15 @@ def find_patch(mask: np.ndarray, rng: random.Random) -> tuple[int, int, int] | N
 
 
 def crop_patch(picture: Tensor, patch: Sequence[int]) -> Tensor:
-    """The patch (x, y, side) of a picture (3, H, W) in [0, 1], enlarged to the picture's size."""
+    """Cut a square out of a picture and enlarge it to the picture's size.
+
+    Args:
+        picture: (3, H, W) in [0, 1].
+        patch: (x, y, side) in pixels.
+
+    Returns:
+        The patch (3, H, W) in [0, 1].
+    """
     x, y, side = patch
     piece = picture[None, :, y : y + side, x : x + side]
     size = picture.shape[-2:]

@@ -33,11 +33,27 @@ class Rendering:
     things: Tensor
 
     def mask(self, scene: int, item: int) -> Tensor:
-        """(H, W) bool: where the item is seen."""
+        """Tell where an item of a scene is seen.
+
+        Args:
+            scene: the number of the scene.
+            item: the number of the item in it.
+
+        Returns:
+            (H, W) of booleans.
+        """
         return self.things[scene] == item + 1
 
     def box(self, scene: int, item: int) -> tuple[int, int, int, int] | None:
-        """(x1, y1, x2, y2) round the item, x2 and y2 exclusive; None when it is hidden."""
+        """Find the box round an item of a scene.
+
+        Args:
+            scene: the number of the scene.
+            item: the number of the item in it.
+
+        Returns:
+            (x1, y1, x2, y2) in pixels, x2 and y2 exclusive; None where the item is hidden.
+        """
         seen = self.mask(scene, item)
         if not seen.any():
             return None
@@ -66,9 +82,15 @@ def _seen(thing: Tensor, side: int) -> Tensor:
 def render(
     scenes: Sequence[Scene], size: int = 64, traced: dict[Placed, Surface] | None = None
 ) -> Rendering:
-    """Render scenes as (N, size, size, 3) pictures with the exact place of every item.
+    """Render scenes, with the exact place of every item.
 
-    `traced`: geometry that was traced at this size before; what is traced now is added to it.
+    Args:
+        scenes: the scenes; those that share things, places and view are traced once.
+        size: pixels of a side.
+        traced: geometry that was traced at this size before; what is traced now is added to it.
+
+    Returns:
+        Pictures (N, size, size, 3), and which item is seen at each pixel.
     """
     side = size * _SUPERSAMPLE
     traced = {} if traced is None else traced
@@ -85,7 +107,15 @@ def render(
 
 @torch.no_grad()
 def render_swatches(swatches: Sequence[Swatch], size: int = 64) -> Tensor:
-    """Flat samples of materials, (N, size, size, 3) uint8."""
+    """Render flat samples of materials.
+
+    Args:
+        swatches: the samples.
+        size: pixels of a side.
+
+    Returns:
+        Pictures (N, size, size, 3) of uint8.
+    """
     side = size * _SUPERSAMPLE
     s = (torch.arange(side) + 0.5) / side - 0.5
     v, u = torch.meshgrid(-s, s, indexing="ij")

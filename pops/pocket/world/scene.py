@@ -18,6 +18,7 @@ __all__ = [
     "outfit",
     "pair",
     "plural",
+    "random_view",
     "single",
     "with_adjective",
     "with_article",
@@ -25,13 +26,28 @@ __all__ = [
 
 
 def with_article(phrase: str) -> str:
-    """The phrase with "a" or "an"; garments that come in pairs take none."""
+    """Put "a" or "an" before a phrase.
+
+    Args:
+        phrase: a noun with the words before it, such as "wooden mug".
+
+    Returns:
+        The phrase with its article; garments that come in pairs take none.
+    """
     if phrase.endswith(("trousers", "shoes")):
         return phrase
     return f"an {phrase}" if phrase[0] in "aeio" else f"a {phrase}"
 
 
 def plural(phrase: str) -> str:
+    """Make the plural of a phrase.
+
+    Args:
+        phrase: a noun with the words before it.
+
+    Returns:
+        The phrase in the plural.
+    """
     return phrase if phrase.endswith("fish") else f"{phrase}s"
 
 
@@ -49,6 +65,7 @@ class Item:
 
     @property
     def phrase(self) -> str:
+        """The item in words: its material and its shape, such as "wooden mug"."""
         return f"{MATERIAL_WORDS[self.material]} {self.shape.removeprefix('worn ')}"
 
 
@@ -94,7 +111,11 @@ class Scene:
         return f"{wearer}{names} {place}"
 
     def record(self) -> dict[str, Any]:
-        """Everything about the picture as plain data, the caption included."""
+        """Write down everything about the picture.
+
+        Returns:
+            Plain data: the caption and all fields of the scene.
+        """
         return {"caption": self.caption, **asdict(self)}
 
 
@@ -109,9 +130,15 @@ class Swatch:
 
     @property
     def caption(self) -> str:
+        """The swatch in words, such as "a wooden texture"."""
         return with_article(f"{MATERIAL_WORDS[self.material]} texture")
 
     def record(self) -> dict[str, Any]:
+        """Write down everything about the swatch.
+
+        Returns:
+            Plain data: the caption and all fields of the swatch.
+        """
         return {"caption": self.caption, **asdict(self)}
 
 
@@ -119,6 +146,14 @@ class Swatch:
 
 
 def random_view(rng: random.Random) -> View:
+    """Draw a view near the canonical one.
+
+    Args:
+        rng: chooses camera and light.
+
+    Returns:
+        The view.
+    """
     return View(
         elevation=rng.uniform(10.0, 14.0),
         look_x=rng.uniform(-0.1, 0.1),
@@ -129,7 +164,17 @@ def random_view(rng: random.Random) -> View:
 
 
 def single(shape: str, material: str, background: str, rng: random.Random) -> Scene:
-    """One large object near the canonical three-quarter view."""
+    """Show one large object near the canonical three-quarter view.
+
+    Args:
+        shape: a name in `OBJECTS`.
+        material: a name in `MATERIALS`.
+        background: a name in `BACKGROUNDS`.
+        rng: chooses where it stands, how it is turned and lit.
+
+    Returns:
+        The scene.
+    """
     item = Item(
         shape,
         material,
@@ -145,7 +190,17 @@ def single(shape: str, material: str, background: str, rng: random.Random) -> Sc
 def pair(
     left: tuple[str, str], right: tuple[str, str], background: str, rng: random.Random
 ) -> Scene:
-    """Two (shape, material) things side by side."""
+    """Show two things side by side.
+
+    Args:
+        left: (object, material) of the thing on the left.
+        right: the same of the thing on the right.
+        background: a name in `BACKGROUNDS`.
+        rng: chooses where they stand, how they are turned and lit.
+
+    Returns:
+        The scene.
+    """
     items = tuple(
         Item(
             shape,
@@ -163,7 +218,16 @@ def pair(
 
 
 def outfit(garments: Sequence[tuple[str, str]], background: str, rng: random.Random) -> Scene:
-    """(garment, material) things on a mannequin; garments alone show without it."""
+    """Show garments on a mannequin.
+
+    Args:
+        garments: (garment, material) of each garment.
+        background: a name in `BACKGROUNDS`.
+        rng: chooses how the mannequin is turned and lit.
+
+    Returns:
+        The scene; its first item is the mannequin.
+    """
     yaw, size = rng.uniform(-10.0, 22.0), rng.uniform(1.08, 1.16)
     worn = [Item("mannequin", "clay", yaw=yaw, size=size)] + [
         Item(f"worn {name}", material, yaw=yaw, size=size, phase=rng.uniform(0.0, 20.0))
@@ -174,7 +238,16 @@ def outfit(garments: Sequence[tuple[str, str]], background: str, rng: random.Ran
 
 
 def with_adjective(scene: Scene, adjective: str, rng: random.Random) -> Scene:
-    """The scene with its single thing made tiny, enormous, many, shiny, dark, ..."""
+    """Change a scene so that an adjective fits its single thing.
+
+    Args:
+        scene: a scene of one thing.
+        adjective: a name in `ADJECTIVES`.
+        rng: chooses where the copies stand, where there are many.
+
+    Returns:
+        The changed scene.
+    """
     thing = scene.items[0]
     if adjective == "tiny":
         items: tuple[Item, ...] = (replace(thing, size=thing.size * 0.42),)

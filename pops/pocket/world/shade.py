@@ -20,7 +20,14 @@ __all__ = ["block_offset", "compose"]
 
 
 def block_offset(phase: float) -> Tensor:
-    """Where in a material's endless block a cut begins, (3,)."""
+    """Find where in a material's endless block a cut begins.
+
+    Args:
+        phase: which part of the block is shown.
+
+    Returns:
+        A point (3,) of the block.
+    """
     return torch.tensor([phase, 0.37 * phase, 0.71 * phase])
 
 
@@ -114,7 +121,17 @@ def _aura(colour: Tensor, thing: Tensor, side: int, phase: float) -> Tensor:
 
 
 def compose(scene: Scene, surfaces: Sequence[Surface], side: int) -> tuple[Tensor, Tensor]:
-    """Linear picture (side * side, 3) and item index (side * side,) at full sampling."""
+    """Put the lit surfaces of a scene together with its background.
+
+    Args:
+        scene: the scene.
+        surfaces: the traced surface of each of its items.
+        side: samples along a side.
+
+    Returns:
+        The picture (side * side, 3) in linear light, and for each sample the number of the item
+        seen there, counted from 1, or 0 for the background.
+    """
     _, direction = rays(scene.view, side)
     shadow = torch.ones(side * side)
     for surface in surfaces:

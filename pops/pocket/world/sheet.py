@@ -129,7 +129,16 @@ _SHEETS: dict[str, Callable[[random.Random], Image.Image]] = {
 
 
 def draw(out: Path, seed: int = 0, progress: Progress | None = None) -> Iterator[Path]:
-    """Write the contact sheets into a folder, one by one; the same seed draws the same sheets."""
+    """Write the contact sheets into a folder, one by one.
+
+    Args:
+        out: the folder.
+        seed: the same seed draws the same sheets.
+        progress: called with the name of the work, the sheets done, and all of them.
+
+    Yields:
+        The path of each sheet, once it is written.
+    """
     for done, (name, sheet) in enumerate(_SHEETS.items()):
         if progress:
             progress("draw sheets", done, len(_SHEETS))
@@ -139,9 +148,13 @@ def draw(out: Path, seed: int = 0, progress: Progress | None = None) -> Iterator
 
 
 def draw_assets(out: Path, progress: Progress | None = None) -> None:
-    """Write `objects`, `textures`, `backgrounds` and `garments`: the inputs pops comes with.
+    """Write the default inputs of pops: `objects`, `textures`, `backgrounds` and `garments`.
 
     Garments are named after the slots of the clothes operator that they go into.
+
+    Args:
+        out: the folder in which these four are made.
+        progress: called with the name of the work, the pictures done, and all of them.
     """
     view = View(look_y=0.7)
     portraits = {

@@ -62,53 +62,119 @@ def _together(things: Iterable[Thing]) -> str:
 
 @cache
 def combination_split(shape: str, material: str, background: str) -> str:
-    """The split of an object's combination: "train", "validation" or "test"."""
+    """Tell which split an object in a material before a background belongs to.
+
+    Args:
+        shape: a name in `OBJECTS`.
+        material: a name in `MATERIALS`.
+        background: a name in `BACKGROUNDS`.
+
+    Returns:
+        "train", "validation" or "test".
+    """
     what = f"{shape}/{material}/{background}"
     return _split(SPLIT_NAME, what, HELD_OUT_SHARE, VALIDATION_SHARE)
 
 
 @cache
 def pair_split(first: Thing, second: Thing) -> str:
-    """The split of two things beside each other, in any order and place."""
+    """Tell which split two things beside each other belong to, in any order and place.
+
+    Args:
+        first: (object, material) of one thing.
+        second: the same of the other.
+
+    Returns:
+        "train", "validation" or "test".
+    """
     what = _together((first, second))
     return _split(PAIR_SPLIT, what, HELD_OUT_PAIRS, VALIDATION_PAIRS)
 
 
 def outfit_split(garments: Iterable[Thing]) -> str:
-    """The split of a person who wears just these; garments are named "worn hat"."""
+    """Tell which split a person who wears just these garments belongs to.
+
+    Args:
+        garments: (garment, material) of each; the garments are named as shapes, "worn hat".
+
+    Returns:
+        "train", "validation" or "test".
+    """
     return _split(OUTFIT_SPLIT, _together(garments), HELD_OUT_OUTFITS, VALIDATION_OUTFITS)
 
 
 def is_held_out(shape: str, material: str, background: str) -> bool:
-    """Whether no training shows the combination."""
+    """Tell whether no training shows a combination.
+
+    Args:
+        shape: a name in `OBJECTS`.
+        material: a name in `MATERIALS`.
+        background: a name in `BACKGROUNDS`.
+
+    Returns:
+        True for the combinations of the splits "validation" and "test".
+    """
     return combination_split(shape, material, background) != "train"
 
 
 def is_held_out_pair(first: Thing, second: Thing) -> bool:
-    """Whether no training shows the two things beside each other, in any order or place."""
+    """Tell whether no training shows two things beside each other, in any order or place.
+
+    Args:
+        first: (object, material) of one thing.
+        second: the same of the other.
+
+    Returns:
+        True for the pairs of the splits "validation" and "test".
+    """
     return pair_split(first, second) != "train"
 
 
 def is_held_out_outfit(garments: Iterable[Thing]) -> bool:
-    """Whether no training shows a person who wears just these."""
+    """Tell whether no training shows a person who wears just these garments.
+
+    Args:
+        garments: (garment, material) of each; the garments are named as shapes, "worn hat".
+
+    Returns:
+        True for the outfits of the splits "validation" and "test".
+    """
     return outfit_split(garments) != "train"
 
 
 @cache
 def combinations() -> tuple[Combination, ...]:
-    """Every combination, in a fixed order."""
+    """List all combinations of object, material and background.
+
+    Returns:
+        The combinations, always in the same order.
+    """
     return tuple((o, m, b) for o in OBJECTS for m in MATERIALS for b in BACKGROUNDS)
 
 
 @cache
 def held_out(split: str = "test") -> tuple[Combination, ...]:
-    """The combinations of a split, in a fixed order."""
+    """List the combinations of a split.
+
+    Args:
+        split: "train", "validation" or "test".
+
+    Returns:
+        The combinations, always in the same order.
+    """
     return tuple(c for c in combinations() if combination_split(*c) == split)
 
 
 @cache
 def held_out_pairs(split: str = "test") -> tuple[tuple[Thing, Thing], ...]:
-    """The pairs of two objects in two materials of a split, in a fixed order."""
+    """List the pairs of two objects in two materials that belong to a split.
+
+    Args:
+        split: "train", "validation" or "test".
+
+    Returns:
+        The pairs, always in the same order.
+    """
     pairs = (
         ((a, m), (b, n)) for a, b in choose(OBJECTS, 2) for m, n in product(MATERIALS, repeat=2)
     )

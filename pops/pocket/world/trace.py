@@ -44,7 +44,15 @@ class Surface:
 
 @lru_cache(maxsize=8)
 def rays(view: View, side: int) -> tuple[Tensor, Tensor]:
-    """The camera's place (3,) and a unit direction per pixel (side * side, 3)."""
+    """Find the rays of a picture.
+
+    Args:
+        view: the camera.
+        side: rays along a side.
+
+    Returns:
+        The place of the camera (3,), and the unit direction of every ray (side * side, 3).
+    """
     e = math.radians(view.elevation)
     back = torch.tensor([0.0, math.sin(e), math.cos(e)])
     up = torch.tensor([0.0, math.cos(e), -math.sin(e)])
@@ -56,7 +64,14 @@ def rays(view: View, side: int) -> tuple[Tensor, Tensor]:
 
 
 def light_direction(view: View) -> Tensor:
-    """The unit direction towards the light."""
+    """Find the direction towards the light.
+
+    Args:
+        view: the view, which has the angles of the light.
+
+    Returns:
+        A unit direction (3,).
+    """
     a, e = math.radians(view.light_azimuth), math.radians(view.light_elevation)
     return torch.tensor(
         [math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)], dtype=torch.float32
@@ -174,6 +189,15 @@ class Placed:
 
 
 def placing(item: Item, view: View) -> Placed:
+    """Name the geometry of an item: all that tracing needs, without the material.
+
+    Args:
+        item: the item.
+        view: the camera and the light.
+
+    Returns:
+        A key, equal for items that differ in nothing but their material.
+    """
     return Placed(replace(item, material="", phase=0.0), view)
 
 
@@ -253,6 +277,15 @@ def _ground_shadow(
 
 
 def trace_all(keys: Iterable[Placed], side: int) -> dict[Placed, Surface]:
+    """Trace items, those of one shape together.
+
+    Args:
+        keys: items in their views; equal ones are traced once.
+        side: rays along a side of a picture.
+
+    Returns:
+        The surface of each key.
+    """
     by_shape: dict[str, list[Placed]] = {}
     for key in dict.fromkeys(keys):
         by_shape.setdefault(key.item.shape, []).append(key)

@@ -2,6 +2,16 @@
 
 from types import MappingProxyType
 
+__all__ = [
+    "ADJECTIVES",
+    "BACKGROUNDS",
+    "BACKGROUND_WORDS",
+    "GARMENTS",
+    "MATERIALS",
+    "MATERIAL_WORDS",
+    "OBJECTS",
+]
+
 OBJECTS = (
     "mug",
     "teapot",
