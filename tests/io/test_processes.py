@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from pops.io.locks import folder_lock
 
 from pops.errors import UsageError
+from pops.io.files import folder_lock
 from pops.io.processes import process_pool
 
 PROGRAM = """
