@@ -31,7 +31,6 @@ CROWDED = frozenset({"pops/io", "pops/pocket/world"})
 LONG = frozenset(
     {
         "pops/engine.py",
-        "pops/prior/model.py",
         "pops/stacks/stack.py",
     }
 )
