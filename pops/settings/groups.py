@@ -9,6 +9,7 @@ from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = [
     "DrawnConfig",
+    "Dtype",
     "NamedStack",
     "OwnOperators",
     "PlacementConfig",
