@@ -10,7 +10,6 @@ from pops.settings.sampling import SAMPLERS, SamplingSettings
 __all__ = [
     "DrawnConfig",
     "Dtype",
-    "Dtype",
     "NamedStack",
     "Offload",
     "OwnOperators",
