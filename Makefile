@@ -25,7 +25,7 @@ demo: setup
 	@$(BIN)/pops demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 # The studio's page, in the Chromium of this machine.
 test-browser: setup
