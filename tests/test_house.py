@@ -22,8 +22,6 @@ WAITING = frozenset(
     {
         "benchmarks",
         "pops.pocket.build",
-        "pops.prior",
-        "pops.render",
     }
 )
 # Folders and modules that are still larger than the limits. The lists only shrink.

@@ -101,6 +101,7 @@ class Adapter:
 
     @property
     def rank(self) -> int:
+        """The rank of the low-rank matrices."""
         return int(self.config.r)
 
     @classmethod
@@ -188,7 +189,7 @@ ASIDE = {
 
 
 def _read_config(path: Path) -> AdapterFile:
-    """What is taken of a config; WeightsError where any other field would change the adapter."""
+    """Read what is taken of a config; WeightsError where another field would change the adapter."""
     values = read_json(path, dict[str, Any], WeightsError)
     if values.get("peft_type") != "LORA":
         raise WeightsError(f"{path}: {values.get('peft_type')!r} is no LoRA adapter")

@@ -180,6 +180,14 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
+    """One transformer block: attention, then a feed-forward layer, each added to its input.
+
+    Args:
+        width: The numbers of a token.
+        heads: The attention heads.
+        dropout: The share of numbers that training sets to zero.
+    """
+
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
@@ -273,6 +281,13 @@ class Block(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
+    """Two layers that turn the cosines and sines of a timestep into a token.
+
+    Args:
+        width: The number of cosines and sines.
+        inner: The numbers of the token.
+    """
+
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
         self.linear_1 = Linear(width, inner)

@@ -40,6 +40,7 @@ class PriorConfig:
 
     @property
     def width(self) -> int:
+        """The numbers of a token inside the model."""
         return self.num_attention_heads * self.attention_head_dim
 
     @classmethod
@@ -67,7 +68,11 @@ class PriorConfig:
         return fit({k: v for k, v in config.items() if k in own}, cls, WeightsError, source)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the config.json that diffusers' PriorTransformer reads."""
+        """Give the config.json that diffusers' PriorTransformer reads.
+
+        Returns:
+            The fields by name, with the class name and the choices that never change.
+        """
         return {"_class_name": "PriorTransformer", **asdict(self), **FIXED_CHOICES}
 
 

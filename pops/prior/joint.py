@@ -47,6 +47,7 @@ class JointPrior(nn.Module):
 
     @property
     def config(self) -> PriorConfig:
+        """The config of the prior that the operators share."""
         return self.prior.config
 
     def forward(

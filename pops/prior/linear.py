@@ -18,7 +18,14 @@ class Linear(nn.Linear):
     """`torch.nn.Linear` whose products are computed by the function `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., in) to (..., out)."""
+        """Apply the layer.
+
+        Args:
+            x: Numbers (..., in).
+
+        Returns:
+            Numbers (..., out).
+        """
         return linear(x, self.weight, self.bias)
 
 

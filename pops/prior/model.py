@@ -105,6 +105,9 @@ class Prior(nn.Module):
 
         Names and numbers of the weights stay as they are. Call it where the weights are to stay:
         weights that are moved or replaced one by one are three products again.
+
+        Returns:
+            The prior itself.
         """
         for block in self.transformer_blocks:
             block.attn1.join()  # type: ignore[operator, union-attr]

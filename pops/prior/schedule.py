@@ -34,6 +34,7 @@ class Schedule:
 
     @property
     def train_timesteps(self) -> int:
+        """The number of noise levels that training draws from."""
         return len(self.betas)
 
     @cached_property

@@ -1,4 +1,12 @@
-"""Renderers: embeddings to pictures, behind one small contract."""
+"""Renderers: they turn embeddings into pictures, behind one small contract.
+
+Modules:
+    kandinsky   the decoder of the stack
+    ip_adapter  SDXL, conditioned on the embedding by an IP-Adapter
+    depth       the same, which keeps the depth of a picture
+    sdxl        the pipeline that both share
+    batches     batches of pictures that halve where memory is short
+"""
 
 from __future__ import annotations
 
@@ -23,7 +31,7 @@ __all__ = ["RENDERERS", "Renderer", "find_renderer"]
 
 
 class Renderer(Protocol):
-    """What turns image embeddings into pictures."""
+    """Turns image embeddings into pictures."""
 
     takes_depth: ClassVar[bool]  # whether it keeps the depth of a picture, given beside
 

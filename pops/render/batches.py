@@ -66,7 +66,17 @@ class PlainRenderer(ABC):
 
 
 def to_pictures(arrays: Sequence[np.ndarray] | np.ndarray) -> list[Image.Image]:
-    """Make pictures of (S, S, 3) floats in [0, 1]; NotFiniteError where one is not finite."""
+    """Make pictures of arrays.
+
+    Args:
+        arrays: Pictures (S, S, 3), each of floats in [0, 1].
+
+    Returns:
+        The pictures, in RGB with 8 bits.
+
+    Raises:
+        NotFiniteError: A picture holds a number that is not finite; `rows` has all of these.
+    """
     faulty = [row for row, array in enumerate(arrays) if not np.isfinite(array).all()]
     if faulty:
         raise NotFiniteError(f"rendered picture {faulty[0]} is not finite", faulty)

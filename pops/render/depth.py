@@ -178,6 +178,9 @@ class DepthRenderer:
 
         Returns:
             Pictures (N, size, size, 3) float32 in [0, 1].
+
+        Raises:
+            ValueError: There is not one picture for each embedding.
         """
         if len(depth_of) != len(image_embeds):
             raise ValueError(f"{len(depth_of)} pictures for {len(image_embeds)} embeddings")

@@ -104,6 +104,7 @@ class KandinskyRenderer(PlainRenderer):
         Raises:
             UsageError: The size does not fit the decoder, or the steps do not fit its scheduler.
             DeviceMemoryError: The device has too little memory for a single picture.
+            ValueError: There is not one seed for each embedding.
         """
         if len(seeds) != len(image_embeds):
             raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")

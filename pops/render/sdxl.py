@@ -211,6 +211,7 @@ def render_batches(
 
     Raises:
         UsageError: The size or the steps do not fit the pipeline.
+        ValueError: There is not one seed for each embedding.
     """
     if len(seeds) != len(image_embeds):
         raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
