@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 from PIL import Image
 
 from pops.errors import UsageError
+from pops.io.names import expand_home
 
 if TYPE_CHECKING:
     from pops.io.sources import Source
@@ -199,7 +200,7 @@ def _path(name: str | Path, place: Place | None) -> Path:
     """The file of that name, ~ being the home folder: no shell has looked into a quoted name."""
     if not str(name).strip() or "\0" in str(name):
         raise UsageError(f"{str(name)!r} is no file name").at(place)
-    return Path(os.path.expanduser(name))
+    return expand_home(name)
 
 
 def _printable(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "check_name",
     "distinct_names",
+    "expand_home",
     "input_suffixes",
     "is_embedding_file",
     "name_of_words",
@@ -53,6 +55,24 @@ PICTURE_SUFFIXES = (
 
 LONGEST_NAME = 150  # bytes; file systems hold 255, and endings with seeds come after it
 _REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')  # by one file system or another
+
+
+def expand_home(path: str | Path) -> Path:
+    """Put the home folder in the place of a leading `~`, as a shell does.
+
+    `Path.expanduser` raises RuntimeError for a user that does not exist; a shell leaves such a name
+    as it is, and so does this.
+
+    Args:
+        path: a path, `~/pictures` for instance.
+
+    Returns:
+        The path with `~` or `~user` expanded, or as it is where there is no such user.
+    """
+    try:
+        return Path(os.path.expanduser(path))
+    except ValueError:  # no user has such a name, with a NUL for instance
+        return Path(path)
 
 
 def safe_name(name: str, apart_by: str | None = None) -> str:

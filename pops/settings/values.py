@@ -1,11 +1,13 @@
 """Kinds of settings: how the value of each kind is read, and how help and errors describe it."""
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from pops.io.names import expand_home
 from pops.settings.fields import PathOrName, PathsOrNames, whole_number, whole_numbers
 from pops.settings.reading import Given, Written, read_items
 
@@ -102,17 +104,17 @@ def _items(text: str) -> list[str]:
 def _path(value: str | Path) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError(f"{value!r} is no path")
-    return Path(value).expanduser()
+    return expand_home(value)
 
 
 def _place(value: str) -> str:
     """A path whose `~` is the home folder, or a name as it is."""
-    return str(Path(value).expanduser()) if _text(value).startswith("~") else _text(value)
+    return str(expand_home(value)) if _text(value).startswith("~") else _text(value)
 
 
 def _places(value: Given | tuple[str, ...]) -> tuple[str, ...]:
     """As `_texts`, but a path that exists is one item whatever commas it has."""
-    if isinstance(value, str) and value and Path(value).expanduser().exists():
+    if isinstance(value, str) and value and os.path.exists(expand_home(value)):
         return (_place(value),)
     return tuple(map(_place, _texts(value)))
 

@@ -28,6 +28,7 @@ from torch import Tensor
 from pops.errors import UsageError, WeightsError, check_known, nearest
 from pops.io.hub import PART_FILES, fetch, fetch_file, is_repository
 from pops.io.loading import check_config, load_model, reading
+from pops.io.names import expand_home
 from pops.io.placement import Placement, choose_placement
 from pops.io.schema import RenderFile, read_json
 from pops.io.tensors import check_finite
@@ -134,7 +135,7 @@ def open_stack(
 def _find_spec(stack: str | Path) -> StackSpec:
     if str(stack) in STACKS:
         return STACKS[str(stack)]
-    folder = Path(stack).expanduser()
+    folder = expand_home(stack)
     if folder.is_dir():
         if not (folder / "prior").is_dir():
             raise WeightsError(f"{folder} is no stack: it has no folder named prior")
@@ -296,7 +297,7 @@ class Stack:
     @cached_property
     def operators(self) -> dict[str, Operator]:
         """The rows of all operators that are known by name."""
-        home = Path(self.spec.operators).expanduser()
+        home = expand_home(self.spec.operators)
         own = [card.parent for card in sorted(home.glob("*/operator.json"))]
         folders = {**find_operator_folders(own), **self.operator_folders}
         return known_operators(folders.values())
@@ -456,7 +457,7 @@ class Stack:
             return self.operator_folders[name]
         published = f"models/{name}/learned_prior.pth"
         place = self.spec.operators
-        root = Path(place).expanduser()
+        root = expand_home(place)
         if not root.is_dir():
             if is_repository(place):
                 return fetch_file(place, published)
@@ -479,7 +480,7 @@ class Stack:
             WeightsError: The folder is missing, or cannot be downloaded.
         """
         place = getattr(self.spec, part)
-        folder = Path(place).expanduser()
+        folder = expand_home(place)
         if folder.is_dir():
             return folder
         if is_repository(place):
@@ -505,9 +506,9 @@ def local_path(place: str | Path) -> Path:
     repository, colon, file = str(place).partition(":")
     if colon and is_repository(repository):
         return fetch_file(repository, file)
-    return Path(place).expanduser()
+    return expand_home(place)
 
 
 def _operator_folder(place: str | Path | None) -> Path | None:
-    folder = None if place is None else Path(place).expanduser()
+    folder = None if place is None else expand_home(place)
     return folder if folder and (folder / "operator.json").is_file() else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from pops.errors import UsageError
+from pops.io.names import expand_home
 from pops.operators import OPERATORS, without_stats
 from pops.prior.adapters import ADAPTER_CONFIG, Adapter, adapter_state, add_adapter, merge_adapter
 from pops.prior.joint import JointPrior
@@ -80,7 +81,7 @@ def _start(settings: ModelSettings, stack: Stack) -> Prior:
 
 
 def _is_adapter(place: str) -> bool:
-    return (Path(place).expanduser() / ADAPTER_CONFIG).is_file()
+    return (expand_home(place) / ADAPTER_CONFIG).is_file()
 
 
 def _give_adapter(prior: Prior, rank: int, init_from: str | None) -> None:
@@ -92,7 +93,7 @@ def _give_adapter(prior: Prior, rank: int, init_from: str | None) -> None:
             f"an adapter changes the base prior, and {init_from} is another one: start "
             "from an adapter's folder, or train without --lora_rank"
         )
-    adapter = Adapter.read(Path(init_from).expanduser())
+    adapter = Adapter.read(expand_home(init_from))
     if adapter.rank != rank:
         raise UsageError(f"{init_from} has rank {adapter.rank}: use --lora_rank with that")
     adapter.put_into(prior.requires_grad_(False))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pops.data.cache.format import read_index
 from pops.data.recipes import Recipe
@@ -12,6 +11,7 @@ from pops.data.sources.batches import BatchSource
 from pops.data.sources.mixing import JointSource
 from pops.data.sources.open import open_source
 from pops.errors import UsageError
+from pops.io.names import expand_home
 from pops.operators import Operator
 from pops.settings.parsing import parse
 from pops.stacks.stack import STACKS, Stack
@@ -59,7 +59,7 @@ def with_stack(config: TrainConfig) -> TrainConfig:
     if config.stack is not None:
         return config
     caches = () if config.online else config.cache
-    names = dict.fromkeys(read_index(Path(cache).expanduser()).stack for cache in caches)
+    names = dict.fromkeys(read_index(expand_home(cache)).stack for cache in caches)
     if len(names) > 1:
         raise UsageError(f"the caches are of several stacks, {' and '.join(names)}: name one stack")
     name = next(iter(names), DEFAULT_STACK)

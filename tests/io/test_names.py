@@ -12,11 +12,20 @@ from pops.io.names import (
     LONGEST_NAME,
     check_name,
     distinct_names,
+    expand_home,
     name_of_words,
     safe_name,
 )
 
 TEXT = st.text(max_size=300)
+
+
+@given(name=TEXT)
+def test_a_path_of_a_user_that_does_not_exist_is_left_as_it_is(name: str) -> None:
+    assert expand_home(f"~no such user/{name}") == Path(f"~no such user/{name}")
+    assert expand_home(f"~\0{name}") == Path(f"~\0{name}")
+    assert expand_home(f"~/{name}") == Path.home() / name.lstrip("/")
+    assert isinstance(expand_home(name), Path)
 
 
 @given(name=TEXT, words=st.lists(TEXT, max_size=6))

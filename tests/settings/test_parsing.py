@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pops.cli.main import main
@@ -104,6 +104,8 @@ def test_any_text_that_yaml_writes_is_read_as_it_is(text: str, read: Read) -> No
         st.text(st.characters(codec="utf-8"), max_size=9),
     )
 )
+@example(scalar="~0")  # no such user
+@example(scalar="a" * 5000)  # no file system has such a name
 def test_any_scalar_is_taken_as_its_setting_wants_it_or_refused_by_name(
     scalar: object, read: Read
 ) -> None:
