@@ -6,4 +6,5 @@ Modules:
     demo      shows all operators on the pictures that come with pops
     steps     what several commands do: load a stack, look at inputs, lay out an equation
     outputs   the files that `pops run` writes
+    sharing   brings operators to other programs and to the hub
 """

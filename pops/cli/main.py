@@ -29,6 +29,7 @@ from pops.settings.commands import (
     RunConfig,
 )
 from pops.settings.parsing import parse, resumable, run_command
+from pops.settings.sharing import ExportOperatorConfig
 from pops.studio.config import StudioConfig
 from pops.training.config import TrainConfig
 
@@ -58,6 +59,7 @@ COMMANDS = {
     "run": Command(RunConfig),
     "studio": Command(StudioConfig, "pops.studio.app"),
     "convert": Command(ConvertConfig),
+    "export": Command(ExportOperatorConfig, "pops.cli.sharing"),
     "demo": Command(DemoConfig, "pops.cli.demo"),
     "pocket sheet": Command(PocketSheetConfig),
     "pocket assets": Command(PocketAssetsConfig),
