@@ -23,7 +23,15 @@ from pops.cli.outputs import (
     keeps_depth,
     part_names,
 )
-from pops.cli.steps import EMBEDDING, captioned, equation, load, preview, seed_pairs
+from pops.cli.steps import (
+    EMBEDDING,
+    captioned,
+    equation,
+    known_operators_of,
+    load,
+    preview,
+    seed_pairs,
+)
 from pops.compose.parse import fill_slots
 from pops.compose.plan import make_plan
 from pops.errors import UsageError, check_known
@@ -35,8 +43,6 @@ from pops.operators import (
     OPERATORS,
     Operator,
     find_operator,
-    find_operator_folders,
-    known_operators,
     read_operator_card,
 )
 from pops.settings.commands import (
@@ -48,7 +54,7 @@ from pops.settings.commands import (
     PocketSheetConfig,
     RunConfig,
 )
-from pops.settings.groups import DrawnConfig, SamplingConfig
+from pops.settings.groups import SamplingConfig
 from pops.settings.parsing import unknown_flag
 from pops.settings.progress import Progress, ProgressBars
 from pops.settings.rendering import RenderSettings
@@ -128,7 +134,7 @@ def run(config: RunConfig) -> int:
         The exit status: 1 where a file of a folder was skipped.
     """
     previews = Previews()
-    plan = make_plan(config.composition, previews.usable, _known_operators(config))
+    plan = make_plan(config.composition, previews.usable, known_operators_of(config))
     weights = given_weights(config, plan)
     for leaf in plan.leaves:
         previews.open(leaf)
@@ -266,16 +272,8 @@ def eval_pocket(config: EvalPocketConfig) -> int:
     return 0
 
 
-def _known_operators(config: DrawnConfig) -> dict[str, Operator]:
-    """The operators that are named, and those of a stack in a folder, before torch is imported."""
-    home = Path(config.stack) / "operators"
-    of_stack = find_operator_folders([home]) if any(home.glob("*/operator.json")) else {}
-    named = find_operator_folders(config.operators)
-    return known_operators({**of_stack, **named}.values())
-
-
 def _named_operator(config: ApplyConfig) -> Operator:
-    known = _known_operators(config)
+    known = known_operators_of(config)
     check_known("operator", config.operator, known)
     return known[config.operator]
 

@@ -18,6 +18,7 @@ from pops.datagen.config import (
     UnionsConfig,
 )
 from pops.errors import UsageError, nearest
+from pops.search.config import FindConfig, IndexConfig
 from pops.settings.commands import (
     ApplyConfig,
     ConvertConfig,
@@ -62,6 +63,8 @@ COMMANDS = {
     "convert": Command(ConvertConfig),
     "export": Command(ExportOperatorConfig, "pops.cli.sharing"),
     "demo": Command(DemoConfig, "pops.cli.demo"),
+    "index": Command(IndexConfig, "pops.search.build"),
+    "find": Command(FindConfig, "pops.cli.find"),
     "doctor": Command(DoctorConfig, "pops.cli.doctor"),
     "pocket sheet": Command(PocketSheetConfig),
     "pocket assets": Command(PocketAssetsConfig),

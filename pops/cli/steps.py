@@ -14,13 +14,22 @@ from pops.errors import InputError
 from pops.figures import Cell
 from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.pictures import open_picture
-from pops.operators import Operator
-from pops.settings.groups import OwnOperators, SamplingConfig, StackConfig
+from pops.operators import Operator, find_operator_folders, known_operators
+from pops.settings.groups import DrawnConfig, OwnOperators, SamplingConfig, StackConfig
 
 if TYPE_CHECKING:
     from pops.engine import Engine
 
-__all__ = ["EMBEDDING", "LEFT_OUT", "captioned", "equation", "load", "preview", "seed_pairs"]
+__all__ = [
+    "EMBEDDING",
+    "LEFT_OUT",
+    "captioned",
+    "equation",
+    "known_operators_of",
+    "load",
+    "preview",
+    "seed_pairs",
+]
 
 # In place of the picture of an input.
 EMBEDDING, LEFT_OUT = "embedding", "left out"
@@ -44,7 +53,23 @@ def load(config: StackConfig) -> Engine:
         config.dtype,
         offload=config.offload,
         operator_folders=config.operators if isinstance(config, OwnOperators) else (),
+        index=config.index if isinstance(config, DrawnConfig) else None,
     )
+
+
+def known_operators_of(config: SamplingConfig) -> dict[str, Operator]:
+    """List the operators that are known by name, before torch is imported.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The rows of the table, of a stack in a folder, and of the folders that are named.
+    """
+    home = Path(config.stack) / "operators"
+    of_stack = find_operator_folders([home]) if any(home.glob("*/operator.json")) else {}
+    named = find_operator_folders(config.operators) if isinstance(config, OwnOperators) else {}
+    return known_operators({**of_stack, **named}.values())
 
 
 def preview(source: Path | None) -> Image.Image | str:

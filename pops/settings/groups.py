@@ -1,6 +1,7 @@
 """Groups of settings that several commands share."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from pops.settings.fields import PathOrName, PathsOrNames, setting
@@ -96,8 +97,12 @@ class DrawnConfig(SamplingConfig, OwnOperators):
 
     renderer: str = setting(
         RenderSettings.renderer,
-        "what draws the results; depth keeps the depth of the first input",
+        "what draws the results; depth keeps the depth of the first input, find shows the nearest "
+        "picture of --index",
         choices=RENDERERS,
+    )
+    index: Path | None = setting(
+        None, "index of pictures for the renderer find, as pops index writes it"
     )
 
     @property

@@ -13,6 +13,7 @@ RENDERERS: dict[str, str | type] = {
     "kandinsky": "pops.render.kandinsky:KandinskyRenderer",
     "ip_adapter": "pops.render.ip_adapter:IPAdapterRenderer",
     "depth": "pops.render.depth:DepthRenderer",
+    "find": "pops.search.renderer:FindRenderer",
 }
 
 

@@ -78,6 +78,7 @@ class StackSpec:
     ip_adapter: str = "h94/IP-Adapter"
     controlnet: str = "diffusers/controlnet-depth-sdxl-1.0"
     dpt: str = "Intel/dpt-hybrid-midas"
+    index: str = ""  # a folder that pops index wrote, for the renderer `find`
 
 
 STACKS = {
