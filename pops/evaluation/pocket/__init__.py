@@ -7,6 +7,7 @@ Modules:
     single   requests and galleries of single objects
     several  requests and galleries of pairs and outfits
     shown    what can be seen in a picture: how galleries name theirs
+    patches  square patches of a material, cut out of pictures
     judged   what can be said of rendered pictures
     sheets   contact sheets of results
 """
