@@ -29,7 +29,7 @@ from pops.settings.commands import (
     RunConfig,
 )
 from pops.settings.parsing import parse, resumable, run_command
-from pops.settings.sharing import ExportOperatorConfig
+from pops.settings.sharing import ExportOperatorConfig, PullConfig, PushConfig
 from pops.studio.config import StudioConfig
 from pops.training.config import TrainConfig
 
@@ -60,6 +60,8 @@ COMMANDS = {
     "studio": Command(StudioConfig, "pops.studio.app"),
     "convert": Command(ConvertConfig),
     "export": Command(ExportOperatorConfig, "pops.cli.sharing"),
+    "push": Command(PushConfig, "pops.cli.sharing"),
+    "pull": Command(PullConfig, "pops.cli.sharing"),
     "demo": Command(DemoConfig, "pops.cli.demo"),
     "pocket sheet": Command(PocketSheetConfig),
     "pocket assets": Command(PocketAssetsConfig),

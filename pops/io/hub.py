@@ -25,6 +25,7 @@ __all__ = [
     "fetch",
     "fetch_file",
     "is_repository",
+    "quiet_client",
 ]
 
 log = logging.getLogger(__name__)
@@ -266,7 +267,7 @@ def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket"
     log.warning("downloading %s (%s, %s) to %s", repository, source.size, source.licence, place)
     try:
         ask_hub(repository, source.revision)
-        with _quietly():
+        with quiet_client():
             folder = Path(
                 snapshot_download(
                     repository, revision=source.revision, allow_patterns=[*files, "*.json"]
@@ -293,13 +294,17 @@ def ask_hub(repository: str, revision: str | None = None, *, dataset: bool = Fal
     """
     from huggingface_hub import dataset_info, model_info
 
-    with _quietly():
+    with quiet_client():
         (dataset_info if dataset else model_info)(repository, revision=revision)
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Silence the client's warnings of every try: the outcome is told in one line."""
+def quiet_client() -> Iterator[None]:
+    """Silence the client's warnings of every try: the outcome is told in one line.
+
+    Yields:
+        Nothing; the client is silent inside the block.
+    """
     from huggingface_hub.utils import logging
 
     level = logging.get_verbosity()
