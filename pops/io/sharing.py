@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pops.errors import OutputError, UsageError, WeightsError
+from pops.io.asking import quiet_client
 from pops.io.files import staged_folder
-from pops.io.hub import is_repository, quiet_client
+from pops.io.hub import is_repository
 from pops.io.model_card import shared_card
 
 if TYPE_CHECKING:
