@@ -6,7 +6,6 @@ output. What it computes is what the engine computes, by the same functions.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -143,7 +142,7 @@ class PopsPipeline(DiffusionPipeline):
             images.processor,
             texts and texts.model,
             texts and texts.tokenizer,
-            asdict(row),
+            row.row(),
             opened.name,
         )
 
