@@ -29,7 +29,7 @@ __all__ = [
     "Leaf",
     "Mean",
     "Node",
-    "Place",
+    "Span",
     "first_leaf",
     "function_name",
     "too_deep",
@@ -38,12 +38,12 @@ __all__ = [
 LEFT_OUT = "_"
 MOST_DEPTH = 100  # operators within one another
 MOST_PARTS = 10_000  # of a composition written out in full
-EXCERPT = 72  # letters of a line shown around a place
+EXCERPT = 72  # letters of a line shown around a span
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place in the text of a composition, to be shown with an error.
+class Span:
+    """A part of the text of a composition, by where it starts, to be shown with an error.
 
     Args:
         line: the line of the text.
@@ -54,7 +54,7 @@ class Place:
     column: int
 
     def __str__(self) -> str:
-        """The line and, under it, a caret; only the part around the place where it is long."""
+        """The line and, under it, a caret; only the part around the span where it is long."""
         start = max(0, self.column - EXCERPT // 2)
         before, after = self.line[start : self.column], self.line[self.column : start + EXCERPT]
         more = "..." * (start > 0), "..." * (start + EXCERPT < len(self.line))
@@ -67,7 +67,7 @@ class Leaf:
     """A picture or an embedding: a file, or one already open. Equal files are equal leaves."""
 
     source: Source = field(compare=False)
-    place: Place | None = field(default=None, compare=False)
+    span: Span | None = field(default=None, compare=False)
     key: object = field(init=False)
 
     inputs: ClassVar[tuple[Node | None, ...]] = ()
@@ -77,7 +77,7 @@ class Leaf:
     def __post_init__(self) -> None:
         key: object = id(self.source)
         if isinstance(self.source, str | Path):
-            path = _path(self.source, self.place)
+            path = _path(self.source, self.span)
             key = os.path.abspath(path)
             object.__setattr__(self, "source", path)
         object.__setattr__(self, "key", key)
@@ -196,10 +196,10 @@ def too_deep() -> str:
     )
 
 
-def _path(name: str | Path, place: Place | None) -> Path:
+def _path(name: str | Path, span: Span | None) -> Path:
     """The file of that name, ~ being the home folder: no shell has looked into a quoted name."""
     if not str(name).strip() or "\0" in str(name):
-        raise UsageError(f"{str(name)!r} is no file name").at(place)
+        raise UsageError(f"{str(name)!r} is no file name").at(span)
     return expand_home(name)
 
 

@@ -28,7 +28,7 @@ from pops.compose.nodes import (
     Leaf,
     Mean,
     Node,
-    Place,
+    Span,
     function_name,
     too_deep,
 )
@@ -78,7 +78,7 @@ def mean(a: object, b: object, weight: object = 0.5) -> Mean:
 
 @cache
 def operator_function(row: Operator) -> Callable[..., Apply]:
-    """Make the function that gives inputs to an operator, by place or by the names of its slots.
+    """Make the function that gives inputs to an operator, by position or by the names of its slots.
 
     Args:
         row: the row of the operator.
@@ -109,11 +109,11 @@ def operator_function(row: Operator) -> Callable[..., Apply]:
 
 
 def fill_slots(row: Operator, given: Sequence[object], named: Mapping[str, object]) -> list[object]:
-    """Put inputs that are given by place and by name in the order of an operator's slots.
+    """Put inputs that are given by position and by name in the order of an operator's slots.
 
     Args:
         row: the row of the operator.
-        given: the inputs that are given by place.
+        given: the inputs that are given by position.
         named: the inputs that are given by the name of their slot, with `_` for `-`.
 
     Returns:
@@ -121,7 +121,7 @@ def fill_slots(row: Operator, given: Sequence[object], named: Mapping[str, objec
         allows it.
 
     Raises:
-        UsageError: a name is not that of a slot, or its slot is given by place, too.
+        UsageError: a name is not that of a slot, or its slot is given by position, too.
     """
     names = [slot.replace("-", "_") for slot in row.inputs]
     slots = dict(enumerate(given))
@@ -143,8 +143,8 @@ def _node(value: object) -> Node | None:
         return value
     embedding = hasattr(value, "image_embeds") or hasattr(value, "detach")
     if isinstance(value, str | Path | Image.Image) or embedding:
-        place = value.place if isinstance(value, _Quoted) else None
-        return Leaf(value, place)  # type: ignore[arg-type]
+        span = value.span if isinstance(value, _Quoted) else None
+        return Leaf(value, span)  # type: ignore[arg-type]
     raise UsageError(
         f"{value!r} is no input: give a picture, an embedding, a file, or another composition"
     )
@@ -184,7 +184,7 @@ def parse(text: str, operators: Mapping[str, Operator] = OPERATORS) -> Node:
         The tree that the text describes.
 
     Raises:
-        UsageError: it is no composition; the error's `place` shows where, with a caret.
+        UsageError: it is no composition; the error's `span` shows where, with a caret.
     """
     text = text.strip().replace("\r\n", "\n").replace("\r", "\n")
     if not text:
@@ -212,7 +212,7 @@ def parse(text: str, operators: Mapping[str, Operator] = OPERATORS) -> Node:
 class _Quoted(str):
     """A quoted text of a composition, which knows where it stands."""
 
-    place: Place
+    span: Span
 
 
 @dataclass
@@ -233,22 +233,22 @@ class _Reader:
             return value
         if isinstance(value, str):
             quoted = _Quoted(value)
-            quoted.place = self.place(tree)
+            quoted.span = self.span(tree)
             return quoted
-        raise UsageError(self.refusal(tree)).at(self.place(tree))
+        raise UsageError(self.refusal(tree)).at(self.span(tree))
 
     def call(self, tree: ast.Call, name: ast.Name) -> Node:
         with self.at(name):
             function = self.find_function(name.id)
         if self.depth >= MOST_DEPTH:
-            raise UsageError(too_deep()).at(self.place(tree))
+            raise UsageError(too_deep()).at(self.span(tree))
         self.depth += 1
         inputs = [self.argument(argument) for argument in tree.args]
         named: dict[str, Any] = {}
         for keyword in tree.keywords:
             if keyword.arg is None or keyword.arg in named:
                 twice = f"{keyword.arg} is given twice" if keyword.arg else self.refusal(tree)
-                raise UsageError(twice).at(self.place(keyword))
+                raise UsageError(twice).at(self.span(keyword))
             named[keyword.arg] = self.argument(keyword.value)
         self.depth -= 1
         with self.at(tree):
@@ -271,18 +271,18 @@ class _Reader:
             f"texts, numbers, and {LEFT_OUT} for an input left out"
         )
 
-    def place(self, tree: ast.expr | ast.keyword) -> Place:
+    def span(self, tree: ast.expr | ast.keyword) -> Span:
         line = self.lines[tree.lineno - 1]
         before = line.encode("utf-8", "surrogatepass")[: tree.col_offset]  # offsets are in bytes
-        return Place(line, len(before.decode("utf-8", "replace")))
+        return Span(line, len(before.decode("utf-8", "replace")))
 
     @contextmanager
     def at(self, tree: ast.expr) -> Iterator[None]:
-        """Errors that have no place yet are those of `tree`."""
+        """Errors that have no span yet get that of `tree`."""
         try:
             yield
         except PopsError as error:
-            raise (error if error.place else error.at(self.place(tree))) from None
+            raise (error if error.span else error.at(self.span(tree))) from None
 
 
 def _call(function: Callable[..., Node], inputs: Sequence[Any], named: Mapping[str, Any]) -> Node:
@@ -302,4 +302,4 @@ def _unreadable(error: SyntaxError, lines: Sequence[str]) -> UsageError:
     column = min(max((error.offset or 1) - 1, 0), len(line))
     deep = "too many nested" in error.msg
     said = too_deep() if deep else f"cannot read the composition: {error.msg}"
-    return UsageError(said).at(Place(line, column))
+    return UsageError(said).at(Span(line, column))

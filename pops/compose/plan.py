@@ -86,7 +86,7 @@ def make_plan(
 
     Raises:
         UsageError: the text is no composition, or its grid is beyond `MOST_RESULTS`.
-        InputError: a file is missing, or a folder holds nothing to use. Both show the place.
+        InputError: a file is missing, or a folder holds nothing to use. Both show the span.
     """
     node = parse(composition, operators) if isinstance(composition, str) else composition
     axes = tuple(_files(leaf, accept) for leaf in _walk_leaves(node) if _is_folder(leaf))
@@ -109,7 +109,7 @@ def open_leaf(leaf: Leaf) -> Image.Image | None:
         The picture; None for an embedding.
 
     Raises:
-        InputError: it cannot be opened; the error shows its place.
+        InputError: it cannot be opened; the error shows its span.
     """
     source = leaf.source
     if isinstance(source, Path) and source.suffix.lower() in EMBEDDING_SUFFIXES:
@@ -126,7 +126,7 @@ def _picture(leaf: Leaf) -> Image.Image:
     try:
         return open_picture(leaf.source)
     except InputError as error:
-        raise error.at(leaf.place) from None
+        raise error.at(leaf.span) from None
 
 
 def leaf_name(leaf: Leaf) -> str:
@@ -168,12 +168,12 @@ def _files(leaf: Leaf, accept: Accept) -> tuple[Leaf, ...]:
         names = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise InputError(f"cannot read {folder}: {reason}").at(leaf.place) from error
-    files = [Leaf(path, leaf.place) for path in names if path.name[0] != "." and path.is_file()]
+        raise InputError(f"cannot read {folder}: {reason}").at(leaf.span) from error
+    files = [Leaf(path, leaf.span) for path in names if path.name[0] != "." and path.is_file()]
     usable = tuple(file for file in files if accept(file))
     if not usable:
         said = "none of its files can be used" if files else "it holds no picture or embedding"
-        raise InputError(f"{folder}: {said}").at(leaf.place)
+        raise InputError(f"{folder}: {said}").at(leaf.span)
     return usable
 
 

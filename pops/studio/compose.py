@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from PIL import Image
 
 from pops import Result, draw_tree
-from pops.compose.nodes import Leaf, Mean, Node, Place, function_name
+from pops.compose.nodes import Leaf, Mean, Node, Span, function_name
 from pops.compose.parse import parse
 from pops.compose.plan import Plan
 from pops.errors import PopsError, UsageError, nearest
@@ -44,7 +44,7 @@ def read(text: str, inputs: Inputs, operators: Operators = OPERATORS) -> Node:
         The tree, every leaf of it one of `inputs`.
 
     Raises:
-        UsageError: It is no composition, too long, or names what is not there; with the place.
+        UsageError: It is no composition, too long, or names what is not there; with the span.
     """
     if not isinstance(text, str):
         raise UsageError("the composition is a text")
@@ -57,7 +57,7 @@ def read(text: str, inputs: Inputs, operators: Operators = OPERATORS) -> Node:
         name = str(leaf.source)
         if name not in inputs:
             hint = nearest(name, inputs) or ": add a picture of that name"
-            raise UsageError(f"there is no picture {name!r}{hint}").at(leaf.place)
+            raise UsageError(f"there is no picture {name!r}{hint}").at(leaf.span)
     return node
 
 
@@ -83,9 +83,9 @@ def check(
     try:
         node = read(text, inputs, operators)
     except PopsError as error:
-        place = error.place if isinstance(error.place, Place) else None
+        span = error.span if isinstance(error.span, Span) else None
         said = str(error.at(None))
-        line = {"line": place.line, "column": place.column} if place else {}
+        line = {"line": span.line, "column": span.column} if span else {}
         return {"ok": False, "error": said, **line}
     spelled = (speller or Speller()).spell(node, options)
     return {"ok": True, "expression": str(node), "tree": _tree(node, operators), **spelled}
