@@ -98,7 +98,8 @@ def test_what_is_pushed_is_pulled_unchanged(hub: Hub, folder: Path, tmp_path: Pa
         "      value: 0.875",
         "| top1 | 0.875 |",
         "![An example](example.png)",
-        f"made = engine.apply(Operator.from_pretrained(\"{NAME}\"), [('object.png', 'texture.png',)])",
+        f'made = engine.apply(Operator.from_pretrained("{NAME}"), '
+        "[('object.png', 'texture.png',)])",
     ):
         assert line in card.splitlines(), card
     operator = Operator.from_pretrained(tmp_path / "back")
