@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from pops.io.embeddings import Embeddings
     from pops.io.pictures import open_picture, save_picture
+    from pops.operators import Operator
     from pops.settings.rendering import RenderSettings
     from pops.settings.sampling import SamplingSettings
 
@@ -43,6 +44,7 @@ __all__ = [
     "Engine",
     "InputError",
     "NotFiniteError",
+    "Operator",
     "OutputError",
     "PopsError",
     "RenderSettings",
@@ -80,6 +82,7 @@ _HOMES = {
     "Engine": "pops.engine",
     "InputError": "pops.errors",
     "NotFiniteError": "pops.errors",
+    "Operator": "pops.operators",
     "OutputError": "pops.errors",
     "PopsError": "pops.errors",
     "RenderSettings": "pops.settings.rendering",

@@ -158,7 +158,7 @@ class Engine:
 
     def apply(
         self,
-        operator: str,
+        operator: str | Operator,
         inputs: Request | Sequence[Request],
         *,
         text: str | Sequence[str | None] | None = None,
@@ -172,7 +172,8 @@ class Engine:
         """Apply an operator to requests, once with every seed.
 
         Args:
-            operator: the name of an operator, or an operator folder.
+            operator: the name of an operator, an operator folder, or an operator that was read by
+                `Operator.from_pretrained`.
             inputs: the requests, each a list or tuple with one source for every slot, None for an
                 input that is left out; or a single request.
             text: the text of all requests, or one each.
@@ -192,6 +193,7 @@ class Engine:
             WeightsError: the operator's or the stack's weights are missing or do not fit.
             NotFiniteError: an embedding that was made is not finite.
         """
+        operator = operator.place if isinstance(operator, Operator) else operator
         found = self.stack.operator_row(operator, weights)
         requests = as_requests(inputs)
         texts = each_text(text, len(requests))

@@ -266,7 +266,7 @@ class RenderFile(Schema):
 class AdapterFile(Schema):
     """The part of an `adapter_config.json` that is used: names of modules and four numbers."""
 
-    target_modules: Annotated[tuple[ModuleName, ...], Meta(min_length=1, max_length=100)]
+    target_modules: Annotated[tuple[ModuleName, ...], Meta(min_length=1, max_length=1000)]
     r: Annotated[int, Meta(ge=1, le=4096)]
     lora_alpha: Annotated[float, Meta(gt=0, le=1e6)]
     lora_dropout: Share = 0.0
