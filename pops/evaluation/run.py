@@ -49,9 +49,10 @@ def evaluate(operator: str, config: EvalConfig) -> int:
         _looks(config),
     )
     models = {stage: stages.models[stage] for stage in ("make", *stages_of(metrics))}
+    if config.judge is None:  # a judge is there where it is asked for, and missed nowhere else
+        without = {name: why for name, why in without.items() if not name.startswith("judge_")}
     for name, reason in without.items():
-        if not name.startswith("judge_"):  # asked for by --judge alone
-            print(f"left out: {name}: {reason}", file=sys.stderr)
+        print(f"left out: {name}: {reason}", file=sys.stderr)
     if config.dry_run:
         print("\n".join(_what(operator, config, plan, models)))
         return 0

@@ -164,6 +164,22 @@ class Stack:
     placement: Placement
     operator_folders: Mapping[str, Path] = field(default_factory=dict)
 
+    @classmethod
+    def holding(cls, name: str, placement: Placement, **parts: Any) -> Stack:
+        """Make a stack of parts that are loaded already. It has no files.
+
+        Args:
+            name: The name of the stack.
+            placement: Where and in which number format the parts run.
+            parts: The parts by the names of this class's properties: image_encoder, schedule, ...
+
+        Returns:
+            The stack.
+        """
+        stack = cls(StackSpec(name, "", "", ""), placement)
+        stack.__dict__.update(parts)  # where cached_property looks first
+        return stack
+
     @property
     def name(self) -> str:
         """The name of the stack."""
