@@ -74,7 +74,7 @@ def test_a_composition_of_the_user_takes_the_inputs_by_their_slots() -> None:
 
 def test_the_mean_of_several_inputs_weighs_them_alike() -> None:
     request = Request({slot: Input(slot, Path(f"{slot}.png")) for slot in ("hat", "bag", "scarf")})
-    assert str(mean_of(request)) == f"mean(mean('hat.png', 'bag.png', 0.5), 'scarf.png', {1 / 3!r})"
+    assert str(mean_of(request)) == "mix('hat.png', 'bag.png', 'scarf.png')"
 
 
 # --- metrics --------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from PIL import Image
 from pops.compose.nodes import Leaf, Node, first_leaf
 from pops.compose.plan import Plan
 from pops.engine import Engine
-from pops.errors import NotFiniteError
+from pops.errors import NotFiniteError, UsageError
 from pops.evaluation.config import EvalConfig
 from pops.evaluation.stages import Make
 from pops.render import find_renderer
@@ -72,5 +72,6 @@ class Maker:
 
 def _shape_of(node: Node) -> Leaf:
     found = first_leaf(node)
-    assert found is not None, "every request gives an input"
+    if found is None:
+        raise UsageError(f"the renderer keeps the shape of an input: {node} begins with none")
     return found

@@ -83,6 +83,7 @@ def _measure(
     true = engine.encode(case.twins)
     mean = mean_embeddings(case.inputs, task.texts, engine)
     return {
+        "requests": len(case.inputs),
         **case.numbers(made.image_embeds),
         **{f"ceiling_{k}": v for k, v in case.numbers(true.image_embeds).items()},
         **{f"mean_{k}": v for k, v in case.numbers(mean).items()},

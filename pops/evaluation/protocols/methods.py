@@ -10,13 +10,25 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pops.compose.nodes import Apply, Leaf, Mean, Node
+from pops.compose.calls import mean, mix, swap
+from pops.compose.calls import text as embed_text
+from pops.compose.nodes import Apply, Leaf, Node, Sweep
 from pops.compose.parse import parse
+from pops.datagen.words import with_article
 from pops.errors import UsageError, check_known
 from pops.evaluation.protocols.inputs import Input
 from pops.operators import OPERATORS, Operator
 
-__all__ = ["Method", "Request", "apply_operator", "mean_of", "only", "read_methods"]
+__all__ = [
+    "Method",
+    "Request",
+    "apply_operator",
+    "mean_of",
+    "mean_with_text",
+    "only",
+    "read_methods",
+    "swap_concept",
+]
 
 TEXT = "text"  # stands for the instruction in a user's own composition
 
@@ -68,11 +80,36 @@ def mean_of(request: Request, weight: float | None = None) -> Node:
     Returns:
         The composition.
     """
-    first, *others = [request.leaf(slot) for slot in request.inputs]
-    node: Node = first
-    for count, leaf in enumerate(others, 2):
-        node = Mean((node, leaf), 1 / count if weight is None else weight)
-    return node
+    leaves = [request.leaf(slot) for slot in request.inputs]
+    return mix(*leaves) if weight is None else mean(*leaves, weight)
+
+
+def mean_with_text(request: Request) -> Node:
+    """Take the mean of the input and of the embedding that the base prior makes of the text.
+
+    Args:
+        request: The request.
+
+    Returns:
+        The composition.
+    """
+    assert request.text is not None, "the protocol gives a text"
+    words = f"{with_article(request.text)} photo"
+    return mean(request.leaf("object"), embed_text(words))
+
+
+def swap_concept(concept: str, request: Request) -> Node:
+    """Replace what a list of words is about in the first input by that of the second.
+
+    Args:
+        concept: The name of a word list of the stack.
+        request: The request.
+
+    Returns:
+        The composition.
+    """
+    first, second = (request.leaf(slot) for slot in request.inputs)
+    return swap(first, second, concept)
 
 
 def only(slot: str, request: Request) -> Node:
@@ -121,6 +158,8 @@ def read_methods(
 def _check_slots(node: Node, slots: tuple[str, ...]) -> None:
     if isinstance(node, Leaf):
         check_known("input", str(node.source), slots)
+    elif any(isinstance(argument.value, Sweep) for argument in node.arguments):
+        raise UsageError("--also: a method makes one picture of a request: write no range")
     for made in node.inputs:
         if made is not None:
             _check_slots(made, slots)

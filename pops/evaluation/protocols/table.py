@@ -18,7 +18,15 @@ from pops.evaluation.config import (
     EvalUnionConfig,
 )
 from pops.evaluation.protocols.inputs import Input, list_garments, list_inputs, list_words
-from pops.evaluation.protocols.methods import Method, Request, apply_operator, mean_of, only
+from pops.evaluation.protocols.methods import (
+    Method,
+    Request,
+    apply_operator,
+    mean_of,
+    mean_with_text,
+    only,
+    swap_concept,
+)
 
 __all__ = ["PROTOCOLS", "Protocol"]
 
@@ -132,6 +140,7 @@ PROTOCOLS = {
         _instruct,
         {
             "operator": partial(apply_operator, "instruct"),
+            "mean_with_text": mean_with_text,
             "object": partial(only, "object"),
         },
         _with_judge(
@@ -142,7 +151,10 @@ PROTOCOLS = {
         "texturing",
         ("object", "texture"),
         _texturing,
-        _means("texturing", "object", "texture"),
+        {
+            **_means("texturing", "object", "texture"),
+            "swap": partial(swap_concept, "material"),
+        },
         _with_judge(
             *("object_clip", "object_features", "object_edges", "object_depth", "object_found"),
             *("texture_clip", "texture_gram"),
@@ -153,7 +165,10 @@ PROTOCOLS = {
         "scene",
         ("object", "background"),
         _scene,
-        _means("scene", "object", "background"),
+        {
+            **_means("scene", "object", "background"),
+            "swap": partial(swap_concept, "background"),
+        },
         _with_judge(
             *("object_found", "object_crop_clip", "object_crop_features"),
             *("background_outside_clip", "background_outside_features"),
