@@ -143,7 +143,7 @@ def _filled(node: Node, given: Mapping[str, Embeddings]) -> Node:
     """The composition with the node's inputs and files in the place of names."""
     if isinstance(node, Leaf):
         name = str(node.source)
-        return Leaf(given[name] if name in given else _file(node), node.place)
+        return Leaf(given[name] if name in given else _file(node), node.span)
     inputs = tuple(None if part is None else _filled(part, given) for part in node.inputs)
     return replace(node, inputs=inputs)  # type: ignore[arg-type]
 
@@ -153,7 +153,7 @@ def _file(leaf: Leaf) -> Path:
     name = str(leaf.source)
     if name in NAMES:
         raise InputError(f"the composition uses '{name}', but nothing is connected there").at(
-            leaf.place
+            leaf.span
         )
     home = Path(folder_paths.get_input_directory()).resolve()
     path = (home / name).resolve()
@@ -161,5 +161,5 @@ def _file(leaf: Leaf) -> Path:
         raise InputError(
             f"'{name}' is no file in ComfyUI's input folder, and no input of the node, which are "
             f"'{NAMES[0]}' to '{NAMES[-1]}'"
-        ).at(leaf.place)
+        ).at(leaf.span)
     return path
