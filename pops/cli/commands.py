@@ -24,7 +24,7 @@ from pops.cli.outputs import (
     part_names,
 )
 from pops.cli.steps import EMBEDDING, captioned, equation, load, preview, seed_pairs
-from pops.compose.parse import fill_slots
+from pops.compose.functions import fill_slots
 from pops.compose.plan import make_plan
 from pops.errors import UsageError, check_known
 from pops.figures import strips

@@ -30,7 +30,7 @@ from pops.settings.commands import (
     RunConfig,
 )
 from pops.settings.parsing import parse, resumable, run_command
-from pops.settings.sharing import ExportOperatorConfig
+from pops.settings.sharing import ExportOperatorConfig, PullConfig, PushConfig
 from pops.studio.config import StudioConfig
 from pops.training.config import TrainConfig
 
@@ -61,6 +61,8 @@ COMMANDS = {
     "studio": Command(StudioConfig, "pops.studio.app"),
     "convert": Command(ConvertConfig),
     "export": Command(ExportOperatorConfig, "pops.cli.sharing"),
+    "push": Command(PushConfig, "pops.cli.sharing"),
+    "pull": Command(PullConfig, "pops.cli.sharing"),
     "demo": Command(DemoConfig, "pops.cli.demo"),
     "doctor": Command(DoctorConfig, "pops.cli.doctor"),
     "pocket sheet": Command(PocketSheetConfig),
