@@ -6,7 +6,6 @@ output. What it computes is what the engine computes, by the same functions.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +22,7 @@ from transformers import (
 )
 
 from pops import DISTRIBUTION
-from pops.compose.parse import fill_slots
+from pops.compose.functions import fill_slots
 from pops.errors import UsageError, WeightsError
 from pops.io.files import atomic_path
 from pops.io.placement import Placement
@@ -143,7 +142,7 @@ class PopsPipeline(DiffusionPipeline):
             images.processor,
             texts and texts.model,
             texts and texts.tokenizer,
-            asdict(row),
+            row.row(),
             opened.name,
         )
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pops.settings.fields import PathOrName, argument, setting
 from pops.settings.groups import Dtype
 
-__all__ = ["ExportOperatorConfig"]
+__all__ = ["ExportOperatorConfig", "PullConfig", "PushConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,4 +34,45 @@ class ExportOperatorConfig:
         "pops export texturing",
         "pops export operators/texturing --format diffusers --out exported/texturing",
         "pops export operators/rusty --format lora --out exported/rusty",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushConfig:
+    """Share an operator on the model hub: its card, its weights and its model card.
+
+    Adapters are what to share: some megabytes, where a whole prior of kandinsky-2.2 is 4 GB; pops
+    train --lora_rank makes them. The token is that of hf auth login, or of HF_TOKEN.
+    """
+
+    operator: Path = argument("the operator folder")
+    repository: str = argument("OWNER/NAME on the hub; it is made where it is missing")
+    private: bool = setting(False, "a new repository is seen by its owner alone")
+    dry_run: bool = setting(False, "show what would be sent, and ask no network")
+    licence: str = setting("apache-2.0", "licence of the weights, as the hub spells it")
+    metrics: Path | None = setting(
+        None, "JSON file of numbers for the model card, as pops eval pocket --json prints them"
+    )
+    picture: Path | None = setting(None, "example picture for the model card")
+
+    examples = (
+        "pops push operators/texturing user/name --dry_run",
+        "pops push operators/rusty user/rusty --private --picture out/apply/example.jpg",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullConfig:
+    """Fetch an operator from the model hub into a folder that every command takes.
+
+    Nothing that could run code is fetched. A download that was stopped goes on where it stopped.
+    """
+
+    repository: str = argument("OWNER/NAME on the hub")
+    out: Path | None = setting(None, "the folder to make; null: operators/NAME")
+    revision: str | None = setting(None, "branch, tag or commit; null: the main branch")
+
+    examples = (
+        "pops pull user/rusty",
+        "pops pull user/rusty --revision v2 --out operators/rusty-2",
     )

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pops.engine import Engine
 from pops.errors import UsageError
+from pops.io.placement import Placement
 from pops.render.kandinsky import KandinskyRenderer
 from pops.settings.rendering import DecoderSettings
 from pops.stacks.stack import open_stack
@@ -129,6 +130,19 @@ def test_any_scheduler_renders_as_diffusers_does(variance_type: str, prediction_
     ours = KandinskyRenderer(unet, movq, scheduler, torch.zeros(1, 16))
     arrays = ours.render_arrays(embeds, seeds, DecoderSettings(3, 4.0, 64))
     np.testing.assert_allclose(arrays, by_diffusers(parts, embeds, seeds), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("device", "last"), [("cpu", True), ("cuda", True), ("mps", False)])
+def test_convolutions_read_the_channels_of_a_pixel_side_by_side_where_it_pays(
+    device: str, last: bool
+):
+    unet, movq, scheduler = small_decoder("fixed_small", "epsilon")
+    placement = Placement(torch.device(device))  # nothing is moved until it is used
+    ours = KandinskyRenderer(unet, movq, scheduler, torch.zeros(1, 16), placement=placement)
+    for model in (ours.unet, ours.movq):
+        wide = [p for p in model.parameters() if p.ndim == 4 and p.shape[1] > 1 < p.shape[2]]
+        assert wide
+        assert {p.is_contiguous(memory_format=torch.channels_last) for p in wide} == {last}
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0])
