@@ -39,7 +39,7 @@ __all__ = [
     "pack_unet",
 ]
 
-RENDER = {"steps": 30, "guidance": 2.0, "size": SIZE}
+RENDER = {"steps": 30, "guidance": 2.0, "size": SIZE, "sizes": [SIZE]}
 # Part of a stack -> the stage that makes it.
 _PARTS = {
     "prior/image_encoder": "clip",
