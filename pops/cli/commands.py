@@ -24,6 +24,7 @@ from pops.cli.outputs import (
     keeps_depth,
     part_names,
 )
+from pops.cli.page import write_page
 from pops.cli.steps import (
     EMBEDDING,
     captioned,
@@ -118,7 +119,12 @@ def apply(config: ApplyConfig) -> int:
         for (seed, render_seed), picture in zip(seed_pairs(config), pictures, strict=True):
             save_picture(picture, stage / f"{name}_s{seed}_r{render_seed}.png")
         row = equation(operator, request, shown, config.text, captioned(config, pictures))
-        save_picture(strips([row]), stage / f"{name}.jpg")
+        strip = strips([row])
+        save_picture(strip, stage / f"{name}.jpg")
+        if config.html:
+            write_page(
+                stage / f"{name}.html", "apply", config, [strip], captioned(config, pictures)
+            )
     print(f"{config.out / name}.jpg  (the pictures and embeddings are beside it)")
     return 0
 
@@ -164,6 +170,10 @@ def run(config: RunConfig) -> int:
         files.save_pictures(stage, pictures, config.render_seeds)
         for name, figure in figures.items():
             save_picture(figure, stage / name)
+        if config.html:
+            page = stage / f"{part_names(plan)[plan.composition]}.html"
+            cells = files.cells(pictures, config.render_seeds)
+            write_page(page, "run", config, list(figures.values()), cells)
     lost = list(dict.fromkeys(result.lost.values()))
     for said in (
         *(f"skipped: {file}" for file in previews.skipped),

@@ -12,6 +12,7 @@ from PIL import Image
 from pops.compose.nodes import Apply, Call, Leaf, Node, Value, first_leaf, plain_number
 from pops.compose.plan import Plan, leaf_name, open_leaf
 from pops.errors import InputError, UsageError, check_known
+from pops.figures import Cell
 from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.names import distinct_names, name_of_words
 from pops.io.pictures import save_picture
@@ -184,6 +185,23 @@ class RunFiles:
         for node, row in self.result.keys:
             for seed in seeds:
                 save_picture(next(shown), folder / f"{self.name(node, row)}_r{seed}.png")
+
+    def cells(self, pictures: Sequence[Image.Image], seeds: Sequence[int]) -> list[Cell]:
+        """Caption the pictures of the results.
+
+        Args:
+            pictures: the pictures of every row of the results, one for each seed of the renderer.
+            seeds: the seeds of the renderer.
+
+        Returns:
+            A cell for each picture, with its part and its seeds.
+        """
+        shown, cells = iter(pictures), []
+        for node, row in self.result.keys:
+            own = self.result.parts[node].seeds
+            seeded = f"seed {own[row]}, " if own else ""
+            cells += [Cell(next(shown), str(node), f"{seeded}render seed {s}") for s in seeds]
+        return cells
 
     def figures(self, shown: Pictures, render: Render, trees: Trees) -> dict[str, Image.Image]:
         """Draw the grid of folders and the trees that are asked for.

@@ -8,6 +8,7 @@ Modules:
     text     captions, wrapped to a width
     tables   strips and grids
     trees    how a result was made
+    page     an HTML page of a run, which loads nothing
 """
 
 from pops.figures.drawing import Cell

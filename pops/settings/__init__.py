@@ -10,6 +10,7 @@ Modules:
     values     reads and describes the values of each kind of setting
     reading    settings files, in which words stay words
     parsing    from a dataclass to a command line, with one line for every mistake
+    spelling   settings as the command line that gives them
     output     standard output that undoes no work
     progress   what long work tells, and bars on a terminal
     threads    how the threads of a CPU wait for work

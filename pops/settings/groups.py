@@ -104,6 +104,9 @@ class DrawnConfig(SamplingConfig, OwnOperators):
     index: Path | None = setting(
         None, "index of pictures for the renderer find, as pops index writes it"
     )
+    html: bool = setting(
+        False, "also write a page that holds all: figures, pictures, settings, the command"
+    )
 
     @property
     def rendering(self) -> RenderSettings:

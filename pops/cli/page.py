@@ -1,0 +1,47 @@
+"""The HTML page of a run that `--html` asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from pops import __version__
+from pops.figures import Cell
+from pops.figures.page import run_page
+from pops.io.files import atomic_path
+from pops.settings.commands import ApplyConfig, RunConfig
+from pops.settings.spelling import spell_command
+from pops.settings.values import shown
+
+__all__ = ["write_page"]
+
+
+def write_page(
+    path: Path,
+    command: str,
+    config: ApplyConfig | RunConfig,
+    figures: Sequence[Image.Image],
+    pictures: Sequence[Cell],
+) -> None:
+    """Write a page that holds everything of a run, and loads nothing.
+
+    Args:
+        path: the file to write.
+        command: the name of the command.
+        config: its settings.
+        figures: the strips, trees and grids.
+        pictures: the results, each with its caption.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    title = config.composition if isinstance(config, RunConfig) else path.stem.replace("_", " ")
+    values = {one.name: getattr(config, one.name) for one in dataclasses.fields(config)}
+    settings = {name: shown(value) for name, value in values.items() if value not in (None, (), {})}
+    spelled = spell_command(f"pops {command}", config)
+    page = run_page(title, figures, pictures, spelled, {**settings, "pops": __version__})
+    with atomic_path(path) as part:
+        part.write_text(page, encoding="utf-8")
