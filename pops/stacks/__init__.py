@@ -3,6 +3,7 @@
 Modules:
     stack     named stacks and folders of stacks
     encoding  the inputs of operators: pictures, given embeddings, texts
+    known     the words that a stack knows, where they are few
     clip      image and text encoders that encode each distinct input once
     convert   operators between the published weights file and an operator folder
 """

@@ -16,6 +16,7 @@ from pops.prior.conditions import Prompt, condition_row
 from pops.prior.model import Prior
 from pops.settings.progress import Progress
 from pops.stacks.clip import TextEncoding
+from pops.stacks.known import warn_of_unknown
 from pops.stacks.stack import Stack
 
 __all__ = [
@@ -104,6 +105,7 @@ def condition_tokens(
 
 def _hidden_states(stack: Stack, texts: Sequence[str]) -> dict[str, Tensor]:
     """By text the hidden states (tokens, D) of the text encoder."""
+    warn_of_unknown(stack.name, stack.known_words, texts)
     encoded = encode_texts(stack, texts)
     return {text: one.hidden_states for text, one in zip(texts, encoded, strict=True)}
 
@@ -142,6 +144,7 @@ def make_prompts(
     Raises:
         UsageError: a text has more tokens than the text encoder takes.
     """
+    warn_of_unknown(stack.name, stack.known_words, texts)
     distinct = list(dict.fromkeys([*texts, *negatives]))
     encoded = zip(distinct, encode_texts(stack, distinct), strict=True)
     prompts = {text: Prompt(one.hidden_states, one.text_embeds) for text, one in encoded}

@@ -46,6 +46,7 @@ from pops.prior.model import Prior, PriorConfig, read_prior_config
 from pops.prior.schedule import Schedule, read_schedule
 from pops.settings.rendering import DecoderSettings
 from pops.stacks.clip import ImageEncoder, TextEncoder, check_processor, check_tokenizer
+from pops.stacks.known import KnownWords, read_known
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
@@ -206,6 +207,11 @@ class Stack:
         if self.spec.prior in PRIOR_CONFIGS and not Path(self.spec.prior).is_dir():
             return PRIOR_CONFIGS[self.spec.prior]
         return read_prior_config(self.prior_folder / "prior")
+
+    @cached_property
+    def known_words(self) -> KnownWords | None:
+        """The words that its text encoder was trained on; None where the stack does not say."""
+        return read_known(self.prior_folder)
 
     @cached_property
     def schedule(self) -> Schedule:

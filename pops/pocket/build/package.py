@@ -17,6 +17,7 @@ from transformers import CLIPImageProcessorPil
 
 from pops.errors import UsageError, install_hint
 from pops.io.files import atomic_path
+from pops.operators import GARMENTS as SLOTS
 from pops.operators import OPERATORS
 from pops.pocket.build.data.pictures import SIZE
 from pops.pocket.build.fit import Fit
@@ -25,13 +26,24 @@ from pops.pocket.build.models.decoder import decoder_scheduler
 from pops.pocket.build.models.priors import CLIP_RANGE
 from pops.pocket.build.work import Build
 from pops.pocket.judge import JUDGE_CONFIG, JUDGE_WEIGHTS, Judge
+from pops.pocket.world.scene import plural
 from pops.pocket.world.split import SPLIT_NAME
+from pops.pocket.world.vocabulary import (
+    ADJECTIVES,
+    BACKGROUND_WORDS,
+    GARMENTS,
+    MATERIAL_WORDS,
+    OBJECTS,
+)
 from pops.prior.model import Prior
+from pops.stacks.known import KNOWN
 from pops.training.outputs.curves import draw_panels
 
 __all__ = [
     "benchmark",
+    "known_words",
     "pack",
+    "pack_known",
     "pack_encoders",
     "pack_judge",
     "pack_movq",
@@ -99,6 +111,20 @@ def pack_encoders(clip: nn.Module, stack: Path) -> None:
         "tokenizer": ["transformers", "CLIPTokenizer"],
     }
     _write_json(out / "model_index.json", index)
+
+
+def known_words() -> list[str]:
+    """All words that captions and instructions of the pocket world are made of."""
+    named = [*OBJECTS, *map(plural, OBJECTS), *GARMENTS, *SLOTS, *MATERIAL_WORDS.values()]
+    linking = "a an and empty person place texture wearing many"
+    phrases = [*ADJECTIVES, *named, *BACKGROUND_WORDS.values(), *linking.split()]
+    return list(dict.fromkeys(word for phrase in phrases for word in phrase.split()))
+
+
+def pack_known(stack: Path) -> None:
+    """The words that the text encoder knows, so that others are named before they mislead."""
+    known = {"words": known_words(), "examples": list(ADJECTIVES)}
+    _write_json(stack / "prior" / KNOWN, known)
 
 
 def pack_prior(prior: nn.Module, stack: Path) -> None:
@@ -180,6 +206,7 @@ def pack(build: Build) -> None:
     for part, stage in _PARTS.items():
         if not (build.stack / part).exists():
             raise UsageError(f"{build.stack / part} is missing: run the stage {stage} first")
+    pack_known(build.stack)
     for name in ("prior", "decoder", "judge", "operators"):
         shutil.rmtree(build.out / name, ignore_errors=True)
         shutil.copytree(build.stack / name, build.out / name)
