@@ -35,7 +35,7 @@ from pops.cli.steps import (
 )
 from pops.compose.calls import text as made_from
 from pops.compose.functions import fill_slots, operator_function
-from pops.compose.nodes import Call, Leaf
+from pops.compose.nodes import Call, Leaf, plain_number
 from pops.compose.plan import Plan, is_range, make_plan
 from pops.errors import UsageError, check_known
 from pops.figures import save_animation, strips
@@ -102,7 +102,8 @@ def apply(config: ApplyConfig) -> int:
     request = _request(operator, config)
     shown = [preview(source) for source in request]
     words = input_words(operator, list(map(input_name, request)))
-    name = name_of_words([operator.name, *words, config.text or ""])
+    how_far = "" if config.strength == 1 else f"strength-{plain_number(config.strength)}"
+    name = name_of_words([operator.name, *words, config.text or "", how_far])
     plain = replace(config.rendering, renderer=RenderSettings.renderer)  # an input has no depth
     plan = _plan(operator, request, config)
     with staged_folder(config.out) as stage:
