@@ -65,7 +65,7 @@ class SearchBenchmark:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found.
+    """The outcome of the benchmark.
 
     Args:
         shares: by operator and query, how often the right picture is among the first.

@@ -6,6 +6,7 @@ Modules:
     demo      shows all operators on the pictures that come with pops
     doctor    tells whether the machine is ready for a stack
     find      finds the pictures of an index that are nearest to a composition
+    pocket    draws the pocket world and what is made of it
     page      the HTML page of a run
     steps     what several commands do: load a stack, look at inputs, lay out an equation
     outputs   the files that `pops run` writes

@@ -114,7 +114,11 @@ def pack_encoders(clip: nn.Module, stack: Path) -> None:
 
 
 def known_words() -> list[str]:
-    """All words that captions and instructions of the pocket world are made of."""
+    """List all words that captions and instructions of the pocket world are made of.
+
+    Returns:
+        The words, each once, those of instructions first.
+    """
     named = [*OBJECTS, *map(plural, OBJECTS), *GARMENTS, *SLOTS, *MATERIAL_WORDS.values()]
     linking = "a an and empty person place texture wearing many"
     phrases = [*ADJECTIVES, *named, *BACKGROUND_WORDS.values(), *linking.split()]
@@ -122,7 +126,11 @@ def known_words() -> list[str]:
 
 
 def pack_known(stack: Path) -> None:
-    """The words that the text encoder knows, so that others are named before they mislead."""
+    """Write down the words that the text encoder knows, so that others are named.
+
+    Args:
+        stack: the folder of the stack.
+    """
     known = {"words": known_words(), "examples": list(ADJECTIVES)}
     _write_json(stack / "prior" / KNOWN, known)
 
