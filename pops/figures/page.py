@@ -35,7 +35,8 @@ PAGE = Template("""<!doctype html>
   .pictures { display: flex; flex-wrap: wrap; gap: 1rem; }
   .pictures figure { margin: 0; max-width: 320px; }
   figcaption { color: #555; font-size: .85rem; overflow-wrap: anywhere; }
-  pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .6rem .8rem; background: #f4f4f4; border-radius: .4rem; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .6rem .8rem;
+        background: #f4f4f4; border-radius: .4rem; }
   table { border-collapse: collapse; font-size: .9rem; }
   td { padding: .1rem 1.2rem .1rem 0; vertical-align: top; overflow-wrap: anywhere; }
 </style>

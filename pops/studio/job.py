@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from threading import Lock
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pops.errors import PopsError
@@ -14,12 +15,14 @@ from pops.errors import PopsError
 if TYPE_CHECKING:
     from pops.studio.queue import JobQueue
 
-__all__ = ["OWN", "Cancelled", "Client", "Event", "Job", "Work"]
+__all__ = ["OWN", "Cancelled", "Client", "Event", "Job", "Work", "telling_warnings"]
 
 Event = dict[str, Any]
 PULSE = 0.05  # seconds between looks at a job by its follower
 WAITING_PULSE = 0.2  # the same, of a job that is not yet at work
 WAITING_SIGN = 1.0  # seconds between signs that a job still waits
+
+WATCHED = ("pops.stacks", "pops.render")  # the loggers whose warnings a client is told of
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +108,8 @@ class Job:
         error: str | None = None
         try:
             self._check()
-            self.work(self)
+            with telling_warnings(self.tell):
+                self.work(self)
         except Cancelled:
             error = "cancelled"
         except PopsError as fault:
@@ -156,6 +160,39 @@ class Job:
     def _check(self) -> None:
         if self._cancelled:
             raise Cancelled
+
+
+class _Warnings(logging.Handler):
+    """Tells what the engine warns of in the thread that it was made in."""
+
+    def __init__(self, tell: Callable[[Event], None]) -> None:
+        super().__init__(logging.WARNING)
+        self.tell, self.thread = tell, get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread:
+            self.tell({"state": "warning", "warning": record.getMessage()})
+
+
+@contextmanager
+def telling_warnings(tell: Callable[[Event], None]) -> Iterator[None]:
+    """Tell a follower what the engine warns of inside the block, such as words it does not know.
+
+    Args:
+        tell: is given an event with the line.
+
+    Yields:
+        Nothing.
+    """
+    handler = _Warnings(tell)
+    watched = [logging.getLogger(name) for name in WATCHED]
+    for one in watched:
+        one.addHandler(handler)
+    try:
+        yield
+    finally:
+        for one in watched:
+            one.removeHandler(handler)
 
 
 Work = Callable[[Job], None]

@@ -818,7 +818,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     def stop(config: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pops.cli.commands.pocket_sheet", stop)
+    monkeypatch.setattr("pops.cli.pocket.pocket_sheet", stop)
     assert run("pocket", "sheet") == (130, "", "pops: stopped\n")
     monkeypatch.setattr("pops.data.cache.build.embed", stop)
     status, _, err = run("embed", "--dataset_path", "x")

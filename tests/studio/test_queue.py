@@ -1,6 +1,7 @@
 """The studio's queue: one bounded queue, one worker, and jobs that can be left."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections import Counter
@@ -257,6 +258,22 @@ def test_who_stops_listening_cancels_the_job(queue: JobQueue) -> None:
     while not job.ended:
         time.sleep(0.01)
     assert time.monotonic() - started < 1 and job.error == "cancelled"
+
+
+def test_what_the_engine_warns_of_is_told_to_whose_job_it_is(queue: JobQueue) -> None:
+    log = logging.getLogger("pops.stacks.known")
+
+    def work(job: Job) -> None:
+        log.warning("pocket has never seen %r", "steampunk")
+        other = threading.Thread(target=lambda: log.warning("of another job"))
+        other.start()
+        other.join()
+        job.tell({"state": "done"})
+
+    told = asyncio.run(_all(queue.submit(work)))
+    warning = {"state": "warning", "warning": "pocket has never seen 'steampunk'"}
+    assert [event for event in told if event["state"] != "waiting"] == [warning, {"state": "done"}]
+    assert not logging.getLogger("pops.stacks").handlers
 
 
 def test_a_friendly_error_is_told_in_its_own_words(queue: JobQueue) -> None:

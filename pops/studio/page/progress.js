@@ -9,6 +9,7 @@ export function progressStrip() {
   const bar = h("progress", { max: 1, "aria-label": "Progress" });
   const cancel = h("button.quiet", { type: "button" }, "Cancel");
   const strip = h("div.progress", { hidden: true }, bar, words, cancel);
+  const warnings = h("div.warnings", { role: "status" });
   const error = h("p.error", { hidden: true, role: "alert" });
   let current = null;
 
@@ -18,9 +19,14 @@ export function progressStrip() {
     const mine = (current = new AbortController());
     cancel.onclick = () => mine.abort();
     error.hidden = true;
+    warnings.replaceChildren();
     show({ state: "sent" });
     try {
       const last = await run(name, data, (event) => {
+        if (event.state === "warning") {
+          warnings.append(h("p.warning", {}, event.warning));
+          return;
+        }
         show(event);
         if (event.state === "result" || event.state === "part") onevent(event);
       }, mine.signal);
@@ -58,7 +64,7 @@ export function progressStrip() {
     error.hidden = false;
   }
 
-  return { element: h("div.job", {}, strip, error), doJob, fail, get busy() { return current !== null; } };
+  return { element: h("div.job", {}, strip, warnings, error), doJob, fail, get busy() { return current !== null; } };
 }
 
 function told(event) {
