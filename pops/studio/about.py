@@ -35,6 +35,7 @@ SAYS = {
     "clothes": "Dress a person from single garments.",
 }
 OWN_SAYS = "An operator of your own."
+FINDING = "find"  # the renderer that needs an index of pictures
 ADAPTED = ("ip_adapter", "depth")  # renderers that take embeddings of one length only
 # Of an operator whose card names none: words of the paper.
 WORDS = ["shiny", "golden", "broken", "made of glass", "melting", "a painting"]
@@ -42,6 +43,7 @@ RENDERER_SAYS = {
     "kandinsky": "the stack's own",
     "ip_adapter": "SDXL, IP-Adapter",
     "depth": "SDXL, keeping the first input's shape",
+    "find": "nearest picture of the index",
 }
 
 
@@ -77,7 +79,8 @@ def offered_renderers(stack: Stack) -> list[str]:
         Their names: those that take embeddings of this length, or that the stack brings.
     """
     fits = stack.prior_config.embedding_dim == ADAPTER_DIM or Path(stack.spec.ip_adapter).is_dir()
-    return [name for name in RENDERERS if name not in ADAPTED or fits]
+    offered = (name for name in RENDERERS if name not in ADAPTED or fits)
+    return [name for name in offered if name != FINDING or stack.spec.index]
 
 
 def add_examples(store: Store) -> dict[str, Path]:

@@ -83,6 +83,7 @@ def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
         config.dtype,
         offload=config.offload,
         operator_folders=config.operators,
+        index=config.index,
     )
     local = config.host in LOCAL
     upload_bytes = config.upload_mb * 2**20

@@ -1,6 +1,7 @@
 """The settings of the studio."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pops.errors import UsageError
 from pops.settings.fields import check_range, setting
@@ -34,6 +35,9 @@ class StudioConfig(StackConfig, OwnOperators):
             f"environment variable {PASSWORD_VARIABLE} sets it, too, and is not seen in the "
             "list of processes"
         },
+    )
+    index: Path | None = setting(
+        None, "index of pictures for the renderer find, as pops index writes it"
     )
     browser: bool = setting(True, "show the page in the browser of this machine")
     waiting: int = setting(64, "jobs that may wait; more are refused")
