@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import pops
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTED = ("pops", "benchmarks")  # folders whose public names have sections
 FOLDERS = ("pops", "benchmarks", "scripts", "data_generation", "examples", "tests")
@@ -216,6 +218,21 @@ def test_what_a_package_takes_from_another_is_public_there() -> None:
                 is_public = alias.name in (home.exported or ())
                 is_module = f"{home.name}.{alias.name}" in homes
                 assert is_public or is_module, f"{user.path}: {home.name}.{alias.name}"
+
+
+def test_every_error_is_imported_from_pops_itself() -> None:
+    classes = [node for node in _module("pops.errors").tree.body if isinstance(node, ast.ClassDef)]
+    assert {node.name for node in classes} <= (_module("pops").exported or frozenset())
+
+
+def test_every_public_name_of_pops_has_its_home() -> None:
+    assert {*pops._HOMES, "__version__"} == set(pops.__all__)
+    for name, home in pops._HOMES.items():
+        assert name in (_module(home).exported or ()), f"{home} does not export {name}"
+
+
+def _module(name: str) -> Module:
+    return next(module for module in modules() if module.name == name)
 
 
 def test_what_is_imported_is_there() -> None:
