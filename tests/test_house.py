@@ -248,6 +248,16 @@ def test_what_is_imported_is_there() -> None:
                 assert there or "__getattr__" in known, f"{user.path}: {node.module}.{alias.name}"
 
 
+def test_text_files_are_read_and_written_in_utf_8() -> None:
+    """Windows has another encoding where none is named."""
+    for module in modules():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                named = {keyword.arg for keyword in node.keywords}
+                text = node.func.attr in ("read_text", "write_text")
+                assert not text or "encoding" in named, f"{module.path}:{node.lineno}"
+
+
 def test_only_tests_import_tests() -> None:
     for module in (module for folder in FOLDERS if folder != "tests" for module in modules(folder)):
         for node in ast.walk(module.tree):
