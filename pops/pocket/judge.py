@@ -121,9 +121,7 @@ def load_judge(folder: Path) -> Judge:
         WeightsError: its files are missing or do not fit.
     """
     try:
-        config = JudgeConfig.from_dict(
-            json.loads((folder / JUDGE_CONFIG).read_text(encoding="utf-8"))
-        )
+        config = JudgeConfig.from_dict(json.loads((folder / JUDGE_CONFIG).read_text()))
         judge = Judge(config)
         state = load_file(folder / JUDGE_WEIGHTS)
         judge.load_state_dict(
