@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pops.compose.run import Result
     from pops.engine import Engine
     from pops.errors import (
+        DataError,
+        DeviceMemoryError,
         InputError,
         NotFiniteError,
         OutputError,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from pops.settings.sampling import SamplingSettings
 
 __all__ = [
+    "DataError",
+    "DeviceMemoryError",
     "Embeddings",
     "Engine",
     "InputError",
@@ -78,6 +82,8 @@ DISTRIBUTION = "pops-operators"  # the name that pip installs; `pops` there is a
 wait_without_spinning()  # before anything imports torch
 
 _HOMES = {
+    "DataError": "pops.errors",
+    "DeviceMemoryError": "pops.errors",
     "Embeddings": "pops.io.embeddings",
     "Engine": "pops.engine",
     "InputError": "pops.errors",

@@ -1,6 +1,7 @@
 """What many tests need: the golden stack and its expected outputs."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from pops.engine import Engine
 
 GOLDEN = Path(__file__).parent / "golden"
+NO_RIGHT_TO_LINK = 1314  # of Windows: a right is missing that making symbolic links needs
 
 torch.set_num_threads(1)
 # A busy machine takes as long as it takes.
@@ -28,6 +30,25 @@ def _no_gpu(pytestconfig: pytest.Config) -> Iterator[None]:
             patch.setenv("CUDA_VISIBLE_DEVICES", "")  # for processes that tests start
             for place in (torch.cuda, torch.backends.mps):
                 patch.setattr(place, "is_available", lambda: False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_links() -> Iterator[None]:
+    """Skip what needs a symbolic link where the user may make none, as on many a Windows."""
+
+    def link(path: Path, target: str | Path, target_is_directory: bool = False) -> None:
+        try:
+            make(path, target, target_is_directory or Path(target).is_dir())
+        except OSError as error:
+            if getattr(error, "winerror", None) != NO_RIGHT_TO_LINK:
+                raise
+            pytest.skip("this user may make no symbolic links")
+
+    make = Path.symlink_to
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.platform == "win32":
+            patch.setattr(Path, "symlink_to", link)
         yield
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import pops
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTED = ("pops", "benchmarks")  # folders whose public names have sections
 FOLDERS = ("pops", "benchmarks", "scripts", "data_generation", "examples", "tests")
@@ -19,7 +21,7 @@ LARGEST_FOLDER = {"pops": 8}  # modules beside each other, at the root and elsew
 MODULES_OF_A_FOLDER = 14
 
 # Folders and modules that are still larger than the limits. The lists only shrink.
-CROWDED = frozenset({"pops/io", "pops/pocket/world"})
+CROWDED = frozenset({"pops/io"})
 LONG = frozenset(
     {
         "pops/engine.py",
@@ -218,6 +220,21 @@ def test_what_a_package_takes_from_another_is_public_there() -> None:
                 assert is_public or is_module, f"{user.path}: {home.name}.{alias.name}"
 
 
+def test_every_error_is_imported_from_pops_itself() -> None:
+    classes = [node for node in _module("pops.errors").tree.body if isinstance(node, ast.ClassDef)]
+    assert {node.name for node in classes} <= (_module("pops").exported or frozenset())
+
+
+def test_every_public_name_of_pops_has_its_home() -> None:
+    assert {*pops._HOMES, "__version__"} == set(pops.__all__)
+    for name, home in pops._HOMES.items():
+        assert name in (_module(home).exported or ()), f"{home} does not export {name}"
+
+
+def _module(name: str) -> Module:
+    return next(module for module in modules() if module.name == name)
+
+
 def test_what_is_imported_is_there() -> None:
     homes = {module.name: module for module in modules()}
     for user in (module for folder in FOLDERS for module in modules(folder)):
@@ -229,6 +246,16 @@ def test_what_is_imported_is_there() -> None:
             for alias in node.names:
                 there = alias.name in known or f"{node.module}.{alias.name}" in homes
                 assert there or "__getattr__" in known, f"{user.path}: {node.module}.{alias.name}"
+
+
+def test_text_files_are_read_and_written_in_utf_8() -> None:
+    """Windows has another encoding where none is named."""
+    for module in modules():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                named = {keyword.arg for keyword in node.keywords}
+                text = node.func.attr in ("read_text", "write_text")
+                assert not text or "encoding" in named, f"{module.path}:{node.lineno}"
 
 
 def test_only_tests_import_tests() -> None:

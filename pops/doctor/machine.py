@@ -130,11 +130,13 @@ def _host_memory() -> int | None:
     """Find the memory that the system says is available, and no more than a container may take."""
     found: list[int] = []
     with suppress(OSError, ValueError, IndexError):
-        rows = Path("/proc/meminfo").read_text().splitlines()
+        rows = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         found += [int(row.split()[1]) * 1024 for row in rows if row.startswith("MemAvailable")]
     with suppress(OSError, ValueError):
         group = Path("/sys/fs/cgroup")
-        most, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
+        most, used = (
+            (group / f"memory.{name}").read_text(encoding="utf-8") for name in ("max", "current")
+        )
         found.append(int(most) - int(used))
     if not found:
         with suppress(OSError, ValueError, AttributeError):  # a Mac tells only the whole

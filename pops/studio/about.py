@@ -219,13 +219,15 @@ def _memory(stack: Stack) -> str:
 
 
 def _resident_bytes() -> int:
-    """Measure the memory of this process now, where the system tells; else the most it ever had."""
+    """Measure the memory of this process now, else the most it ever had; 0 if neither is told."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
-        import resource
-
+        try:
+            import resource
+        except ImportError:  # on Windows
+            return 0
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
 

@@ -293,8 +293,8 @@ def _keys(node: Node, inputs: Inputs, options: Options, keys: dict[Node, bytes])
         keys[node] = _digest(b"strength", repr(node.strength).encode(), keys[first], keys[whole])
     else:
         how = (node.operator, node.text)
-        asked = sorted({**vars(options.sampling), "seeds": options.sampling.seeds[0]}.items())
-        keys[node] = _digest(b"apply", repr((how, asked)).encode(), *within)
+        every = sorted({**vars(options.sampling), "seeds": options.sampling.seeds[0]}.items())
+        keys[node] = _digest(b"apply", repr((how, every)).encode(), *within)
 
 
 def _visible(node: Node) -> set[Node]:

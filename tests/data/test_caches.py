@@ -1,8 +1,6 @@
 """Caches of embeddings: what they give, how they are made, and when they are refused."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -390,7 +388,7 @@ def test_a_killed_run_goes_on_to_the_same_cache(tmp_path: Path):
     while not shard_file(killed, "shard", 3).exists():
         assert process.poll() is None
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     assert not shard_file(killed, "shard", 19).exists()
     (killed / ".pops-half").mkdir()

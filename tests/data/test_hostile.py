@@ -266,8 +266,8 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes as Linux shows them")
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
-def test_workers_end_with_the_process_that_started_them(sent: signal.Signals, tmp_path: Path):
+@pytest.mark.parametrize("sent", ["SIGTERM", "SIGKILL"])
+def test_workers_end_with_the_process_that_started_them(sent: str, tmp_path: Path):
     place = write_pictures(tmp_path / "data", 300)
     command = [sys.executable, "-c", "import sys; from pops.cli.main import main; sys.exit(main())"]
     flags = embed_flags(place, tmp_path / "cache", "--num_workers=2", "--variants=50")
@@ -277,7 +277,7 @@ def test_workers_end_with_the_process_that_started_them(sent: signal.Signals, tm
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     time.sleep(1)
-    process.send_signal(sent)
+    process.send_signal(signal.Signals[sent])
     process.wait()
     while alive := [pid for pid in started if Path(f"/proc/{pid}/exe").exists()]:
         if time.monotonic() > deadline:

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pops.pocket.world.garments import GARMENT_SHAPES
-from pops.pocket.world.materials import MATERIAL_TABLE
+from pops.pocket.world.geometry.garments import GARMENT_SHAPES
+from pops.pocket.world.geometry.shapes import SHAPES
 from pops.pocket.world.render import render, render_swatches
 from pops.pocket.world.scene import Item, Scene, Swatch, outfit, pair, single, with_adjective
-from pops.pocket.world.shapes import SHAPES
+from pops.pocket.world.shading.materials import MATERIAL_TABLE
 from pops.pocket.world.split import HELD_OUT_SHARE, combinations, held_out, is_held_out
 from pops.pocket.world.vocabulary import (
     ADJECTIVES,

@@ -87,7 +87,7 @@ def test_a_run_killed_at_a_random_step_ends_bit_identical(
     process = subprocess.Popen([sys.executable, SCRIPT, *flags(tmp_path, golden)])
     wait_for_step(tmp_path, random.randint(5, STEPS - 5))
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait() != 0
     assert len(metrics(tmp_path)) < STEPS
     assert training_run.main(flags(tmp_path, golden)) == 0
     assert_same_end(tmp_path, whole)

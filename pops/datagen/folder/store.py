@@ -74,7 +74,7 @@ class Store:
             _check_same(self.folder, read_json(path, dict[str, Any], InputError), settings)
             return
         with atomic_path(path, suffix=".part") as part:
-            part.write_text(json.dumps(settings, indent=1))
+            part.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
     def _whole_lines(self) -> list[dict[str, Any]]:
         """Read the samples of this shard, and remove a last line that was cut short."""

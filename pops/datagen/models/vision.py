@@ -55,7 +55,7 @@ class Owl:
         model = load_model(Owlv2ForObjectDetection, folder, placement.device, torch.float32)
         with reading(folder), quietly():
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-            config = json.loads((folder / "preprocessor_config.json").read_text())
+            config = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
         return cls(model, tokenizer, config)
 
     @torch.inference_mode()

@@ -20,11 +20,11 @@ from pops.datagen.stages import Picture
 from pops.errors import InputError, UsageError
 from pops.io.pictures import open_picture
 from pops.io.schema import fit
-from pops.pocket.world.garments import GARMENT_SHAPES
+from pops.pocket.world.geometry.garments import GARMENT_SHAPES
+from pops.pocket.world.geometry.shapes import SHAPES
+from pops.pocket.world.geometry.trace import Placed, Surface, placing
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import Scene
-from pops.pocket.world.shapes import SHAPES
-from pops.pocket.world.trace import Placed, Surface, placing
 from pops.pocket.world.vocabulary import BACKGROUND_WORDS, MATERIAL_WORDS
 
 __all__ = ["Canvas", "ScenePicture", "as_scene_picture", "open_scene_picture"]

@@ -138,7 +138,7 @@ class Fit:
                 },
                 path,
             )
-        (self.folder / "curve.json").write_text(json.dumps(self.curve))
+        (self.folder / "curve.json").write_text(json.dumps(self.curve), encoding="utf-8")
 
     def _rates(self, seconds: float, agreed: bool) -> Iterator[float]:
         """Yield the learning rate of every step until the time is over.

@@ -74,7 +74,7 @@ def _half(module: nn.Module) -> dict[str, torch.Tensor]:
 def _write_json(path: Path, found: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as part:
-        part.write_text(json.dumps(found, indent=2) + "\n")
+        part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def pack_encoders(clip: nn.Module, stack: Path) -> None:
@@ -184,7 +184,7 @@ def pack_unet(unet: nn.Module, stack: Path) -> None:
     out = stack / "decoder"
     unet.to(memory_format=torch.contiguous_format).half().save_pretrained(out / "unet")
     decoder_scheduler().save_pretrained(out / "scheduler")
-    (out / "render.json").write_text(json.dumps(RENDER) + "\n")
+    (out / "render.json").write_text(json.dumps(RENDER) + "\n", encoding="utf-8")
     _decoder_index(out)
 
 
@@ -244,7 +244,7 @@ def _write_report(build: Build) -> None:
     if not draw_panels(_panels(fits), build.out / "curves.png", x_label="minutes", log_y=True):
         print(f"pack: no curves are drawn: {install_hint('build')}", flush=True)
     path = build.out / "report.json"
-    report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     report["build"] = {
         "split": SPLIT_NAME,
         "stages": {
@@ -271,6 +271,6 @@ def benchmark(build: Build) -> None:
     path = build.out / "report.json"
     if not path.exists():
         raise UsageError(f"{path} is missing: run the stage pack first")
-    report = json.loads(path.read_text())
+    report = json.loads(path.read_text(encoding="utf-8"))
     report["benchmark"] = evaluate(engine=Engine.load(build.out))
     _write_json(path, report)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pops.pocket.world.materials import MATERIAL_TABLE
+from pops.pocket.world.geometry.trace import Placed, Surface, placing, trace_all
 from pops.pocket.world.scene import Scene, Swatch
-from pops.pocket.world.shade import block_offset, compose
-from pops.pocket.world.trace import Placed, Surface, placing, trace_all
+from pops.pocket.world.shading.materials import MATERIAL_TABLE
+from pops.pocket.world.shading.shade import block_offset, compose
 
 __all__ = ["Rendering", "render", "render_swatches"]
 

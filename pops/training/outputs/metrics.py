@@ -41,7 +41,7 @@ class MetricsLog:
         if accelerator.is_main_process:
             kept = [line for line in read_metrics(path) if line["step"] <= step]
             with atomic_path(path) as part:
-                part.write_text("".join(json.dumps(line) + "\n" for line in kept))
+                part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Add a line, and pass it on to the trackers.

@@ -174,7 +174,7 @@ def _write_shard(folder: Path, seed: str, shard: int, make: Maker) -> int:
             np.save(file, array)
     # The records come last: a shard is there when they are.
     with atomic_path(folder / f"records-{shard:04d}.json") as path:
-        path.write_text(json.dumps(records))
+        path.write_text(json.dumps(records), encoding="utf-8")
     return shard
 
 
@@ -310,10 +310,11 @@ def load_records(folder: Path, shards: Sequence[str]) -> list[dict[str, Any]]:
     Returns:
         The records, in order, each with the name of its `geometry`.
     """
+    paths = [folder / f"records-{shard}.json" for shard in shards]
     return [
         record
-        for shard in shards
-        for record in _with_geometry(json.loads((folder / f"records-{shard}.json").read_text()))
+        for path in paths
+        for record in _with_geometry(json.loads(path.read_text(encoding="utf-8")))
     ]
 
 

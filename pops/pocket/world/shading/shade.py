@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pops.pocket.world.backgrounds import BACKGROUND_TABLE
-from pops.pocket.world.materials import MATERIAL_TABLE, Material, mix, rgb, step
-from pops.pocket.world.noise import fbm
+from pops.pocket.world.geometry.trace import Surface, light_direction, rays
 from pops.pocket.world.scene import Item, Scene, View
-from pops.pocket.world.trace import Surface, light_direction, rays
+from pops.pocket.world.shading.backgrounds import BACKGROUND_TABLE
+from pops.pocket.world.shading.materials import MATERIAL_TABLE, Material, mix, rgb, step
+from pops.pocket.world.shading.noise import fbm
 
 __all__ = ["block_offset", "compose"]
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pops.pocket.world.garments import GARMENT_SHAPES
+from pops.pocket.world.geometry.garments import GARMENT_SHAPES
+from pops.pocket.world.geometry.shapes import SHAPES, Shape
 from pops.pocket.world.scene import Item, View
-from pops.pocket.world.shapes import SHAPES, Shape
 
 __all__ = ["Placed", "Surface", "light_direction", "placing", "rays", "trace_all"]
 

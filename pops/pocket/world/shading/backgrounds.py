@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pops.pocket.world.materials import mix, rgb, step
-from pops.pocket.world.noise import cells, fbm, value_noise
+from pops.pocket.world.shading.materials import mix, rgb, step
+from pops.pocket.world.shading.noise import cells, fbm, value_noise
 
 __all__ = ["BACKGROUND_TABLE", "Background"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pops.pocket.world.noise import cells, fbm, value_noise
+from pops.pocket.world.shading.noise import cells, fbm, value_noise
 
 __all__ = ["MATERIAL_TABLE", "Material"]
 

@@ -7,7 +7,7 @@ space of the body, which is 1.8 units tall.
 import torch
 from torch import Tensor
 
-from pops.pocket.world.shapes import (
+from pops.pocket.world.geometry.shapes import (
     Points,
     Shape,
     blend,
