@@ -181,9 +181,8 @@ def test_another_strength_samples_nothing_and_shows_no_other_parts(
 def test_functions_compose_and_texts_depend_on_the_seed(
     composer: Composer, inputs: dict[str, StoredItem]
 ) -> None:
-    text = (
-        "add(swap('mug.png', text('ice'), ['red', 'blue']), direction('sea.png', 'ice.png'), -0.5)"
-    )
+    inner = "swap('mug.png', text('ice'), ['red', 'blue'])"
+    text = f"add({inner}, direction('sea.png', 'ice.png'), -0.5)"
     for seed in (18, 19):
         options = Options(seeds=(seed,), steps=3, render_steps=1)
         last = run(composer, text, inputs, options)[-1]
