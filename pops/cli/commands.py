@@ -136,6 +136,9 @@ def run(config: RunConfig) -> int:
 
     Returns:
         The exit status: 1 where a file of a folder was skipped.
+
+    Raises:
+        UsageError: there is nothing that --animate could move through.
     """
     previews = Previews()
     plan = make_plan(config.composition, previews.usable, _known_operators(config))

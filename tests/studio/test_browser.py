@@ -324,6 +324,7 @@ def test_numbers_of_the_tree_are_moved_by_sliders_and_texts_are_written(visit) -
     strength = page.get_by_label("strength of texturing")
     expect(strength).to_have_value("1")
     make(page, "compose")
+    expect(page.locator("#panel-compose .downloads a")).to_have_count(3)
     expect(page.locator("#panel-compose .node img")).to_have_count(3)
     strength.fill("0.6")  # what is made is made again at once
     moved = "texturing('mug.png', text('a red fish'), strength=0.6)"
