@@ -4,5 +4,6 @@ Modules:
     stack     named stacks and folders of stacks
     encoding  the inputs of operators: pictures, given embeddings, texts
     clip      image and text encoders that encode each distinct input once
+    concepts  word lists by name, for swaps of what they are about
     convert   operators between the published weights file and an operator folder
 """
