@@ -185,7 +185,7 @@ def test_functions_compose_and_texts_depend_on_the_seed(
     inner = "swap('mug.png', text('ice'), ['red', 'blue'])"
     text = f"add({inner}, direction('sea.png', 'ice.png'), -0.5)"
     for seed in (18, 19):
-        options = Options(seeds=(seed,), steps=3, render_steps=1)
+        options = Options.read({**QUICK_SETTINGS, "seeds": [seed]})
         last = run(composer, text, inputs, options)[-1]
         assert {text, inner, "text('ice')"} <= set(last["sampled"])
         assert last["result"]["expression"] == text
