@@ -8,6 +8,7 @@ Modules:
     find      finds the pictures of an index that are nearest to a composition
     pocket    draws the pocket world and what is made of it
     page      the HTML page of a run
+    request   the inputs of `pops apply`
     steps     what several commands do: load a stack, look at inputs, lay out an equation
     outputs   the files that `pops run` writes
     sharing   brings operators to other programs and to the hub

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,19 +15,17 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from pops.cli.outputs import (
-    DEPTH_NEEDED,
     Previews,
     RunFiles,
     depth_sources,
     given_weights,
     input_words,
-    keeps_depth,
     part_names,
 )
 from pops.cli.page import write_page
+from pops.cli.request import depth_source, read_request, request_plan
 from pops.cli.steps import (
     EMBEDDING,
-    Input,
     captioned,
     equation,
     input_name,
@@ -36,10 +34,8 @@ from pops.cli.steps import (
     preview,
     seed_pairs,
 )
-from pops.compose.calls import text as made_from
-from pops.compose.functions import fill_slots, operator_function
-from pops.compose.nodes import Call, Leaf, plain_number
-from pops.compose.plan import Plan, is_range, make_plan
+from pops.compose.nodes import plain_number
+from pops.compose.plan import is_range, make_plan
 from pops.errors import UsageError, check_known, install_hint
 from pops.figures import save_animation, strips
 from pops.io.files import staged_folder
@@ -56,7 +52,6 @@ from pops.settings.commands import (
     EvalPocketConfig,
     RunConfig,
 )
-from pops.settings.parsing import unknown_flag
 from pops.settings.progress import Progress, ProgressBars
 from pops.settings.rendering import RenderSettings
 
@@ -71,8 +66,6 @@ __all__ = [
     "eval_pocket",
     "run",
 ]
-
-LEFT_OUT = "_"
 
 
 def apply(config: ApplyConfig) -> int:
@@ -92,16 +85,16 @@ def apply(config: ApplyConfig) -> int:
         config = replace(config, operators=(*config.operators, str(folder)))
     else:
         operator = _named_operator(config)
-    request = _request(operator, config)
+    request = read_request(operator, config)
     shown = [preview(source) for source in request]
     words = input_words(operator, list(map(input_name, request)))
     how_far = "" if config.strength == 1 else f"strength-{plain_number(config.strength)}"
     name = name_of_words([operator.name, *words, config.text or "", how_far])
     plain = replace(config.rendering, renderer=RenderSettings.renderer)  # an input has no depth
-    plan = _plan(operator, request, config)
+    plan = request_plan(operator, request, config)
     with staged_folder(config.out) as stage:
         check_name(stage, f"{name}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
-        first = _depth_source(request, config)
+        first = depth_source(request, config)
         engine = load(config)
         weights = {operator.name: config.weights} if config.weights else None
         with closing(ProgressBars()) as progress:
@@ -140,6 +133,9 @@ def run(config: RunConfig) -> int:
 
     Returns:
         The exit status: 1 where a file of a folder was skipped.
+
+    Raises:
+        UsageError: there is nothing that --animate could move through.
     """
     previews = Previews()
     plan = make_plan(config.composition, previews.usable, known_operators_of(config))
@@ -249,14 +245,6 @@ def _named_operator(config: ApplyConfig) -> Operator:
     return known[config.operator]
 
 
-def _plan(operator: Operator, request: Sequence[Input], config: ApplyConfig) -> Plan:
-    """A composition of one operator."""
-    nodes = [Leaf(source) if isinstance(source, Path) else source for source in request]
-    text = {} if config.text is None else {"text": config.text}
-    node = operator_function(operator)(*nodes, **text, strength=config.strength)
-    return Plan(node, (), (node,), {operator.name: operator})
-
-
 def _render(
     engine: "Engine",
     made: "Embeddings",
@@ -265,32 +253,3 @@ def _render(
     depth_of: "Sequence[Source] | None" = None,
 ) -> list[Image.Image]:
     return engine.render(made, depth_of=depth_of, progress=progress, **vars(rendering))
-
-
-def _request(operator: Operator, config: ApplyConfig) -> tuple[Input, ...]:
-    """The inputs in the order of the operator's slots, given by place or by the slots' names."""
-    slots = [slot.replace("-", "_") for slot in operator.inputs]
-    for name, place in config.slots.items():
-        if name not in slots:
-            flags = [one.name for one in fields(config)]
-            raise UsageError(f"{unknown_flag(name, [*flags, *slots])} (see pops apply --help)")
-        if not isinstance(place, str) or not place:
-            raise UsageError(f"--{name} wants a picture, an embedding file or text:WORDS")
-    given = fill_slots(operator, config.inputs, config.slots)
-    operator.check_inputs(len(given), config.text)
-    return tuple(None if one in (None, LEFT_OUT) else _input(str(one)) for one in given)
-
-
-def _input(given: str) -> Path | Call:
-    """A file, or a text that is given as `text:WORDS`."""
-    kind, colon, words = given.partition(":")
-    return made_from(words.strip()) if kind == "text" and colon else Path(given).expanduser()
-
-
-def _depth_source(request: Sequence[Input], config: ApplyConfig) -> Path | None:
-    """The first input, where the renderer keeps its depth."""
-    if not keeps_depth(config.renderer):
-        return None
-    if not isinstance(request[0], Path):
-        raise UsageError(DEPTH_NEEDED.format(config.renderer))
-    return request[0]

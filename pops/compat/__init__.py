@@ -4,6 +4,7 @@
 
 Modules:
     config       the settings
+    texts        embedding files of inputs that are given as texts
     strips       lists the strips to make: one for each way to put the inputs together
     strip_files  the files of a strip, and whether they are complete
     figure       the pictures of a strip

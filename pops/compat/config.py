@@ -33,7 +33,7 @@ class PublishedSettings:
         None, "weights of the operator: a file, in prior_repo where that is given, or a folder"
     )
     prior_repo: PathOrName | None = setting(None, "hub repository of prior_path; null: it is here")
-    dir_a: Path | None = setting(None, "folder of pictures and embeddings, or one file")
+    dir_a: Path | None = setting(None, "folder of pictures and embeddings, one file, or text:WORDS")
     kandinsky_prior_repo: PathOrName = setting(
         PRIOR_REPO, "folder or repository of encoders and prior"
     )

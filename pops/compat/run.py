@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pops.compat.config import DECODER_REPO, PRIOR_REPO, PublishedConfig
 from pops.compat.strip_files import StripFiles
 from pops.compat.strips import list_strips
+from pops.compat.texts import with_texts
 from pops.errors import UsageError, WeightsError
 from pops.io.files import make_folder
 from pops.io.names import check_name
@@ -41,6 +42,7 @@ def run(config: PublishedConfig) -> int:
     operator = _operator(config)
     engine = cache(lambda: _load(config))
     row = cache(lambda: engine().stack.operator_row(operator.name, config.weights))
+    config = with_texts(config, config.output_dir_name, engine)
     strips = list_strips(config, row)
     folder = make_folder(config.output_dir_name)
     files = StripFiles(config, operator, folder)

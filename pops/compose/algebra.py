@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +22,6 @@ from pops.stacks.concepts import read_concept
 from pops.stacks.encoding import encode_texts
 
 if TYPE_CHECKING:
-    from pops.compose.run import RunsCompositions
     from pops.settings.progress import Progress
     from pops.stacks.stack import Stack
 
@@ -41,8 +40,21 @@ __all__ = [
 HELD = 0.99  # of the variance of a list of texts
 
 
+class _MakesTexts(Protocol):
+    """The part of the engine that makes embeddings from texts."""
+
+    def text(
+        self,
+        texts: Sequence[str],
+        *,
+        negative: Sequence[str],
+        progress: Progress | None,
+        **how: Any,
+    ) -> Embeddings: ...
+
+
 def sample_texts(
-    engine: RunsCompositions,
+    engine: _MakesTexts,
     calls: Sequence[Call],
     sampling: SamplingSettings,
     progress: Progress | None,
@@ -75,12 +87,33 @@ def sample_texts(
 
 
 def take_mean(stack: Stack, a: Tensor, b: Tensor, weight: float) -> Tensor:
-    """(1 - weight) a + weight b. Normalising is affine, so this is the mean in that space too."""
+    """Compute (1 - weight) a + weight b.
+
+    Normalising is affine, so this is the mean in normalised space too.
+
+    Args:
+        stack: the stack of the embeddings.
+        a: rows.
+        b: rows.
+        weight: the weight of b.
+
+    Returns:
+        Rows (R, D).
+    """
     return a.lerp(b, weight)
 
 
 def mix(stack: Stack, *inputs: Tensor, weights: Sequence[float] | None = None) -> Tensor:
-    """The mean of any number of inputs; the weights are divided by their sum."""
+    """Compute the mean of any number of inputs; the weights are divided by their sum.
+
+    Args:
+        stack: the stack of the embeddings.
+        inputs: the rows of each input.
+        weights: a number for each input; None for equal ones.
+
+    Returns:
+        Rows (R, D).
+    """
     shares = torch.tensor(weights or [1.0] * len(inputs))
     rows = torch.stack(torch.broadcast_tensors(*inputs))  # (inputs, R, D)
     return torch.einsum("i,ird->rd", shares / shares.sum(), rows)
@@ -91,6 +124,15 @@ def slerp(stack: Stack, a: Tensor, b: Tensor, t: float) -> Tensor:
 
     At 0 and 1 it gives a and b themselves; where they point the same way or opposite ways, the
     straight line.
+
+    Args:
+        stack: the stack of the embeddings.
+        a: rows.
+        b: rows.
+        t: how far to go, from 0 to 1.
+
+    Returns:
+        Rows (R, D).
     """
     a, b = torch.broadcast_tensors(a, b)
     if t in (0, 1):
@@ -104,9 +146,18 @@ def slerp(stack: Stack, a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 def add(stack: Stack, a: Tensor, b: Tensor, amount: float) -> Tensor:
-    """a + amount b in normalised space, brought back to the length of a there.
+    """Compute a + amount b in normalised space, brought back to the length of a there.
 
     The length must be kept: a decoder draws embeddings that are too long as something else.
+
+    Args:
+        stack: the stack of the embeddings.
+        a: rows.
+        b: rows.
+        amount: how much of b is added.
+
+    Returns:
+        Rows (R, D).
     """
     a, b = torch.broadcast_tensors(a, b)
     if amount == 0:
@@ -117,7 +168,16 @@ def add(stack: Stack, a: Tensor, b: Tensor, amount: float) -> Tensor:
 
 
 def direction(stack: Stack, start: Tensor, end: Tensor) -> Tensor:
-    """The difference end - start in normalised space."""
+    """Compute the difference end - start in normalised space.
+
+    Args:
+        stack: the stack of the embeddings.
+        start: rows.
+        end: rows.
+
+    Returns:
+        Rows (R, D).
+    """
     return end - start + stack.clip_stats["clip_mean"]
 
 
@@ -152,7 +212,18 @@ class Subspace:
 def swap(
     stack: Stack, a: Tensor, b: Tensor, what: str | tuple[str, ...], rank: int | None = None
 ) -> Tensor:
-    """a with its part in the space of the texts replaced by that of b (arXiv 2502.13951)."""
+    """Replace the part of a in the space of some texts by that of b (arXiv 2502.13951).
+
+    Args:
+        stack: the stack of the embeddings.
+        a: rows.
+        b: rows.
+        what: the name of a word list, a file, or texts.
+        rank: the number of directions; None for as many as the texts need.
+
+    Returns:
+        Rows (R, D).
+    """
     texts = tuple(dict.fromkeys(read_concept(stack, what)))
     directions = stack.shared(Subspace(texts, rank))
     return a + ((b - a).double() @ directions.T @ directions).float()

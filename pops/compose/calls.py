@@ -29,6 +29,7 @@ from pops.errors import UsageError
 
 __all__ = [
     "FUNCTIONS",
+    "TEXT_GUIDANCE",
     "Function",
     "Quoted",
     "add",

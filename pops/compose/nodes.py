@@ -32,8 +32,10 @@ __all__ = [
     "Call",
     "Leaf",
     "Node",
+    "Number",
     "Span",
     "Sweep",
+    "Value",
     "first_leaf",
     "function_name",
     "plain_number",
@@ -148,7 +150,7 @@ Value: TypeAlias = Number | str | tuple["Value", ...]
 
 
 class Argument(NamedTuple):
-    """What a function is given beside its inputs.
+    """One thing that a function is given beside its inputs.
 
     Args:
         name: its name.
@@ -204,7 +206,7 @@ class Apply:
 
     @property
     def needs(self) -> tuple[Node, ...]:
-        """What it is computed from: its inputs, or the first of them and the whole."""
+        """The nodes that it is computed from: its inputs, or the first of them and the whole."""
         given = tuple(node for node in self.inputs if node is not None)
         return given if self.strength == 1 else (given[0], replace(self, strength=1.0))
 
@@ -234,7 +236,7 @@ class Call:
 
     @property
     def needs(self) -> tuple[Node, ...]:
-        """What it is computed from: its inputs."""
+        """The nodes that it is computed from: its inputs."""
         return self.inputs
 
 
@@ -283,7 +285,7 @@ def first_leaf(node: Node) -> Leaf | None:
 
 
 def _sources(node: Node) -> Iterator[Node]:
-    """What a composition is made of in the end, in order: leaves and texts."""
+    """Walk over the leaves and texts that a composition is made of in the end, in order."""
     if isinstance(node, Leaf) or (isinstance(node, Call) and not node.inputs):
         yield node
     for made in node.inputs:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pops.settings.progress import Progress
     from pops.stacks.stack import Stack
 
-__all__ = ["Result", "RunsCompositions", "find_function", "run_plan"]
+__all__ = ["Result", "find_function", "run_plan"]
 
 
 @dataclass(frozen=True, repr=False)

@@ -283,8 +283,8 @@ def _keys(node: Node, inputs: Inputs, options: Options, keys: dict[Node, bytes])
     if isinstance(node, Leaf):
         keys[node] = _digest(b"leaf", inputs[str(node.source)].digest)
     elif isinstance(node, Call):
-        asked = options.sampling
-        sampled = (asked.seeds[0], asked.steps, asked.sampler)
+        sampling = options.sampling
+        sampled = (sampling.seeds[0], sampling.steps, sampling.sampler)
         seeded = sampled if FUNCTIONS[node.function].is_sampled else ()
         what = repr((node.function, node.arguments, *seeded)).encode()
         keys[node] = _digest(b"call", what, *within)

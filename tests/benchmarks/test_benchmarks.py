@@ -7,9 +7,10 @@ import pytest
 import torch
 from transformers import CLIPTextConfig, CLIPVisionConfig
 
-from benchmarks import full_size, grid, prior, samplers, sizes
+from benchmarks import full_size, functions, grid, prior, samplers, sizes
 from benchmarks.machine import Limits, measure_limits
 from benchmarks.published import PublishedPrior
+from pops.engine import Engine
 from pops.errors import UsageError
 from pops.operators import TEXTURING
 from pops.prior.model import PriorConfig
@@ -156,3 +157,18 @@ def test_a_stack_without_a_folder_of_its_own_is_removed_in_the_end():
     with full_size.stack_folder(None, SMALL) as folder:
         assert (folder / "operators" / "texturing" / "operator.json").is_file()
     assert not folder.exists()
+
+
+def test_functions_are_told_by_table_and_row() -> None:
+    row = functions.Row("slerp(a, b)", 0.25, 0.5, 0.75, 0.3, 0.8, 0.9, {"judged_object": 0.6})
+    report = functions.Report(functions.FunctionsBenchmark(), {"texturing": [row]})
+    assert report.values()["texturing/slerp(a, b)/top1"] == 0.25
+    assert report.values()["texturing/slerp(a, b)/judged_object"] == 0.6
+    head, line = functions.show(report).splitlines()
+    assert "judged object" in head and "0.600" in line
+    with pytest.raises(UsageError, match="--limit"):
+        functions.FunctionsBenchmark(limit=2, pictures=3)
+    # Every way without training can be computed on this stack.
+    stack, rows = Engine.load("pocket", "cpu").stack, torch.randn(2, 3, 128)
+    for ways in functions.WAYS.values():
+        assert all(way(stack, *rows).isfinite().all() for way in ways.values())

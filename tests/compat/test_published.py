@@ -444,6 +444,36 @@ def test_a_rerun_skips_what_is_complete_and_loads_nothing(
     assert all(path.stat().st_mtime_ns > time for path, time in before.items())
 
 
+def test_an_input_may_be_a_text_which_is_kept_beside_the_results(
+    run: Run, inputs: Path, out: Path, decoder: Path
+) -> None:
+    given = {"dir_a": inputs / "a.png", "dir_b": "text:a shiny cat", "prior_seeds": [3], "steps": 2}
+    status, said, _ = run("infer_binary", **given)
+    assert status == 0 and "1 made" in said
+    (file,) = (out / "texts").iterdir()
+    assert file.name == "a-shiny-cat_ancestral_2.safetensors"
+    engine = Engine.load(
+        "kandinsky-2.2",
+        "cpu",
+        prior=GOLDEN / "kandinsky-tiny-prior",
+        decoder=decoder,
+        operators=GOLDEN / "operators",
+    )
+    words = engine.text("a shiny cat", seeds=[3], steps=2)
+    torch.testing.assert_close(load_embeddings(file).image_embeds, words.image_embeds)
+    made = engine.apply("texturing", [(inputs / "a.png", words)], seeds=[3], steps=2, guidance=8.0)
+    (embedding,) = out.glob("a_a-shiny-cat*.pth")
+    torch.testing.assert_close(
+        load_embeddings(embedding).image_embeds, made.image_embeds, rtol=0, atol=1e-4
+    )
+    before = file.stat().st_mtime_ns
+    status, said, _ = run("infer_binary", **given)
+    assert "0 made, 1 were complete" in said and file.stat().st_mtime_ns == before
+    assert run("infer_binary", **{**given, "prior_seeds": [4]})[0] == 0
+    assert file.stat().st_mtime_ns > before
+    assert run("infer_binary", **{**given, "dir_b": "text: "})[0] == 2
+
+
 @pytest.mark.parametrize("change", ["input", "embedding", "strip", "seed", "mean"])
 def test_a_rerun_makes_again_what_is_missing_or_would_differ(
     run: Run, inputs: Path, out: Path, change: str

@@ -7,10 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pops import clothes, instruct, mean, scene, texturing, union
+from pops import (
+    Sweep,
+    clothes,
+    instruct,
+    mean,
+    mix,
+    scene,
+    slerp,
+    text,
+    texturing,
+    union,
+)
 from pops.compose.nodes import Leaf, Node
 from pops.compose.parse import parse
-from pops.compose.plan import Plan, make_plan, open_leaf
+from pops.compose.plan import Plan, is_range, make_plan, open_leaf
 from pops.errors import InputError, UsageError
 
 A, B, C, D = (Image.new("RGB", (8, 8), name) for name in ("red", "green", "blue", "white"))
@@ -70,8 +81,11 @@ def programs(draw: st.DrawFn) -> Node:
     nodes: list[Node] = [Leaf(A), Leaf(B), Leaf(C)]
     for _ in range(draw(st.integers(0, 9))):
         a, b = draw(st.sampled_from(nodes)), draw(st.sampled_from(nodes))
-        make = draw(st.sampled_from([texturing, scene, union, mean, clothes]))
-        nodes.append(make(a, b))
+        make = draw(st.sampled_from([texturing, scene, union, mean, clothes, slerp, mix]))
+        strength = {"strength": 0.5} if make in (texturing, scene) and draw(st.booleans()) else {}
+        nodes.append(make(a, b, **strength))
+        if draw(st.booleans()):
+            nodes.append(text(draw(st.sampled_from(["a cup", "red"]))))
     return nodes[-1]
 
 
@@ -83,7 +97,7 @@ def test_every_part_is_made_once_and_after_what_it_is_made_of(program: Node) -> 
     for step in plan.steps:
         for node in step.nodes:
             assert node not in known
-            assert all(made in known for made in node.inputs if made is not None)
+            assert all(made in known for made in node.needs)
         known |= set(step.nodes)
     assert known == set(plan.nodes) and program in known
 
@@ -111,6 +125,57 @@ def test_folders_make_a_grid_at_any_depth_the_last_fastest(folder: Path) -> None
         ("scene", 9),
         ("instruct", 9),
     ]
+
+
+def test_a_range_spreads_into_its_values_as_a_folder_does(folder: Path) -> None:
+    made = slerp(texturing(folder, A, strength=Sweep(0, 1, 3)), B, Sweep(0.2, 0.8, 2))
+    plan = make_plan(made)
+    assert [len(axis) for axis in plan.axes] == [3, 3, 2]
+    assert [is_range(axis) for axis in plan.axes] == [False, True, True]
+    assert list(map(str, plan.axes[1])) == ["strength 0", "strength 0.5", "strength 1"]
+    assert list(map(str, plan.axes[2])) == ["t 0.2", "t 0.8"]
+    names = ("Car.JPG", "hat.safetensors", "mug.png")
+    wanted = [
+        slerp(texturing(folder / name, A, strength=strength), B, t)
+        for name in names
+        for strength in (0, 0.5, 1)
+        for t in (0.2, 0.8)
+    ]
+    assert plan.results == tuple(wanted)
+    assert [(step.operator, len(step.nodes)) for step in plan.steps] == [
+        ("texturing", 3),  # whatever the strength
+        (None, 12),  # those of less strength, and what is made of the whole ones
+        (None, 12),
+    ]
+
+
+def test_ranges_may_stand_among_weights_and_in_texts() -> None:
+    plan = make_plan(mix(A, text("a", guidance=Sweep(1, 4, 2)), weights=[1, Sweep(0, 1, 2)]))
+    assert [list(map(str, axis)) for axis in plan.axes] == [
+        ["guidance 1", "guidance 4"],
+        ["weights 2 0", "weights 2 1"],
+    ]
+    assert plan.results[1] == mix(A, text("a", guidance=1), weights=[1, 1])
+    assert [step.kind and step.kind[1] for step in plan.steps] == ["text", None]
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.integers(2, 50))
+def test_a_range_has_both_ends_and_even_steps(start: float, stop: float, count: int) -> None:
+    if start == stop:
+        return
+    values = Sweep(start, stop, count).values
+    assert (len(values), values[0], values[-1]) == (count, start, stop)
+    step = (stop - start) / (count - 1)
+    assert all(
+        value == pytest.approx(start + at * step, rel=1e-9, abs=1e-9 * (abs(start) + abs(stop) + 1))
+        for at, value in enumerate(values)
+    )
+    assert Sweep(0, 1, 11).values[3] == 0.3  # without the digits that dividing leaves
+
+
+def test_ranges_that_are_too_many_are_refused() -> None:
+    with pytest.raises(UsageError, match="folders and ranges make 1000 x 1000 results"):
+        make_plan(slerp(A, slerp(A, B, Sweep(0, 1, 1000)), Sweep(0, 1, 1000)))
 
 
 def test_files_that_are_not_accepted_are_left_out(folder: Path) -> None:

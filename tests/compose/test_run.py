@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pops import clothes, instruct, mean, scene, texturing, union
-from pops.compose.draw import draw_grids, draw_tree
+from pops import Sweep, clothes, instruct, mean, scene, slerp, swap, text, texturing, union
+from pops.compose.draw import draw_frames, draw_grids, draw_tree
 from pops.compose.nodes import Leaf, Node
 from pops.compose.plan import make_plan
 from pops.compose.run import Result
@@ -213,3 +213,40 @@ def test_three_folders_make_a_row_for_each_pair_of_the_first(engine: Engine, fol
     (page,) = grids(engine, clothes(folder, folder, folder), [1]).values()
     (flat,) = grids(engine, clothes(folder, folder), [1]).values()
     assert page.width == flat.width and page.height > 1.5 * flat.height
+
+
+def test_a_range_makes_a_strip_with_a_row_for_each_seed(engine: Engine) -> None:
+    program = texturing(RED, GREEN, strength=Sweep(0, 1, 4))
+    (page,) = grids(engine, program, [1, 2]).values()
+    (single,) = grids(engine, program, [1]).values()
+    assert page.width == single.width and page.height > 1.5 * single.height
+    made = engine.run(program, seeds=[1, 2], steps=STEPS)
+    assert all(has(page, picture) for picture in render(made.embeddings))
+
+
+def test_two_ranges_make_a_table_for_each_seed(engine: Engine) -> None:
+    program = slerp(texturing(RED, GREEN, strength=Sweep(0, 1, 2)), BLUE, Sweep(0, 1, 3))
+    tables = grids(engine, program, [1, 2])
+    assert list(tables) == [1, 2]
+    made = engine.run(program, seeds=[1, 2], steps=STEPS)
+    for row, page in enumerate(tables.values()):
+        assert all(has(page, picture) for picture in render(made.embeddings)[row::2])
+
+
+def test_frames_move_through_the_last_range(engine: Engine) -> None:
+    program = slerp(texturing(RED, GREEN, strength=Sweep(0, 1, 2)), BLUE, Sweep(0, 1, 3))
+    made = engine.run(program, seeds=[1, 2], steps=STEPS)
+    shown = dict(zip(made.keys, render(made.embeddings), strict=True))
+    frames = draw_frames(made, shown)
+    assert sorted(frames) == [(0, 0), (0, 1), (3, 0), (3, 1)]
+    pictures = [shown[made.plan.results[at], 1] for at in (3, 4, 5)]
+    assert all(has(*both) for both in zip(frames[3, 1], pictures, strict=True))
+
+
+def test_a_tree_shows_texts_and_what_functions_are_given(engine: Engine) -> None:
+    word = text("a car", negative="red")
+    made = engine.run(swap(RED, word, ["red", "blue", "wood", "ice"]), seeds=[1], steps=STEPS)
+    page = draw_tree(made, render)
+    plain = draw_tree(engine.run(mean(RED, GREEN), seeds=[1]), render)
+    assert page.width > plain.width and page.height > plain.height
+    assert has(page, render(made[word])[0]) and has(page, render(made.embeddings)[0])

@@ -1,5 +1,6 @@
 """Figures hold every picture and every letter of every caption."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
-from pops.figures import Branch, Cell, grid, strips, tree, wrap
+from pops.errors import UsageError
+from pops.figures import WIDEST, Branch, Cell, grid, save_animation, strips, tree, wrap
+from pops.figures.drawing import MARGIN
 
 RED = Image.new("RGB", (64, 64), (220, 20, 30))
 BLUE = Image.new("RGB", (64, 64), (20, 30, 220))
@@ -162,3 +165,47 @@ def test_words_take_less_room_in_a_tree_than_a_picture() -> None:
 def test_a_figure_is_the_same_every_time() -> None:
     rows = [[Cell(RED, "mug", "object"), Cell("left out", sign="plus"), Cell(BLUE, sign="arrow")]]
     assert strips(rows).tobytes() == strips(rows).tobytes()
+
+
+def test_a_strip_that_is_too_wide_goes_on_below_its_results() -> None:
+    shades = [Image.new("RGB", (40, 40), (0, 10 * at, 90)) for at in range(20)]
+    given = [Cell(shades[0]), Cell(shades[1], sign="plus")]
+    made = [Cell(shade, sign=None if at else "arrow") for at, shade in enumerate(shades[2:])]
+    page = strips([[*given, *made]])
+    assert page.width <= WIDEST + 2 * MARGIN
+    lefts = {}
+    for at, shade in enumerate(shades):
+        colour = shade.getpixel((0, 0))
+        ys, xs = np.nonzero((np.asarray(page) == colour).all(axis=2))
+        assert len(xs), at  # every picture is there
+        lefts[at] = (xs.min(), ys.min())
+    tops = sorted({top // 20 for _, top in lefts.values()})
+    assert len(tops) == 3
+    assert min(left for left, top in lefts.values() if top // 20 > tops[0]) == lefts[2][0]
+
+
+def test_a_title_stands_above_and_makes_a_page_no_wider() -> None:
+    row = [Cell(Image.new("RGB", (40, 40), "red"))] * 3
+    words = "texturing('mug.png', 'wood.png', strength=0..1:6) " * 3
+    assert strips([row], title=words).width == strips([row]).width
+    assert strips([row], title=words).height > strips([row]).height
+    rows, labels = [[row[0].image] * 3], ["a", "b", "c"]
+    assert grid(rows, ["x"], labels, title=words).height > grid(rows, ["x"], labels).height
+
+
+@pytest.mark.parametrize("kind", ["webp", "gif"])
+def test_a_moving_picture_goes_there_and_back(kind: str, tmp_path: Path) -> None:
+    colours = enumerate(("red", "blue", "lime"))
+    frames = [Image.new("RGB", (20, 10 + at), colour) for at, colour in colours]
+    path = tmp_path / f"moving.{kind}"
+    save_animation(frames, path)
+    with Image.open(path) as moving:
+        assert (moving.size, moving.n_frames) == ((20, 12), 4)
+        seen = []
+        for at in range(4):
+            moving.seek(at)
+            red, green, blue = moving.convert("RGB").getpixel((10, 4))
+            seen.append(max((red, "red"), (green, "lime"), (blue, "blue"))[1])
+    assert seen == ["red", "blue", "lime", "blue"]
+    with pytest.raises(UsageError, match="webp or"):
+        save_animation(frames, tmp_path / "moving.png")
