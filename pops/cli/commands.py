@@ -89,7 +89,7 @@ def apply(config: ApplyConfig) -> int:
     shown = [preview(source) for source in request]
     stems = [None if source is None else source.stem for source in request]
     name = name_of_words([operator.name, *input_words(operator, stems), config.text or ""])
-    plain = replace(config.rendering, renderer=RenderSettings.renderer)  # an input has no depth
+    plain = config.rendering.plain()  # an input has no depth
     with staged_folder(config.out) as stage:
         check_name(stage, f"{name}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
         first = _depth_source(request, config)
@@ -137,11 +137,10 @@ def run(config: RunConfig) -> int:
         check_name(stage, f"{longest}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
         first = depth_sources(config, plan)
         engine = load(config)
-        of_parts = replace(
-            config.rendering,
-            seeds=config.render_seeds[:1],
-            renderer=RenderSettings.renderer if first else config.renderer,  # parts have no depth
-        )
+        drawn = config.rendering
+        if first or drawn.options:  # parts have no depth, and are not what a prompt speaks of
+            drawn = drawn.plain()
+        of_parts = replace(drawn, seeds=config.render_seeds[:1])
         with closing(ProgressBars()) as progress:
             result = engine.run(plan, weights=weights, progress=progress, **vars(config.sampling))
             depth_of = [first[node] for node, _ in result.keys] if first else None

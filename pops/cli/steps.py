@@ -15,7 +15,7 @@ from pops.figures import Cell
 from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.pictures import open_picture
 from pops.operators import Operator
-from pops.settings.groups import OwnOperators, SamplingConfig, StackConfig
+from pops.settings.groups import DrawnConfig, OwnOperators, SamplingConfig, StackConfig
 
 if TYPE_CHECKING:
     from pops.engine import Engine
@@ -35,6 +35,9 @@ def load(config: StackConfig) -> Engine:
     Returns:
         The engine.
     """
+    if isinstance(config, DrawnConfig):
+        for picture in filter(None, (config.init, config.mask)):
+            open_picture(picture)
     print(f"loading {config.stack}", file=sys.stderr)
     from pops.engine import Engine
 
@@ -44,6 +47,7 @@ def load(config: StackConfig) -> Engine:
         config.dtype,
         offload=config.offload,
         operator_folders=config.operators if isinstance(config, OwnOperators) else (),
+        sdxl=config.sdxl if isinstance(config, DrawnConfig) else None,
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pops.errors import WeightsError
-from pops.io.asking import ask_hub, quiet_client, refusal
+from pops.io.asking import ask_hub, list_files, quiet_client, refusal
 
 __all__ = [
     "PART_FILES",
@@ -24,6 +24,7 @@ __all__ = [
     "cached_folder",
     "fetch",
     "fetch_file",
+    "fetch_first",
     "is_repository",
 ]
 
@@ -60,6 +61,16 @@ REPOSITORIES = {
             "9ae140d347fed8ce6e8bb3005dcc1f48543bb8e3",
             "about 5.3 GB",
             "Apache-2.0",
+        ),
+        Repository(
+            "kandinsky-community/kandinsky-2-2-decoder-inpaint",
+            size="about 5.3 GB",
+            licence="Apache-2.0",
+        ),
+        Repository(
+            "kandinsky-community/kandinsky-2-2-controlnet-depth",
+            size="about 5.3 GB",
+            licence="Apache-2.0",
         ),
         Repository("pOpsPaper/operators", "main", "about 4.1 GB an operator", "MIT"),
         Repository(
@@ -145,6 +156,20 @@ REPOSITORIES = {
 }
 
 
+TOKENIZER = ("vocab.json", "merges.txt")
+DECODER = (
+    "unet/config.json",
+    "unet/*.safetensors",
+    "movq/config.json",
+    "movq/*.safetensors",
+    "scheduler/scheduler_config.json",
+)
+SDXL_MODELS = ("unet", "vae", "text_encoder", "text_encoder_2")
+SDXL = (
+    *(f"{model}/config.json" for model in SDXL_MODELS),
+    *(f"{part}/{file}" for part in ("tokenizer", "tokenizer_2") for file in TOKENIZER),
+    "scheduler/scheduler_config.json",
+)
 # What each part of a stack needs of its repository; an interrupted download lacks some of it.
 PART_FILES = {
     "prior": (
@@ -159,28 +184,19 @@ PART_FILES = {
         "prior/*.safetensors",
         "scheduler/scheduler_config.json",
     ),
-    "decoder": (
-        "unet/config.json",
-        "unet/*.safetensors",
-        "movq/config.json",
-        "movq/*.safetensors",
-        "scheduler/scheduler_config.json",
-    ),
+    "decoder": DECODER,
+    "inpaint_decoder": DECODER,
+    "depth_decoder": DECODER,
     "sdxl": (
-        "unet/config.json",
+        *SDXL,
         "unet/*.fp16.safetensors",
-        "vae/config.json",
         "vae/*model.fp16.safetensors",
-        "text_encoder/config.json",
         "text_encoder/*.fp16.safetensors",
-        "text_encoder_2/config.json",
         "text_encoder_2/*.fp16.safetensors",
-        "tokenizer/vocab.json",
-        "tokenizer/merges.txt",
-        "tokenizer_2/vocab.json",
-        "tokenizer_2/merges.txt",
-        "scheduler/scheduler_config.json",
     ),
+    # Of a repository that has no half-precision files.
+    "sdxl_plain": (*SDXL, *(f"{model}/*.safetensors" for model in SDXL_MODELS)),
+    "sdxl_config": ("model_index.json", *SDXL),
     "sdxl_vae": ("config.json", "diffusion_pytorch_model.safetensors"),
     "ip_adapter": ("sdxl_models/ip-adapter_sdxl.bin",),
     "controlnet": ("config.json", "diffusion_pytorch_model.fp16.safetensors"),
@@ -279,6 +295,28 @@ def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket"
     if absent := _absent(folder, files):
         raise WeightsError(f"{repository} has no {absent[0]} at revision {source.revision}")
     return folder
+
+
+def fetch_first(repository: str, choices: Sequence[Sequence[str]]) -> Path:
+    """Find the snapshot of a repository with the first of several sets of files that it has.
+
+    Args:
+        repository: OWNER/NAME.
+        choices: Sets of patterns of names, as `fetch` takes one.
+
+    Returns:
+        The folder of the snapshot.
+
+    Raises:
+        WeightsError: As `fetch`.
+    """
+    here = (cached_folder(repository, files) for files in choices)
+    found = next((folder for folder in here if folder is not None), None)
+    if found is not None:
+        return found
+    names = list_files(repository)
+    fits = [files for files in choices if all(fnmatch.filter(names, one) for one in files)]
+    return fetch(repository, (fits or choices)[0])
 
 
 def cached_folder(repository: str, files: Sequence[str]) -> Path | None:

@@ -79,6 +79,9 @@ class StackSpec:
     ip_adapter: str = "h94/IP-Adapter"
     controlnet: str = "diffusers/controlnet-depth-sdxl-1.0"
     dpt: str = "Intel/dpt-hybrid-midas"
+    sdxl_config: str = "stabilityai/stable-diffusion-xl-base-1.0"  # sizes of a single-file sdxl
+    inpaint_decoder: str = "kandinsky-community/kandinsky-2-2-decoder-inpaint"
+    depth_decoder: str = "kandinsky-community/kandinsky-2-2-controlnet-depth"
 
 
 STACKS = {

@@ -35,7 +35,14 @@ SAYS = {
     "clothes": "Dress a person from single garments.",
 }
 OWN_SAYS = "An operator of your own."
-ADAPTED = ("ip_adapter", "depth")  # renderers that take embeddings of one length only
+# Renderers that take embeddings of one length only, and the part of a stack that decides it.
+ADAPTED = {
+    "ip_adapter": "ip_adapter",
+    "depth": "ip_adapter",
+    "revision": "sdxl",
+    "kandinsky_depth": "depth_decoder",
+}
+UNASKED = ("img2img", "inpaint")  # they start from a picture that the page does not ask for
 # Of an operator whose card names none: words of the paper.
 WORDS = ["shiny", "golden", "broken", "made of glass", "melting", "a painting"]
 RENDERER_SAYS = {
@@ -76,8 +83,13 @@ def offered_renderers(stack: Stack) -> list[str]:
     Returns:
         Their names: those that take embeddings of this length, or that the stack brings.
     """
-    fits = stack.prior_config.embedding_dim == ADAPTER_DIM or Path(stack.spec.ip_adapter).is_dir()
-    return [name for name in RENDERERS if name not in ADAPTED or fits]
+
+    def fits(name: str) -> bool:
+        part = ADAPTED.get(name)
+        known = stack.prior_config.embedding_dim == ADAPTER_DIM
+        return part is None or known or Path(getattr(stack.spec, part)).is_dir()
+
+    return [name for name in RENDERERS if name not in UNASKED and fits(name)]
 
 
 def add_examples(store: Store) -> dict[str, Path]:
