@@ -25,10 +25,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from pops.errors import UsageError, WeightsError, check_known, nearest
-from pops.io.hub import PART_FILES, fetch, fetch_file, is_repository
+from pops.io.hub import fetch, fetch_file, is_repository
 from pops.io.loading import check_config, load_model, reading
 from pops.io.names import expand_home
 from pops.io.placement import Placement, choose_placement
+from pops.io.repositories import PART_FILES
 from pops.io.schema import RenderFile, read_json
 from pops.io.tensors import check_finite
 from pops.operators import (
