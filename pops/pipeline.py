@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from pops import DISTRIBUTION
-from pops.compose.parse import fill_slots
+from pops.compose.functions import fill_slots
 from pops.errors import UsageError, WeightsError
 from pops.io.files import atomic_path
 from pops.io.placement import Placement

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pops.errors import WeightsError
 
 if TYPE_CHECKING:
-    from pops.io.hub import Repository
+    from pops.io.repositories import Repository
 
 __all__ = ["ask_hub", "check_reachable", "list_files", "quiet_client", "refusal"]
 

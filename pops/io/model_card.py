@@ -89,15 +89,16 @@ def shared_card(
     Returns:
         The text of the README.md that is shared.
     """
-    from huggingface_hub import EvalResult, ModelCard
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     card = ModelCard(text, ignore_metadata_errors=True)
     data = card.data
+    assert isinstance(data, ModelCardData)  # a model's card has no other
     data.license = data.license or licence
     data.pipeline_tag = data.pipeline_tag or "image-to-image"
-    data.inference = False  # no widget: the hub's own servers cannot run it
+    data["inference"] = False  # no widget: the hub's own servers cannot run it
     if data.base_model:
-        data.base_model_relation = "adapter" if is_adapter else "finetune"
+        data["base_model_relation"] = "adapter" if is_adapter else "finetune"
     name = repository.partition("/")[2]
     if metrics:
         data.model_name = name

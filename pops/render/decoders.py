@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -50,13 +49,7 @@ class _Img2ImgPipeline(KandinskyV22Img2ImgPipeline):
         return noisy
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What a decoder is made of."""
-
-    unet: UNet2DConditionModel
-    movq: VQModel
-    scheduler: DDPMScheduler
+_Parts = tuple[UNet2DConditionModel, DDPMScheduler, VQModel]  # as the pipelines take them
 
 
 class _DecoderRenderer(ABC):
@@ -260,7 +253,7 @@ class InpaintRenderer(_DecoderRenderer):
         """
         parts = _load_parts(stack, "inpaint_decoder")
         with quietly():
-            pipeline = KandinskyV22InpaintPipeline(parts.unet, parts.scheduler, parts.movq)
+            pipeline = KandinskyV22InpaintPipeline(*parts)
         pipeline._warn_has_been_called = True  # of a change of the mask's meaning in 2023
         return cls(pipeline, _negative(stack), PUBLISHED, stack.placement)
 
@@ -304,7 +297,7 @@ class KandinskyDepthRenderer(_DecoderRenderer):
         """
         parts = _load_parts(stack, "depth_decoder")
         with quietly():
-            pipeline = KandinskyV22ControlnetPipeline(parts.unet, parts.scheduler, parts.movq)
+            pipeline = KandinskyV22ControlnetPipeline(*parts)
         depth = stack.shared(DepthEstimator.load)
         return cls(pipeline, _negative(stack), PUBLISHED, stack.placement, depth=depth)
 
@@ -337,7 +330,7 @@ def _load_parts(stack: Stack, part: str) -> _Parts:
     check_config(folder / "scheduler" / "scheduler_config.json")
     with reading(folder / "scheduler"):
         scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-    return _Parts(unet, load_model(VQModel, folder / "movq", rest, dtype), scheduler)
+    return unet, scheduler, load_model(VQModel, folder / "movq", rest, dtype)
 
 
 def _negative(stack: Stack) -> Tensor:

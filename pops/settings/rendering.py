@@ -139,7 +139,8 @@ class RenderSettings:
         Returns:
             The settings without the renderer and its options.
         """
-        return replace(self, renderer=type(self).renderer, **dict.fromkeys(OPTIONS))
+        nothing: dict[str, Any] = dict.fromkeys(OPTIONS)
+        return replace(self, renderer=type(self).renderer, **nothing)
 
     def over(self, own: DecoderSettings) -> DecoderSettings:
         """Fill in a renderer's own values where none is given.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pops import __version__
 from pops.compose.nodes import function_name
-from pops.io.hub import REPOSITORIES, is_repository
+from pops.io.hub import is_repository
 from pops.io.pictures import open_picture
+from pops.io.repositories import REPOSITORIES
 from pops.operators import Operator, read_operator_card
 from pops.prior.sampling import SAMPLERS
 from pops.render import RENDERERS
@@ -38,6 +39,8 @@ OWN_SAYS = "An operator of your own."
 # Renderers that take embeddings of one length only, and the part of a stack that decides it.
 ADAPTED = {
     "ip_adapter": "ip_adapter",
+    "revision": "SDXL, which takes the embedding in the place of its prompt's",
+    "kandinsky_depth": "Kandinsky's decoder, on the depth of the first input",
     "depth": "ip_adapter",
     "revision": "sdxl",
     "kandinsky_depth": "depth_decoder",
@@ -49,6 +52,8 @@ RENDERER_SAYS = {
     "kandinsky": "the stack's own",
     "ip_adapter": "SDXL, IP-Adapter",
     "depth": "SDXL, keeping the first input's shape",
+    "revision": "SDXL, without an adapter",
+    "kandinsky_depth": "Kandinsky, keeping the first input's shape",
 }
 
 

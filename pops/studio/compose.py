@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
@@ -11,7 +11,8 @@ from cachetools import LRUCache
 from PIL import Image
 
 from pops import Result, draw_tree
-from pops.compose.nodes import Leaf, Mean, Node, Span, function_name
+from pops.compose.calls import FUNCTIONS
+from pops.compose.nodes import Call, Leaf, Node, Span, function_name
 from pops.compose.parse import parse
 from pops.compose.plan import Plan
 from pops.errors import PopsError, UsageError, nearest
@@ -96,19 +97,20 @@ def _tree(node: Node | None, operators: Operators) -> dict[str, Any]:
         return {"kind": "empty"}
     if isinstance(node, Leaf):
         return {"kind": "leaf", "name": str(node.source), "expression": str(node)}
-    if isinstance(node, Mean):
+    if isinstance(node, Call):
         made_by: dict[str, Any] = {
-            "operator": "mean",
-            "function": "mean",
-            "weight": node.weight,
+            "operator": node.function,
+            "function": node.function,
             "text": None,
+            "arguments": list(map(str, node.arguments)),
         }
-        slots: tuple[str, ...] = ("first", "second")
+        slots: Sequence[str] = FUNCTIONS[node.function].notes(node)
     else:
         made_by = {
             "operator": node.operator,
             "function": function_name(node.operator),
             "text": node.text,
+            "arguments": list(map(str, node.arguments)),
         }
         slots = operators[node.operator].inputs
     inputs = [{"slot": s, **_tree(n, operators)} for s, n in zip(slots, node.inputs, strict=False)]
@@ -149,12 +151,12 @@ class Composer:
             shown[part, 0] = picture
             item = inputs[str(part.source)] if isinstance(part, Leaf) else None
             if item is None or not item.shown:
-                name = item.name if item else getattr(part, "operator", "mean")
-                item = self.runner.keep(embedding, picture, name, options.render_seeds[0])
+                name = item.name if item else _maker(part)
+                item = self.runner.keep(embedding, picture, name, options.rendering.seeds[0])
             drawn.append(item)
             told = {"state": "part", "expression": str(part), "item": item.told}
             job.tell({**told, "new": part in sampled, "made": len(drawn), "of": len(made)})
-        result = Result(Plan(node, (), (node,), self.operators), options.seeds[:1], made)
+        result = Result(Plan(node, (), (node,), self.operators), options.sampling.seeds[:1], made)
         figure = self.runner.keep_figure("composition", draw_tree(result, _never, shown))
         job.tell(
             {
@@ -195,11 +197,8 @@ class Composer:
                 continue
             result = self.runner.engine.run(
                 bound[part],
-                seeds=options.seeds[:1],
-                guidance=options.guidance,
-                steps=options.steps,
-                sampler=options.sampler,
                 progress=job.progress,
+                **{**vars(options.sampling), "seeds": options.sampling.seeds[:1]},
             )
             for one in sampled:
                 if one not in made and bound[one] in result.parts:
@@ -222,13 +221,19 @@ class Composer:
         if isinstance(part, Leaf) and inputs[str(part.source)].shown:
             content = inputs[str(part.source)].shown
             return Image.open(BytesIO(content), formats=["PNG", "JPEG"])
-        settings = (options.renderer, options.render_steps, options.render_guidance)
-        key = _digest(keys[part], repr((*settings, options.render_seeds[0])).encode())
+        seed = options.rendering.seeds[0]
+        settings = {**vars(options.rendering), "seeds": seed}
+        key = _digest(keys[part], repr(sorted(settings.items())).encode())
         known = self._pictures.get(key)
         if known is None:
-            ((_, picture),) = self.runner.render(job, embedding, options.render_seeds[0], options)
+            ((_, picture),) = self.runner.render(job, embedding, seed, options)
             known = self._pictures[key] = encode_picture(picture)
         return Image.open(BytesIO(known), formats=["PNG"])
+
+
+def _maker(part: Node) -> str:
+    """The name of what made a part."""
+    return part.function if isinstance(part, Call) else getattr(part, "operator", "")
 
 
 def _never(_: Embeddings) -> list[Image.Image]:
@@ -245,12 +250,16 @@ def _keys(node: Node, inputs: Inputs, options: Options, keys: dict[Node, bytes])
     within = [b"-" if made is None else keys[made] for made in node.inputs]
     if isinstance(node, Leaf):
         keys[node] = _digest(b"leaf", inputs[str(node.source)].digest)
-    elif isinstance(node, Mean):
-        keys[node] = _digest(b"mean", repr(node.weight).encode(), *within)
+    elif isinstance(node, Call):
+        asked = options.sampling
+        sampled = (asked.seeds[0], asked.steps, asked.sampler)
+        seeded = sampled if FUNCTIONS[node.function].is_sampled else ()
+        what = repr((node.function, node.arguments, *seeded)).encode()
+        keys[node] = _digest(b"call", what, *within)
     else:
-        how = (node.operator, node.text, options.seeds[0], options.guidance)
-        said = repr((*how, options.steps, options.sampler)).encode()
-        keys[node] = _digest(b"apply", said, *within)
+        how = (node.operator, node.text, node.strength)
+        asked = sorted({**vars(options.sampling), "seeds": options.sampling.seeds[0]}.items())
+        keys[node] = _digest(b"apply", repr((how, asked)).encode(), *within)
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -12,7 +12,8 @@ import pytest
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from pops.errors import WeightsError
-from pops.io.hub import PART_FILES, REPOSITORIES, fetch, fetch_file, fetch_first, is_repository
+from pops.io.hub import fetch, fetch_file, fetch_first, is_repository
+from pops.io.repositories import PART_FILES, REPOSITORIES
 from pops.stacks.stack import STACKS
 
 NAME = "kandinsky-community/kandinsky-2-2-decoder"

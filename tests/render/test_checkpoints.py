@@ -115,7 +115,7 @@ def test_prompt_and_scale_are_those_of_diffusers(engine: Engine, sdxl_parts: Par
 
 
 def _published(parts: Parts, embeds: torch.Tensor) -> Any:
-    """What is drawn without either: neither has stayed behind."""
+    """Draw without either, to see that neither has stayed behind."""
     pipeline = reference(parts, StableDiffusionXLPipeline)
     options = {"prompt": "", "negative_prompt": UNWANTED, "num_inference_steps": 2}
     return adapted(pipeline, embeds[0], **options)

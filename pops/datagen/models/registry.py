@@ -11,12 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pops.errors import UsageError
-from pops.io.hub import PART_FILES, fetch, is_repository
+from pops.io.hub import fetch, is_repository
+from pops.io.repositories import PART_FILES
 
 if TYPE_CHECKING:
     from pops.io.placement import Placement
 
-__all__ = ["FAITHFUL", "PERMISSIVE", "PICTURE_SIDE", "RMBG_BY_ITS_OWN_CODE", "ModelRow"]
+__all__ = [
+    "FAITHFUL",
+    "PERMISSIVE",
+    "PICTURE_SIDE",
+    "RMBG_BY_ITS_OWN_CODE",
+    "Answer",
+    "ModelRow",
+    "model_folder",
+]
 
 PICTURE_SIDE = 512
 INSTEAD = "--preset pocket"  # the flag that needs no download, for messages
