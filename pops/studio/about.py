@@ -39,8 +39,6 @@ OWN_SAYS = "An operator of your own."
 # Renderers that take embeddings of one length only, and the part of a stack that decides it.
 ADAPTED = {
     "ip_adapter": "ip_adapter",
-    "revision": "SDXL, which takes the embedding in the place of its prompt's",
-    "kandinsky_depth": "Kandinsky's decoder, on the depth of the first input",
     "depth": "ip_adapter",
     "revision": "sdxl",
     "kandinsky_depth": "depth_decoder",
