@@ -39,6 +39,7 @@ def test_the_space_starts_as_the_hub_starts_it(tmp_path: Path):
         assert "texturing" in [row["name"] for row in facts["operators"]]
         with pytest.raises(HTTPError) as refused:
             urlopen(Request(f"http://127.0.0.1:{port}/stack", headers={"host": "evil.example"}))
+        refused.value.close()
         assert refused.value.code == 403
         call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
         kinds = {
@@ -48,7 +49,8 @@ def test_the_space_starts_as_the_hub_starts_it(tmp_path: Path):
         asked = Request(
             f"http://127.0.0.1:{port}/mcp", json.dumps(call).encode(), {"host": HOST, **kinds}
         )
-        tools = json.load(urlopen(asked))["result"]["tools"]
+        with urlopen(asked) as answer:
+            tools = json.load(answer)["result"]["tools"]
         assert {tool["name"] for tool in tools} == {"operators", "apply", "compose"}
     finally:
         process.terminate()
@@ -60,8 +62,8 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> bytes:
     for _ in range(1200):
         assert process.poll() is None, "the Space has ended"
         try:
-            answer = urlopen(Request(url, headers={"host": HOST}))
-            return bytes(answer.read())
+            with urlopen(Request(url, headers={"host": HOST})) as answer:
+                return bytes(answer.read())
         except (URLError, ConnectionError):
             time.sleep(0.5)
     raise AssertionError("the Space does not answer")

@@ -116,7 +116,7 @@ class _Desk:
             if event.get("state") == "working":
                 await context.report_progress(event["done"], event["total"])
         made: Content = []
-        for told in last.get("results", []):
+        for told in last.get("results") or [last["result"]]:  # a composition has one
             item = self.service.store.get(told["id"])
             line = {key: told[key] for key in ("id", "expression", "seed", "render_seed")}
             made.append(TextContent(type="text", text=json.dumps(line, ensure_ascii=False)))
@@ -161,14 +161,14 @@ def _add_all(tools: FastMCP, desk: _Desk) -> None:
         context: Context,
         expression: str,
         inputs: dict[str, Source] | None = None,
-        seeds: Seeds = [18],  # noqa: B006
+        seed: int = 18,
     ) -> Content:
         """Run operators on what operators made, as in scene(texturing('mug.png', 'wood.png'),
         'beach.png'). Examples are known by name; `inputs` names others for the expression."""
 
         def submit(client: Client) -> Job:
             named = {name: desk.item(source) for name, source in (inputs or {}).items()}
-            return service.compose(expression, named, {"seeds": seeds}, client)
+            return service.compose(expression, named, {"seeds": [seed]}, client)
 
         return await _in_words(desk.results(context, submit))
 
