@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -35,7 +36,7 @@ from pops.operators import Operator
 from pops.prior.batching import sample_prompts, sample_requests, seeds_of_each
 from pops.prior.model import Prior
 from pops.prior.sampling import find_sampler
-from pops.render import Renderer, find_renderer
+from pops.render import Renderer, fill_settings, find_renderer
 from pops.settings.progress import Progress
 from pops.settings.rendering import RenderSettings
 from pops.settings.sampling import SamplingSettings
@@ -404,6 +405,7 @@ class Engine:
         renderer: str = RenderSettings.renderer,
         depth_of: Sequence[Source] | None = None,
         progress: Progress | None = None,
+        **options: Any,
     ) -> list[Image.Image]:
         """Render every embedding, once with every seed.
 
@@ -417,6 +419,8 @@ class Engine:
             depth_of: for a renderer that keeps depth, one source for each embedding; a source
                 that is an embedding is rendered first.
             progress: called with the name of the work, what is done, and all that is to be done.
+            options: further fields of `RenderSettings`, for renderers that take them: prompt,
+                ip_adapter_scale, preset, init, init_strength, mask.
 
         Returns:
             N * len(seeds) pictures: all seeds of the first embedding, then of the next.
@@ -428,17 +432,23 @@ class Engine:
             NotFiniteError: an embedding or a rendered picture is not finite.
         """
         asked = RenderSettings(
-            seeds=tuple(seeds), steps=steps, guidance=guidance, size=size, renderer=renderer
+            seeds=tuple(seeds),
+            steps=steps,
+            guidance=guidance,
+            size=size,
+            renderer=renderer,
+            **options,
         )
         check_stack(self.stack, embeddings.image_embeds, embeddings.stack, "embeddings")
         check_finite_rows(embeddings.image_embeds, [1] * len(embeddings), embeddings.expressions)
         pictures = self._depth_pictures(renderer, depth_of, len(embeddings), progress)
         chosen = self.renderer(renderer)
+        filled = fill_settings(asked, chosen)
         rows = embeddings.image_embeds.repeat_interleave(len(seeds), dim=0)
         every_seed = list(seeds) * len(embeddings)
         shown = None if pictures is None else [p for p in pictures for _ in seeds]
         try:
-            return chosen.render(rows, every_seed, asked.over(chosen.settings), progress, shown)
+            return chosen.render(rows, every_seed, filled, progress, shown)
         except NotFiniteError as error:
             at = sorted({row // len(seeds) for row in error.rows})
             raise NotFiniteError(

@@ -90,7 +90,7 @@ def apply(config: ApplyConfig) -> int:
     words = input_words(operator, list(map(input_name, request)))
     how_far = "" if config.strength == 1 else f"strength-{plain_number(config.strength)}"
     name = name_of_words([operator.name, *words, config.text or "", how_far])
-    plain = replace(config.rendering, renderer=RenderSettings.renderer)  # an input has no depth
+    plain = config.rendering.plain()  # an input has no depth
     plan = request_plan(operator, request, config)
     with staged_folder(config.out) as stage:
         check_name(stage, f"{name}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
@@ -151,11 +151,10 @@ def run(config: RunConfig) -> int:
         check_name(stage, f"{longest}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
         first = depth_sources(config, plan)
         engine = load(config)
-        of_parts = replace(
-            config.rendering,
-            seeds=config.render_seeds[:1],
-            renderer=RenderSettings.renderer if first else config.renderer,  # parts have no depth
-        )
+        drawn = config.rendering
+        if first or drawn.options:  # parts have no depth, and are not what a prompt speaks of
+            drawn = drawn.plain()
+        of_parts = replace(drawn, seeds=config.render_seeds[:1])
         with closing(ProgressBars()) as progress:
             result = engine.run(plan, weights=weights, progress=progress, **vars(config.sampling))
             depth_of = [first[node] for node, _ in result.keys] if first else None

@@ -48,6 +48,9 @@ def load(config: StackConfig) -> Engine:
     Returns:
         The engine.
     """
+    if isinstance(config, DrawnConfig):
+        for picture in filter(None, (config.init, config.mask)):
+            open_picture(picture)
     print(f"loading {config.stack}", file=sys.stderr)
     from pops.engine import Engine
 
@@ -58,6 +61,7 @@ def load(config: StackConfig) -> Engine:
         offload=config.offload,
         operator_folders=config.operators if isinstance(config, OwnOperators) else (),
         index=config.index if isinstance(config, DrawnConfig) else None,
+        sdxl=config.sdxl if isinstance(config, DrawnConfig) else None,
     )
 
 

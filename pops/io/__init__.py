@@ -13,7 +13,8 @@ Modules:
     sources     an input of a slot: a picture or an embedding
     model_card  the model card of an operator folder
     requests    one source for every slot of an operator
-    hub         repositories that can be downloaded: revisions, licences, sizes
+    hub         finds repositories in the hub's cache, or downloads them
+    repositories  those that are known: revisions, licences, sizes, files
     sharing     operator folders that are sent to the hub, and fetched from it
     asking      asks the hub before a download, and tells why it refuses
     loading     checked folders of models, and one line for what is wrong with them

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pops.errors import WeightsError
 
 if TYPE_CHECKING:
-    from pops.io.hub import Repository
+    from pops.io.repositories import Repository
 
-__all__ = ["ask_hub", "check_reachable", "quiet_client", "refusal"]
+__all__ = ["ask_hub", "check_reachable", "list_files", "quiet_client", "refusal"]
 
 
 def check_reachable(source: Repository) -> None:
@@ -49,6 +49,22 @@ def ask_hub(repository: str, revision: str | None = None, *, dataset: bool = Fal
 
     with quiet_client():
         (dataset_info if dataset else model_info)(repository, revision=revision)
+
+
+def list_files(repository: str) -> list[str]:
+    """List the files of a repository, without downloading them.
+
+    Args:
+        repository: OWNER/NAME.
+
+    Returns:
+        Their names; none where the hub does not tell, which a download will explain.
+    """
+    from huggingface_hub import model_info
+
+    with suppress(Exception), quiet_client():  # of the hub's client, or of its network
+        return [one.rfilename for one in model_info(repository).siblings or ()]
+    return []
 
 
 @contextmanager

@@ -274,4 +274,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.filename:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}"
     kind = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    return f"no hub is reachable at {constants.ENDPOINT} ({kind}); try again, what came is kept"
+    again = "try again; files that came whole are kept"
+    return f"no hub is reachable at {constants.ENDPOINT} ({kind}); {again}"

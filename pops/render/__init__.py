@@ -4,36 +4,44 @@ Modules:
     kandinsky   the decoder of the stack
     ip_adapter  SDXL, conditioned on the embedding by an IP-Adapter
     depth       the same, which keeps the depth of a picture
-    sdxl        the pipeline that both share
+    sdxl        the pipeline that these share
+    checkpoints loads SDXL: of a folder, of a repository or of a single file
+    revision    SDXL with the embedding in the place of its prompt's
+    decoders    the decoders of Kandinsky 2.2 that start from a picture
     batches     batches of pictures that halve where memory is short
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from pops.errors import check_known
+from PIL import Image
+
+from pops.errors import UsageError, check_known
+from pops.io.pictures import open_picture
 from pops.settings.rendering import RENDERERS
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from PIL import Image
     from torch import Tensor
 
     from pops.settings.progress import Progress
-    from pops.settings.rendering import DecoderSettings
+    from pops.settings.rendering import DecoderSettings, RenderSettings
     from pops.stacks.stack import Stack
 
-__all__ = ["RENDERERS", "Renderer", "find_renderer"]
+__all__ = ["RENDERERS", "Renderer", "fill_settings", "find_renderer"]
 
 
 class Renderer(Protocol):
     """Turns image embeddings into pictures."""
 
     takes_depth: ClassVar[bool]  # whether it keeps the depth of a picture, given beside
+    takes: ClassVar[tuple[str, ...]]  # the optional settings that it follows, as `prompt`
 
     @property
     def settings(self) -> DecoderSettings:
@@ -97,3 +105,30 @@ def find_renderer(name: str) -> type[Renderer]:
     with quietly():
         found: type[Renderer] = getattr(import_module(module), kind)
     return found
+
+
+def fill_settings(asked: RenderSettings, renderer: Renderer) -> DecoderSettings:
+    """Fill in the renderer's own settings where none are given, and open the pictures among them.
+
+    Args:
+        asked: what the caller has given.
+        renderer: the renderer.
+
+    Returns:
+        The settings to render with.
+
+    Raises:
+        UsageError: an option is given that the renderer does not take.
+        InputError: a picture cannot be opened.
+    """
+    takes = getattr(renderer, "takes", ())
+    for name in asked.options:
+        if name not in takes:
+            known = f"it takes {', '.join(takes)}" if takes else "it takes no such options"
+            raise UsageError(f"the renderer {asked.renderer} takes no {name}: {known}")
+    opened = {
+        name: open_picture(source)
+        for name in ("init", "mask")
+        if isinstance(source := getattr(asked, name), str | Path | Image.Image)
+    }
+    return replace(asked, **opened).over(renderer.settings)  # type: ignore[arg-type]

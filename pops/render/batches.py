@@ -21,6 +21,7 @@ class PlainRenderer(ABC):
     """A renderer that takes embeddings alone, and keeps no picture's depth."""
 
     takes_depth: ClassVar[bool] = False
+    takes: ClassVar[tuple[str, ...]] = ()
 
     def render(
         self,

@@ -16,7 +16,8 @@ from transformers import DPTForDepthEstimation, DPTImageProcessorPil
 from pops.io.loading import load_model, quietly, reading
 from pops.io.placement import Placement
 from pops.render.batches import to_pictures
-from pops.render.sdxl import SDXL, SETTINGS, ControlNetPipeline, load_sdxl, render_batches
+from pops.render.checkpoints import load_sdxl
+from pops.render.sdxl import OPTIONS, SDXL, SETTINGS, ControlNetPipeline, render_batches
 from pops.settings.progress import Progress
 from pops.settings.rendering import DecoderSettings
 
@@ -103,6 +104,7 @@ class DepthRenderer:
     """
 
     takes_depth: ClassVar[bool] = True
+    takes = OPTIONS
     settings = SETTINGS
 
     def __init__(self, sdxl: SDXL, pipeline: ControlNetPipeline, depth: DepthEstimator) -> None:
@@ -126,7 +128,8 @@ class DepthRenderer:
             UsageError: The adapter is for embeddings of another length than the stack's.
             WeightsError: A part is missing, damaged or does not fit.
         """
-        parts = dict(stack.shared(load_sdxl).pipeline.components)
+        sdxl = stack.shared(load_sdxl)
+        parts = dict(sdxl.pipeline.components)
         rest, dtype = stack.placement.rest, stack.placement.dtype
         controlnet = load_model(ControlNetModel, stack.folder("controlnet"), rest, dtype)
         parts["vae"] = load_model(AutoencoderKL, stack.folder("sdxl_vae"), rest, dtype)
@@ -134,7 +137,7 @@ class DepthRenderer:
         with quietly():
             pipeline = ControlNetPipeline(**parts, controlnet=controlnet, add_watermarker=False)
         pipeline.set_progress_bar_config(disable=True)
-        return cls(stack.shared(load_sdxl), pipeline, DepthEstimator.load(stack))
+        return cls(sdxl, pipeline, stack.shared(DepthEstimator.load))
 
     def render(
         self,
@@ -185,11 +188,12 @@ class DepthRenderer:
         if len(depth_of) != len(image_embeds):
             raise ValueError(f"{len(depth_of)} pictures for {len(image_embeds)} embeddings")
         maps = self.depth.maps(depth_of, settings.size)
-        pipeline = self.pipeline
+        pipeline, prompt = self.pipeline, self.sdxl.prompt(settings.prompt, "")
         with self.sdxl.placement.using(pipeline.unet, pipeline.controlnet, pipeline.vae):
             return render_batches(
+                self.sdxl,
                 pipeline,
-                self.sdxl.plain,
+                prompt,
                 image_embeds,
                 seeds,
                 settings,

@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from pops.render.batches import PlainRenderer
-from pops.render.sdxl import SDXL, SETTINGS, load_sdxl, render_batches
+from pops.render.checkpoints import load_sdxl
+from pops.render.sdxl import OPTIONS, SDXL, SETTINGS, UNWANTED, render_batches
 from pops.settings.progress import Progress
 from pops.settings.rendering import DecoderSettings
 
@@ -22,12 +23,13 @@ __all__ = ["IPAdapterRenderer"]
 
 
 class IPAdapterRenderer(PlainRenderer):
-    """Renders with an empty prompt, conditioned on the embedding alone.
+    """Renders conditioned on the embedding, and on a prompt where one is given.
 
     Args:
         sdxl: SDXL with its IP-Adapter.
     """
 
+    takes = OPTIONS
     settings = SETTINGS
 
     def __init__(self, sdxl: SDXL) -> None:
@@ -68,5 +70,8 @@ class IPAdapterRenderer(PlainRenderer):
             Pictures (N, size, size, 3) float32 in [0, 1].
         """
         pipeline = self.sdxl.pipeline
+        prompt = self.sdxl.prompt(settings.prompt, UNWANTED)
         with self.sdxl.placement.using(pipeline.unet, pipeline.vae):
-            return render_batches(pipeline, self.sdxl.wary, image_embeds, seeds, settings, progress)
+            return render_batches(
+                self.sdxl, pipeline, prompt, image_embeds, seeds, settings, progress
+            )

@@ -3,48 +3,39 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
+import diffusers
 import numpy as np
 import torch
-from diffusers import (
-    AutoencoderKL,
-    EulerDiscreteScheduler,
-    StableDiffusionXLControlNetPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
 from torch import Tensor
-from transformers import (
-    CLIPImageProcessorPil,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    CLIPTokenizer,
-)
 
 from pops.errors import UsageError
-from pops.io.loading import can_load_cheaply, load_model, quietly, reading
 from pops.io.placement import Placement, in_batches
 from pops.render.batches import Counter
 from pops.settings.progress import Progress
-from pops.settings.rendering import DecoderSettings
+from pops.settings.rendering import PRESETS, DecoderSettings
 
-if TYPE_CHECKING:
-    from pops.stacks.stack import Stack
+__all__ = [
+    "OPTIONS",
+    "SDXL",
+    "SETTINGS",
+    "UNWANTED",
+    "ControlNetPipeline",
+    "Pipeline",
+    "adapter_keywords",
+    "render_batches",
+]
 
-__all__ = ["SDXL", "ControlNetPipeline", "Pipeline", "load_sdxl", "render_batches"]
-
-ADAPTER = ("sdxl_models", "ip-adapter_sdxl.bin")
-ADAPTER_SCALE = 1.0
-EMBEDDING_DIM = 1280  # of CLIP ViT-bigG/14, which the published IP-Adapter was trained on
 SETTINGS = DecoderSettings(steps=50, guidance=5.0, size=1024)
+OPTIONS = ("preset", "prompt", "ip_adapter_scale")  # that renderers with the IP-Adapter take
 SIZE_MULTIPLE = 8  # of the pipelines, and of the ControlNet's picture
 BATCH_PIXELS = 4 * 1024 * 1024
 
-PROMPT = ""
 # The published scripts lead the IP-Adapter away from these words, and the depth renderer from none.
 UNWANTED = "deformed, ugly, wrong proportion, low res, bad anatomy, worst quality, low quality"
 
@@ -76,7 +67,7 @@ class ControlNetPipeline(_OneEmbeddingEach, StableDiffusionXLControlNetPipeline)
 
 @dataclass(frozen=True)
 class Prompt:
-    """The encoding of the empty prompt and of its negative prompt, each for one picture."""
+    """The encoding of a prompt and of its negative prompt, each for one picture."""
 
     embeds: Tensor
     negative: Tensor
@@ -98,111 +89,107 @@ class Prompt:
         return {name: value.repeat_interleave(count, dim=0) for name, value in every}
 
 
-@dataclass(frozen=True)
 class SDXL:
-    """The pipeline with its IP-Adapter, without the text encoders, whose work is done."""
-
-    pipeline: Pipeline
-    plain: Prompt
-    wary: Prompt  # led away from `UNWANTED`
-    placement: Placement
-
-
-def load_sdxl(stack: Stack) -> SDXL:
-    """Load SDXL with the IP-Adapter of a stack.
+    """SDXL's pipeline, which renderers share, and its text encoders, which wait beside it.
 
     Args:
-        stack: The stack.
-
-    Returns:
-        The pipeline and its encoded prompts.
-
-    Raises:
-        UsageError: The adapter is for embeddings of another length than the stack's.
-        WeightsError: A part is missing, damaged or does not fit.
+        pipeline: The pipeline, whose text encoders are taken out of it.
+        placement: Where the models run.
     """
-    if not Path(stack.spec.ip_adapter).is_dir():  # before anything is downloaded
-        _check_dim(EMBEDDING_DIM, stack)
-    adapter, folder = stack.folder("ip_adapter"), stack.folder("sdxl")
-    rest, dtype = stack.placement.rest, stack.placement.dtype
-    kinds = {
-        "vae": AutoencoderKL,
-        "text_encoder": CLIPTextModel,
-        "text_encoder_2": CLIPTextModelWithProjection,
-        "unet": UNet2DConditionModel,
-    }
-    models = {name: load_model(kind, folder / name, rest, dtype) for name, kind in kinds.items()}
-    with reading(folder), quietly():
-        pipeline = Pipeline(
-            **models,
-            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-            tokenizer_2=CLIPTokenizer.from_pretrained(folder / "tokenizer_2"),
-            scheduler=EulerDiscreteScheduler.from_pretrained(folder / "scheduler"),
-            feature_extractor=CLIPImageProcessorPil(),  # never used; the loader makes one otherwise
-            add_watermarker=False,
-        )
-    pipeline.set_progress_bar_config(disable=True)
-    _load_adapter(pipeline, adapter)
-    (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
-    _check_dim(projection.image_embeds.in_features, stack)
-    pipeline.unet.requires_grad_(False).eval()
-    pipeline.vae.enable_slicing()  # decoding at 1024 pixels is what takes most memory
-    with stack.placement.using(pipeline.text_encoder, pipeline.text_encoder_2):
-        plain, wary = (_encode(pipeline, words, stack.placement) for words in ("", UNWANTED))
-    pipeline.register_modules(text_encoder=None, text_encoder_2=None)
-    return SDXL(pipeline, plain, wary, stack.placement)
 
+    def __init__(self, pipeline: Pipeline, placement: Placement) -> None:
+        self.pipeline = pipeline
+        self.placement = placement
+        names = ("text_encoder", "text_encoder_2")
+        self.encoders = {name: getattr(pipeline, name).to("cpu") for name in names}
+        pipeline.register_modules(**dict.fromkeys(names))
+        self.scheduler = pipeline.scheduler
+        self._known: dict[tuple[str, str], Prompt] = {}
 
-def _load_adapter(pipeline: Pipeline, folder: Path) -> None:
-    subfolder, name = ADAPTER
-    with reading(folder / subfolder / name), quietly():
-        pipeline.load_ip_adapter(
-            str(folder),
-            subfolder=subfolder,
-            weight_name=name,
-            image_encoder_folder=None,  # the embeddings are made already
-            local_files_only=True,
-            low_cpu_mem_usage=can_load_cheaply(),
-        )
-        pipeline.set_ip_adapter_scale(ADAPTER_SCALE)
+    @property
+    def has_adapter(self) -> bool:
+        """Whether an IP-Adapter is in the UNet."""
+        return self.pipeline.unet.encoder_hid_proj is not None
 
+    def prompt(self, text: str, unwanted: str) -> Prompt:
+        """Encode a prompt, and keep it; the text encoders are on the device meanwhile.
 
-def _check_dim(dim: int, stack: Stack) -> None:
-    own = stack.prior_config.embedding_dim
-    if dim != own:
-        raise UsageError(
-            f"the IP-Adapter takes embeddings of {dim} numbers, but those of {stack.name} have "
-            f"{own}: render them by kandinsky alone, the stack's own decoder"
-        )
+        Args:
+            text: The prompt.
+            unwanted: The negative prompt.
+
+        Returns:
+            Their encoding.
+        """
+        if (text, unwanted) not in self._known:
+            copied = replace(self.placement, offload=self.placement.device.type != "cpu")
+            with copied.using(*self.encoders.values()):
+                self.pipeline.register_modules(**self.encoders)
+                try:
+                    encoded = _encode(self.pipeline, text, unwanted, self.placement)
+                finally:
+                    self.pipeline.register_modules(**dict.fromkeys(self.encoders))
+            self._known[text, unwanted] = encoded
+        return self._known[text, unwanted]
+
+    @contextmanager
+    def set_for(
+        self, pipeline: Pipeline | ControlNetPipeline, settings: DecoderSettings
+    ) -> Iterator[None]:
+        """Have the scheduler of a preset and the scale of the adapter inside the block.
+
+        Args:
+            pipeline: This pipeline, or another over its UNet.
+            settings: The settings that name them.
+
+        Yields:
+            Nothing.
+        """
+        if self.has_adapter:
+            self.pipeline.set_ip_adapter_scale(settings.ip_adapter_scale)
+        if settings.preset is not None:
+            few = PRESETS[settings.preset]
+            kind = getattr(diffusers, few.scheduler)
+            pipeline.scheduler = kind.from_config(self.scheduler.config, **few.options)
+        try:
+            yield
+        finally:
+            pipeline.scheduler = self.scheduler
 
 
 @torch.inference_mode()
-def _encode(pipeline: Pipeline, unwanted: str, placement: Placement) -> Prompt:
-    encoded = pipeline.encode_prompt(
-        prompt=PROMPT, negative_prompt=unwanted, device=placement.device
-    )
+def _encode(pipeline: Pipeline, text: str, unwanted: str, placement: Placement) -> Prompt:
+    encoded = pipeline.encode_prompt(prompt=text, negative_prompt=unwanted, device=placement.device)
     return Prompt(*encoded)
 
 
+Conditioned = Callable[[Tensor], dict[str, Any]]  # (n, D) -> keywords of a pipeline
+
+
 def render_batches(
+    sdxl: SDXL,
     pipeline: Pipeline | ControlNetPipeline,
     prompt: Prompt,
     image_embeds: Tensor,
     seeds: Sequence[int],
     settings: DecoderSettings,
     progress: Progress | None = None,
+    *,
+    condition: Conditioned | None = None,
     control: Tensor | None = None,
     **options: Any,
 ) -> np.ndarray:
     """Render every embedding with its seed, in batches that halve where memory is short.
 
     Args:
-        pipeline: The pipeline, whose models are on the device.
+        sdxl: The shared SDXL.
+        pipeline: Its pipeline, or another over its UNet, whose models are on the device.
         prompt: The encoded prompt.
         image_embeds: Un-normalised embeddings (N, D).
         seeds: The seed of each picture.
-        settings: Steps, guidance and size.
+        settings: Steps, guidance and size, preset and scale.
         progress: Called with the name of the work, the steps done, and all steps.
+        condition: Makes the keywords by which the pipeline sees embeddings; None: by an IP-Adapter.
         control: The ControlNet's pictures (N, 3, size, size), if there is one.
         options: Further keywords of the pipeline.
 
@@ -220,28 +207,41 @@ def render_batches(
 
     def draw(rows: slice, done: int, batches: int) -> None:
         count = Counter(progress, settings.steps, done, batches)
-        given = options if control is None else options | {"image": control[rows]}
-        made[rows] = _render(
-            pipeline, prompt, image_embeds[rows], seeds[rows], settings, count, given
-        )
+        embeds = image_embeds[rows].to(pipeline.device, pipeline.unet.dtype)
+        seen = condition(embeds) if condition else adapter_keywords(embeds, settings.guidance)
+        given = prompt.keywords(len(embeds)) | seen | options
+        if control is not None:
+            given["image"] = control[rows]
+        made[rows] = _render(pipeline, seeds[rows], settings, count, given)
 
-    in_batches(len(seeds), max(1, BATCH_PIXELS // settings.size**2), draw)
+    with sdxl.set_for(pipeline, settings):
+        in_batches(len(seeds), max(1, BATCH_PIXELS // settings.size**2), draw)
     return made
+
+
+def adapter_keywords(embeds: Tensor, guidance: float) -> dict[str, Any]:
+    """Give embeddings as a pipeline with an IP-Adapter takes them.
+
+    Args:
+        embeds: Un-normalised embeddings (n, D).
+        guidance: The scale of guidance.
+
+    Returns:
+        A keyword of the pipeline.
+    """
+    embeds = embeds[:, None]  # (n, 1 image, D)
+    if guidance > 1:  # the negative ones come first
+        embeds = torch.cat([torch.zeros_like(embeds), embeds])
+    return {"ip_adapter_image_embeds": [embeds]}
 
 
 def _render(
     pipeline: Pipeline | ControlNetPipeline,
-    prompt: Prompt,
-    image_embeds: Tensor,
     seeds: Sequence[int],
     settings: DecoderSettings,
     count: Counter,
-    options: dict[str, Any],
+    given: dict[str, Any],
 ) -> np.ndarray:
-    embeds = image_embeds[:, None].to(pipeline.device, pipeline.unet.dtype)  # (n, 1 image, D)
-    if settings.guidance > 1:  # the negative ones come first
-        embeds = torch.cat([torch.zeros_like(embeds), embeds])
-
     def on_step(*_: object) -> dict[str, Tensor]:
         count.advance()
         return {}
@@ -250,9 +250,7 @@ def _render(
         # diffusers' own way to decode in float32 what float16 cannot hold.
         warnings.filterwarnings("ignore", ".*upcast_vae.*", FutureWarning)
         array: np.ndarray = pipeline(
-            **prompt.keywords(len(seeds)),
-            **options,
-            ip_adapter_image_embeds=[embeds],
+            **given,
             num_inference_steps=settings.steps,
             guidance_scale=settings.guidance,
             height=settings.size,

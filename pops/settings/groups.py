@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from pops.settings.fields import PathOrName, PathsOrNames, setting
-from pops.settings.rendering import RENDERERS, RenderSettings
+from pops.settings.rendering import OPTIONS, PRESETS, RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = [
@@ -107,8 +107,24 @@ class DrawnConfig(SamplingConfig, OwnOperators):
     html: bool = setting(
         False, "also write a page that holds all: figures, pictures, settings, the command"
     )
+    sdxl: PathOrName | None = setting(
+        None, "a checkpoint of SDXL in place of the stack's own: folder, repository or .safetensors"
+    )
+    preset: str | None = setting(
+        None, "settings of an SDXL checkpoint that takes few steps", choices=PRESETS
+    )
+    prompt: str | None = setting(None, "text that the picture follows, too; by the SDXL renderers")
+    ip_adapter_scale: float | None = setting(
+        None, "weight of the embedding beside the prompt; null: 1"
+    )
+    init: Path | None = setting(None, "picture that img2img and inpaint change")
+    init_strength: float | None = setting(
+        None, "how much img2img changes of it, up to 1; null: 0.5"
+    )
+    mask: Path | None = setting(None, "picture that is white where inpaint changes the other")
 
     @property
     def rendering(self) -> RenderSettings:
         """How results are rendered."""
-        return replace(super().rendering, renderer=self.renderer)
+        options = {name: getattr(self, name) for name in OPTIONS}
+        return replace(super().rendering, renderer=self.renderer, **options)

@@ -1,12 +1,27 @@
 """How embeddings are rendered: the settings with their defaults, and the table of renderers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import isfinite
+from typing import TYPE_CHECKING, Any, Self
 
 from pops.errors import UsageError, check_known
 from pops.settings.fields import MOST_SIZE, MOST_STEPS, check_range, check_seeds
 
-__all__ = ["PUBLISHED", "RENDERERS", "DecoderSettings", "RenderSettings"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pops.io.sources import Source
+
+__all__ = [
+    "OPTIONS",
+    "PRESETS",
+    "PUBLISHED",
+    "RENDERERS",
+    "DecoderSettings",
+    "Preset",
+    "RenderSettings",
+]
 
 # A row is a class, or "module:class" for one whose module is imported when it is first used.
 RENDERERS: dict[str, str | type] = {
@@ -14,19 +29,55 @@ RENDERERS: dict[str, str | type] = {
     "ip_adapter": "pops.render.ip_adapter:IPAdapterRenderer",
     "depth": "pops.render.depth:DepthRenderer",
     "find": "pops.search.renderer:FindRenderer",
+    "revision": "pops.render.revision:RevisionRenderer",
+    "img2img": "pops.render.decoders:Img2ImgRenderer",
+    "inpaint": "pops.render.decoders:InpaintRenderer",
+    "kandinsky_depth": "pops.render.decoders:KandinskyDepthRenderer",
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a checkpoint that was distilled to few steps is rendered."""
+
+    steps: int
+    guidance: float  # 1 or less: a single conditional call a step
+    size: int
+    scheduler: str  # a class of diffusers
+    options: Mapping[str, Any]  # of the scheduler
+
+
+PRESETS = {
+    # Adversarial distillation; more steps than one, since the IP-Adapter was not distilled.
+    "turbo": Preset(
+        6, 0.0, 512, "EulerAncestralDiscreteScheduler", {"timestep_spacing": "trailing"}
+    ),
+    # SDXL-Lightning's checkpoint of four steps, as its authors sample it.
+    "lightning": Preset(4, 0.0, 1024, "EulerDiscreteScheduler", {"timestep_spacing": "trailing"}),
+    "lcm": Preset(6, 1.0, 1024, "LCMScheduler", {}),  # latent consistency, merged or trained
 }
 
 
 @dataclass(frozen=True)
 class DecoderSettings:
-    """The values that a renderer works with; the defaults are those of the published decoder."""
+    """The values that a renderer works with; the defaults are those of the published decoder.
+
+    All but the first three are for renderers that name them in their `takes`.
+    """
 
     steps: int = 50
     guidance: float = 4.0
     size: int = 512  # pixels, of both sides
+    preset: str | None = None  # a row of PRESETS
+    prompt: str = ""
+    ip_adapter_scale: float = 1.0
+    init: "Image.Image | None" = None  # the picture that is changed
+    init_strength: float = 0.5  # how much of it is changed: 1 keeps nothing
+    mask: "Image.Image | None" = None  # white where the picture is changed
 
 
 PUBLISHED = DecoderSettings()
+OPTIONS = ("preset", "prompt", "ip_adapter_scale", "init", "init_strength", "mask")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +92,15 @@ class RenderSettings:
         guidance: the scale of classifier-free guidance.
         size: the pixels of a side of a picture.
         renderer: the name of a row of `RENDERERS`.
+        preset: the name of a row of `PRESETS`, for a checkpoint of SDXL that takes few steps.
+        prompt: a text that the picture is to follow beside the embedding.
+        ip_adapter_scale: how much the embedding counts beside the prompt.
+        init: the picture that `img2img` and `inpaint` change.
+        init_strength: how much of it `img2img` changes, from 0 to 1.
+        mask: for `inpaint`, a picture that is white where the other is changed.
 
     Raises:
-        UsageError: a value is out of range, or the renderer is unknown.
+        UsageError: a value is out of range, or the renderer or the preset is unknown.
     """
 
     seeds: tuple[int, ...] = (0, 1)
@@ -51,6 +108,12 @@ class RenderSettings:
     guidance: float | None = None
     size: int | None = None
     renderer: str = "kandinsky"
+    preset: str | None = None
+    prompt: str | None = None
+    ip_adapter_scale: float | None = None
+    init: "Source | None" = None
+    init_strength: float | None = None
+    mask: "Source | None" = None
 
     def __post_init__(self) -> None:
         check_seeds("render_seeds", self.seeds)
@@ -59,6 +122,26 @@ class RenderSettings:
         check_known("renderer", self.renderer, RENDERERS)
         if not isfinite(self.guidance or 0.0):
             raise UsageError("--render_guidance must be a finite number")
+        if self.preset is not None:
+            check_known("preset", self.preset, PRESETS)
+        for name, most in (("ip_adapter_scale", 10.0), ("init_strength", 1.0)):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= most:
+                raise UsageError(f"--{name} must be from 0 to {most:g}, not {value:g}")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of the options that are given, which not every renderer takes."""
+        return tuple(name for name in OPTIONS if getattr(self, name) is not None)
+
+    def plain(self) -> Self:
+        """Give the settings to draw other embeddings with, such as inputs, by the own decoder.
+
+        Returns:
+            The settings without the renderer and its options.
+        """
+        nothing: dict[str, Any] = dict.fromkeys(OPTIONS)
+        return replace(self, renderer=type(self).renderer, **nothing)
 
     def over(self, own: DecoderSettings) -> DecoderSettings:
         """Fill in a renderer's own values where none is given.
@@ -67,10 +150,11 @@ class RenderSettings:
             own: the renderer's own values.
 
         Returns:
-            The values to render with.
+            The values to render with; the pictures among them as they are given.
         """
-        return DecoderSettings(
-            own.steps if self.steps is None else self.steps,
-            own.guidance if self.guidance is None else self.guidance,
-            own.size if self.size is None else self.size,
-        )
+        if self.preset is not None:
+            few = PRESETS[self.preset]
+            own = replace(own, steps=few.steps, guidance=few.guidance, size=few.size)
+        names = ("steps", "guidance", "size", *OPTIONS)
+        given = {name: getattr(self, name) for name in names}
+        return replace(own, **{k: v for k, v in given.items() if v is not None})

@@ -65,7 +65,7 @@ class PushConfig:
 class PullConfig:
     """Fetch an operator from the model hub into a folder that every command takes.
 
-    Nothing that could run code is fetched. A download that was stopped goes on where it stopped.
+    Nothing that could run code is fetched. Files that came whole are not fetched again.
     """
 
     repository: str = argument("OWNER/NAME on the hub")

@@ -25,10 +25,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from pops.errors import UsageError, WeightsError, check_known, nearest
-from pops.io.hub import PART_FILES, fetch, fetch_file, is_repository
+from pops.io.hub import fetch, fetch_file, is_repository
 from pops.io.loading import check_config, load_model, reading
 from pops.io.names import expand_home
 from pops.io.placement import Placement, choose_placement
+from pops.io.repositories import PART_FILES
 from pops.io.schema import RenderFile, read_json
 from pops.io.tensors import check_finite
 from pops.operators import (
@@ -80,6 +81,9 @@ class StackSpec:
     controlnet: str = "diffusers/controlnet-depth-sdxl-1.0"
     dpt: str = "Intel/dpt-hybrid-midas"
     index: str = ""  # a folder that pops index wrote, for the renderer `find`
+    sdxl_config: str = "stabilityai/stable-diffusion-xl-base-1.0"  # sizes of a single-file sdxl
+    inpaint_decoder: str = "kandinsky-community/kandinsky-2-2-decoder-inpaint"
+    depth_decoder: str = "kandinsky-community/kandinsky-2-2-controlnet-depth"
 
 
 STACKS = {

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pops import __version__
 from pops.compose.nodes import function_name
-from pops.io.hub import REPOSITORIES, is_repository
+from pops.io.hub import is_repository
 from pops.io.pictures import open_picture
+from pops.io.repositories import REPOSITORIES
 from pops.operators import Operator, read_operator_card
 from pops.prior.sampling import SAMPLERS
 from pops.render import RENDERERS
@@ -36,7 +37,14 @@ SAYS = {
 }
 OWN_SAYS = "An operator of your own."
 FINDING = "find"  # the renderer that needs an index of pictures
-ADAPTED = ("ip_adapter", "depth")  # renderers that take embeddings of one length only
+# Renderers that take embeddings of one length only, and the part of a stack that decides it.
+ADAPTED = {
+    "ip_adapter": "ip_adapter",
+    "depth": "ip_adapter",
+    "revision": "sdxl",
+    "kandinsky_depth": "depth_decoder",
+}
+UNASKED = ("img2img", "inpaint")  # they start from a picture that the page does not ask for
 # Of an operator whose card names none: words of the paper.
 WORDS = ["shiny", "golden", "broken", "made of glass", "melting", "a painting"]
 RENDERER_SAYS = {
@@ -44,6 +52,8 @@ RENDERER_SAYS = {
     "ip_adapter": "SDXL, IP-Adapter",
     "depth": "SDXL, keeping the first input's shape",
     "find": "nearest picture of the index",
+    "revision": "SDXL, without an adapter",
+    "kandinsky_depth": "Kandinsky, keeping the first input's shape",
 }
 
 
@@ -78,8 +88,13 @@ def offered_renderers(stack: Stack) -> list[str]:
     Returns:
         Their names: those that take embeddings of this length, or that the stack brings.
     """
-    fits = stack.prior_config.embedding_dim == ADAPTER_DIM or Path(stack.spec.ip_adapter).is_dir()
-    offered = (name for name in RENDERERS if name not in ADAPTED or fits)
+
+    def fits(name: str) -> bool:
+        part = ADAPTED.get(name)
+        known = stack.prior_config.embedding_dim == ADAPTER_DIM
+        return part is None or known or Path(getattr(stack.spec, part)).is_dir()
+
+    offered = (name for name in RENDERERS if name not in UNASKED and fits(name))
     return [name for name in offered if name != FINDING or stack.spec.index]
 
 

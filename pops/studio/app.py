@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
 from getpass import getpass
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from pops.studio.config import ASK, PASSWORD_VARIABLE, StudioConfig
 if TYPE_CHECKING:
     from gradio import Server
 
+    from pops.engine import Engine
     from pops.studio.service import StudioService
 
 __all__ = ["build", "start", "studio"]
@@ -31,20 +34,23 @@ COLLECT_EVERY = (700, 10, 10)  # Python's own; commands that end soon look for g
 THREADS = 256  # more jobs than can wait, so that each is told of its place in the queue
 
 
-def studio(config: StudioConfig) -> int:
+def studio(config: StudioConfig, prepare: Callable[[Engine], Engine] | None = None) -> int:
     """Run the command `pops studio`: serve the page until Ctrl-C.
 
     Args:
         config: The settings of the command.
+        prepare: Changes the engine before it is used, where another program serves the studio.
 
     Returns:
         The exit status.
     """
     print(f"loading {config.stack}", file=sys.stderr)
-    server, url, service = start(config)
+    server, url, service = start(config, prepare)
     gc.freeze()  # what is loaded stays; what requests leave behind is to go soon
     gc.set_threshold(*COLLECT_EVERY)
     print(f"the studio is at {url}  (Ctrl-C ends it)")
+    if config.mcp:
+        print(f"assistants find its tools at {url.rstrip('/')}/mcp")
     if config.browser:
         _show(url)
     try:
@@ -55,11 +61,14 @@ def studio(config: StudioConfig) -> int:
     return 0
 
 
-def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
+def start(
+    config: StudioConfig, prepare: Callable[[Engine], Engine] | None = None
+) -> tuple[Server, str, StudioService]:
     """Start a server that listens; the models load meanwhile.
 
     Args:
         config: The settings of the command.
+        prepare: Changes the engine before it is used.
 
     Returns:
         The server, its address, and the studio behind it.
@@ -73,6 +82,8 @@ def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
         import gradio  # noqa: F401
     except ImportError as error:
         raise UsageError(f"the studio needs Gradio: {install_hint('studio')}") from error
+    if config.mcp and importlib.util.find_spec("mcp") is None:
+        raise UsageError(f"--mcp needs the package mcp: {install_hint('mcp')}")
     from pops.engine import Engine
     from pops.studio.http.hosts import LOCAL
     from pops.studio.service import StudioService
@@ -85,6 +96,8 @@ def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
         operator_folders=config.operators,
         index=config.index,
     )
+    if prepare is not None:
+        engine = prepare(engine)
     local = config.host in LOCAL
     upload_bytes = config.upload_mb * 2**20
     service = StudioService(
@@ -143,6 +156,10 @@ def build(service: StudioService, config: StudioConfig) -> Server:
     server = Server(title="pops studio", docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(server, service)
     calls = add_calls(server, service)
+    if config.mcp:
+        from pops.studio.http.tools import add_tools
+
+        add_tools(server, service)
     server.add_middleware(
         SecurityMiddleware,
         most_bytes=service.upload_bytes,
@@ -150,6 +167,7 @@ def build(service: StudioService, config: StudioConfig) -> Server:
         calls=calls,
         hosts=Hosts.of(config.host, config.allowed_hosts),
         login=None if password is None else Login(password),
+        tools=config.mcp,
     )
     return server
 

@@ -40,6 +40,9 @@ class StudioConfig(StackConfig, OwnOperators):
         None, "index of pictures for the renderer find, as pops index writes it"
     )
     browser: bool = setting(True, "show the page in the browser of this machine")
+    mcp: bool = setting(
+        False, "let assistants call the studio's tools, at /mcp; it needs the extra mcp"
+    )
     waiting: int = setting(64, "jobs that may wait; more are refused")
     upload_mb: int = setting(20, "megabytes of the largest file that is taken")
 

@@ -3,6 +3,7 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2 as httpx
@@ -11,7 +12,8 @@ import pytest
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from pops.errors import WeightsError
-from pops.io.hub import PART_FILES, REPOSITORIES, fetch, fetch_file, is_repository
+from pops.io.hub import fetch, fetch_file, fetch_first, is_repository
+from pops.io.repositories import PART_FILES, REPOSITORIES
 from pops.stacks.stack import STACKS
 
 NAME = "kandinsky-community/kandinsky-2-2-decoder"
@@ -141,3 +143,21 @@ def test_a_repository_without_the_file_is_named(monkeypatch: pytest.MonkeyPatch,
 )
 def test_a_path_is_not_taken_for_a_repository(place: str, answer: bool):
     assert is_repository(place) == answer
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_of_a_checkpoint_the_half_precision_files_are_fetched_where_there_are_such(
+    half: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    kind = "sdxl" if half else "sdxl_plain"
+    names = [pattern.replace("*", "a") for pattern in PART_FILES[kind]]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    asked = hub(monkeypatch, lambda: str(tmp_path))
+    listed = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in names])
+    monkeypatch.setattr(huggingface_hub, "model_info", lambda *_, **__: listed)
+    found = fetch_first("someone/sdxl", [PART_FILES["sdxl"], PART_FILES["sdxl_plain"]])
+    assert found == tmp_path
+    assert set(PART_FILES[kind]) <= set(asked[-1]["allow_patterns"])
+    assert ("unet/*.fp16.safetensors" in asked[-1]["allow_patterns"]) == half

@@ -16,6 +16,7 @@ from benchmarks import tiny_sdxl
 from pops.io.loading import quietly
 from pops.render.depth import DepthRenderer
 from pops.render.ip_adapter import IPAdapterRenderer
+from pops.render.revision import RevisionRenderer
 from pops.settings.rendering import DecoderSettings
 from pops.studio.service import StudioService
 from tests.studio_server import ignored, running
@@ -27,7 +28,7 @@ pytestmark = [
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 INPUTS = ["objects/mug", "textures/wood"]
-SIZES = {"kandinsky": 32, "ip_adapter": 64, "depth": 64}  # pixels
+SIZES = {"kandinsky": 32, "ip_adapter": 64, "depth": 64, "revision": 64}  # pixels
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Stud
     (stack / "decoder" / "render.json").write_text('{"steps": 2, "size": 32}')
     few = DecoderSettings(steps=2, guidance=5.0, size=64)
     with pytest.MonkeyPatch.context() as patch:
-        for kind in (IPAdapterRenderer, DepthRenderer):
+        for kind in (IPAdapterRenderer, DepthRenderer, RevisionRenderer):
             patch.setattr(kind, "settings", few)
         with running(stack=str(stack)) as (url, studio):
             yield url, studio

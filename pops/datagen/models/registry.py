@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pops.errors import UsageError
-from pops.io.hub import PART_FILES, fetch, is_repository
+from pops.io.hub import fetch, is_repository
+from pops.io.repositories import PART_FILES
 
 if TYPE_CHECKING:
     from pops.io.placement import Placement

@@ -15,7 +15,7 @@ from pops.datagen.stages import StageModel, Stages
 from pops.errors import UsageError
 from pops.evaluation.config import EvalConfig, ModelsConfig
 from pops.evaluation.stages import Remembering
-from pops.io.hub import PART_FILES, REPOSITORIES, Repository
+from pops.io.repositories import PART_FILES, REPOSITORIES, Repository
 
 if TYPE_CHECKING:
     from pops.io.placement import Placement

@@ -8,4 +8,5 @@ messages   the JSON that requests may hold, checked before anything acts on it
 refusals   why a request is not taken
 routes     quick requests: the page, uploads, pictures, embeddings, checks
 calls      jobs, as calls of Gradio's API
+tools      the same jobs as tools of assistants, over the Model Context Protocol
 """

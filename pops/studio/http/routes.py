@@ -16,7 +16,7 @@ from pops.errors import PopsError
 from pops.studio.service import StudioService
 from pops.studio.store import StoredItem
 
-__all__ = ["add_routes"]
+__all__ = ["OPEN_AT_ONCE", "add_routes"]
 
 PAGE = Path(__file__).parent.parent / "page"
 MEDIA = {

@@ -23,7 +23,7 @@ from pops.studio.http.messages import CALL, Calls, Join, read_message
 from pops.studio.http.refusals import Forbidden, NotThere, Refusal, TooMany
 from pops.studio.queue import Busy, Client
 
-__all__ = ["POLICY", "SecurityMiddleware", "client_of"]
+__all__ = ["POLICY", "TOOLS", "SecurityMiddleware", "client_of"]
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -48,7 +48,8 @@ WRITE = re.compile(
     r"/(inputs|check|compositions/(save|open)|gradio_api/(call/\w+|queue/join|cancel|reset/?))",
     re.ASCII,
 )
-LARGE = re.compile(r"/(inputs|compositions/open)")
+LARGE = re.compile(r"/(inputs|compositions/open|mcp)")
+TOOLS = "/mcp"  # the tools of assistants, where they are switched on
 JOB = re.compile(r"/gradio_api/(call/\w+|queue/join)")
 EVENTS = re.compile(r"/gradio_api/call/\w+/([\w-]+)")  # of one job
 SESSION = "/gradio_api/queue/data"  # the events of a session of Gradio's own client
@@ -85,6 +86,7 @@ class SecurityMiddleware:
         calls: The jobs that there are, with the names of their arguments.
         hosts: The names that the server may be called by.
         login: The password, if there is one.
+        tools: Whether assistants may call the studio's tools.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class SecurityMiddleware:
         calls: Calls,
         hosts: Hosts,
         login: Login | None = None,
+        tools: bool = False,
     ) -> None:
         self.app = app
+        self.tools = tools
         self.most_bytes = most_bytes
         self.announce = announce
         self.calls = calls
@@ -125,7 +129,8 @@ class SecurityMiddleware:
         if self.login and path == "/login":
             return await self._log_in(self.login, scope, receive, send, address, headers)
         known = READ if method in ("GET", "HEAD") else WRITE if method == "POST" else None
-        if known is None or not known.fullmatch(path) or ".." in path:
+        there = known is not None and known.fullmatch(path) is not None and ".." not in path
+        if not there and not (self.tools and method == "POST" and path == TOOLS):
             raise NotThere("there is nothing here")
         if self.login and not OPEN.fullmatch(path):
             try:
