@@ -88,7 +88,7 @@ COMMANDS = {
     "eval study": Command(EvalStudyConfig, "pops.evaluation.commands"),
     "eval study-report": Command(EvalStudyReportConfig, "pops.evaluation.commands"),
     "train": Command(TrainConfig, "pops.training.run"),
-    "embed": Command(EmbedConfig, "pops.data.cache.build"),
+    "embed": Command(EmbedConfig, "pops.datagen.embedding"),
     "generate textures": Command(TexturesConfig, "pops.datagen.commands"),
     "generate scenes": Command(ScenesConfig, "pops.datagen.commands"),
     "generate unions": Command(UnionsConfig, "pops.datagen.commands"),

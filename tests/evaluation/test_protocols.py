@@ -257,9 +257,11 @@ def models(tmp_path_factory: pytest.TempPathFactory, golden: Path) -> str:
     return ",".join(f"{stage}={folder}" for stage, folder in folders.items())
 
 
+FEW = ["--limit=2", "--seeds=0,1", "--steps=2", "--render_steps=2", "--device=cpu"]
+
+
 def run(name: str, out: Path, *more: str) -> dict[str, object]:
-    arguments = [f"--out={out}", "--limit=2", "--seeds=0,1", "--batch_size=4", "--device=cpu"]
-    assert cli.main(["eval", name, *arguments, *more]) == 0
+    assert cli.main(["eval", name, f"--out={out}", *FEW, *more]) == 0
     found: dict[str, object] = json.loads((out / "report.json").read_text())
     return found
 
@@ -286,7 +288,7 @@ def test_shards_and_a_run_that_goes_on_give_what_one_run_gives(
     methods = [f"--models={models}", "--also=third = mean('object', 'texture', 0.3)"]
     methods += ["--methods=operator", "--keep_pictures"]
     whole = run("texturing", tmp_path / "a", *methods)
-    shared = [f"--out={tmp_path / 'b'}", "--limit=2", "--seeds=0,1", "--device=cpu", *methods]
+    shared = [f"--out={tmp_path / 'b'}", *FEW, *methods]
     assert cli.main(["eval", "texturing", *shared, "--shard=1/2"]) == 0
     assert "2 of others are left" in capsys.readouterr().out
     assert not (tmp_path / "b" / "report.json").exists()
