@@ -63,8 +63,8 @@ class _Told(Metric):
         self.of = of
 
     def __call__(self, made: Made) -> Measuring:
+        yield from ()
         return None
-        yield []
 
 
 def _findings(of: Callable[[str, float], float | None]) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -199,7 +199,7 @@ def _goodness(metric: Metric, numbers: Sequence[Numbers]) -> list[float]:
 
 
 def _above_mean(
-    candidates: Sequence[Candidate], values: Sequence[float], requests: Sequence[Sequence[int]]
+    candidates: Sequence[Candidate], values: Sequence[float], requests: Iterable[Sequence[int]]
 ) -> list[bool]:
     """Tell for each request whether the truth ranks above the mean; where both rank alike, not."""
     found = []
