@@ -8,6 +8,7 @@ Modules:
     several  requests and galleries of pairs and outfits
     intervals  the intervals of shares
     shown    what can be seen in a picture: how galleries name theirs
+    patches  square patches of a material, cut out of pictures
     judged   what can be said of rendered pictures
     sheets   contact sheets of results
 """
