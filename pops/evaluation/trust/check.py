@@ -10,7 +10,7 @@ from pops.datagen.engines.local import Local, schedule
 from pops.datagen.sample import Sample, Script, play
 from pops.datagen.stages import Stages
 from pops.engine import Engine
-from pops.errors import UsageError, install_hint
+from pops.errors import UsageError, check_known, install_hint
 from pops.evaluation.config import EvalMetricsConfig
 from pops.evaluation.metrics.base import Metric, Numbers, measure, stages_of
 from pops.evaluation.metrics.table import choose_metrics
@@ -71,7 +71,7 @@ def check_metrics(
         The findings, and what they depend on.
 
     Raises:
-        UsageError: A metric is named that no protocol has.
+        UsageError: The operator is unknown, or a metric is named that no protocol has.
     """
     engine = Engine.load(
         config.stack,
@@ -83,7 +83,11 @@ def check_metrics(
     judge = load_judge(engine.stack.prior_folder.parent / "judge")
     findings: list[Finding] = []
     models: dict[str, Any] = {}
+    if config.operator != "all":
+        check_known("operator", config.operator, PROTOCOLS)
     for operator, protocol in PROTOCOLS.items():
+        if config.operator not in ("all", operator):
+            continue
         asked = [name for name in config.metrics if name in protocol.metrics]
         if config.metrics and not asked:
             continue
