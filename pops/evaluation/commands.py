@@ -113,7 +113,7 @@ def eval_metrics(config: EvalMetricsConfig) -> int:
     if config.page is not None:
         write_page(config.page, findings, settings)
         print(config.page)
-    failed = [f"{one.operator}: {one.metric}" for one in findings if not one.trusted]
+    failed = [f"{one.operator}: {one.metric}" for one in findings if one.trusted == "no"]
     print(f"not to be trusted: {', '.join(failed) or 'none'}", file=sys.stderr)
     return 0
 

@@ -84,7 +84,7 @@ def test_a_metric_that_ranks_as_the_truth_does_is_trusted() -> None:
     found = _findings(lambda kind, truth: truth**3)
     assert found.drawn == SURE and found.whole == SURE and found.rendered == SURE
     assert found.above_mean is not None and found.above_mean[0] == 1.0 and found.requests == 20
-    assert found.trusted
+    assert found.trusted == "yes"
 
 
 def test_a_metric_that_likes_the_mean_is_not_trusted() -> None:
@@ -94,13 +94,25 @@ def test_a_metric_that_likes_the_mean_is_not_trusted() -> None:
         0.0,
         pytest.approx(0.161, abs=1e-3),
     )
-    assert not found.trusted
+    assert found.trusted == "no"
 
 
 def test_a_metric_that_gives_the_same_to_all_or_nothing_is_not_trusted() -> None:
     assert _findings(lambda kind, truth: 1.0).drawn == (0.0, 0.0, 0.0)
     nothing = _findings(lambda kind, truth: None)
-    assert nothing.above_mean is not None and nothing.above_mean[0] == 0.0 and not nothing.trusted
+    assert (
+        nothing.above_mean is not None and nothing.above_mean[0] == 0.0 and nothing.trusted == "no"
+    )
+
+
+def test_too_few_requests_leave_it_open() -> None:
+    sure, wide = (0.9, 0.5, 1.0), (0.6, 0.3, 0.9)
+    asked = {"rendered": None, "whole": None, "requests": 5}
+    assert Finding("union", "x", "whole", sure, above_mean=wide, **asked).trusted == "open"
+    assert Finding("union", "x", "whole", None, above_mean=sure, **asked).trusted == "open"
+    assert (
+        Finding("union", "x", "whole", wide, above_mean=(0.9, 0.6, 1.0), **asked).trusted == "yes"
+    )
 
 
 def test_a_picture_without_a_number_ranks_last() -> None:

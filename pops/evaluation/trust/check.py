@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pops.datagen.engines.local import Local, schedule
 from pops.datagen.sample import Sample, Script, play
@@ -51,10 +51,18 @@ class Finding:
     requests: int
 
     @property
-    def trusted(self) -> bool:
-        """Whether it ranks the truth above the mean, and pictures by what it claims, surely."""
-        ranks = self.drawn is not None and self.drawn[1] > 0
-        return ranks and self.above_mean is not None and self.above_mean[1] > 0.5
+    def trusted(self) -> Literal["yes", "no", "open"]:
+        """Whether it ranks pictures by what it claims, and the truth above the mean.
+
+        `yes` where both intervals lie above chance, `no` where one lies at or below it, and `open`
+        where there are too few requests to tell.
+        """
+        against_chance = ((self.drawn, 0.0), (self.above_mean, 0.5))
+        known = [(found, chance) for found, chance in against_chance if found is not None]
+        if any(found[2] <= chance for found, chance in known):
+            return "no"
+        sure = len(known) == len(against_chance)
+        return "yes" if sure and all(found[1] > chance for found, chance in known) else "open"
 
 
 def check_metrics(
