@@ -23,6 +23,8 @@ from pops.settings.progress import Progress
 
 __all__ = ["Finding", "check_metrics", "find_trust", "measure_candidates"]
 
+FEWEST = 5  # requests whose pictures differ in the truth; of fewer nothing is said
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -246,4 +248,4 @@ def _correlation(
         flat = len(set(ranks)) < 2
         found.append(0.0 if flat else float(spearmanr(ranks, truth).statistic))
         requests.append(request)
-    return mean_interval(found, requests) if found else None
+    return mean_interval(found, requests) if len(found) >= FEWEST else None
