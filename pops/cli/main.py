@@ -78,7 +78,7 @@ COMMANDS = {
     "pocket sheet": Command(PocketSheetConfig),
     "pocket assets": Command(PocketAssetsConfig),
     "pocket results": Command(PocketResultsConfig),
-    "eval pocket": Command(EvalPocketConfig),
+    "eval pocket": Command(EvalPocketConfig, "pops.evaluation.commands"),
     "eval instruct": Command(EvalInstructConfig, "pops.evaluation.commands"),
     "eval texturing": Command(EvalTexturingConfig, "pops.evaluation.commands"),
     "eval scene": Command(EvalSceneConfig, "pops.evaluation.commands"),
