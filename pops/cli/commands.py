@@ -3,12 +3,10 @@
 Inputs are checked before torch is imported, so that a wrong name costs no wait.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +34,7 @@ from pops.cli.steps import (
 )
 from pops.compose.nodes import plain_number
 from pops.compose.plan import is_range, make_plan
-from pops.errors import UsageError, check_known, install_hint
+from pops.errors import UsageError, check_known
 from pops.figures import save_animation, strips
 from pops.io.files import staged_folder
 from pops.io.names import check_name, name_of_words
@@ -49,7 +47,6 @@ from pops.operators import (
 from pops.settings.commands import (
     ApplyConfig,
     ConvertConfig,
-    EvalPocketConfig,
     RunConfig,
 )
 from pops.settings.progress import Progress, ProgressBars
@@ -63,7 +60,6 @@ if TYPE_CHECKING:
 __all__ = [
     "apply",
     "convert",
-    "eval_pocket",
     "run",
 ]
 
@@ -202,39 +198,6 @@ def convert(config: ConvertConfig) -> int:
     from pops.stacks.convert import convert as convert_operator
 
     print(convert_operator(config.source, config.out, config.operator, config.stack))
-    return 0
-
-
-def eval_pocket(config: EvalPocketConfig) -> int:
-    """Run `pops eval pocket`: print the numbers of the pocket benchmark, as a table or as JSON.
-
-    Args:
-        config: the settings of the command.
-
-    Returns:
-        The exit status.
-    """
-    if config.operator != "all":
-        find_operator(config.operator)
-    from pops.evaluation.pocket.intervals import share_intervals
-    from pops.evaluation.pocket.run import evaluate
-
-    with closing(ProgressBars()) as progress:
-        report = evaluate(config.operator, weights=config.weights, progress=progress)
-    intervals: dict[str, dict[str, tuple[float, float]]] = {subject: {} for subject in report}
-    if find_spec("scipy"):
-        intervals = {subject: share_intervals(numbers) for subject, numbers in report.items()}
-    else:
-        print(f"without intervals, which need scipy: {install_hint('eval')}", file=sys.stderr)
-    if config.json:
-        print(json.dumps({s: {**report[s], "intervals": intervals[s]} for s in report}))
-        return 0
-    for subject, numbers in report.items():
-        print(subject)
-        for name, value in numbers.items():
-            low, high = intervals[subject].get(name, (None, None))
-            ends = "" if low is None else f"  [{low:.3g}, {high:.3g}]"
-            print(f"  {name.replace('_', ' '):<32}{value:>10.4g}{ends}")
     return 0
 
 

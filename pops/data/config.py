@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pops.errors import DataError, UsageError
 from pops.settings.fields import PathOrName, PathsOrNames, check_range, check_seeds, setting
@@ -133,6 +133,11 @@ class EmbedConfig(StackConfig, DataConfig):
     shard: str = setting("0/1", "i/n: this is machine i of n, counted from 0")
     batch: int = setting(32, "pictures in one call of the encoder")
     shard_records: int = setting(256, "records in one file; a killed run loses no more")
+    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
+    actors: int = setting(1, "processes on a Ray cluster that encode, each a file at a time")
+    ray_address: str | None = setting(
+        None, "address of a running Ray cluster; null: start one on this machine"
+    )
 
     resumes = True
     examples = (
@@ -148,6 +153,7 @@ class EmbedConfig(StackConfig, DataConfig):
         check_range("variants", self.variants, 1, 10_000)
         check_range("batch", self.batch, 1, 100_000)
         check_range("shard_records", self.shard_records, 1, 1_000_000)
+        check_range("actors", self.actors, 1, 10_000)
         _ = self.part
 
     @property

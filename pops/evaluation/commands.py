@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import closing
+from importlib.util import find_spec
 
+from pops.errors import install_hint
 from pops.evaluation.config import (
     EvalClothesConfig,
     EvalInstructConfig,
@@ -18,18 +20,54 @@ from pops.evaluation.config import (
 )
 from pops.evaluation.run import evaluate
 from pops.io.files import make_folder
+from pops.operators import find_operator
+from pops.settings.commands import EvalPocketConfig
 from pops.settings.progress import ProgressBars
 
 __all__ = [
     "eval_clothes",
     "eval_instruct",
     "eval_metrics",
+    "eval_pocket",
     "eval_scene",
     "eval_study",
     "eval_study_report",
     "eval_texturing",
     "eval_union",
 ]
+
+
+def eval_pocket(config: EvalPocketConfig) -> int:
+    """Run `pops eval pocket`: print the numbers of the pocket benchmark, as a table or as JSON.
+
+    Args:
+        config: the settings of the command.
+
+    Returns:
+        The exit status.
+    """
+    if config.operator != "all":
+        find_operator(config.operator)
+    from pops.evaluation.pocket import run
+    from pops.evaluation.pocket.intervals import share_intervals
+
+    with closing(ProgressBars()) as progress:
+        report = run.evaluate(config.operator, weights=config.weights, progress=progress)
+    intervals: dict[str, dict[str, tuple[float, float]]] = {subject: {} for subject in report}
+    if find_spec("scipy"):
+        intervals = {subject: share_intervals(numbers) for subject, numbers in report.items()}
+    else:
+        print(f"without intervals, which need scipy: {install_hint('eval')}", file=sys.stderr)
+    if config.json:
+        print(json.dumps({s: {**report[s], "intervals": intervals[s]} for s in report}))
+        return 0
+    for subject, numbers in report.items():
+        print(subject)
+        for name, value in numbers.items():
+            low, high = intervals[subject].get(name, (None, None))
+            ends = "" if low is None else f"  [{low:.3g}, {high:.3g}]"
+            print(f"  {name.replace('_', ' '):<32}{value:>10.4g}{ends}")
+    return 0
 
 
 def eval_instruct(config: EvalInstructConfig) -> int:
@@ -113,7 +151,7 @@ def eval_metrics(config: EvalMetricsConfig) -> int:
     if config.page is not None:
         write_page(config.page, findings, settings)
         print(config.page)
-    failed = [f"{one.operator}: {one.metric}" for one in findings if not one.trusted]
+    failed = [f"{one.operator}: {one.metric}" for one in findings if one.trusted == "no"]
     print(f"not to be trusted: {', '.join(failed) or 'none'}", file=sys.stderr)
     return 0
 

@@ -224,6 +224,7 @@ class EvalMetricsConfig(ModelsConfig):
     """
 
     out: Path = setting(Path("out/eval-metrics"), "folder to write into")
+    operator: str = setting("all", "the operator whose metrics are checked, or all")
     count: int = setting(40, "requests of each operator")
     page: Path | None = setting(
         None, "Markdown page whose table, between two marks, is written anew; null: none"

@@ -20,6 +20,7 @@ from pops.datagen.pocket.stages import pocket_stages
 from pops.datagen.run import Generation, write_all
 from pops.datagen.sample import Rejected, Script
 from pops.settings.shard import Shard
+from tests import tiny_data
 
 ray = pytest.importorskip("ray")
 pytestmark = [
@@ -130,3 +131,26 @@ def test_the_error_of_a_stage_is_told_in_one_line(
     assert cli.main(["generate", "random", *arguments, models]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "mine" in said and "damaged" in said
+
+
+def test_a_cache_is_the_same_though_a_node_is_killed(cluster: Any, tmp_path: Path) -> None:
+    data = tiny_data.write_texturing(tmp_path / "data", 24)
+    given = [f"--dataset_path={data}", "--variants=1", "--shard_records=2", "--device=cpu"]
+    second = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    folder = tmp_path / "ray"
+    there: list[int] = []
+
+    def kill_when_begun() -> None:
+        while not list(folder.glob("shard-*.json")):
+            time.sleep(0.01)
+        cluster.remove_node(second, allow_graceful=False)
+        there.append(len(list(folder.glob("shard-*.json"))))
+
+    killer = threading.Thread(target=kill_when_begun)
+    killer.start()
+    assert cli.main(["embed", *given, "--engine=ray", "--actors=2", f"--out={folder}"]) == 0
+    killer.join()
+    assert there[0] < 12, "the node was killed too late"
+    assert cli.main(["embed", *given, "--num_workers=0", f"--out={tmp_path / 'local'}"]) == 0
+    assert files(folder) == files(tmp_path / "local")

@@ -55,7 +55,7 @@ def server() -> Iterator[tuple[Server, str]]:
             length = int(self.headers["content-length"])
             with told.lock:
                 told.bodies.append(json.loads(self.rfile.read(length)))
-                told.headers.append(dict(self.headers))
+                told.headers.append({name.lower(): text for name, text in self.headers.items()})
                 at = min(len(told.bodies), len(told.answers)) - 1
             assert self.path == "/v1/chat/completions"
             status, headers, body, wait = told.answers[at]

@@ -1,5 +1,6 @@
 """The pocket benchmark: its requests, its galleries, and what it says of them."""
 
+import json
 import random
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pops.cli import main as cli
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.evaluation.pocket.cases import retrieve
@@ -192,3 +194,16 @@ def test_shares_of_requests_have_intervals_and_other_numbers_have_none():
     assert [round(end, 3) for end in found["top1"]] == [0.84, 0.919]
     assert found["lost"][0] == 0.0 and 0 < found["lost"][1] < 0.02
     assert share_intervals({"top1": 0.5}) == {}
+
+
+def test_the_command_keeps_its_numbers_and_gives_intervals_beside(monkeypatch, capsys):
+    numbers = {"requests": 200, "top1": 0.5, "mean_rank": 2.5, "chance": 0.01}
+    report = {"union": numbers, "decoder": {"sharpness": 0.9}}
+    monkeypatch.setattr("pops.evaluation.pocket.run.evaluate", lambda *_, **__: report)
+    assert cli.main(["eval", "pocket", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    low, high = said["union"].pop("intervals")["top1"]
+    assert said["union"] == numbers and (round(low, 3), round(high, 3)) == (0.431, 0.569)
+    assert said["decoder"] == {"sharpness": 0.9, "intervals": {}}
+    assert cli.main(["eval", "pocket"]) == 0
+    assert "[0.431, 0.569]" in capsys.readouterr().out

@@ -1,6 +1,11 @@
 """Protocols: what they ask, how they resume, and what their reports say."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -257,9 +262,11 @@ def models(tmp_path_factory: pytest.TempPathFactory, golden: Path) -> str:
     return ",".join(f"{stage}={folder}" for stage, folder in folders.items())
 
 
+FEW = ["--limit=2", "--seeds=0,1", "--steps=2", "--render_steps=2", "--device=cpu"]
+
+
 def run(name: str, out: Path, *more: str) -> dict[str, object]:
-    arguments = [f"--out={out}", "--limit=2", "--seeds=0,1", "--batch_size=4", "--device=cpu"]
-    assert cli.main(["eval", name, *arguments, *more]) == 0
+    assert cli.main(["eval", name, f"--out={out}", *FEW, *more]) == 0
     found: dict[str, object] = json.loads((out / "report.json").read_text())
     return found
 
@@ -286,7 +293,7 @@ def test_shards_and_a_run_that_goes_on_give_what_one_run_gives(
     methods = [f"--models={models}", "--also=third = mean('object', 'texture', 0.3)"]
     methods += ["--methods=operator", "--keep_pictures"]
     whole = run("texturing", tmp_path / "a", *methods)
-    shared = [f"--out={tmp_path / 'b'}", "--limit=2", "--seeds=0,1", "--device=cpu", *methods]
+    shared = [f"--out={tmp_path / 'b'}", *FEW, *methods]
     assert cli.main(["eval", "texturing", *shared, "--shard=1/2"]) == 0
     assert "2 of others are left" in capsys.readouterr().out
     assert not (tmp_path / "b" / "report.json").exists()
@@ -313,3 +320,25 @@ def test_words_are_drawn_once_into_the_folder(models: str, tmp_path: Path) -> No
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="--judge wants an address"):
         EvalInstructConfig(judge="localhost")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_to_what_an_unkilled_run_gives(tmp_path: Path) -> None:
+    arguments = ["eval", "texturing", "--methods=mean", "--metrics=object_clip,object_edges"]
+    arguments += ["--limit=12", "--seeds=0", "--batch_size=1", "--render_steps=2", "--device=cpu"]
+    rows = tmp_path / "a" / "rows.jsonl"
+    command = [sys.executable, "-m", "pops", *arguments, f"--out={tmp_path / 'a'}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    # As many threads as here: sums in another order differ in their last digits.
+    killed = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, **quiet)
+    while killed.poll() is None and not (rows.exists() and rows.read_bytes().count(b"\n") > 2):
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "a" / "report.json").exists()
+    done = rows.read_bytes()
+    for out in "ab":
+        assert cli.main([*arguments, f"--out={tmp_path / out}"]) == 0
+    assert rows.read_bytes().startswith(done[: done.rfind(b"\n") + 1])
+    for name in ("settings.json", "report.json", "report.md", "report.tex", "report.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

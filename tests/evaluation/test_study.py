@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pops.cli import main as cli
 from pops.evaluation.study.report import agreement
 
 Capture = pytest.CaptureFixture[str]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 COLOURS = {"a": "red", "b": "blue"}
 
 
@@ -127,8 +129,11 @@ def test_a_rater_answers_by_keyboard_goes_on_after_a_reload_and_saves(folders: P
     out = make(folders)
     address = (out / "page" / "index.html").resolve().as_uri()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch()
+        found = next(filter(None, map(shutil.which, BROWSERS)), None)
+        assert found, "no browser: apt-get install chromium"
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         page = browser.new_page(accept_downloads=True)
+        page.set_default_timeout(90_000)  # two cores may be shared
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(address)

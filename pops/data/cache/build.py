@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -41,14 +41,18 @@ from pops.stacks.stack import Stack, open_stack
 
 log = logging.getLogger(__name__)
 
-__all__ = ["embed", "embed_dataset", "make_index"]
+__all__ = ["MakeShards", "embed", "embed_dataset", "make_index", "make_shards"]
+
+# From the numbers of shards to each of them, in any order.
+MakeShards = Callable[[Sequence[int]], Iterable[tuple[int, CacheShard]]]
 
 
-def embed(config: EmbedConfig) -> int:
+def embed(config: EmbedConfig, make: MakeShards | None = None) -> int:
     """Encode the records of this part of the work that are missing.
 
     Args:
         config: The settings of the command.
+        make: Makes shards elsewhere; None to make them in this process.
 
     Returns:
         The exit status.
@@ -70,7 +74,7 @@ def embed(config: EmbedConfig) -> int:
         index = make_index(dataset, stack, config.variants, config.shard_records)
         write_index(folder, index)
         broken = embed_dataset(
-            folder, index, dataset, stack, config.part, config.batch, config.workers, progress
+            folder, index, dataset, stack, config.part, config.batch, config.workers, progress, make
         )
     left = index.shards - len(made_shards(folder, index))
     said = f"{folder}  ({index.records} records, {index.variants} variants each"
@@ -118,6 +122,7 @@ def embed_dataset(
     batch: int = 32,
     workers: int = 0,
     progress: Progress | None = None,
+    make: MakeShards | None = None,
 ) -> BrokenRecords:
     """Make the shards that are missing of one part of the work.
 
@@ -131,7 +136,8 @@ def embed_dataset(
         part: (number, count): which part of the work, of how many.
         batch: The most pictures in one call of the encoder.
         workers: The number of processes that open pictures.
-        progress: Is told of every record.
+        progress: Is told of every record, or of every shard where they are made elsewhere.
+        make: Makes shards elsewhere; None to make them in this process.
 
     Returns:
         All broken records that were found so far.
@@ -144,10 +150,49 @@ def embed_dataset(
     for number in made:
         broken.add(read_shard(folder, number, index).broken.values())
     missing = sorted(set(range(part[0], index.shards, part[1])) - set(made))
-    total = sum(len(index.ordinals(number)) for number in missing)
+    own = index, dataset, stack, batch, workers, broken, progress
+    shards = make_shards(missing, *own) if make is None else make(missing)
+    for done, (number, shard) in enumerate(shards, 1):
+        for reason in broken.add(shard.broken.values()):  # those that were found elsewhere
+            log.warning("skipped: %s", reason)
+        write_shard(folder, number, shard)
+        if make is not None and progress is not None:
+            progress("embed", done, len(missing))
+    return broken
+
+
+def make_shards(
+    numbers: Sequence[int],
+    index: CacheIndex,
+    dataset: ExampleDataset,
+    stack: Stack,
+    batch: int,
+    workers: int,
+    broken: BrokenRecords,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, CacheShard]]:
+    """Make shards in this process.
+
+    Args:
+        numbers: Their numbers.
+        index: The index of the cache.
+        dataset: The dataset.
+        stack: The stack whose encoders make the embeddings.
+        batch: The most pictures in one call of the encoder.
+        workers: The number of processes that open pictures.
+        broken: Gathers the broken records.
+        progress: Is told of every record.
+
+    Yields:
+        The number of each shard, and the shard, in order.
+
+    Raises:
+        DataError: More records are broken than may be.
+    """
+    total = sum(len(index.ordinals(number)) for number in numbers)
     done = 0
     for number, results in groupby(
-        _prepared(index, dataset, stack, missing, workers),
+        _prepared(index, dataset, stack, numbers, workers),
         key=lambda result: result.ordinal // index.shard_records,
     ):
         builder = ShardBuilder(stack, index, batch)
@@ -161,8 +206,7 @@ def embed_dataset(
             done += 1
             if progress is not None:
                 progress("embed", done, total)
-        write_shard(folder, number, builder.finish())
-    return broken
+        yield number, builder.finish()
 
 
 class ShardBuilder:

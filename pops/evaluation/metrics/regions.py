@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from pops.datagen.stages import Box, Detect, Detection, Picture
+from pops.datagen.stages import Box, Detect, Detection, Picture, StageRequest
 from pops.evaluation.metrics.base import Made, Measuring, Metric, cosine
 from pops.evaluation.stages import Look, See
 
@@ -189,10 +190,10 @@ def gram_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(1 - inner / max(norms, 1e-12))
 
 
-def _looks(model: str, pictures: Sequence[Image.Image]) -> list[Look | See]:
+def _looks(model: str, pictures: Sequence[Image.Image]) -> list[StageRequest]:
     ask = Look if model == "clip" else See
     return [ask(picture) for picture in pictures]
 
 
-def _wholes(model: str, answers: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _wholes(model: str, answers: Sequence[Any]) -> list[np.ndarray]:
     return [answer if model == "clip" else answer.whole for answer in answers]

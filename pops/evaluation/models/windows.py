@@ -68,8 +68,8 @@ class Windows:
         words = [request.label, *(word for word in self.words if word != request.label)]
         new = [word for word in words if word not in self._read]
         if new:
-            texts = self.clip([Read(f"a photo of {with_article(word)}") for word in new])
-            self._read |= dict(zip(new, texts, strict=True))
+            read = self.clip([Read(f"a photo of {with_article(word)}") for word in new])
+            self._read |= dict(zip(new, read, strict=True))
         texts = np.stack([self._read[word] for word in words])
         likeness = SHARPNESS * looks @ texts.T  # (windows, words)
         shares = np.exp(likeness - likeness.max(1, keepdims=True))

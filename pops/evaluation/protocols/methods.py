@@ -81,7 +81,10 @@ def mean_of(request: Request, weight: float | None = None) -> Node:
         The composition.
     """
     leaves = [request.leaf(slot) for slot in request.inputs]
-    return mix(*leaves) if weight is None else mean(*leaves, weight)
+    if weight is None:
+        return mix(*leaves)
+    first, second = leaves
+    return mean(first, second, weight)
 
 
 def mean_with_text(request: Request) -> Node:

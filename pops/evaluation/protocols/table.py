@@ -61,7 +61,9 @@ def _instruct(config: EvalConfig) -> list[Request]:
     assert isinstance(config, EvalInstructConfig)
     objects = list_inputs("objects", config.objects, config)
     if config.adjectives is None and config.chosen_preset == "pocket":
-        from pops.pocket.world.vocabulary import ADJECTIVES as adjectives
+        from pops.pocket.world.vocabulary import ADJECTIVES
+
+        adjectives: tuple[str, ...] = ADJECTIVES
     else:
         adjectives = list_words("adjectives", config.adjectives)
     return [Request({"object": thing}, word) for thing, word in product(objects, adjectives)]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pops.datagen.engines.local import Local, schedule
 from pops.datagen.sample import Sample, Script, play
 from pops.datagen.stages import Stages
 from pops.engine import Engine
-from pops.errors import UsageError, install_hint
+from pops.errors import UsageError, check_known, install_hint
 from pops.evaluation.config import EvalMetricsConfig
 from pops.evaluation.metrics.base import Metric, Numbers, measure, stages_of
 from pops.evaluation.metrics.table import choose_metrics
@@ -22,6 +22,8 @@ from pops.pocket.judge import load_judge
 from pops.settings.progress import Progress
 
 __all__ = ["Finding", "check_metrics", "find_trust", "measure_candidates"]
+
+FEWEST = 5  # requests whose pictures differ in the truth; of fewer nothing is said
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,18 @@ class Finding:
     requests: int
 
     @property
-    def trusted(self) -> bool:
-        """Whether it ranks the truth above the mean, and pictures by what it claims, surely."""
-        ranks = self.drawn is not None and self.drawn[1] > 0
-        return ranks and self.above_mean is not None and self.above_mean[1] > 0.5
+    def trusted(self) -> Literal["yes", "no", "open"]:
+        """Whether it ranks pictures by what it claims, and the truth above the mean.
+
+        `yes` where both intervals lie above chance, `no` where one lies at or below it, and `open`
+        where there are too few requests to tell.
+        """
+        against_chance = ((self.drawn, 0.0), (self.above_mean, 0.5))
+        known = [(found, chance) for found, chance in against_chance if found is not None]
+        if any(found[2] <= chance for found, chance in known):
+            return "no"
+        sure = len(known) == len(against_chance)
+        return "yes" if sure and all(found[1] > chance for found, chance in known) else "open"
 
 
 def check_metrics(
@@ -71,7 +81,7 @@ def check_metrics(
         The findings, and what they depend on.
 
     Raises:
-        UsageError: A metric is named that no protocol has.
+        UsageError: The operator is unknown, or a metric is named that no protocol has.
     """
     engine = Engine.load(
         config.stack,
@@ -83,7 +93,11 @@ def check_metrics(
     judge = load_judge(engine.stack.prior_folder.parent / "judge")
     findings: list[Finding] = []
     models: dict[str, Any] = {}
+    if config.operator != "all":
+        check_known("operator", config.operator, PROTOCOLS)
     for operator, protocol in PROTOCOLS.items():
+        if config.operator not in ("all", operator):
+            continue
         asked = [name for name in config.metrics if name in protocol.metrics]
         if config.metrics and not asked:
             continue
@@ -199,7 +213,7 @@ def _goodness(metric: Metric, numbers: Sequence[Numbers]) -> list[float]:
 
 
 def _above_mean(
-    candidates: Sequence[Candidate], values: Sequence[float], requests: Sequence[Sequence[int]]
+    candidates: Sequence[Candidate], values: Sequence[float], requests: Iterable[Sequence[int]]
 ) -> list[bool]:
     """Tell for each request whether the truth ranks above the mean; where both rank alike, not."""
     found = []
@@ -234,4 +248,4 @@ def _correlation(
         flat = len(set(ranks)) < 2
         found.append(0.0 if flat else float(spearmanr(ranks, truth).statistic))
         requests.append(request)
-    return mean_interval(found, requests) if found else None
+    return mean_interval(found, requests) if len(found) >= FEWEST else None

@@ -16,6 +16,8 @@ from pops.io.schema import read_text
 
 __all__ = ["draw_trust", "trust_table", "write_page", "write_trust"]
 
+VERDICTS = {"yes": "yes", "no": "**no**", "open": "open"}
+COLOURS = {"yes": "#2f7d4f", "no": "#c8502d", "open": "#7a828a"}
 BEGIN, END = "<!-- metrics: begin -->", "<!-- metrics: end -->"
 
 
@@ -36,7 +38,7 @@ def trust_table(findings: Sequence[Finding]) -> str:
     for one in findings:
         numbers = (one.drawn, one.whole, one.rendered, one.above_mean)
         cells = [one.operator, one.metric, one.claim, *map(_shown, numbers)]
-        rows.append(f"| {' | '.join([*cells, 'yes' if one.trusted else '**no**'])} |")
+        rows.append(f"| {' | '.join([*cells, VERDICTS[one.trusted]])} |")
     return "\n".join(rows) + "\n"
 
 
@@ -104,7 +106,7 @@ def draw_trust(findings: Sequence[Finding], path: Path) -> bool:
             if found is None:
                 continue
             mean, low, high = found
-            colour = "#2f7d4f" if one.trusted else "#c8502d"
+            colour = COLOURS[one.trusted]
             ends = [[max(0.0, mean - low)], [max(0.0, high - mean)]]
             axis.errorbar(mean, at, xerr=ends, fmt="o", ms=4, capsize=2, color=colour)
         axis.set_title(title, fontsize=10)
