@@ -152,11 +152,11 @@ class Composer:
             item = inputs[str(part.source)] if isinstance(part, Leaf) else None
             if item is None or not item.shown:
                 name = item.name if item else _maker(part)
-                item = self.runner.keep(embedding, picture, name, options.render_seeds[0])
+                item = self.runner.keep(embedding, picture, name, options.rendering.seeds[0])
             drawn.append(item)
             told = {"state": "part", "expression": str(part), "item": item.told}
             job.tell({**told, "new": part in sampled, "made": len(drawn), "of": len(made)})
-        result = Result(Plan(node, (), (node,), self.operators), options.seeds[:1], made)
+        result = Result(Plan(node, (), (node,), self.operators), options.sampling.seeds[:1], made)
         figure = self.runner.keep_figure("composition", draw_tree(result, _never, shown))
         job.tell(
             {
@@ -197,11 +197,8 @@ class Composer:
                 continue
             result = self.runner.engine.run(
                 bound[part],
-                seeds=options.seeds[:1],
-                guidance=options.guidance,
-                steps=options.steps,
-                sampler=options.sampler,
                 progress=job.progress,
+                **{**vars(options.sampling), "seeds": options.sampling.seeds[:1]},
             )
             for one in sampled:
                 if one not in made and bound[one] in result.parts:
@@ -224,11 +221,12 @@ class Composer:
         if isinstance(part, Leaf) and inputs[str(part.source)].shown:
             content = inputs[str(part.source)].shown
             return Image.open(BytesIO(content), formats=["PNG", "JPEG"])
-        settings = (options.renderer, options.render_steps, options.render_guidance)
-        key = _digest(keys[part], repr((*settings, options.render_seeds[0])).encode())
+        seed = options.rendering.seeds[0]
+        settings = {**vars(options.rendering), "seeds": seed}
+        key = _digest(keys[part], repr(sorted(settings.items())).encode())
         known = self._pictures.get(key)
         if known is None:
-            ((_, picture),) = self.runner.render(job, embedding, options.render_seeds[0], options)
+            ((_, picture),) = self.runner.render(job, embedding, seed, options)
             known = self._pictures[key] = encode_picture(picture)
         return Image.open(BytesIO(known), formats=["PNG"])
 
@@ -253,14 +251,15 @@ def _keys(node: Node, inputs: Inputs, options: Options, keys: dict[Node, bytes])
     if isinstance(node, Leaf):
         keys[node] = _digest(b"leaf", inputs[str(node.source)].digest)
     elif isinstance(node, Call):
-        sampled = (options.seeds[0], options.steps, options.sampler)
+        asked = options.sampling
+        sampled = (asked.seeds[0], asked.steps, asked.sampler)
         seeded = sampled if FUNCTIONS[node.function].is_sampled else ()
         what = repr((node.function, node.arguments, *seeded)).encode()
         keys[node] = _digest(b"call", what, *within)
     else:
-        how = (node.operator, node.text, node.strength, options.seeds[0], options.guidance)
-        said = repr((*how, options.steps, options.sampler)).encode()
-        keys[node] = _digest(b"apply", said, *within)
+        how = (node.operator, node.text, node.strength)
+        asked = sorted({**vars(options.sampling), "seeds": options.sampling.seeds[0]}.items())
+        keys[node] = _digest(b"apply", repr((how, asked)).encode(), *within)
 
 
 def _digest(*parts: bytes) -> bytes:

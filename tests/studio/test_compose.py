@@ -18,7 +18,8 @@ from pops.studio.runner import Runner
 from pops.studio.saved import open_composition, save_composition
 from pops.studio.store import Store, StoredItem
 
-QUICK = Options(steps=3, render_steps=1)
+QUICK_SETTINGS: dict[str, Any] = {"steps": 3, "render_steps": 1}
+QUICK = Options.read(QUICK_SETTINGS)
 SIZE = 32  # pixels of a side
 
 
@@ -49,7 +50,7 @@ class _Counting(Engine):
 
     def render(self, embeddings: Embeddings, **how: Any) -> list[Image.Image]:
         self.rendered += len(embeddings)
-        return super().render(embeddings, size=SIZE, **how)
+        return super().render(embeddings, **{**how, "size": SIZE})
 
 
 @pytest.fixture
@@ -122,18 +123,18 @@ def test_only_what_depends_on_a_changed_leaf_is_made_again(
 @pytest.mark.parametrize(
     "other",
     [
-        Options(seeds=(19,), steps=3, render_steps=1),
-        Options(steps=4, render_steps=1),
-        Options(steps=3, render_steps=1, guidance=2.5),
-        Options(steps=3, render_steps=1, sampler="ddim"),
+        {"seeds": [19]},
+        {"steps": 4},
+        {"guidance": 2.5},
+        {"sampler": "ddim"},
     ],
 )
 def test_another_setting_of_the_sampling_makes_all_again(
-    other: Options, composer: Composer, counting: _Counting, inputs: dict[str, StoredItem]
+    other: dict[str, Any], composer: Composer, counting: _Counting, inputs: dict[str, StoredItem]
 ) -> None:
     run(composer, NESTED, inputs)
     before = counting.sampled
-    run(composer, NESTED, inputs, other)
+    run(composer, NESTED, inputs, Options.read({**QUICK_SETTINGS, **other}))
     assert counting.sampled == before + 2
 
 
@@ -142,7 +143,7 @@ def test_another_drawing_seed_only_draws_again(
 ) -> None:
     run(composer, NESTED, inputs)
     before = counting.sampled, counting.rendered
-    run(composer, NESTED, inputs, Options(steps=3, render_steps=1, render_seeds=(5,)))
+    run(composer, NESTED, inputs, Options.read({**QUICK_SETTINGS, "render_seeds": [5]}))
     assert (counting.sampled, counting.rendered) == (before[0], before[1] + 2)
 
 
