@@ -57,3 +57,9 @@ def test_another_project_in_the_place_of_pops_is_told(tmp_path: Path) -> None:
         "ImportError: the pOps nodes need the package pops-operators: install it with the Python "
         "of ComfyUI, python -m pip install pops-operators"
     )
+
+
+def test_it_lists_its_modules() -> None:
+    told = (PACK / "__init__.py").read_text(encoding="utf-8").split('"""')[1]
+    listed = re.findall(r"^(\w+)  +\S", told, re.MULTILINE)
+    assert sorted(listed) == sorted(path.stem for path in PACK.glob("*.py"))[1:]
