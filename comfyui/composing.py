@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -142,8 +143,9 @@ def _with_file(argument: Argument, known: Collection[str]) -> Argument:
 
 def _file(name: str, span: Span | None, known: Collection[str] = ()) -> Path:
     """A file of ComfyUI's input folder; no other folder can be reached from a workflow."""
-    home = Path(folder_paths.get_input_directory()).resolve()
-    path = (home / name).resolve()
+    # Links in it are followed, as ComfyUI follows them: only whoever owns the machine makes them.
+    home = Path(os.path.abspath(folder_paths.get_input_directory()))
+    path = Path(os.path.abspath(home / name))
     if path.is_relative_to(home) and path.exists():
         return path
     else_it = (

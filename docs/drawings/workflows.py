@@ -18,7 +18,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "comfyui" / "example_workflows"
-WIDTH, ROW = 320, 26  # px of a node, and of a line in it
+WIDTH = 320  # px of a node
+SOCKET, FIELD, TALL = 20, 24, 60  # px of a line in it; of a field for several lines
 
 # Of nodes that are not the pack's: sockets with their types, and outputs with theirs.
 OTHERS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -84,12 +85,14 @@ class Workflow:
     ) -> int:
         """Add a node; `links` names for a socket the node, or (node, output), that feeds it."""
         sockets, outputs, values = self._described(kind, widgets)
+        # Of the fields, those that hold texts of several lines are taller.
+        height = FIELD * len(values) + self._texts(kind) * (TALL - FIELD)
         number = len(self.nodes) + 1
         node = {
             "id": number,
             "type": kind,
             "pos": list(at),
-            "size": [WIDTH, 60 + ROW * (max(len(sockets), len(outputs)) + len(values))],
+            "size": [WIDTH, SOCKET * max(len(sockets), len(outputs)) + height + SOCKET],
             "flags": {},
             "order": number - 1,
             "mode": 0,
@@ -133,7 +136,11 @@ class Workflow:
         assert not widgets, f"{kind} has no {widgets}"
         return sockets, dict(zip(info.output_name, info.output, strict=True)), values
 
-    def note(self, text: str, at: tuple[int, int], size: tuple[int, int] = (420, 200)) -> None:
+    def _texts(self, kind: str) -> int:
+        inputs = self.known[kind].GET_SCHEMA().inputs if kind in self.known else ()
+        return sum(bool(getattr(one, "multiline", False)) for one in inputs)
+
+    def note(self, text: str, at: tuple[int, int], size: tuple[int, int] = (360, 130)) -> None:
         """Add a note."""
         number = len(self.nodes) + 1
         self.nodes.append(

@@ -50,7 +50,7 @@ def comfy(
     for name in ("input", "output", "temp"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(folders, f"{name}_directory", str(tmp_path / name))
-    for kind in ("stacks", "operators"):
+    for kind in ("stacks", "operators", "indexes"):
         homes = ([str(tmp_path / "models" / kind)], set())
         monkeypatch.setitem(folders.folder_names_and_paths, f"pops_{kind}", homes)
     return _nodes

@@ -145,7 +145,10 @@ def test_a_composition_reads_files_of_the_input_folder(
     made = run.one("PopsCompose", stack=stack, expression="mean('mug.png', 'a')", a=embeds(1),
                    **SAMPLING)  # fmt: skip
     assert made.image_embeds.shape == (1, 128)
-    alone = run.one("PopsCompose", stack=stack, expression="'mug.png'", **SAMPLING)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "input" / "linked").symlink_to(tmp_path / "elsewhere")
+    mug.save(tmp_path / "elsewhere" / "mug.png")
+    alone = run.one("PopsCompose", stack=stack, expression="'linked/mug.png'", **SAMPLING)
     torch.testing.assert_close(alone.image_embeds, engine.encode([mug]).image_embeds)
 
 
@@ -515,7 +518,12 @@ def test_a_stack_that_cannot_be_loaded_is_named(
         run.one("PopsLoadStack", **{**POCKET, **changed})
 
 
-@pytest.mark.parametrize("size", [100, 4097, 64_000])
+def test_a_size_of_ones_own_is_rendered(run: Runner, stack: Engine) -> None:
+    image = run.one("PopsRender", stack=stack, embeddings=embeds(1), **{**RENDER, "size": 100})
+    assert image.shape == (1, 100, 100, 3)
+
+
+@pytest.mark.parametrize("size", [4097, 64_000])
 def test_a_size_that_cannot_be_rendered_is_refused(run: Runner, stack: Engine, size: int) -> None:
     with pytest.raises(UsageError, match="size must be"):
         run.one("PopsRender", stack=stack, embeddings=embeds(1), **{**RENDER, "size": size})

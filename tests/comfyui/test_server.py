@@ -136,6 +136,7 @@ def quick(prompt: dict[str, Any]) -> dict[str, Any]:
 def save(kind: str) -> dict[str, Any]:
     """A prompt that makes an embedding and saves it."""
     sampling = {"seed": 18, "variations": 2, "guidance": 0, "steps": 2, "sampler": "ancestral"}
+    sampling["strength"] = 0.5
     stack = {"stack_name": "pocket", "device": "auto", "dtype": "auto", "offload": "model"}
     return {
         "1": {"class_type": "PopsLoadStack", "inputs": stack},

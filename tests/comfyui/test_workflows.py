@@ -24,7 +24,7 @@ def read(name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def infos(comfy: dict[str, Any]) -> dict[str, Any]:
-    """What ComfyUI tells its page of the nodes of the pack."""
+    """The descriptions of the nodes of the pack, as ComfyUI gives them to its page."""
     return {name: node.GET_NODE_INFO_V1() for name, node in comfy.items()}
 
 
