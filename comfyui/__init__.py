@@ -8,6 +8,7 @@ operators     a node for each operator of the table, and for each of your own
 composing     Compose: operators applied to what operators made, as a text
 combining     Mix, slerp, add and swap
 rendering     Render
+finding       Find
 files         Load and save embeddings
 rows          Batch, pick and split embeddings
 exchange      embeddings for unCLIP, SDXL "revision" and IPAdapter

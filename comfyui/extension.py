@@ -14,6 +14,7 @@ from .combining import Add, Mix, Slerp, Swap
 from .composing import Compose
 from .exchange import ToClipVision, ToIPAdapter
 from .files import LoadEmbeddings, SaveEmbeddings
+from .finding import Find
 from .operators import operator_node
 from .pictures import EncodePictures, ExamplePicture
 from .places import add_folders, own_operators
@@ -31,6 +32,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     EncodeText,
     Compose,
     Render,
+    Find,
     LoadEmbeddings,
     SaveEmbeddings,
     Mix,

@@ -1,6 +1,7 @@
-"""The folders of models: `models/pops/stacks` and `models/pops/operators` of ComfyUI.
+"""The folders of models: `stacks`, `operators` and `indexes` in `models/pops` of ComfyUI.
 
-Other places are named in `extra_model_paths.yaml`, under `pops_stacks` and `pops_operators`.
+Others are named in `extra_model_paths.yaml`, under `pops_stacks`, `pops_operators` and
+`pops_indexes`.
 """
 
 import hashlib
@@ -15,10 +16,12 @@ from pops.errors import PopsError
 from pops.operators import read_operator_card
 from pops.stacks.stack import STACKS
 
-__all__ = ["add_folders", "fingerprint", "own_operators", "stack_places"]
+__all__ = ["add_folders", "fingerprint", "index_places", "own_operators", "stack_places"]
 
 STACK_FOLDERS = "pops_stacks"
 OPERATOR_FOLDERS = "pops_operators"
+INDEX_FOLDERS = "pops_indexes"
+INDEX_FILE = "index.json"
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +29,8 @@ logger = logging.getLogger(__name__)
 def add_folders() -> None:
     """Tell ComfyUI of the folders, so that its own settings can name others beside them."""
     models = Path(folder_paths.models_dir) / "pops"
-    folder_paths.add_model_folder_path(STACK_FOLDERS, str(models / "stacks"))
-    folder_paths.add_model_folder_path(OPERATOR_FOLDERS, str(models / "operators"))
+    for kind in (STACK_FOLDERS, OPERATOR_FOLDERS, INDEX_FOLDERS):
+        folder_paths.add_model_folder_path(kind, str(models / kind.removeprefix("pops_")))
 
 
 def stack_places() -> dict[str, str]:
@@ -60,6 +63,15 @@ def own_operators() -> list[Path]:
                 "pOps: %s and %s both hold %s: the first is used", found[name], folder, name
             )
     return list(found.values())
+
+
+def index_places() -> dict[str, Path]:
+    """List the indexes of pictures that can be searched.
+
+    Returns:
+        The folders by name.
+    """
+    return {path.name: path for path in _children(INDEX_FOLDERS) if (path / INDEX_FILE).is_file()}
 
 
 def fingerprint(places: Iterable[str | Path]) -> str:
