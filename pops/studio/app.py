@@ -16,6 +16,7 @@ from pops.studio.config import ASK, PASSWORD_VARIABLE, StudioConfig
 if TYPE_CHECKING:
     from gradio import Server
 
+    from pops.studio.http.waiting import Waiting
     from pops.studio.service import StudioService
 
 __all__ = ["build", "start", "studio"]
@@ -26,6 +27,7 @@ QUIET = {  # read by Gradio when it is imported: it calls nobody, and keeps no s
     "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**12),  # or a table is made anew after every job
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+PROXIES = "FORWARDED_ALLOW_IPS"  # read by uvicorn, which else believes everybody on this machine
 SESSIONS = 64  # whose last request Gradio remembers
 COLLECT_EVERY = (700, 10, 10)  # Python's own; commands that end soon look for garbage less often
 THREADS = 256  # more jobs than can wait, so that each is told of its place in the queue
@@ -67,7 +69,7 @@ def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
     Raises:
         UsageError: A package of the extra is not installed, or the port is taken.
     """
-    os.environ.update(QUIET)
+    os.environ.update(QUIET | {PROXIES: ",".join(config.trusted_proxies)})
     try:
         import cachetools  # noqa: F401
         import gradio  # noqa: F401
@@ -75,6 +77,7 @@ def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
         raise UsageError(f"the studio needs Gradio: {install_hint('studio')}") from error
     from pops.engine import Engine
     from pops.studio.http.hosts import LOCAL
+    from pops.studio.http.waiting import Waiting
     from pops.studio.service import StudioService
 
     engine = Engine.load(
@@ -89,7 +92,8 @@ def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
     service = StudioService(
         engine, config.waiting, upload_bytes, stack=str(config.stack), local=local
     )
-    server = build(service, config)
+    waiting = Waiting()
+    server = build(service, config, waiting)
     try:
         _, url, _ = server.launch(
             server_name=config.host,
@@ -111,16 +115,19 @@ def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
             f"cannot listen on {config.host}:{config.port}: is another studio open? "
             "Choose another --port"
         ) from error
+    listening = server.get_blocks().server
+    waiting.connections = lambda: tuple(listening.server_state.connections)
     service.warm_up()
     return server, url, service
 
 
-def build(service: StudioService, config: StudioConfig) -> Server:
+def build(service: StudioService, config: StudioConfig, waiting: Waiting | None = None) -> Server:
     """Make the server of a studio, which does not listen yet.
 
     Args:
         service: The studio.
         config: Who may use it, and by which names.
+        waiting: Closes connections whose requests never come, once it knows the connections.
 
     Returns:
         The server.
@@ -149,6 +156,7 @@ def build(service: StudioService, config: StudioConfig) -> Server:
         calls=calls,
         hosts=Hosts.of(config.host, config.allowed_hosts),
         login=None if password is None else Login(password),
+        waiting=waiting,
     )
     return server
 
