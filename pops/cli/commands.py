@@ -23,13 +23,21 @@ from pops.cli.outputs import (
     keeps_depth,
     part_names,
 )
-from pops.cli.steps import EMBEDDING, captioned, equation, load, preview, seed_pairs
+from pops.cli.steps import (
+    EMBEDDING,
+    captioned,
+    equation,
+    load,
+    preview,
+    render_finite,
+    seed_pairs,
+)
 from pops.compose.parse import fill_slots
 from pops.compose.plan import make_plan
 from pops.errors import UsageError, check_known
 from pops.figures import strips
 from pops.io.files import make_folder, staged_folder
-from pops.io.names import check_name, name_of_words
+from pops.io.names import check_name, expand_home, name_of_words
 from pops.io.pictures import save_picture
 from pops.operators import (
     OPERATORS,
@@ -82,7 +90,7 @@ def apply(config: ApplyConfig) -> int:
     Returns:
         The exit status.
     """
-    folder = Path(config.operator).expanduser()
+    folder = expand_home(config.operator)
     own = (folder / "operator.json").is_file()
     operator = read_operator_card(folder).operator if own else _named_operator(config)
     request = _request(operator, config)
@@ -125,7 +133,7 @@ def run(config: RunConfig) -> int:
         config: the settings of the command.
 
     Returns:
-        The exit status: 1 where a file of a folder was skipped.
+        The exit status: 1 where a file of a folder was skipped, or a part is not finite.
     """
     previews = Previews()
     plan = make_plan(config.composition, previews.usable, _known_operators(config))
@@ -145,8 +153,15 @@ def run(config: RunConfig) -> int:
         with closing(ProgressBars()) as progress:
             result = engine.run(plan, weights=weights, progress=progress, **vars(config.sampling))
             depth_of = [first[node] for node, _ in result.keys] if first else None
-            pictures = _render(engine, result.embeddings, config.rendering, progress, depth_of)
-            shown = dict(zip(result.keys, pictures[:: len(config.render_seeds)], strict=True))
+            made, keys = result.embeddings, result.keys
+
+            def draw(rows: Sequence[int]) -> list[Image.Image]:
+                depth = None if depth_of is None else [depth_of[row] for row in rows]
+                return _render(engine, made[rows], config.rendering, progress, depth)
+
+            drawn, unfit = render_finite(draw, len(made))
+            pictures = {keys[row]: some for row, some in drawn.items()}
+            shown = {key: some[0] for key, some in pictures.items()}
             files = RunFiles(result)
             figures = files.figures(
                 previews.pictures | shown,
@@ -157,7 +172,7 @@ def run(config: RunConfig) -> int:
         files.save_pictures(stage, pictures, config.render_seeds)
         for name, figure in figures.items():
             save_picture(figure, stage / name)
-    lost = list(dict.fromkeys(result.lost.values()))
+    lost = list(dict.fromkeys([*result.lost.values(), *([unfit] if unfit else []), *files.lost]))
     for said in (
         *(f"skipped: {file}" for file in previews.skipped),
         *(f"left out: {why}" for why in lost),
@@ -320,7 +335,7 @@ def _request(operator: Operator, config: ApplyConfig) -> tuple[Path | None, ...]
             raise UsageError(f"--{name} wants a picture or an embedding file")
     given = fill_slots(operator, config.inputs, config.slots)
     operator.check_inputs(len(given), config.text)
-    return tuple(None if one in (None, LEFT_OUT) else Path(str(one)).expanduser() for one in given)
+    return tuple(None if one in (None, LEFT_OUT) else expand_home(str(one)) for one in given)
 
 
 def _depth_source(request: Sequence[Path | None], config: ApplyConfig) -> Path | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from pops.errors import InputError
+from pops.errors import InputError, NotFiniteError
 from pops.figures import Cell
 from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.pictures import open_picture
@@ -20,7 +20,16 @@ from pops.settings.groups import OwnOperators, SamplingConfig, StackConfig
 if TYPE_CHECKING:
     from pops.engine import Engine
 
-__all__ = ["EMBEDDING", "LEFT_OUT", "captioned", "equation", "load", "preview", "seed_pairs"]
+__all__ = [
+    "EMBEDDING",
+    "LEFT_OUT",
+    "captioned",
+    "equation",
+    "load",
+    "preview",
+    "render_finite",
+    "seed_pairs",
+]
 
 # In place of the picture of an input.
 EMBEDDING, LEFT_OUT = "embedding", "left out"
@@ -45,6 +54,34 @@ def load(config: StackConfig) -> Engine:
         offload=config.offload,
         operator_folders=config.operators if isinstance(config, OwnOperators) else (),
     )
+
+
+def render_finite(
+    render: Callable[[Sequence[int]], list[Image.Image]], count: int
+) -> tuple[dict[int, list[Image.Image]], str | None]:
+    """Render embeddings; where some give pictures that are not finite, the others alone.
+
+    Args:
+        render: renders the embeddings of these numbers, each with every seed of the renderer.
+        count: the number of embeddings.
+
+    Returns:
+        By the number of each embedding its pictures, one for each seed; and why some are missing,
+        or None where all are there.
+
+    Raises:
+        NotFiniteError: no embedding gives finite pictures.
+    """
+    rows, why = list(range(count)), None
+    try:
+        pictures = render(rows)
+    except NotFiniteError as error:
+        rows, why = [row for row in rows if row not in error.rows], str(error)
+        if not rows:
+            raise
+        pictures = render(rows)
+    each = len(pictures) // len(rows)
+    return {row: pictures[at * each : (at + 1) * each] for at, row in enumerate(rows)}, why
 
 
 def preview(source: Path | None) -> Image.Image | str:

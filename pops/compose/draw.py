@@ -21,6 +21,7 @@ LARGEST_SIDE = 20_000  # pixels of a figure: well under what picture files hold
 LARGEST_AREA = 100_000_000
 TREE_SIZES = range(168, 47, -8)  # of a tree's pictures; smaller where it is large
 GRID_SIZES = range(192, 47, -8)
+NOT_FINITE = "not finite"  # stands in a grid in place of a result that could not be made or drawn
 Render = Callable[[Embeddings], list[Image.Image]]
 Pictures = dict[tuple[Node, int], Image.Image]  # of the rows of nodes
 
@@ -108,7 +109,8 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
 
     Args:
         result: what a composition gave.
-        shown: the pictures of the leaves, where they have one, and of every one of `result.keys`.
+        shown: the pictures of the leaves, where they have one, and of each of `result.keys` that
+            could be drawn.
 
     Returns:
         The tables by seed; a single one under None.
@@ -120,8 +122,8 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
     seeds = [f"seed {seed}" for seed in result.seeds] if result.embeddings.seeds else [""]
     pictures: list[Image.Image | str] = []
     for node in result.plan.results:
-        drawn = [shown[node, row] for row in result.of(node)]
-        pictures += drawn or ["not finite"] * len(seeds)
+        drawn = [shown.get((node, row), NOT_FINITE) for row in result.of(node)]
+        pictures += drawn or [NOT_FINITE] * len(seeds)
     per_seed = [list(pictures[row :: len(seeds)]) for row in range(len(seeds))]
     columns = [_head((leaf,), shown) for leaf in last]
     if outer:
