@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pops.errors import InputError
+from pops.io.names import expand_home
 from pops.io.schema import read_text
 
 __all__ = ["read_word_list", "read_words"]
@@ -25,7 +26,7 @@ def read_word_list(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: The file cannot be read or is not UTF-8.
     """
-    text = read_text(path.expanduser(), InputError, MOST_BYTES)
+    text = read_text(expand_home(path), InputError, MOST_BYTES)
     stripped = (line.strip() for line in text.splitlines())
     return tuple(line for line in stripped if line and not line.startswith("#"))
 
@@ -42,9 +43,9 @@ def read_words(name: str | Path) -> tuple[str, ...]:
     Raises:
         InputError: There is no such list or file, or it is not UTF-8.
     """
-    shipped = WORDS / f"{name}.txt"
+    shipped = {path.stem: path for path in WORDS.glob("*.txt")}
     try:
-        return read_word_list(shipped if shipped.is_file() else Path(name))
+        return read_word_list(shipped.get(str(name), Path(name)))
     except InputError as error:
-        known = ", ".join(sorted(path.stem for path in WORDS.glob("*.txt")))
+        known = ", ".join(sorted(shipped))
         raise InputError(f"{error}; the word lists of pops are {known}") from error

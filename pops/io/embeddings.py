@@ -22,7 +22,7 @@ from torch import Tensor
 from pops import __version__
 from pops.errors import InputError, OutputError
 from pops.io.arrays import read_array
-from pops.io.files import atomic_path
+from pops.io.files import atomic_path, check_file
 from pops.io.names import EMBEDDING_SUFFIXES
 from pops.io.schema import Finite, Meta, Schema, Text, decode_json, fit
 from pops.io.tensors import is_finite, read_pickle, save_tensors
@@ -196,8 +196,7 @@ def load_embeddings(path: str | Path) -> Embeddings:
             number that is not finite in float32.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} is missing: name an embedding file")
+    check_file(path, InputError, ": name an embedding file")
     try:
         content = _READERS.get(path.suffix.lower(), _read_pth)(path)
         return _from_content(path, content)
