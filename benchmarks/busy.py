@@ -84,12 +84,23 @@ class Report:
     seconds: dict[tuple[str, str, str], float]
 
     def values(self) -> dict[str, float]:
-        """All medians by name."""
+        """List all medians by name.
+
+        Returns:
+            Seconds, by the names of load, work and wait.
+        """
         return {"seconds_" + "_".join(key): value for key, value in self.seconds.items()}
 
 
 def measure(settings: BusyBenchmark) -> Report:
-    """Run the benchmark."""
+    """Run the benchmark.
+
+    Args:
+        settings: What is measured, and how often.
+
+    Returns:
+        The measurements.
+    """
     with tempfile.TemporaryDirectory() as folder:
         commands = _commands(settings, Path(folder))
         if "training" in settings.works:
@@ -105,7 +116,7 @@ def measure(settings: BusyBenchmark) -> Report:
 
 
 def _commands(settings: BusyBenchmark, folder: Path) -> dict[str, list[str]]:
-    """The command of every kind of work, without where it writes."""
+    """List the command of every kind of work, without where it writes."""
     generate = [*POPS, "generate", "textures", "--preset=pocket", "--device=cpu"]
     train = [*POPS, "train", "--stack=pocket", f"--dataset_path={folder / 'data'}", "--device=cpu"]
     prior = [sys.executable, "-m", "benchmarks.prior", "--layers=6", "--heads=16", "--batches=8"]
@@ -122,13 +133,13 @@ def _commands(settings: BusyBenchmark, folder: Path) -> dict[str, list[str]]:
 
 
 def _output(work: str, folder: str) -> list[str]:
-    """The flags that say where a command writes."""
+    """List the flags that say where a command writes."""
     flags = {"training": "--output_dir", "generation": "--output_dir", "apply": "--out"}
     return [f"{flags[work]}={folder}-{work}"] if work in flags else []
 
 
 def _seconds(command: Sequence[str], wait: dict[str, str]) -> float:
-    """The seconds that a command takes as a process of its own."""
+    """Time a command that runs as a process of its own."""
     kept = {name: value for name, value in os.environ.items() if name not in CHOICES}
     start = perf_counter()
     run = subprocess.run(
@@ -143,7 +154,7 @@ def _seconds(command: Sequence[str], wait: dict[str, str]) -> float:
 
 @contextmanager
 def _beside(count: int) -> Iterator[None]:
-    """So many processes compute without a rest inside the block."""
+    """Let so many processes compute without a rest inside the block."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -154,7 +165,7 @@ def _beside(count: int) -> Iterator[None]:
 
 
 def show(report: Report) -> str:
-    """The report as text."""
+    """Write the report as text."""
     settings = report.settings
     columns = list(product(LOADS, settings.waits))
     heads = (f"{f'{load} {wait}':>16}" for load, wait in columns)
@@ -170,7 +181,14 @@ def show(report: Report) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status."""
+    """Run the benchmark from the command line.
+
+    Args:
+        arguments: The words of the command line; None: those of this process.
+
+    Returns:
+        The exit status.
+    """
     return run_benchmark("busy", BusyBenchmark, measure, show, arguments)
 
 

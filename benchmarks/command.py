@@ -31,7 +31,18 @@ def run_benchmark(
     show: Callable[[Report], str],
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse, measure, print the report and, with `--json`, its values last. The exit status."""
+    """Run a benchmark: parse, measure, print the report and, with `--json`, its values last.
+
+    Args:
+        name: The name of the benchmark's module.
+        kind: The dataclass of its settings.
+        measure: Makes the report of some settings.
+        show: Writes a report as text.
+        arguments: The words of the command line; None: those of this process.
+
+    Returns:
+        The exit status.
+    """
 
     def run(given: list[str]) -> int:
         settings = parse(f"python -m benchmarks.{name}", kind, given)

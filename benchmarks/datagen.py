@@ -37,7 +37,7 @@ __all__ = ["DatagenBenchmark", "Report", "compare", "main", "one_by_one"]
 
 @dataclass(frozen=True)
 class Report:
-    """Seconds for all samples of a kind, by kind."""
+    """The seconds that both ways take for all samples of a kind, by kind."""
 
     settings: DatagenBenchmark
     turns: dict[str, list[float]]  # ratios of the turns
@@ -46,7 +46,11 @@ class Report:
     same_files: bool
 
     def values(self) -> dict[str, float]:
-        """Everything by name, the ratios first."""
+        """List everything by name, the ratios first.
+
+        Returns:
+            The numbers by name.
+        """
         pairs = {kind.replace(" ", "_"): kind for kind in self.settings.kinds}
         ratios = {
             f"throughput_ratio_{name}": self.one_by_one[kind] / self.batched[kind]
@@ -64,6 +68,11 @@ class Report:
         return {**ratios, **speeds, **before, "same_files": float(self.same_files)}
 
     def text(self) -> str:
+        """Write the report as a table.
+
+        Returns:
+            Lines of text.
+        """
         settings = self.settings
         rows = [
             f"{settings.count} samples of each kind, {settings.size} pixels, {settings.models}",
@@ -81,7 +90,15 @@ class Report:
 
 
 def one_by_one(plan: Generation, stages: Local) -> Iterator[Finished]:
-    """Samples in the order of a loop: one thing asked of one stage at a time."""
+    """Make samples in the order of a loop: one thing asked of one stage at a time.
+
+    Args:
+        plan: The samples that are made.
+        stages: The models that answer.
+
+    Yields:
+        The samples in order, each as soon as it is finished.
+    """
     for index in plan.indices:
         rejections: list[str] = []
         for attempt in count():
@@ -124,7 +141,7 @@ def _setting(settings: DatagenBenchmark) -> Iterator[_Setting]:
 def _time(
     kind: str, settings: DatagenBenchmark, ways: _Setting, batched: bool, folder: Path
 ) -> float:
-    """Seconds to make and write every sample of a kind into a new folder."""
+    """Time how every sample of a kind is made and written into a new folder."""
     words, make_stages = ways
     plan = Generation(kind, words, seed=0, count=settings.count)
     store = Store(folder, Shard())
@@ -142,13 +159,23 @@ def _time(
 
 
 def _same(one: Path, other: Path, models: str) -> bool:
-    """Whether two folders hold the same; of models, whose batches round otherwise, by name."""
+    """Tell whether two folders hold the same files.
+
+    Models round otherwise in batches, so theirs are compared by name.
+    """
     ours, theirs = files_of(one), files_of(other)
     return ours == theirs if models == "pocket" else ours.keys() == theirs.keys()
 
 
 def compare(settings: DatagenBenchmark) -> Report | EngineReport:
-    """Run the benchmark."""
+    """Run the benchmark.
+
+    Args:
+        settings: What is measured, and how often.
+
+    Returns:
+        The measurements: of both ways, or of both engines with `--engine ray`.
+    """
     torch.set_num_threads(settings.threads or cores())
     if settings.engine == "ray":
         return compare_engines(settings)
@@ -175,11 +202,19 @@ def compare(settings: DatagenBenchmark) -> Report | EngineReport:
 
 
 def show(report: Report | EngineReport) -> str:
-    """The report as a table."""
+    """Write the report as a table."""
     return report.text()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark from the command line.
+
+    Args:
+        arguments: The words of the command line; None: those of this process.
+
+    Returns:
+        The exit status.
+    """
     return run_benchmark("datagen", DatagenBenchmark, compare, show, arguments)
 
 

@@ -54,11 +54,24 @@ class EngineReport:
     same_files: bool
 
     def overhead(self, kind: str, what: str = "seconds") -> float:
-        """How much more Ray takes, as a share: the median of the turns."""
+        """Compute how much more Ray takes, as a share: the median of the turns.
+
+        Args:
+            kind: The kind of sample.
+            what: The field of `Turn` that is compared.
+
+        Returns:
+            The ratio of Ray's number to that of one process, less 1.
+        """
         pairs = zip(self.ray[kind], self.local[kind], strict=True)
         return median(getattr(ray, what) / getattr(local, what) for ray, local in pairs) - 1
 
     def values(self) -> dict[str, float]:
+        """List all numbers by name.
+
+        Returns:
+            The numbers by name.
+        """
         found: dict[str, float] = {}
         for kind in self.ray:
             name = kind.replace(" ", "_")
@@ -70,6 +83,11 @@ class EngineReport:
         return {**found, "same_files": float(self.same_files)}
 
     def text(self) -> str:
+        """Write the report as a table.
+
+        Returns:
+            Lines of text.
+        """
         rows = [
             f"{self.count} samples of each kind, pocket world, {self.cores} cores for either way",
             f"{'kind':<16}{'local':>12}{'ray':>12}{'overhead':>10}{'processor':>11}{'start-up':>10}",
@@ -103,7 +121,17 @@ class _Clocked:
 
 
 def compare_engines(settings: DatagenBenchmark) -> EngineReport:
-    """Make the same samples by both engines, in turns, on the same cores."""
+    """Make the same samples by both engines, in turns, on the same cores.
+
+    Args:
+        settings: What is made, and how often.
+
+    Returns:
+        The measurements.
+
+    Raises:
+        UsageError: Ray is not installed.
+    """
     try:
         import ray
         import ray.data
@@ -165,7 +193,7 @@ class _Meter:
         self.over = Event()
 
     def watch(self) -> tuple[float, float]:
-        """When the file appeared, and the seconds used from then on."""
+        """Tell when the file appeared, and the seconds used from then on."""
         while not (self.begun.exists() or self.over.is_set()):
             time.sleep(0.005)
         begun, before = time.perf_counter(), _ticks()
@@ -178,7 +206,7 @@ class _Meter:
 
 
 def _ticks() -> dict[int, int]:
-    """Of this process and its descendants, by number."""
+    """Read the processor's time of this process and its descendants, by their numbers."""
     parents, ticks = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # ended meanwhile
@@ -192,7 +220,14 @@ def _ticks() -> dict[int, int]:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Every file of the samples of a folder."""
+    """Read every file of the samples of a folder.
+
+    Args:
+        folder: The folder that data generation wrote.
+
+    Returns:
+        The content of each file, by its path in the folder.
+    """
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

@@ -9,13 +9,13 @@ import json
 import resource
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -129,12 +129,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class Report:
+    """The size of the stack on disk, and the time and memory of every stage."""
+
     settings: FullSizeBenchmark
     bytes_on_disk: int
     stages: tuple[Stage, ...]
 
     def values(self) -> dict[str, float]:
-        """Everything by name, the peak of all first."""
+        """List everything by name, the sums first.
+
+        Returns:
+            The numbers by name.
+        """
         return {
             "peak_bytes": max(stage.peak_bytes for stage in self.stages),
             "seconds": sum(stage.seconds for stage in self.stages),
@@ -145,23 +151,36 @@ class Report:
 
 
 def measure(settings: FullSizeBenchmark) -> Report:
-    """Make the stack and run it, each in a process of its own: the peak is that of the run."""
+    """Run the benchmark.
+
+    Args:
+        settings: What is measured, and how often.
+
+    Returns:
+        The measurements.
+    """
     with stack_folder(settings.folder) as folder:
-        if not (folder / "operators").is_dir():
-            print(f"making 14 GB of random weights in {folder}", file=sys.stderr)
-            _apart(make_stack, folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         return Report(settings, size, _apart(run_stages, folder, settings))
 
 
 @contextmanager
-def stack_folder(kept: Path | None) -> Iterator[Path]:
-    """The folder that is kept, or a temporary one."""
-    if kept is not None:
-        yield kept
-        return
-    with tempfile.TemporaryDirectory(prefix="pops-full-size-") as folder:
-        yield Path(folder)
+def stack_folder(kept: Path | None, models: Sizes | None = None) -> Iterator[Path]:
+    """Give the folder of a random stack, which is made where it is not there.
+
+    Args:
+        kept: A folder that stays; None: a temporary one, which is removed.
+        models: The sizes of the models; None: those of kandinsky-2.2.
+
+    Yields:
+        The folder.
+    """
+    with ExitStack() as stack:
+        folder = kept or Path(stack.enter_context(TemporaryDirectory(prefix="pops-full-size-")))
+        if not (folder / "operators").is_dir():
+            print(f"making random weights in {folder}", file=sys.stderr)
+            make_stack(folder, models)
+        yield folder
 
 
 def _apart(run: Callable[..., Made], *arguments: object) -> Made:
@@ -181,7 +200,12 @@ class Sizes:
 
 
 def make_stack(folder: Path, models: Sizes | None = None) -> None:
-    """Random models in bfloat16 in the layout of the hub, the operators last."""
+    """Write random models in bfloat16 in the layout of the hub, the operators last.
+
+    Args:
+        folder: The folder of the stack, which is made.
+        models: The sizes of the models; None: those of kandinsky-2.2.
+    """
     models = models or Sizes()
     prior, decoder = folder / "prior", folder / "decoder"
     kinds: list[tuple[Path, Callable[[], Any]]] = [
@@ -207,7 +231,7 @@ def make_stack(folder: Path, models: Sizes | None = None) -> None:
 
 
 def _write_priors(folder: Path, config: PriorConfig) -> None:
-    """The base prior, and operators with the same weights."""
+    """Write the base prior, and operators with the same weights."""
     state = _random(lambda: Prior(config)).state_dict()
     base = folder / "prior" / "prior"
     base.mkdir(parents=True, exist_ok=True)
@@ -226,7 +250,15 @@ def _random(build: Callable[[], Any]) -> Any:
 
 
 def run_stages(folder: Path, settings: FullSizeBenchmark) -> tuple[Stage, ...]:
-    """Encode, apply both operators and render, on the stack in a folder."""
+    """Encode, apply both operators and render, on the stack in a folder.
+
+    Args:
+        folder: The folder of the stack.
+        settings: The inputs, steps and number format.
+
+    Returns:
+        The measurements of every stage, in order.
+    """
     torch.set_num_threads(settings.threads or cores())
     stages: list[Stage] = []
 
@@ -255,7 +287,7 @@ def _peak_bytes() -> int:
 
 
 def show(report: Report) -> str:
-    """The report as text."""
+    """Write the report as text."""
     settings = report.settings
     return "\n".join(
         [
@@ -272,7 +304,14 @@ def show(report: Report) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status."""
+    """Run the benchmark from the command line.
+
+    Args:
+        arguments: The words of the command line; None: those of this process.
+
+    Returns:
+        The exit status.
+    """
     return run_benchmark("full_size", FullSizeBenchmark, measure, show, arguments)
 
 

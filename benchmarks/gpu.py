@@ -71,7 +71,11 @@ class Report:
     parts: Mapping[str, Values]
 
     def values(self) -> Values:
-        """All numbers, each after the name of its part."""
+        """List all numbers, each after the name of its part.
+
+        Returns:
+            The numbers by name.
+        """
         return {
             f"{part}_{name}": value
             for part, own in self.parts.items()
@@ -80,7 +84,17 @@ class Report:
 
 
 def measure(settings: GpuBenchmark) -> Report:
-    """Run the parts that the file of results does not have yet."""
+    """Run the parts that the file of results does not have yet.
+
+    Args:
+        settings: What is measured, and where results go.
+
+    Returns:
+        The measurements of all parts.
+
+    Raises:
+        UsageError: The page has no marked place for the table.
+    """
     if settings.page is not None:
         _around(settings.page)  # before anything is measured
     device = choose_device(settings.device)
@@ -105,7 +119,7 @@ def measure(settings: GpuBenchmark) -> Report:
 
 
 def _sizes(settings: GpuBenchmark) -> str:
-    """The settings that numbers depend on."""
+    """Write down the settings that numbers depend on."""
     apart = ("results", "page", "parts", "device", "json")
     return ", ".join(f"{k} {v}" for k, v in vars(settings).items() if k not in apart)
 
@@ -175,7 +189,7 @@ PARTS: dict[str, Callable[[GpuBenchmark], Values]] = {
 
 
 def show(report: Report) -> str:
-    """The numbers as a Markdown table."""
+    """Write the numbers as a Markdown table."""
     lines = [f"Measured on {report.device}.", "", "| part | number | value |", "|---|---|---|"]
     for part, values in report.parts.items():
         lines += [
@@ -186,7 +200,7 @@ def show(report: Report) -> str:
 
 
 def _around(page: Path) -> tuple[str, str]:
-    """What stands before and after the marked table of a page; UsageError where none is."""
+    """Read the text before and after the marked table of a page; UsageError where none is."""
     begin, end = MARKS
     before, found, rest = page.read_text(encoding="utf-8").partition(begin)
     _, closed, after = rest.partition(end)
@@ -203,7 +217,14 @@ def _write_page(page: Path, report: Report) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status."""
+    """Run the benchmark from the command line.
+
+    Args:
+        arguments: The words of the command line; None: those of this process.
+
+    Returns:
+        The exit status.
+    """
     return run_benchmark("gpu", GpuBenchmark, measure, show, arguments)
 
 

@@ -79,6 +79,8 @@ class GridBenchmark:
 
 @dataclass(frozen=True)
 class Report:
+    """The time of the grid in both ways, and how far their results differ."""
+
     settings: GridBenchmark
     stack: str
     render: DecoderSettings
@@ -88,7 +90,11 @@ class Report:
     picture_difference: float  # the largest, of colours in 0..1
 
     def values(self) -> dict[str, float]:
-        """Everything by name, the ratio first."""
+        """List everything by name, the ratio first.
+
+        Returns:
+            The numbers by name.
+        """
         return {
             "throughput_ratio_grid": self.published_seconds / self.ours_seconds,
             "max_abs_difference_embeddings": self.embedding_difference,
@@ -116,7 +122,7 @@ class PublishedOrder:
         self.decoder.set_progress_bar_config(disable=True)
 
     def run(self, pairs: Sequence[Pair], steps: int, render: DecoderSettings) -> Made:
-        """The embeddings (N, D) and the pictures of the pairs."""
+        """Make the embeddings (N, D) and the pictures of the pairs."""
         made = [self._one(pair, steps, render) for pair in pairs]
         return torch.cat([embed for embed, _ in made]), [picture for _, picture in made]
 
@@ -137,7 +143,14 @@ class PublishedOrder:
 
 
 def compare(settings: GridBenchmark) -> Report:
-    """Run the benchmark."""
+    """Run the benchmark.
+
+    Args:
+        settings: What is measured, and how often.
+
+    Returns:
+        The measurements.
+    """
     torch.set_num_threads(settings.threads or cores())
     engine, tiny = _open(settings)
     render = _render_settings(engine, settings, tiny)
@@ -165,7 +178,7 @@ def compare(settings: GridBenchmark) -> Report:
 
 
 def _differences(made: Made, wanted: Made) -> tuple[float, float]:
-    """The largest of the embeddings and of the colours, in 0..1."""
+    """Find the largest difference of the embeddings, and that of the colours, in 0..1."""
     ours, theirs = (
         np.stack([np.asarray(p, dtype=np.float32) for p in m[1]]) for m in (made, wanted)
     )
@@ -173,7 +186,7 @@ def _differences(made: Made, wanted: Made) -> tuple[float, float]:
 
 
 def _open(settings: GridBenchmark) -> tuple[Engine, bool]:
-    """The engine, and whether its stack is the tiny random one."""
+    """Open the engine, and tell whether its stack is the tiny random one."""
     device, dtype = settings.device, settings.dtype
     needed = (WEIGHTS / "decoder" / "unet", WEIGHTS / "operators" / settings.operator)
     if settings.stack is not None or all(folder.is_dir() for folder in needed):
@@ -196,7 +209,7 @@ def _render_settings(engine: Engine, settings: GridBenchmark, tiny: bool) -> Dec
 
 
 def _pairs(rng: np.random.Generator, rows: int, columns: int) -> list[Pair]:
-    """Every pair of `rows` and `columns` noise pictures."""
+    """Make every pair of `rows` and `columns` noise pictures."""
     shape = (rows + columns, PICTURE_SIDE, PICTURE_SIDE, 3)
     pictures = [Image.fromarray(p) for p in rng.integers(0, 256, shape, dtype=np.uint8)]
     return [(a, b) for a in pictures[:rows] for b in pictures[rows:]]
@@ -220,7 +233,7 @@ def _ours(
 
 
 def show(report: Report) -> str:
-    """The report as text."""
+    """Write the report as text."""
     settings, render = report.settings, report.render
     pairs = settings.rows * settings.columns
     return "\n".join(
@@ -243,7 +256,14 @@ def show(report: Report) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status."""
+    """Run the benchmark from the command line.
+
+    Args:
+        arguments: The words of the command line; None: those of this process.
+
+    Returns:
+        The exit status.
+    """
     return run_benchmark("grid", GridBenchmark, compare, show, arguments)
 
 

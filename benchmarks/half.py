@@ -71,12 +71,23 @@ class Report:
     found: dict[tuple[str, str], float]
 
     def values(self) -> dict[str, float]:
-        """All numbers by name."""
+        """List all numbers by name.
+
+        Returns:
+            The numbers by name.
+        """
         return {"_".join(key): value for key, value in self.found.items()}
 
 
 def compare(settings: HalfBenchmark) -> Report:
-    """Run the benchmark."""
+    """Run the benchmark.
+
+    Args:
+        settings: What is measured, and how often.
+
+    Returns:
+        The measurements.
+    """
     device = choose_device(settings.device)
     found: dict[tuple[str, str], float] = {}
     parts = [*_pocket(settings, device), *(_random(settings, device) if settings.layers else [])]
@@ -89,7 +100,7 @@ Found = tuple[torch.dtype, str, float]
 
 
 def _pocket(settings: HalfBenchmark, device: torch.device) -> Iterator[Found]:
-    """The parts of the pocket stack, one by one."""
+    """Compare the parts of the pocket stack, one by one."""
     exact, *halves = (
         Engine.load("pocket", str(device), str(dtype).removeprefix("torch."))
         for dtype in (torch.float32, *HALVES)
@@ -116,7 +127,7 @@ def _pocket(settings: HalfBenchmark, device: torch.device) -> Iterator[Found]:
 
 
 def _random(settings: HalfBenchmark, device: torch.device) -> Iterator[Found]:
-    """A random prior, with the same weights in every format."""
+    """Compare a random prior, with the same weights in every format."""
     config = PriorConfig(settings.heads, 64, settings.layers, settings.dim)
     torch.manual_seed(0)
     prior = random_prior(config, device, torch.float32)
@@ -144,12 +155,12 @@ def _texture(
 
 
 def _alike(made: Tensor, wanted: Tensor) -> float:
-    """The smallest cosine of rows; 0 where a number is not finite."""
+    """Find the smallest cosine of rows; 0 where a number is not finite."""
     return float(F.cosine_similarity(made, wanted).nan_to_num(0.0).min())
 
 
 def show(report: Report) -> str:
-    """The report as text."""
+    """Write the report as text."""
     parts = list(dict.fromkeys(part for part, _ in report.found))
     names = [str(dtype).removeprefix("torch.") for dtype in HALVES]
     lines = [f"on {report.device}, beside float32", f"{'':28}" + "".join(f"{n:>12}" for n in names)]
@@ -161,7 +172,14 @@ def show(report: Report) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status."""
+    """Run the benchmark from the command line.
+
+    Args:
+        arguments: The words of the command line; None: those of this process.
+
+    Returns:
+        The exit status.
+    """
     return run_benchmark("half", HalfBenchmark, compare, show, arguments)
 
 

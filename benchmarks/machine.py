@@ -27,14 +27,22 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """The CPU cores that this process may use."""
+    """Count the CPU cores that this process may use.
+
+    Returns:
+        At least 1.
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all it was given."""
+    """Wait until the device has done all it was given.
+
+    Args:
+        device: Any device; only a GPU is waited for.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -42,14 +50,29 @@ def synchronise(device: torch.device) -> None:
 
 
 def device_name(device: torch.device, threads: int) -> str:
-    """Name a device for a report; a CPU by the threads that it computes with."""
+    """Name a device for a report.
+
+    Args:
+        device: The device.
+        threads: The threads by which a CPU is named.
+
+    Returns:
+        A few words.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{threads} threads on the CPU" if device.type == "cpu" else f"the device {device}"
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """The most memory that was in use on a CUDA device since the last call; None elsewhere."""
+    """Read the most memory that was in use on a CUDA device since the last call.
+
+    Args:
+        device: The device.
+
+    Returns:
+        Bytes; None on other devices.
+    """
     if device.type != "cuda":
         return None
     peak = torch.cuda.max_memory_allocated(device)
@@ -59,7 +82,7 @@ def peak_bytes(device: torch.device) -> int | None:
 
 @dataclass(frozen=True)
 class Laps:
-    """One run: the seconds till its first step was done, those of each later step, and all."""
+    """One run: the seconds until its first step was done, those of each later step, and all."""
 
     first: float
     later: tuple[float, ...]
@@ -74,12 +97,23 @@ class Stopwatch:
         self._marks: list[float] = []
 
     def lap(self, *_: object) -> None:
-        """A step is done: pass this as the run's callable."""
+        """Note that a step is done: pass this as the run's callable.
+
+        Args:
+            _: What the run tells of the step; it is not used.
+        """
         synchronise(self.device)
         self._marks.append(perf_counter())
 
     def total(self, run: Callable[[], Result]) -> tuple[Result, float]:
-        """The result of any run, and its seconds."""
+        """Time any run.
+
+        Args:
+            run: The work.
+
+        Returns:
+            The result of the run, and its seconds.
+        """
         synchronise(self.device)
         start = perf_counter()
         result = run()
@@ -87,7 +121,14 @@ class Stopwatch:
         return result, perf_counter() - start
 
     def time(self, run: Callable[[], Result]) -> tuple[Result, Laps]:
-        """The result of a run of at least one step, and its times."""
+        """Time a run of at least one step.
+
+        Args:
+            run: The work, which calls `lap` after every step.
+
+        Returns:
+            The result of the run, and its times.
+        """
         self._marks = []
         self.lap()
         result = run()
@@ -111,9 +152,18 @@ class Limits:
 def measure_limits(
     device: torch.device, dtype: torch.dtype, size: int = 4096, mebibytes: int = 1024
 ) -> Limits:
-    """`size`: of the square matrices. `mebibytes`: of the memory that is read and copied.
+    """Measure the most that the machine can do.
 
     Bandwidth is the better of a matrix times a vector, which reads a matrix once, and a copy.
+
+    Args:
+        device: The device that computes.
+        dtype: The number format.
+        size: The side of the square matrices that are multiplied.
+        mebibytes: The memory that is read and copied.
+
+    Returns:
+        Operations and bytes a second.
     """
     a = torch.rand(size, size, device=device, dtype=dtype)
     side = int((mebibytes * 2**20 / dtype.itemsize) ** 0.5)
@@ -130,7 +180,7 @@ def measure_limits(
 
 
 def _fastest(device: torch.device, run: Callable[[], object], tries: int = 4) -> float:
-    """Seconds; the first try, which also warms up, counts only if it is the fastest."""
+    """Time the fastest of some runs; the first, which also warms up, counts only if it is that."""
     seconds = []
     for _ in range(tries):
         synchronise(device)
@@ -142,5 +192,12 @@ def _fastest(device: torch.device, run: Callable[[], object], tries: int = 4) ->
 
 
 def step_seconds(runs: Sequence[Laps]) -> float:
-    """The median step of some runs, the first step of each left out."""
+    """Compute the median step of some runs, the first step of each left out.
+
+    Args:
+        runs: Times of runs.
+
+    Returns:
+        Seconds.
+    """
     return median(seconds for run in runs for seconds in run.later)

@@ -87,7 +87,7 @@ class PriorBenchmark:
 
 @dataclass(frozen=True)
 class Way:
-    """What was measured of one way, in seconds, at one batch size."""
+    """The measurements of one way at one batch size, in seconds."""
 
     batch: int
     before_steps: float  # all that is done once: encoding of conditions, keys and values
@@ -103,6 +103,8 @@ class Way:
 
 @dataclass(frozen=True)
 class Report:
+    """The measurements of both ways, and what the machine can do at most."""
+
     settings: PriorBenchmark
     machine: str
     parameters: int
@@ -113,10 +115,22 @@ class Report:
     max_abs_difference: float
 
     def ratio(self, way: Way) -> float:
+        """Compare the throughput of a way with the published one's.
+
+        Args:
+            way: One of `ours`.
+
+        Returns:
+            The ratio.
+        """
         return way.throughput / self.published.throughput
 
     def values(self) -> dict[str, float]:
-        """Everything by name, the ratios first."""
+        """List everything by name, the ratios first.
+
+        Returns:
+            The numbers by name.
+        """
         found = {f"throughput_ratio_batch{way.batch}": self.ratio(way) for way in self.ours}
         found["max_abs_difference"] = self.max_abs_difference
         for way in self.ours:
@@ -158,14 +172,21 @@ class RandomStack(Stack):
 
 
 def random_prior(config: PriorConfig, device: torch.device, dtype: torch.dtype) -> Prior:
-    """A prior whose activations stay in range, as those of a trained one do."""
+    """Make a prior whose activations stay in range, as those of a trained one do."""
     with torch.device("meta"):
         prior = Prior(config)
     return random_model(prior, device, dtype).join_projections()  # as a stack loads it
 
 
 def compare(settings: PriorBenchmark) -> Report:
-    """Run the benchmark."""
+    """Run the benchmark.
+
+    Args:
+        settings: What is measured, and how often.
+
+    Returns:
+        The measurements.
+    """
     placement = choose_placement(settings.device, settings.dtype)
     device, dtype = placement.device, placement.dtype
     threads = settings.threads or cores()
@@ -200,11 +221,11 @@ class _Ways:
     pairs: Tensor  # (N, 2, D); clip_mean is 0 and clip_std 1, so they are normalised too
 
     def published(self, steps: int, lap: Callable[..., None] | None = None) -> Tensor:
-        """The first pair: (1, D)."""
+        """Sample the first pair: (1, D)."""
         return self.prior.sample(self.pairs[0], SEED, OPERATOR.guidance, steps, lap)
 
     def ours(self, batch: int, steps: int, lap: Callable[..., None] | None = None) -> Tensor:
-        """The first `batch` pairs: (batch, D)."""
+        """Sample the first `batch` pairs: (batch, D)."""
         made = self.engine.apply(
             OPERATOR.name,
             [tuple(pair) for pair in self.pairs[:batch]],
@@ -224,7 +245,7 @@ class _Ways:
 def _take_turns(
     ways: _Ways, settings: PriorBenchmark, watch: Stopwatch
 ) -> tuple[dict[int, list[Laps]], float]:
-    """The times of the published way (0) and of each batch of ours, and how far they differ."""
+    """Time the published way (0) and each batch of ours in turns, and tell how far they differ."""
     steps = REQUEST_STEPS if settings.full else settings.steps
     runs: dict[int, list[Laps]] = {0: [], **{n: [] for n in settings.batches}}
     differences: list[Tensor] = []
@@ -255,7 +276,7 @@ def _count(run: Callable[[], object]) -> float:
 
 
 def _bytes_a_step(prior: Prior) -> int:
-    """The weights that a step of ours reads: all but those of the conditions and the space."""
+    """Count the bytes of weights that a step reads: all but those of conditions and space."""
     once = ("encoder_hidden_states_proj", "embedding_proj", "positional", "clip_")
     return sum(
         tensor.numel() * tensor.element_size()
@@ -265,7 +286,7 @@ def _bytes_a_step(prior: Prior) -> int:
 
 
 def show(report: Report) -> str:
-    """The report as text."""
+    """Write the report as text."""
     settings, limits = report.settings, report.limits
     lines = [
         f"random prior: {settings.layers} layers, {settings.heads} x {HEAD_DIM}, "
@@ -300,7 +321,14 @@ def show(report: Report) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status."""
+    """Run the benchmark from the command line.
+
+    Args:
+        arguments: The words of the command line; None: those of this process.
+
+    Returns:
+        The exit status.
+    """
     return run_benchmark("prior", PriorBenchmark, compare, show, arguments)
 
 

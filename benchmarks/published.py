@@ -42,10 +42,19 @@ class PublishedPrior:
         steps: int = 25,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """The embedding (1, D) of one request, un-normalised; at least 2 steps.
+        """Sample one request.
 
-        `tokens` (k, D): its normalised condition tokens. They are padded to all slots of the
-        prior, and guidance is one call with two rows.
+        The tokens are padded to all slots of the prior, and guidance is one call with two rows.
+
+        Args:
+            tokens: The normalised condition tokens (k, D).
+            seed: The seed of the noise.
+            guidance: The scale of guidance; with at most 1 there is none.
+            steps: The number of steps, at least 2.
+            on_step: Called with the steps that are done and all steps.
+
+        Returns:
+            The embedding (1, D), un-normalised, in float32 on the CPU.
         """
         guided = guidance > 1
         slots, mask = self._slots(tokens, guided)
@@ -75,7 +84,7 @@ class PublishedPrior:
         return made.float().cpu()
 
     def _slots(self, tokens: Tensor, guided: bool) -> tuple[Tensor, Tensor]:
-        """All slots (1 or 2, slots, D) and which of them are used; the unconditional row first."""
+        """Fill all slots (1 or 2, slots, D), and tell which are used; first the unconditional."""
         k, dim = tokens.shape
         count = self.model.config.num_embeddings
         slots = torch.zeros(1, count, dim, device=self.model.device, dtype=self.model.dtype)

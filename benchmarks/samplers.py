@@ -69,13 +69,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
+    """The rows of all samplers, and what they are compared with."""
+
     settings: SamplersBenchmark
     rows: tuple[Row, ...]
     other_seed: Row  # the reference with another seed: how much a seed alone changes
     ceiling: Row  # another picture of what is right, in place of a result
 
     def values(self) -> dict[str, float]:
-        """Everything by name: sampler, steps, measure."""
+        """List everything by name: sampler, steps, measure.
+
+        Returns:
+            The numbers by name.
+        """
         named = {f"{row.sampler}_{row.steps}": row for row in self.rows}
         named |= {"other_seed": self.other_seed, "ceiling": self.ceiling}
         return {
@@ -95,7 +101,14 @@ class _Task:
 
 
 def measure(settings: SamplersBenchmark) -> Report:
-    """Run the benchmark."""
+    """Run the benchmark.
+
+    Args:
+        settings: What is measured, and how often.
+
+    Returns:
+        The measurements.
+    """
     pocket = Engine.load("pocket", "cpu")
     parts = {"prior": GOLDEN / "kandinsky-tiny-prior", "operators": GOLDEN / "operators"}
     golden = Engine.load("pocket", "cpu", **parts)
@@ -163,7 +176,7 @@ def _top1(embeds: Tensor, right: Tensor) -> float:
 
 
 def show(report: Report) -> str:
-    """The report as text."""
+    """Write the report as text."""
     named = [(f"{row.sampler}, {row.steps} steps", row) for row in report.rows]
     named += [
         (f"{REFERENCE[0]}, {REFERENCE[1]}, another seed", report.other_seed),
@@ -183,7 +196,14 @@ def show(report: Report) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status."""
+    """Run the benchmark from the command line.
+
+    Args:
+        arguments: The words of the command line; None: those of this process.
+
+    Returns:
+        The exit status.
+    """
     return run_benchmark("samplers", SamplersBenchmark, measure, show, arguments)
 
 

@@ -23,6 +23,18 @@ with quietly():
         CLIPVisionModelWithProjection,
     )
 
+__all__ = [
+    "CONTROLNET",
+    "IMAGE_ENCODER",
+    "KANDINSKY_UNET",
+    "MOVQ",
+    "SDXL_VAE",
+    "TEXT_ENCODER",
+    "UP_BLOCKS",
+    "main",
+    "parameters",
+]
+
 IMAGE_ENCODER = CLIPVisionConfig(  # CLIP ViT-bigG/14
     hidden_size=1664,
     intermediate_size=8192,
@@ -102,7 +114,11 @@ RESIDENT = {
 
 
 def parameters() -> dict[str, int]:
-    """The number of parameters of every model."""
+    """Count the parameters of every model.
+
+    Returns:
+        The numbers by the name of the model.
+    """
     with torch.device("meta"):
         sdxl = UNet2DConditionModel(**CONTROLNET, out_channels=4, up_block_types=UP_BLOCKS)
         models: dict[str, nn.Module] = {
@@ -122,7 +138,7 @@ def parameters() -> dict[str, int]:
 
 
 def _adapter_parameters(unet: UNet2DConditionModel) -> int:
-    """A projection to a few tokens with its norm, and keys and values for each cross-attention."""
+    """Count a projection to a few tokens with its norm, and keys and values of cross-attentions."""
     width = unet.config.cross_attention_dim
     places = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
     layers = [unet.get_submodule(name.removesuffix(".processor")) for name in places]
@@ -131,6 +147,7 @@ def _adapter_parameters(unet: UNet2DConditionModel) -> int:
 
 
 def main() -> None:
+    """Print what every model weighs, and what is on the device at once."""
     counts = parameters()
     print(f"{'model':<28}{'parameters':>16}{'float32':>10}{'half':>10}   (GB)")
     for name, count in counts.items():

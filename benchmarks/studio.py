@@ -45,7 +45,7 @@ CLOSE = 1e-3  # between embeddings that are the same
 
 @dataclass(frozen=True, kw_only=True)
 class StudioBenchmark:
-    """How the studio bears many users on the pocket stack."""
+    """Measure how the studio bears many users on the pocket stack."""
 
     clients: int = setting(50, "clients at the same time")
     requests: int = setting(4, "requests of each, one after the other")
@@ -66,7 +66,7 @@ class StudioBenchmark:
 
 @dataclass
 class Counts:
-    """What became of the requests of a round; seconds; megabytes of this process after it."""
+    """The outcomes of the requests of a round, its seconds, and the megabytes used after it."""
 
     answered: int = 0
     refused: int = 0
@@ -81,7 +81,14 @@ class Counts:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; the exit status. Nothing may be mixed up or fail otherwise."""
+    """Run the benchmark from the command line.
+
+    Args:
+        arguments: The words of the command line; None: those of this process.
+
+    Returns:
+        The exit status; 1 where a client got what is another's.
+    """
     return run_command("benchmarks.studio", arguments, _run)
 
 
@@ -123,8 +130,10 @@ def _wait_until_warm(studio: StudioService) -> None:
 
 
 def _load(config: StudioBenchmark, url: str, studio: StudioService) -> list[Counts]:
-    """All clients at once, round after round. The first round, of one request each, fills every
-    pool of threads and memory."""
+    """Run all clients at once, round after round.
+
+    The first round, of one request each, fills every pool of threads and memory.
+    """
     expected = [_expected(studio, client) for client in range(config.clients)]
     rounds = []
     for number in range(config.rounds + 1):
@@ -161,14 +170,14 @@ def _round(
 
 
 def _picture(client: int) -> Image.Image:
-    """A picture that no other client has."""
+    """Make a picture that no other client has."""
     picture = Image.new("RGB", (96, 96), (client * 5 % 256, client * 11 % 256, client * 17 % 256))
     picture.paste((255 - client, client, 128), (client % 48, 20, client % 48 + 40, 70))
     return picture
 
 
 def _expected(studio: StudioService, client: int) -> torch.Tensor:
-    """The embedding of each of a client's requests, by the engine alone, on the worker."""
+    """Make the embedding of each of a client's requests by the engine alone, on the worker."""
     found: list[torch.Tensor] = []
 
     def work(_: object) -> None:
@@ -217,7 +226,7 @@ def _client(
 
 
 def _apply(url: str, number: int, mine: str, steps: int) -> dict[str, str] | None:
-    """The result of one request; None if the studio is busy."""
+    """Ask for the result of one request; None if the studio is busy."""
     settings = {"seeds": [18], "render_steps": steps}
     data = json.dumps({"data": [OPERATOR, [mine, "textures/wood"], "", settings]}).encode()
     call = f"{url}/gradio_api/call/apply"
@@ -254,7 +263,7 @@ def _embedding(content: bytes) -> torch.Tensor:
 
 
 def _time_page(url: str) -> float | None:
-    """Seconds from opening the page to the first result in it; None without a browser."""
+    """Time the way from opening the page to the first result in it; None without a browser."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         print("no browser: the page is not timed", file=sys.stderr)

@@ -35,12 +35,22 @@ from transformers import (
     Qwen3Model,
 )
 
+__all__ = ["make_all", "write_brightness_graph"]
+
 CROSS = 32
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
 def make_all(root: Path, tokenizer: Path) -> dict[str, Path]:
-    """Folders by what they are: turbo, sd2_depth, inpaint, owlv2, rmbg, birefnet, control, ..."""
+    """Write a tiny random model for every stage.
+
+    Args:
+        root: The folder in which they are made.
+        tokenizer: The folder of a CLIP tokenizer.
+
+    Returns:
+        The folders by stage: turbo, sd2_depth, inpaint, owlv2, rmbg, birefnet, control, ...
+    """
     torch.manual_seed(3)
     makers = {
         "turbo": _turbo,
@@ -122,7 +132,7 @@ def _turbo(folder: Path, tokenizer: CLIPTokenizer) -> None:
 
 
 def _z_image(folder: Path, tokenizer: CLIPTokenizer) -> None:
-    """With a tokenizer of single bytes, and the chat template that prompts go through."""
+    """Write a model with a tokenizer of single bytes and the chat template of its prompts."""
     signs = [*map(chr, range(33, 127)), *map(chr, range(256, 324))]  # as byte-level BPE says bytes
     special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
     words = Qwen2Tokenizer({sign: i for i, sign in enumerate((*special, *signs))}, [])
@@ -297,9 +307,13 @@ def _depth_anything(folder: Path, tokenizer: CLIPTokenizer) -> None:
 
 
 def write_brightness_graph(path: Path, logits: bool) -> None:
-    """A graph that calls bright places foreground: (1, 3, H, W) -> (1, 1, H, W).
+    """Write an ONNX graph that calls bright places foreground: (1, 3, H, W) -> (1, 1, H, W).
 
-    The mean over the channels; as logits, far from 0 where there is any brightness.
+    It takes the mean over the channels.
+
+    Args:
+        path: The file, whose folder is made.
+        logits: Whether it gives logits, far from 0 where there is any brightness.
     """
     node = _text(1, "pixels") + _text(2, "share") + _text(4, "ReduceMean")
     node += _message(5, _text(1, "axes") + _int(8, 1) + _int(20, 7))  # axes = [1], an INTS

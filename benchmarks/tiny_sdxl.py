@@ -23,6 +23,8 @@ from transformers import (
     DPTImageProcessorPil,
 )
 
+__all__ = ["make_all", "make_unet", "write_adapter"]
+
 DIM = 32  # of the golden stack's embeddings
 CROSS = 64  # both text encoders side by side
 CHANNELS = (32, 64)
@@ -30,7 +32,15 @@ IMAGE_TOKENS = 4
 
 
 def make_all(root: Path, tokenizer: Path) -> dict[str, Path]:
-    """Every part that the SDXL renderers load, by its name in a stack."""
+    """Write every part that the SDXL renderers load.
+
+    Args:
+        root: The folder in which they are made.
+        tokenizer: The folder of a CLIP tokenizer.
+
+    Returns:
+        The folders by the part's name in a stack.
+    """
     torch.manual_seed(7)
     parts = {part: root / part for part in ("sdxl", "sdxl_vae", "ip_adapter", "controlnet", "dpt")}
     unet = make_unet()
@@ -63,7 +73,13 @@ def make_all(root: Path, tokenizer: Path) -> dict[str, Path]:
 
 
 def write_adapter(folder: Path, unet: UNet2DConditionModel, dim: int = DIM) -> None:
-    """`ip-adapter_sdxl.bin` with the keys of the published one, for that UNet."""
+    """Write `ip-adapter_sdxl.bin` with the keys of the published one.
+
+    Args:
+        folder: The folder of the adapter, which is made.
+        unet: The UNet that it fits.
+        dim: The length of the embeddings that it takes.
+    """
     (folder / "sdxl_models").mkdir(parents=True)
     state: dict[str, dict[str, Tensor]] = {
         "image_proj": {
@@ -83,6 +99,11 @@ def write_adapter(folder: Path, unet: UNet2DConditionModel, dim: int = DIM) -> N
 
 
 def make_unet() -> UNet2DConditionModel:
+    """Make a tiny random UNet in the layout of SDXL's.
+
+    Returns:
+        The UNet.
+    """
     return UNet2DConditionModel(
         sample_size=8,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
@@ -127,7 +148,7 @@ def _text_encoders() -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
 
 
 def _dpt(folder: Path) -> None:
-    """As `Intel/dpt-hybrid-midas` is: a BiT backbone under a ViT, and pickled tensors."""
+    """Write a model as `Intel/dpt-hybrid-midas` is: BiT under a ViT, and pickled tensors."""
     config = DPTConfig(
         hidden_size=32,
         num_hidden_layers=4,
@@ -162,7 +183,7 @@ def _dpt(folder: Path) -> None:
 
 
 def _shake(*modules: torch.nn.Module) -> None:
-    """A ControlNet starts from zero convolutions, which would change nothing."""
+    """Change all weights: a ControlNet starts from zero convolutions, which change nothing."""
     with torch.no_grad():
         for module in modules:
             for weight in module.parameters():

@@ -32,7 +32,14 @@ TINY_WORDS = PromptWords(
 
 @contextmanager
 def tiny_stages(size: int) -> Iterator[Stages]:
-    """Stages that draw pictures of `size` pixels, in the published numbers of steps."""
+    """Load stages that draw small pictures, in the published numbers of steps.
+
+    Args:
+        size: The pixels of a side of a picture.
+
+    Yields:
+        The stages, whose models are removed in the end.
+    """
     from benchmarks import tiny_datagen
 
     with tempfile.TemporaryDirectory() as root:

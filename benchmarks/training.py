@@ -96,7 +96,7 @@ class TrainingBenchmark:
 
 @dataclass(frozen=True)
 class Models:
-    """What one comparison trains, and what encodes its pictures."""
+    """The models that one comparison trains, and those that encode its pictures."""
 
     name: str
     prior: Prior
@@ -108,7 +108,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one stack: samples a second of both ways, and the work of one sample of ours."""
+    """Samples a second of both ways on one stack, and the work of one sample of ours."""
 
     name: str
     parameters: int
@@ -123,13 +123,19 @@ class Measured:
 
 @dataclass(frozen=True)
 class Report:
+    """The measurements of every stack, and what the machine can do at most."""
+
     settings: TrainingBenchmark
     machine: str
     limits: Limits
     stacks: tuple[Measured, ...]
 
     def values(self) -> dict[str, float]:
-        """Everything by name, the smallest ratio first."""
+        """List everything by name, the smallest ratio first.
+
+        Returns:
+            The numbers by name.
+        """
         found = {"samples_per_s_ratio": min(stack.ratio for stack in self.stacks)}
         for stack in self.stacks:
             found[f"samples_per_s_ratio_{stack.name}"] = stack.ratio
@@ -140,7 +146,14 @@ class Report:
 
 
 def compare(settings: TrainingBenchmark) -> Report:
-    """Run the benchmark."""
+    """Run the benchmark.
+
+    Args:
+        settings: What is measured, and how often.
+
+    Returns:
+        The measurements.
+    """
     threads = settings.threads or cores()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -163,7 +176,7 @@ def _accelerator(device: str) -> Accelerator:
 
 
 def pocket_models(settings: TrainingBenchmark, device: torch.device) -> Models:
-    """The pocket stack as it is shipped."""
+    """Open the pocket stack as it is shipped."""
     stack = open_stack("pocket", device=str(device), dtype="float32")
     return Models(
         "pocket",
@@ -176,7 +189,7 @@ def pocket_models(settings: TrainingBenchmark, device: torch.device) -> Models:
 
 
 def random_models(settings: TrainingBenchmark, device: torch.device) -> Models:
-    """A random prior; its encoders have, as the real ones, 1.8 and 0.7 times its parameters."""
+    """Make a random prior, and encoders with 1.8 and 0.7 times its parameters, as the real ones."""
     width = 64 * settings.heads
     with torch.device("meta"):
         prior = Prior(PriorConfig(settings.heads, 64, settings.layers, settings.dim))
@@ -206,7 +219,7 @@ def random_models(settings: TrainingBenchmark, device: torch.device) -> Models:
 
 
 def _fill_positions(model: nn.Module) -> None:
-    """Buffers of positions, which are in no state dict."""
+    """Fill the buffers of positions, which are in no state dict."""
     for name, buffer in model.named_buffers():
         if name.endswith("position_ids"):
             buffer.copy_(torch.arange(buffer.shape[-1]))
@@ -242,7 +255,7 @@ def _take(steps: Iterator[object], count: int) -> None:
 def our_steps(
     settings: TrainingBenchmark, models: Models, accelerator: Accelerator, folder: Path
 ) -> Iterator[object]:
-    """The training loop of pops on a cache."""
+    """Take the steps of the training loop of pops on a cache."""
     prior = _copy(models.prior)
     source = CachedSource([random_cache(folder, prior)], _stats(prior), TEXTURING)
     looped = LoopSettings(10**6, settings.batch, LearningRate(LR))
@@ -271,7 +284,7 @@ def our_steps(
 
 
 def _copy(prior: Prior) -> Prior:
-    """The same weights in tensors of their own, to be trained."""
+    """Copy the weights into tensors of their own, to be trained."""
     own = Prior(prior.config).to(prior.clip_mean.device)
     own.load_state_dict(prior.state_dict())
     return own.train()
@@ -282,7 +295,7 @@ def _stats(prior: Prior) -> dict[str, Tensor]:
 
 
 def random_cache(folder: Path, prior: Prior) -> Path:
-    """A cache of random embeddings: how fast it is read does not depend on what is in it."""
+    """Write a cache of random embeddings: how fast it is read does not depend on what is in it."""
     dim = prior.config.embedding_dim
     rng = np.random.default_rng(0)
     distinct = RECORDS * VARIANTS
@@ -336,7 +349,7 @@ class Pictures(Dataset[tuple[Tensor, Tensor, Tensor]]):
 def published_steps(
     settings: TrainingBenchmark, models: Models, accelerator: Accelerator
 ) -> Iterator[Tensor]:
-    """One sample a step: pictures and the empty text encoded in the loop, 81 tokens computed."""
+    """Train on one sample a step: encode pictures and the empty text, compute 81 tokens."""
     prior = _copy(models.prior)
     model = PublishedPrior(prior).model.requires_grad_(True).train()
     for name in ("clip_mean", "clip_std"):
@@ -383,7 +396,7 @@ def _published_loss(
 
 
 def show(report: Report) -> str:
-    """The report as text."""
+    """Write the report as text."""
     settings, peak = report.settings, report.limits.flops
     lines = [
         f"machine: {report.machine}, {peak / 1e9:,.0f} GFLOP/s in a matrix product",
@@ -400,7 +413,14 @@ def show(report: Report) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status."""
+    """Run the benchmark from the command line.
+
+    Args:
+        arguments: The words of the command line; None: those of this process.
+
+    Returns:
+        The exit status.
+    """
     return run_benchmark("training", TrainingBenchmark, compare, show, arguments)
 
 

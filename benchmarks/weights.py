@@ -13,7 +13,16 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def random_model(model: Model, device: torch.device, dtype: torch.dtype) -> Model:
-    """A model made on the meta device, frozen, filled so that its activations stay in range."""
+    """Fill a model at random, so that its activations stay in range, and freeze it.
+
+    Args:
+        model: A model made on the meta device.
+        device: The device of its weights.
+        dtype: Their number format.
+
+    Returns:
+        The model.
+    """
     model = model.to(dtype).to_empty(device=device).requires_grad_(False).eval()
     for name, tensor in model.named_parameters():
         is_norm = "norm" in name and name.endswith("weight")

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 from pops.settings.threads import wait_without_spinning
 
 if TYPE_CHECKING:
+    from pops.compose.calls import add, direction, mean, mix, slerp, swap, text
     from pops.compose.draw import draw_tree
-    from pops.compose.parse import clothes, instruct, mean, scene, texturing, union
+    from pops.compose.functions import clothes, instruct, scene, texturing, union
+    from pops.compose.nodes import Sweep
     from pops.compose.run import Result
     from pops.engine import Engine
     from pops.errors import (
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     )
     from pops.io.embeddings import Embeddings
     from pops.io.pictures import open_picture, save_picture
+    from pops.operators import Operator
     from pops.settings.rendering import RenderSettings
     from pops.settings.sampling import SamplingSettings
 
@@ -41,21 +44,29 @@ __all__ = [
     "Engine",
     "InputError",
     "NotFiniteError",
+    "Operator",
     "OutputError",
     "PopsError",
     "RenderSettings",
     "Result",
     "SamplingSettings",
+    "Sweep",
     "UsageError",
     "WeightsError",
     "__version__",
+    "add",
     "clothes",
+    "direction",
     "draw_tree",
     "instruct",
     "mean",
+    "mix",
     "open_picture",
     "save_picture",
     "scene",
+    "slerp",
+    "swap",
+    "text",
     "texturing",
     "union",
 ]
@@ -71,22 +82,30 @@ _HOMES = {
     "Engine": "pops.engine",
     "InputError": "pops.errors",
     "NotFiniteError": "pops.errors",
+    "Operator": "pops.operators",
     "OutputError": "pops.errors",
     "PopsError": "pops.errors",
     "RenderSettings": "pops.settings.rendering",
     "Result": "pops.compose.run",
     "SamplingSettings": "pops.settings.sampling",
+    "Sweep": "pops.compose.nodes",
     "UsageError": "pops.errors",
     "WeightsError": "pops.errors",
-    "clothes": "pops.compose.parse",
+    "add": "pops.compose.calls",
+    "clothes": "pops.compose.functions",
+    "direction": "pops.compose.calls",
     "draw_tree": "pops.compose.draw",
-    "instruct": "pops.compose.parse",
-    "mean": "pops.compose.parse",
+    "instruct": "pops.compose.functions",
+    "mean": "pops.compose.calls",
+    "mix": "pops.compose.calls",
     "open_picture": "pops.io.pictures",
     "save_picture": "pops.io.pictures",
-    "scene": "pops.compose.parse",
-    "texturing": "pops.compose.parse",
-    "union": "pops.compose.parse",
+    "scene": "pops.compose.functions",
+    "slerp": "pops.compose.calls",
+    "swap": "pops.compose.calls",
+    "text": "pops.compose.calls",
+    "texturing": "pops.compose.functions",
+    "union": "pops.compose.functions",
 }
 
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from pops.compose.nodes import Apply, Leaf, Mean, Node
-from pops.compose.parse import operator_function
+from pops.compose.calls import TEXT_GUIDANCE
+from pops.compose.calls import mean as mean_of
+from pops.compose.calls import text as text_of
+from pops.compose.functions import operator_function
+from pops.compose.nodes import Apply, Leaf, Node
 from pops.compose.plan import Plan, make_plan
 from pops.compose.run import Result, run_plan
 from pops.errors import NotFiniteError, UsageError
@@ -29,14 +32,20 @@ from pops.io.requests import (
 )
 from pops.io.sources import Source, source_key
 from pops.operators import Operator
-from pops.prior.batching import sample_requests, seeds_of_each
+from pops.prior.batching import sample_prompts, sample_requests, seeds_of_each
 from pops.prior.model import Prior
 from pops.prior.sampling import find_sampler
 from pops.render import Renderer, find_renderer
 from pops.settings.progress import Progress
 from pops.settings.rendering import RenderSettings
 from pops.settings.sampling import SamplingSettings
-from pops.stacks.encoding import check_stack, condition_tokens, encode_sources, given_row
+from pops.stacks.encoding import (
+    check_stack,
+    condition_tokens,
+    encode_sources,
+    given_row,
+    make_prompts,
+)
 from pops.stacks.stack import Stack, open_stack
 
 __all__ = ["Engine", "Request", "Source"]
@@ -149,7 +158,7 @@ class Engine:
 
     def apply(
         self,
-        operator: str,
+        operator: str | Operator,
         inputs: Request | Sequence[Request],
         *,
         text: str | Sequence[str | None] | None = None,
@@ -163,7 +172,8 @@ class Engine:
         """Apply an operator to requests, once with every seed.
 
         Args:
-            operator: the name of an operator, or an operator folder.
+            operator: the name of an operator, an operator folder, or an operator that was read by
+                `Operator.from_pretrained`.
             inputs: the requests, each a list or tuple with one source for every slot, None for an
                 input that is left out; or a single request.
             text: the text of all requests, or one each.
@@ -183,6 +193,7 @@ class Engine:
             WeightsError: the operator's or the stack's weights are missing or do not fit.
             NotFiniteError: an embedding that was made is not finite.
         """
+        operator = operator.place if isinstance(operator, Operator) else operator
         found = self.stack.operator_row(operator, weights)
         requests = as_requests(inputs)
         texts = each_text(text, len(requests))
@@ -215,6 +226,61 @@ class Engine:
             tuple(seed for own in seeds_each for seed in own),
             scale,
         )
+
+    def text(
+        self,
+        texts: str | Sequence[str],
+        *,
+        negative: str | Sequence[str] = "",
+        seeds: Sequence[int] = SamplingSettings.seeds,
+        guidance: float = TEXT_GUIDANCE,
+        steps: int = SamplingSettings.steps,
+        sampler: str = SamplingSettings.sampler,
+        progress: Progress | None = None,
+    ) -> Embeddings:
+        """Make embeddings from texts with the base prior, as diffusers' prior pipeline makes them.
+
+        Args:
+            texts: the texts, or a single one.
+            negative: the text that guidance leads away from, for all or each.
+            seeds: the seeds of all texts.
+            guidance: the scale of classifier-free guidance.
+            steps: the number of sampling steps.
+            sampler: the name of a sampler.
+            progress: called with the name of the work, what is done, and all that is to be done.
+
+        Returns:
+            Embeddings (texts * seeds, D): all seeds of the first text, then of the next.
+
+        Raises:
+            UsageError: unknown sampler, or a text is too long for the text encoder.
+            WeightsError: the stack's weights are missing or do not fit.
+            NotFiniteError: an embedding that was made is not finite.
+        """
+        words = [texts] if isinstance(texts, str) else list(texts)
+        away = [one or "" for one in each_text(negative, len(words))]
+        asked = SamplingSettings(
+            seeds=tuple(seeds), guidance=guidance, steps=steps, sampler=sampler
+        )
+        pairs = zip(words, away, strict=True)
+        names = [str(text_of(one, negative=no, guidance=guidance)) for one, no in pairs]
+        prior = self.stack.base_prior
+        prompts = make_prompts(self.stack, words, away)
+        show_by(self.stack.name, self.dim, self)
+        with self.stack.placement.using(prior):
+            made = sample_prompts(
+                prior,
+                prompts,
+                [asked.seeds] * len(words),
+                guidance,
+                self.stack.schedule,
+                steps,
+                find_sampler(sampler),
+                None if progress is None else partial(progress, "text"),
+            )
+        check_finite_rows(made, [len(asked.seeds)] * len(words), names)
+        every = tuple(name for name in names for _ in asked.seeds)
+        return Embeddings(made, self.stack.name, every, asked.seeds * len(words), guidance)
 
     def sample(
         self,
@@ -278,7 +344,7 @@ class Engine:
             InputError: a source is missing, damaged, or an embedding of another stack.
         """
         flat = self.encode([source for pair in inputs for source in pair], progress).image_embeds
-        names = [str(Mean((Leaf(a), Leaf(b)), weight)) for a, b in inputs]
+        names = [str(mean_of(a, b, weight)) for a, b in inputs]
         return Embeddings(flat[0::2].lerp(flat[1::2], weight), self.stack.name, tuple(names))
 
     def run(

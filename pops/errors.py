@@ -10,7 +10,7 @@
     └── NotFiniteError        a result is not finite: an input or a weight is too large, or damaged
 
 Every message is one line that names the file or setting, says what is wrong and what to do. Of a
-text that the user wrote, two more lines show the place.
+text that the user wrote, two more lines show the span.
 """
 
 import difflib
@@ -52,23 +52,23 @@ class PopsError(Exception):
     """Base of every error that a user of pops can cause and mend."""
 
     exit_status = 1
-    place: object = None  # where in the user's own text: as text, lines with a caret
+    span: object = None  # the part of the user's own text at fault; printed, lines with a caret
 
-    def at(self, place: object) -> Self:
-        """Show this error with a place.
+    def at(self, span: object) -> Self:
+        """Show this error with the part of the user's text that it speaks of.
 
         Args:
-            place: where in the user's own text it arose; as text, lines with a caret.
+            span: that part; printed, it is lines with a caret. None takes away an earlier one.
 
         Returns:
             This error.
         """
-        self.place = place
+        self.span = span
         return self
 
     def __str__(self) -> str:
         message = super().__str__()
-        return message if self.place is None else f"{message}\n{self.place}"
+        return message if self.span is None else f"{message}\n{self.span}"
 
 
 class UsageError(PopsError):

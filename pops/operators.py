@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pops.errors import UsageError, WeightsError, check_known
 from pops.io.files import atomic_path, make_folder
 from pops.io.model_card import model_card
 from pops.io.names import expand_home
+from pops.io.sharing import Shareable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +60,7 @@ GARMENTS = (
 
 
 @dataclass(frozen=True)
-class Operator:
+class Operator(Shareable):
     """One operator: what it takes, how strongly it is guided, how its inputs drop in training.
 
     Args:
@@ -71,6 +72,7 @@ class Operator:
         drop_each: the chance in training to drop each condition alone.
         drop_all: the chance in training to drop all conditions together.
         text_loss: the weight of 1 - cos(prediction, text embedding) beside the squared error.
+        folder: the operator folder that it was read from by `from_pretrained`.
     """
 
     name: str
@@ -81,6 +83,24 @@ class Operator:
     drop_each: float = 0.0  # chance to drop each condition alone
     drop_all: float = 0.0  # chance to drop all together
     text_loss: float = 0.0  # weight of 1 - cos(prediction, text embedding), beside the MSE
+    folder: Path | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def _of_folder(cls, folder: Path) -> Self:
+        return replace(read_operator_card(folder).operator, folder=folder)  # type: ignore[return-value]
+
+    @property
+    def place(self) -> str:
+        """Its folder where it has one, or its name: what the engine takes for it."""
+        return str(self.folder or self.name)
+
+    def row(self) -> dict[str, Any]:
+        """Give its fields as they stand in a file.
+
+        Returns:
+            The fields by name.
+        """
+        return {key: value for key, value in asdict(self).items() if key != "folder"}
 
     def check_inputs(self, given: int, text: str | None) -> None:
         """Check that inputs fit the slots.
@@ -241,7 +261,7 @@ def save_card(folder: str | Path, card: OperatorCard, pictures: Sequence[str] = 
         OutputError: it cannot be written.
     """
     folder = make_folder(folder)
-    row = {"operator": asdict(card.operator), "stack": card.stack, "training": card.training}
+    row = {"operator": card.operator.row(), "stack": card.stack, "training": card.training}
     with atomic_path(folder / "operator.json") as part:
         part.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
     with atomic_path(folder / "README.md") as part:

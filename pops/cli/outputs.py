@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
-from pops.compose.nodes import Apply, Leaf, Mean, Node, first_leaf
+from pops.compose.nodes import Apply, Call, Leaf, Node, Value, first_leaf, plain_number
 from pops.compose.plan import Plan, leaf_name, open_leaf
 from pops.errors import InputError, NotFiniteError, UsageError, check_known
 from pops.io.files import EMBEDDING_SUFFIXES
@@ -272,10 +272,18 @@ def _part_words(node: Node, plan: Plan) -> list[str]:
     if isinstance(node, Leaf):
         return [leaf_name(node)]
     words = [name_of_words(_part_words(made, plan)) if made else None for made in node.inputs]
-    if isinstance(node, Mean):
-        return ["mean", *(word or "none" for word in words), f"{node.weight:g}"]
+    if isinstance(node, Call):
+        said = (_value_word(argument.value) for argument in node.arguments)
+        return [node.function, *(word or "none" for word in words), *said]
     operator = plan.operators[node.operator]
-    return [operator.name, *input_words(operator, words), node.text or ""]
+    said = (f"{argument.name}-{_value_word(argument.value)}" for argument in node.arguments)
+    return [operator.name, *input_words(operator, words), node.text or "", *said]
+
+
+def _value_word(value: Value) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(_value_word, value))
+    return plain_number(value) if isinstance(value, int | float) else str(value)
 
 
 def _is_embedding(node: Node) -> bool:

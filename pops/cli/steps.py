@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,12 @@ from pops.operators import Operator
 from pops.settings.groups import OwnOperators, SamplingConfig, StackConfig
 
 if TYPE_CHECKING:
+    from pops.compose.nodes import Node
+    from pops.compose.run import Result
     from pops.engine import Engine
+    from pops.io.sources import Source
+    from pops.settings.progress import Progress
+    from pops.settings.rendering import RenderSettings
 
 __all__ = [
     "EMBEDDING",
@@ -57,22 +62,35 @@ def load(config: StackConfig) -> Engine:
 
 
 def render_finite(
-    render: Callable[[Sequence[int]], list[Image.Image]], count: int
-) -> tuple[dict[int, list[Image.Image]], str | None]:
-    """Render embeddings; where some give pictures that are not finite, the others alone.
+    engine: Engine,
+    result: Result,
+    rendering: RenderSettings,
+    progress: Progress,
+    first: Mapping[Node, Source] | None = None,
+) -> tuple[dict[tuple[Node, int], list[Image.Image]], str | None]:
+    """Render results; where some give pictures that are not finite, the others alone.
 
     Args:
-        render: renders the embeddings of these numbers, each with every seed of the renderer.
-        count: the number of embeddings.
+        engine: what renders.
+        result: what a composition gave.
+        rendering: how it is rendered.
+        progress: called with the name of the work, what is done, and all that is to be done.
+        first: for a renderer that keeps depth, the source whose depth each result keeps.
 
     Returns:
-        By the number of each embedding its pictures, one for each seed; and why some are missing,
-        or None where all are there.
+        By the part and row of each result its pictures, one for each seed; and why some are
+        missing, or None where all are there.
 
     Raises:
-        NotFiniteError: no embedding gives finite pictures.
+        NotFiniteError: no result gives finite pictures.
     """
-    rows, why = list(range(count)), None
+    keys, made = result.keys, result.embeddings
+
+    def render(rows: Sequence[int]) -> list[Image.Image]:
+        depth = None if first is None else [first[keys[row][0]] for row in rows]
+        return engine.render(made[rows], depth_of=depth, progress=progress, **vars(rendering))
+
+    rows, why = list(range(len(keys))), None
     try:
         pictures = render(rows)
     except NotFiniteError as error:
@@ -80,8 +98,8 @@ def render_finite(
         if not rows:
             raise
         pictures = render(rows)
-    each = len(pictures) // len(rows)
-    return {row: pictures[at * each : (at + 1) * each] for at, row in enumerate(rows)}, why
+    each = len(rendering.seeds)
+    return {keys[row]: pictures[at * each : (at + 1) * each] for at, row in enumerate(rows)}, why
 
 
 def preview(source: Path | None) -> Image.Image | str:

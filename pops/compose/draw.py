@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from PIL import Image, ImageOps
 
-from pops.compose.nodes import Apply, Leaf, Mean, Node
-from pops.compose.plan import leaf_name, open_leaf
+from pops.compose.calls import FUNCTIONS
+from pops.compose.nodes import Apply, Argument, Call, Leaf, Node, Sweep, plain_number
+from pops.compose.plan import Setting, leaf_name, open_leaf
 from pops.compose.run import Result
 from pops.errors import UsageError
-from pops.figures import Branch, Cell, grid, tree
+from pops.figures import WIDEST, Branch, Cell, grid, strips, tree
 from pops.io.embeddings import Embeddings
 
 __all__ = ["Pictures", "Render", "draw_grids", "draw_tree"]
@@ -22,6 +25,8 @@ LARGEST_AREA = 100_000_000
 TREE_SIZES = range(168, 47, -8)  # of a tree's pictures; smaller where it is large
 GRID_SIZES = range(192, 47, -8)
 NOT_FINITE = "not finite"  # stands in a grid in place of a result that could not be made or drawn
+STRIP_SIZES = range(224, 47, -8)
+FEW_TEXTS = 3  # of a list that a tree writes out
 Render = Callable[[Embeddings], list[Image.Image]]
 Pictures = dict[tuple[Node, int], Image.Image]  # of the rows of nodes
 
@@ -56,8 +61,9 @@ def draw_tree(
     missing = [key for key in drawn if key not in shown]
     if missing:
         rows = torch.cat([result.parts[node][row].image_embeds for node, row in missing])
-        stack = result.parts[root].stack
-        shown.update(zip(missing, render(Embeddings(rows, stack)), strict=True))
+        names = tuple(str(node) for node, _ in missing)
+        made = Embeddings(rows, result.parts[root].stack, names)
+        shown.update(zip(missing, render(made), strict=True))
     note = f"seed {result.seeds[row]}" if result.parts[root].seeds else ""
     return tree(_branch(result, root, row, note, shown), size)
 
@@ -77,20 +83,43 @@ def _branch(result: Result, node: Node | None, row: int, note: str, shown: Pictu
     row = min(row, len(result.parts[node]) - 1)
     if isinstance(node, Leaf):
         return Branch(Cell(shown[node, row], leaf_name(node), note))
-    if isinstance(node, Mean):
-        made_by, optional = "mean", False
-        notes: Sequence[str] = (f"{1 - node.weight:.0%}", f"{node.weight:.0%}")
+    if isinstance(node, Call):
+        made_by, optional = node.function, False
+        notes: Sequence[str] = FUNCTIONS[node.function].notes(node)
     else:
         operator = result.plan.operators[node.operator]
         made_by, optional, notes = operator.name, operator.min_inputs is not None, operator.inputs
+        if node.strength != 1:
+            made_by += f" {_number(node.strength)}"
     inputs = [
         _branch(result, made, row, slot, shown)
         for made, slot in zip(node.inputs, notes, strict=False)
         if made is not None or not optional  # of many slots, those left out are not shown
     ]
-    if isinstance(node, Apply) and node.text is not None:
-        inputs.append(Branch(Cell(f"“{node.text}”", note="text")))
+    inputs += [Branch(Cell(words, note=name)) for name, words in _texts(node)]
     return Branch(Cell(shown[node, row], note=note), made_by, tuple(inputs))
+
+
+def _texts(node: Node) -> list[tuple[str, str]]:
+    """The texts that a node is given, each with the name of its argument."""
+    if isinstance(node, Apply):
+        return [] if node.text is None else [("text", f"“{node.text}”")]
+    return [(one.name, _quoted(one)) for one in node.arguments if _is_text(one)]
+
+
+def _is_text(argument: Argument) -> bool:
+    value = argument.value
+    return isinstance(value, str) or (isinstance(value, tuple) and isinstance(value[0], str))
+
+
+def _quoted(argument: Argument) -> str:
+    several = argument.value if isinstance(argument.value, tuple) else (argument.value,)
+    more = f" and {len(several) - FEW_TEXTS} more" if len(several) > FEW_TEXTS else ""
+    return ", ".join(f"“{one}”" for one in several[:FEW_TEXTS]) + more
+
+
+def _number(value: float | Sweep) -> str:
+    return str(value) if isinstance(value, Sweep) else plain_number(value)
 
 
 def _tree_sides(root: Node, size: int) -> tuple[int, int]:
@@ -99,13 +128,16 @@ def _tree_sides(root: Node, size: int) -> tuple[int, int]:
 
 def _tips(node: Node | None) -> int:
     """The inputs that a tree shows, texts and left-out ones too."""
-    inputs = node.inputs if node else ()
-    return sum(map(_tips, inputs)) + (getattr(node, "text", None) is not None) if inputs else 1
+    if node is None or isinstance(node, Leaf):
+        return 1
+    return sum(map(_tips, node.inputs)) + len(_texts(node))
 
 
 def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]:
-    """Draw the results of folders as tables by seed; those of a single folder as one table with a
-    column for each seed.
+    """Draw the results of folders and ranges as tables by seed.
+
+    Those of a single folder are one table with a column for each seed, those of a single range one
+    strip with a row for each seed. Each figure names the composition, and so what is fixed in it.
 
     Args:
         result: what a composition gave.
@@ -113,10 +145,10 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
             could be drawn.
 
     Returns:
-        The tables by seed; a single one under None.
+        The figures by seed; a single one under None.
 
     Raises:
-        UsageError: a table is too large for a picture file.
+        UsageError: a figure is too large for a picture file.
     """
     *outer, last = result.plan.axes
     seeds = [f"seed {seed}" for seed in result.seeds] if result.embeddings.seeds else [""]
@@ -125,11 +157,15 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
         drawn = [shown.get((node, row), NOT_FINITE) for row in result.of(node)]
         pictures += drawn or [NOT_FINITE] * len(seeds)
     per_seed = [list(pictures[row :: len(seeds)]) for row in range(len(seeds))]
-    columns = [_head((leaf,), shown) for leaf in last]
+    title = str(_by_names(result.plan.composition))
+    if not outer and isinstance(last[0], Setting):
+        return {None: _strip(per_seed, list(map(str, last)), seeds, title)}
+    columns = [_head((item,), shown) for item in last]
+    titles = [f"{title}, {seed}" if seed else title for seed in seeds]
     if outer:
-        heads = [_head(leaves, shown) for leaves in itertools.product(*outer)]
+        heads = [_head(items, shown) for items in itertools.product(*outer)]
     else:
-        heads, columns, per_seed = columns, list(seeds), [pictures]
+        heads, columns, per_seed, titles = columns, list(seeds), [pictures], [title]
     sides = len(columns), len(heads)
     size = _largest(GRID_SIZES, lambda size: tuple((n + 1) * (size + 70) for n in sides))
     tables = [
@@ -138,17 +174,46 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
             heads,
             columns,
             size,
+            above,
         )
-        for table in per_seed
+        for table, above in zip(per_seed, titles, strict=True)
     ]
     return dict(zip(result.seeds if len(tables) > 1 else (None,), tables, strict=True))
 
 
-def _head(leaves: Sequence[Leaf], shown: Pictures) -> str | Cell:
+def _strip(
+    per_seed: Sequence[Sequence[Image.Image | str]],
+    values: Sequence[str],
+    seeds: Sequence[str],
+    title: str,
+) -> Image.Image:
+    """The results of one range, a row for each seed."""
+    rows = [
+        [Cell(picture, value, seed) for picture, value in zip(row, values, strict=True)]
+        for row, seed in zip(per_seed, seeds, strict=True)
+    ]
+
+    def sides(size: int) -> tuple[int, int]:
+        lines = len(rows) * (1 + len(values) * (size + 16) // WIDEST)
+        return WIDEST + 64, lines * (size + 90)
+
+    return strips(rows, _largest(STRIP_SIZES, sides), title)
+
+
+def _by_names(node: Node) -> Node:
+    """The composition with its files named without their folders."""
+    if isinstance(node, Leaf):
+        return Leaf(node.source.name) if isinstance(node.source, Path) else node
+    inputs = tuple(None if made is None else _by_names(made) for made in node.inputs)
+    return replace(node, inputs=inputs)  # type: ignore[arg-type]
+
+
+def _head(items: Sequence[Leaf | Setting], shown: Pictures) -> str | Cell:
     """The label of a row or column: the names, under the pictures where all have one."""
-    names = " · ".join(map(leaf_name, leaves))
+    names = " · ".join(leaf_name(one) if isinstance(one, Leaf) else str(one) for one in items)
+    leaves = [one for one in items if isinstance(one, Leaf)]
     pictures = [shown[leaf, 0] for leaf in leaves if (leaf, 0) in shown]
-    if len(pictures) < len(leaves):
+    if len(pictures) < len(leaves) or not leaves:
         return names
     if len(pictures) == 1:
         return Cell(pictures[0], names)

@@ -1,4 +1,4 @@
-"""The parts of a composition: a tree of sources, operators and means.
+"""The parts of a composition: a tree of sources, operators and functions.
 
 Nothing is opened or run here, and torch is not imported.
 """
@@ -6,13 +6,14 @@ Nothing is opened or run here, and torch is not imported.
 from __future__ import annotations
 
 import keyword
+import math
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from PIL import Image
 
@@ -23,27 +24,34 @@ if TYPE_CHECKING:
     from pops.io.sources import Source
 
 __all__ = [
+    "FUNCTION_NAMES",
     "LEFT_OUT",
     "MOST_DEPTH",
     "Apply",
+    "Argument",
+    "Call",
     "Leaf",
-    "Mean",
     "Node",
-    "Place",
+    "Span",
+    "Sweep",
     "first_leaf",
     "function_name",
+    "plain_number",
     "too_deep",
 ]
 
 LEFT_OUT = "_"
+# The rows of the table in pops.compose.functions, which no operator may be called as.
+FUNCTION_NAMES = ("text", "mean", "mix", "slerp", "add", "direction", "swap")
 MOST_DEPTH = 100  # operators within one another
 MOST_PARTS = 10_000  # of a composition written out in full
-EXCERPT = 72  # letters of a line shown around a place
+MOST_VALUES = 1000  # of a range
+EXCERPT = 72  # letters of a line shown around a span
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place in the text of a composition, to be shown with an error.
+class Span:
+    """A part of the text of a composition, by where it starts, to be shown with an error.
 
     Args:
         line: the line of the text.
@@ -54,7 +62,7 @@ class Place:
     column: int
 
     def __str__(self) -> str:
-        """The line and, under it, a caret; only the part around the place where it is long."""
+        """The line and, under it, a caret; only the part around the span where it is long."""
         start = max(0, self.column - EXCERPT // 2)
         before, after = self.line[start : self.column], self.line[self.column : start + EXCERPT]
         more = "..." * (start > 0), "..." * (start + EXCERPT < len(self.line))
@@ -67,17 +75,19 @@ class Leaf:
     """A picture or an embedding: a file, or one already open. Equal files are equal leaves."""
 
     source: Source = field(compare=False)
-    place: Place | None = field(default=None, compare=False)
+    span: Span | None = field(default=None, compare=False)
     key: object = field(init=False)
 
     inputs: ClassVar[tuple[Node | None, ...]] = ()
+    needs: ClassVar[tuple[Node, ...]] = ()
+    arguments: ClassVar[tuple[Argument, ...]] = ()
     depth: ClassVar[int] = 0
     parts: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         key: object = id(self.source)
         if isinstance(self.source, str | Path):
-            path = _path(self.source, self.place)
+            path = _path(self.source, self.span)
             key = os.path.abspath(path)
             object.__setattr__(self, "source", path)
         object.__setattr__(self, "key", key)
@@ -95,13 +105,82 @@ class Leaf:
     __repr__ = __str__
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """A range in place of a number: a composition with one is run for each of its values.
+
+    In text it is written `START..STOP:COUNT`.
+
+    Args:
+        start: the first value.
+        stop: the last value.
+        count: the number of values, evenly spaced; 2 or more.
+
+    Raises:
+        UsageError: the count is out of range, or the ends are equal or not finite.
+    """
+
+    start: float
+    stop: float
+    count: int
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start) and math.isfinite(self.stop)) or self.start == self.stop:
+            raise UsageError(f"{self}: the ends of a range are two finite numbers")
+        if not 2 <= self.count <= MOST_VALUES:
+            raise UsageError(f"{self}: a range has from 2 to {MOST_VALUES} values")
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The values in order, without the last digits that dividing leaves."""
+        step = (self.stop - self.start) / (self.count - 1)
+        inner = (float(f"{self.start + step * at:.12g}") for at in range(1, self.count - 1))
+        return (float(self.start), *inner, float(self.stop))
+
+    def __str__(self) -> str:
+        return f"{plain_number(self.start)}..{plain_number(self.stop)}:{self.count}"
+
+    __repr__ = __str__
+
+
+Number: TypeAlias = float | Sweep
+Value: TypeAlias = Number | str | tuple["Value", ...]
+
+
+class Argument(NamedTuple):
+    """What a function is given beside its inputs.
+
+    Args:
+        name: its name.
+        value: a number, a range, a text, or several.
+        named: whether it is written with its name.
+    """
+
+    name: str
+    value: Any  # a Value, which a NamedTuple cannot name
+    named: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}={_written(self.value)}" if self.named else _written(self.value)
+
+
+def _written(value: Value) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    return repr(str(value)) if isinstance(value, str) else repr(value)
+
+
 @dataclass(frozen=True, repr=False)
 class Apply:
-    """An operator and its inputs, None for one that is left out."""
+    """An operator and its inputs, None for one that is left out.
+
+    With a strength below 1 it is on the way from its first input to what the whole operator makes.
+    """
 
     operator: str
     inputs: tuple[Node | None, ...]
     text: str | None = None
+    strength: Number = 1.0
     depth: int = field(init=False, compare=False)
     parts: int = field(init=False, compare=False)
 
@@ -112,17 +191,31 @@ class Apply:
         arguments = [LEFT_OUT if node is None else str(node) for node in self.inputs]
         if self.text is not None:
             arguments.append(repr(self.text))
+        if self.strength != 1:
+            arguments.append(f"strength={self.strength!r}")
         return f"{function_name(self.operator)}({', '.join(arguments)})"
 
     __repr__ = __str__
 
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The strength, where it is not 1."""
+        return (Argument("strength", self.strength, True),) if self.strength != 1 else ()
+
+    @property
+    def needs(self) -> tuple[Node, ...]:
+        """What it is computed from: its inputs, or the first of them and the whole."""
+        given = tuple(node for node in self.inputs if node is not None)
+        return given if self.strength == 1 else (given[0], replace(self, strength=1.0))
+
 
 @dataclass(frozen=True, repr=False)
-class Mean:
-    """(1 - weight) a + weight b of two embeddings, on the straight line between them."""
+class Call:
+    """A function of the table in `pops.compose.functions`, its inputs and its other arguments."""
 
-    inputs: tuple[Node, Node]
-    weight: float = 0.5  # of the second
+    function: str
+    inputs: tuple[Node, ...]
+    arguments: tuple[Argument, ...] = ()
     depth: int = field(init=False, compare=False)
     parts: int = field(init=False, compare=False)
 
@@ -130,12 +223,22 @@ class Mean:
         _measure(self)
 
     def __str__(self) -> str:
-        return f"mean({self.inputs[0]}, {self.inputs[1]}, {self.weight!r})"
+        return f"{self.function}({', '.join(map(str, (*self.inputs, *self.arguments)))})"
 
     __repr__ = __str__
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """The arguments by their names."""
+        return {argument.name: argument.value for argument in self.arguments}
 
-Node: TypeAlias = Leaf | Apply | Mean
+    @property
+    def needs(self) -> tuple[Node, ...]:
+        """What it is computed from: its inputs."""
+        return self.inputs
+
+
+Node: TypeAlias = Leaf | Apply | Call
 
 
 def function_name(operator: str) -> str:
@@ -150,7 +253,20 @@ def function_name(operator: str) -> str:
     """
     plain = re.sub(r"\W", "_", operator)
     plain = f"_{plain}" if plain[:1].isdigit() else plain
-    return f"{plain}_" if keyword.iskeyword(plain) or plain in ("", LEFT_OUT, "mean") else plain
+    taken = keyword.iskeyword(plain) or plain in ("", LEFT_OUT, *FUNCTION_NAMES)
+    return f"{plain}_" if taken else plain
+
+
+def plain_number(value: float) -> str:
+    """Write a number as short as it can be read back.
+
+    Args:
+        value: the number.
+
+    Returns:
+        Its digits; those of a whole number without `.0`.
+    """
+    return repr(float(value)).removesuffix(".0")
 
 
 def first_leaf(node: Node) -> Leaf | None:
@@ -160,15 +276,22 @@ def first_leaf(node: Node) -> Leaf | None:
         node: the composition.
 
     Returns:
-        The source; None if every input is left out.
+        The source; None if every input is left out, or if the first is made from a text.
     """
-    if isinstance(node, Leaf):
-        return node
-    given = (first_leaf(made) for made in node.inputs if made is not None)
-    return next((leaf for leaf in given if leaf is not None), None)
+    first = next(_sources(node), None)
+    return first if isinstance(first, Leaf) else None
 
 
-def _measure(node: Apply | Mean) -> None:
+def _sources(node: Node) -> Iterator[Node]:
+    """What a composition is made of in the end, in order: leaves and texts."""
+    if isinstance(node, Leaf) or (isinstance(node, Call) and not node.inputs):
+        yield node
+    for made in node.inputs:
+        if made is not None:
+            yield from _sources(made)
+
+
+def _measure(node: Apply | Call) -> None:
     """Set `depth` and `parts`; beyond their limits nothing that walks a tree would be safe."""
     inputs = [made for made in node.inputs if made is not None]
     depth = 1 + max((made.depth for made in inputs), default=0)
@@ -196,10 +319,10 @@ def too_deep() -> str:
     )
 
 
-def _path(name: str | Path, place: Place | None) -> Path:
+def _path(name: str | Path, span: Span | None) -> Path:
     """The file of that name, ~ being the home folder: no shell has looked into a quoted name."""
     if not str(name).strip() or "\0" in str(name):
-        raise UsageError(f"{str(name)!r} is no file name").at(place)
+        raise UsageError(f"{str(name)!r} is no file name").at(span)
     return expand_home(name)
 
 

@@ -1,4 +1,4 @@
-"""Plans of compositions: folders spread into grids, equal parts shared, operators put in order.
+"""Plans of compositions: folders and ranges spread, equal parts shared, operators put in order.
 
 A plan says what is to be done before any of it is: each distinct source is encoded once, each
 distinct part is sampled once, and an operator does all that it can in one batch, level by level.
@@ -16,26 +16,55 @@ from pathlib import Path
 
 from PIL import Image
 
-from pops.compose.nodes import Apply, Leaf, Node
+from pops.compose.calls import FUNCTIONS
+from pops.compose.nodes import Apply, Call, Leaf, Node, Sweep, Value, plain_number
 from pops.compose.parse import parse
 from pops.errors import InputError, UsageError
 from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.pictures import open_picture, picture_suffixes
 from pops.operators import OPERATORS, Operator
 
-__all__ = ["Plan", "Step", "leaf_name", "make_plan", "open_leaf"]
+__all__ = ["Axis", "Plan", "Setting", "Step", "leaf_name", "make_plan", "open_leaf"]
 
 MOST_RESULTS = 100_000  # of a grid
 SHOWN_SIZE = (512, 512)  # pixels within which a figure's pictures are kept
 Accept = Callable[[Leaf], bool]
 
 
+# What makes nodes: an operator or a sampled function by name; None for what costs nothing.
+Kind = tuple[type, str] | None
+
+
 @dataclass(frozen=True)
 class Step:
-    """Nodes that can be made together: all of one operator, or all means where it is None."""
+    """Nodes that can be made together: all of one operator, of one function, or all sums."""
 
-    operator: str | None
+    kind: Kind
     nodes: tuple[Node, ...]
+
+    @property
+    def operator(self) -> str | None:
+        """The name of the operator; None where it is a step of functions."""
+        return self.kind[1] if self.kind and self.kind[0] is Apply else None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value of a range.
+
+    Args:
+        name: the name of the argument that it is a value of.
+        value: the value.
+    """
+
+    name: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.name} {plain_number(self.value)}"
+
+
+Axis = tuple[Leaf | Setting, ...]
 
 
 @dataclass(frozen=True)
@@ -43,7 +72,7 @@ class Plan:
     """A composition made ready. A part that stands in several places is one node."""
 
     composition: Node
-    axes: tuple[tuple[Leaf, ...], ...]  # what each folder holds, in the order they are written in
+    axes: tuple[Axis, ...]  # what each folder or range holds, in the order they are written in
     results: tuple[Node, ...]  # one for each combination of the axes, the last axis fastest
     operators: Mapping[str, Operator] = field(default_factory=lambda: OPERATORS, compare=False)
 
@@ -73,8 +102,8 @@ def make_plan(
 ) -> Plan:
     """Make a composition ready to run.
 
-    A folder in place of a file stands for each picture and embedding in it that `accept` takes;
-    each place that a folder stands in is an axis of its own.
+    A folder in place of a file stands for each picture and embedding in it that `accept` takes, and
+    a range in place of a number for each of its values; each that is written is an axis of its own.
 
     Args:
         composition: a composition, or its text.
@@ -86,13 +115,15 @@ def make_plan(
 
     Raises:
         UsageError: the text is no composition, or its grid is beyond `MOST_RESULTS`.
-        InputError: a file is missing, or a folder holds nothing to use. Both show the place.
+        InputError: a file is missing, or a folder holds nothing to use. Both show the span.
     """
     node = parse(composition, operators) if isinstance(composition, str) else composition
-    axes = tuple(_files(leaf, accept) for leaf in _walk_leaves(node) if _is_folder(leaf))
+    axes = tuple(_axes(node, accept))
     if prod(map(len, axes)) > MOST_RESULTS:
         sizes = " x ".join(str(len(axis)) for axis in axes)
-        raise UsageError(f"the folders make {sizes} results, more than {MOST_RESULTS}: split them")
+        raise UsageError(
+            f"the folders and ranges make {sizes} results, more than {MOST_RESULTS}: split them"
+        )
     if not axes:
         return Plan(node, (), (node,), operators)
     picks = itertools.product(*axes)
@@ -109,7 +140,7 @@ def open_leaf(leaf: Leaf) -> Image.Image | None:
         The picture; None for an embedding.
 
     Raises:
-        InputError: it cannot be opened; the error shows its place.
+        InputError: it cannot be opened; the error shows its span.
     """
     source = leaf.source
     if isinstance(source, Path) and source.suffix.lower() in EMBEDDING_SUFFIXES:
@@ -126,7 +157,7 @@ def _picture(leaf: Leaf) -> Image.Image:
     try:
         return open_picture(leaf.source)
     except InputError as error:
-        raise error.at(leaf.place) from None
+        raise error.at(leaf.span) from None
 
 
 def leaf_name(leaf: Leaf) -> str:
@@ -141,14 +172,25 @@ def leaf_name(leaf: Leaf) -> str:
     return leaf.source.stem if isinstance(leaf.source, Path) else str(leaf)
 
 
-def _walk_leaves(node: Node) -> Iterator[Leaf]:
-    """The leaves in the order they are written in. InputError for a file that is not there."""
+def _axes(node: Node, accept: Accept) -> Iterator[Axis]:
+    """The folders and ranges in the order of `_fill`. InputError for a file that is not there."""
     if isinstance(node, Leaf):
         _check_there(node)
-        yield node
+        if _is_folder(node):
+            yield _files(node, accept)
     for made in node.inputs:
         if made is not None:
-            yield from _walk_leaves(made)
+            yield from _axes(made, accept)
+    for argument in node.arguments:
+        yield from _settings(argument.name, argument.value)
+
+
+def _settings(name: str, value: Value) -> Iterator[Axis]:
+    if isinstance(value, Sweep):
+        yield tuple(Setting(name, one) for one in value.values)
+    elif isinstance(value, tuple):
+        for number, one in enumerate(value, start=1):
+            yield from _settings(f"{name} {number}", one)
 
 
 def _check_there(leaf: Leaf) -> None:
@@ -168,34 +210,47 @@ def _files(leaf: Leaf, accept: Accept) -> tuple[Leaf, ...]:
         names = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise InputError(f"cannot read {folder}: {reason}").at(leaf.place) from error
-    files = [Leaf(path, leaf.place) for path in names if path.name[0] != "." and path.is_file()]
+        raise InputError(f"cannot read {folder}: {reason}").at(leaf.span) from error
+    files = [Leaf(path, leaf.span) for path in names if path.name[0] != "." and path.is_file()]
     usable = tuple(file for file in files if accept(file))
     if not usable:
         said = "none of its files can be used" if files else "it holds no picture or embedding"
-        raise InputError(f"{folder}: {said}").at(leaf.place)
+        raise InputError(f"{folder}: {said}").at(leaf.span)
     return usable
 
 
-def _fill(node: Node, pick: Iterator[Leaf]) -> Node:
-    """`node` with one file in place of each folder."""
+def _fill(node: Node, pick: Iterator[Leaf | Setting]) -> Node:
+    """`node` with one file in place of each folder, and one value in place of each range."""
     if isinstance(node, Leaf):
-        return next(pick) if _is_folder(node) else node
+        return next(pick) if _is_folder(node) else node  # type: ignore[return-value]
     inputs = tuple(None if made is None else _fill(made, pick) for made in node.inputs)
-    return replace(node, inputs=inputs)  # type: ignore[arg-type]
+    values = {one.name: _filled(one.value, pick) for one in node.arguments}
+    if isinstance(node, Apply):
+        return replace(node, inputs=inputs, **values)  # type: ignore[arg-type]
+    arguments = tuple(one._replace(value=values[one.name]) for one in node.arguments)
+    return replace(node, inputs=inputs, arguments=arguments)  # type: ignore[arg-type]
+
+
+def _filled(value: Value, pick: Iterator[Leaf | Setting]) -> Value:
+    if isinstance(value, Sweep):
+        return next(pick).value  # type: ignore[union-attr]
+    return tuple(_filled(one, pick) for one in value) if isinstance(value, tuple) else value
 
 
 def _collect(node: Node, found: dict[Node, None]) -> None:
     if node in found:
         return
-    for made in node.inputs:
-        if made is not None:
-            _collect(made, found)
+    for made in node.needs:
+        _collect(made, found)
     found[node] = None
 
 
-def _kind(node: Node) -> str | None:
-    return node.operator if isinstance(node, Apply) else None
+def _kind(node: Node) -> Kind:
+    if isinstance(node, Apply) and node.strength == 1:
+        return Apply, node.operator
+    if isinstance(node, Call) and FUNCTIONS[node.function].is_sampled:
+        return Call, node.function
+    return None
 
 
 def _order(nodes: Sequence[Node]) -> Iterator[Step]:
@@ -205,9 +260,9 @@ def _order(nodes: Sequence[Node]) -> Iterator[Step]:
     together; where operators feed each other, the one that was loaded last goes on.
     """
     number = {node: i for i, node in enumerate(nodes)}
-    feeds = [[number[made] for made in node.inputs if made is not None] for node in nodes]
+    feeds = [[number[made] for made in node.needs] for node in nodes]
     pending = [i for i, node in enumerate(nodes) if not isinstance(node, Leaf)]
-    last: str | None = None
+    last: Kind = None
     while pending:
         waits = _waits(pending, feeds, nodes)
         left = set(pending)
@@ -220,10 +275,10 @@ def _order(nodes: Sequence[Node]) -> Iterator[Step]:
 
 def _waits(
     pending: Sequence[int], feeds: Sequence[Sequence[int]], nodes: Sequence[Node]
-) -> dict[str | None, set[str | None]]:
+) -> dict[Kind, set[Kind]]:
     """For each kind of node, the other kinds that something of it still waits for."""
-    below: dict[int, set[str | None]] = {}
-    waits: dict[str | None, set[str | None]] = {}
+    below: dict[int, set[Kind]] = {}
+    waits: dict[Kind, set[Kind]] = {}
     for i in pending:
         fed_by = [j for j in feeds[i] if j in below]
         below[i] = set().union(*(below[j] | {_kind(nodes[j])} for j in fed_by))
@@ -231,10 +286,8 @@ def _waits(
     return waits
 
 
-def _choose(
-    ready: Sequence[str | None], waits: dict[str | None, set[str | None]], last: str | None
-) -> str | None:
-    """Means, which cost nothing; then an operator that waits for none, the loaded one first."""
+def _choose(ready: Sequence[Kind], waits: dict[Kind, set[Kind]], last: Kind) -> Kind:
+    """Sums, which cost nothing; then an operator that waits for none, the loaded one first."""
     if None in ready:
         return None
     return min(ready, key=lambda kind: (bool(waits[kind]), kind != last, -ready.count(kind)))

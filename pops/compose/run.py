@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
-from pops.compose.nodes import Apply, Mean, Node
+from pops.compose.calls import FUNCTIONS
+from pops.compose.nodes import Apply, Call, Node
 from pops.compose.parse import parse
 from pops.compose.plan import Plan, Step
 from pops.errors import NotFiniteError
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pops.settings.progress import Progress
     from pops.stacks.stack import Stack
 
-__all__ = ["Result", "run_plan"]
+__all__ = ["Result", "RunsCompositions", "find_function", "run_plan"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,7 +85,7 @@ class Result:
         return range(0 if node in self.lost else len(self.parts[node]))
 
 
-class AppliesOperators(Protocol):
+class RunsCompositions(Protocol):
     """The part of the engine that runs a composition."""
 
     @property
@@ -105,9 +107,21 @@ class AppliesOperators(Protocol):
         progress: Progress | None = None,
     ) -> Embeddings: ...
 
+    def text(
+        self,
+        texts: str | Sequence[str],
+        *,
+        negative: str | Sequence[str] = ...,
+        seeds: Sequence[int] = ...,
+        guidance: float = ...,
+        steps: int = ...,
+        sampler: str = ...,
+        progress: Progress | None = None,
+    ) -> Embeddings: ...
+
 
 def run_plan(
-    engine: AppliesOperators,
+    engine: RunsCompositions,
     plan: Plan,
     sampling: SamplingSettings,
     weights: Mapping[str, str | Path],
@@ -130,25 +144,19 @@ def run_plan(
         NotFiniteError: no result is finite. Where some are, the others are left out.
     """
     for node in plan.nodes:
-        if isinstance(node, Apply):
-            operator = engine.stack.operator_row(node.operator, weights.get(node.operator))
-            operator.check_inputs(len(node.inputs), node.text)
+        _check(engine.stack, node, weights)
     known = engine.encode([leaf.source for leaf in plan.leaves], progress)
     parts: dict[Node, Embeddings] = dict(zip(plan.leaves, known, strict=True))
     lost: dict[Node, str] = {}
     for step in plan.steps:
         for node in step.nodes:
-            for made in node.inputs:
+            for made in node.needs:
                 if made in lost:
                     lost[node] = lost[made]
         while nodes := tuple(node for node in step.nodes if node not in lost):
             try:
                 rest = replace(step, nodes=nodes)
-                parts |= (
-                    _sample(engine, rest, parts, sampling, weights, progress)
-                    if step.operator
-                    else _means(rest, parts)
-                )
+                parts |= _make(engine, rest, parts, sampling, weights, progress)
                 break
             except NotFiniteError as error:  # the rest of the step goes on
                 lost |= {nodes[at]: str(error) for at in error.rows}
@@ -157,8 +165,35 @@ def run_plan(
     return Result(plan, sampling.seeds, parts, lost)
 
 
+def _check(stack: Stack, node: Node, weights: Mapping[str, str | Path]) -> None:
+    """Raise UsageError for what does not fit the stack, while nothing is loaded."""
+    if isinstance(node, Apply):
+        operator = stack.operator_row(node.operator, weights.get(node.operator))
+        operator.check_inputs(len(node.inputs), node.text)
+    elif isinstance(node, Call) and (check := FUNCTIONS[node.function].check):
+        find_function(check)(stack, node.values)
+
+
+def _make(
+    engine: RunsCompositions,
+    step: Step,
+    parts: Mapping[Node, Embeddings],
+    sampling: SamplingSettings,
+    weights: Mapping[str, str | Path],
+    progress: Progress | None,
+) -> dict[Node, Embeddings]:
+    """Make the nodes of a step: by an operator, by a sampled function, or each by its function."""
+    if step.operator is not None:
+        return _sample(engine, step, parts, sampling, weights, progress)
+    if step.kind is not None:
+        sample = find_function(FUNCTIONS[step.kind[1]].compute)
+        made = sample(engine, step.nodes, sampling, progress)
+        return dict(zip(step.nodes, made, strict=True))
+    return {node: _compute(engine.stack, node, parts) for node in step.nodes}
+
+
 def _sample(
-    engine: AppliesOperators,
+    engine: RunsCompositions,
     step: Step,
     parts: Mapping[Node, Embeddings],
     sampling: SamplingSettings,
@@ -203,12 +238,30 @@ def _sample(
     }
 
 
-def _means(step: Step, parts: Mapping[Node, Embeddings]) -> dict[Node, Embeddings]:
-    """Rows are paired by seed; a single row goes with every one of the other input."""
-    made: dict[Node, Embeddings] = {}
-    for node in step.nodes:
-        assert isinstance(node, Mean)
-        a, b = (parts[one] for one in node.inputs)
-        rows = a.image_embeds.lerp(b.image_embeds, node.weight)
-        made[node] = Embeddings(rows, a.stack, (str(node),) * len(rows), a.seeds or b.seeds)
-    return made
+def _compute(stack: Stack, node: Node, parts: Mapping[Node, Embeddings]) -> Embeddings:
+    """Rows are paired by seed; a single row goes with every one of the other inputs."""
+    given = [parts[one] for one in node.needs]
+    if isinstance(node, Apply):  # on the way from its first input to the whole
+        name, values = "slerp", {"t": node.strength}
+    else:
+        assert isinstance(node, Call)
+        name, values = node.function, node.values
+    compute = find_function(FUNCTIONS[name].compute)
+    rows = compute(stack, *(one.image_embeds for one in given), **values)
+    seeds = max((one.seeds for one in given), key=len)
+    guidance = given[-1].guidance if isinstance(node, Apply) else None
+    return Embeddings(rows, stack.name, (str(node),) * len(rows), seeds, guidance)
+
+
+def find_function(name: str) -> Callable[..., Any]:
+    """Find a function by the name of its module and its own; the module is imported.
+
+    Args:
+        name: "module:function".
+
+    Returns:
+        The function.
+    """
+    module, function = name.split(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pops.errors import InputError
 from pops.io.names import expand_home
-from pops.io.schema import read_text
+from pops.io.schema import read_lines
 
 __all__ = ["read_word_list", "read_words"]
 
@@ -26,9 +26,7 @@ def read_word_list(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: The file cannot be read or is not UTF-8.
     """
-    text = read_text(expand_home(path), InputError, MOST_BYTES)
-    stripped = (line.strip() for line in text.splitlines())
-    return tuple(line for line in stripped if line and not line.startswith("#"))
+    return read_lines(expand_home(path), InputError, MOST_BYTES)
 
 
 def read_words(name: str | Path) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ Modules:
 """
 
 from pops.figures.drawing import Cell
-from pops.figures.tables import grid, strips
+from pops.figures.tables import WIDEST, grid, strips
 from pops.figures.text import wrap
 from pops.figures.trees import Branch, tree
 
-__all__ = ["Branch", "Cell", "grid", "strips", "tree", "wrap"]
+__all__ = ["WIDEST", "Branch", "Cell", "grid", "strips", "tree", "wrap"]

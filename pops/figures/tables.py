@@ -1,44 +1,66 @@
 """Strips that read as equations, and labelled grids."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from PIL import Image
 
 from pops.figures.drawing import GAP, MARGIN, Cell, blank_page, draw_lines, draw_picture, draw_sign
 from pops.figures.text import TEXT_GAP, Line, line_height, text_height, text_lines
 
-__all__ = ["grid", "strips"]
+__all__ = ["WIDEST", "grid", "strips"]
 
 SIGN_GAP, ROW_GAP = 60, 32
+WIDEST = 2000  # pixels of a row of a strip, but for a single picture
 
 
-def strips(rows: Sequence[Sequence[Cell]], size: int = 224) -> Image.Image:
-    """Draw rows of cells under each other.
+def strips(rows: Sequence[Sequence[Cell]], size: int = 224, title: str = "") -> Image.Image:
+    """Draw rows of cells under each other; a row that is too wide goes on below its results.
 
     Args:
         rows: the cells of each row.
         size: the side in pixels of the square that each picture is fitted into.
+        title: words above them all.
 
     Returns:
         The figure.
     """
-    texts = [[text_lines(cell.caption, cell.note, size) for cell in row] for row in rows]
+    lines = [line for row in rows for line in _lines(row, size)]
+    texts = [[text_lines(cell.caption, cell.note, size) for cell in row] for _, row in lines]
     heights = [size + text_height(row) for row in texts]
-    width = max(sum(size + _gap(cell, at) for at, cell in enumerate(row)) for row in rows)
-    page = blank_page(width, sum(heights) + ROW_GAP * (len(rows) - 1))
-    top = MARGIN
-    for row, row_texts, height in zip(rows, texts, heights, strict=True):
-        left = MARGIN
-        for at, (cell, lines) in enumerate(zip(row, row_texts, strict=True)):
+    width = max(left + _width(row, size) for left, row in lines)
+    head = text_lines(title, "", width) if title else []
+    above = text_height([head]) + ROW_GAP // 2 if head else 0
+    page = blank_page(width, above + sum(heights) + ROW_GAP * (len(lines) - 1))
+    draw_lines(page, head, MARGIN, MARGIN, width)
+    top = MARGIN + above
+    for (left, row), row_texts, height in zip(lines, texts, heights, strict=True):
+        left += MARGIN
+        for at, (cell, words) in enumerate(zip(row, row_texts, strict=True)):
             gap = _gap(cell, at)
             if cell.sign:
                 draw_sign(page, cell.sign, left + gap // 2, top + size // 2)
             left += gap
             draw_picture(page, cell.image, left, top, size)
-            draw_lines(page, lines, left, top + size + TEXT_GAP, size)
+            draw_lines(page, words, left, top + size + TEXT_GAP, size)
             left += size
         top += height + ROW_GAP
     return page
+
+
+def _lines(row: Sequence[Cell], size: int) -> list[tuple[int, Sequence[Cell]]]:
+    """A row in lines that are not too wide, each with where it begins: below the first result."""
+    first = next((at for at, cell in enumerate(row) if cell.sign == "arrow"), 0)
+    lead = _width(row[: first + 1], size) - size
+    lead, first = (lead, first) if lead <= WIDEST // 2 else (0, 0)
+    each = max(1, (WIDEST - lead + GAP) // (size + GAP))
+    ends = [first + each, *range(first + 2 * each, len(row) + each, each)]
+    lines = [(0, row[: ends[0]])]
+    return lines + [(lead, row[a:b]) for a, b in pairwise(ends) if row[a:b]]
+
+
+def _width(row: Sequence[Cell], size: int) -> int:
+    return sum(size + _gap(cell, at) for at, cell in enumerate(row))
 
 
 def grid(
@@ -46,6 +68,7 @@ def grid(
     row_labels: Sequence[str | Cell],
     column_labels: Sequence[str | Cell],
     size: int = 192,
+    title: str = "",
 ) -> Image.Image:
     """Draw a labelled table of pictures.
 
@@ -54,6 +77,7 @@ def grid(
         row_labels: the label of each row: a text, or a cell whose picture stands before the row.
         column_labels: the label of each column: a text, or a cell whose picture stands above it.
         size: the side in pixels of the square that each picture is fitted into.
+        title: words above the table.
 
     Returns:
         The figure.
@@ -63,13 +87,15 @@ def grid(
     side = max(size if _pictured(row_labels) else _widest(lefts), 1)
     head = max(_label_height(cell, lines, size) for cell, lines in columns)
     heights = [max(size, _label_height(cell, lines, size)) for cell, lines in lefts]
-    page = blank_page(
-        side + len(columns) * (size + GAP), head + sum(height + GAP for height in heights)
-    )
+    width = side + len(columns) * (size + GAP)
+    words = text_lines(title, "", width) if title else []
+    above = MARGIN + (text_height([words]) + GAP if words else 0)
+    page = blank_page(width, above - MARGIN + head + sum(height + GAP for height in heights))
+    draw_lines(page, words, MARGIN, MARGIN, width)
     for at, (cell, lines) in enumerate(columns):
         left, height = MARGIN + side + GAP + at * (size + GAP), _label_height(cell, lines, size)
-        _draw_label(page, cell, lines, (left, MARGIN + head - height), size)
-    top = MARGIN + head + GAP
+        _draw_label(page, cell, lines, (left, above + head - height), size)
+    top = above + head + GAP
     for row, (cell, lines), height in zip(rows, lefts, heights, strict=True):
         middle = top + (height - _label_height(cell, lines, size)) // 2
         _draw_label(page, cell, lines, (MARGIN, middle), side)

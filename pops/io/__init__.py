@@ -14,6 +14,8 @@ Modules:
     model_card  the model card of an operator folder
     requests    one source for every slot of an operator
     hub         repositories that can be downloaded: revisions, licences, sizes
+    sharing     operator folders that are sent to the hub, and fetched from it
+    asking      asks the hub before a download, and tells why it refuses
     loading     checked folders of models, and one line for what is wrong with them
     placement   the device, the number format and offloading
 """

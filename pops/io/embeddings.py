@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EMBEDDING_SUFFIXES", "Embeddings", "load_embeddings", "save_embeddings", "show_by"]
 
-WRITTEN_SUFFIXES = (".safetensors", ".pth", ".pt")
+WRITTEN_SUFFIXES = (".safetensors", ".pth", ".pt", ".ipadpt")
 MOST_BYTES = 2**30  # of an array in a compressed file
 
 
@@ -127,7 +127,7 @@ class Embeddings:
         """Write the embeddings to a file, as `save_embeddings` does.
 
         Args:
-            path: A file that ends in .safetensors, .pth or .pt.
+            path: A file that ends in .safetensors, .pth, .pt or .ipadpt.
         """
         save_embeddings(self, path)
 
@@ -147,11 +147,12 @@ class Embeddings:
 def save_embeddings(embeddings: Embeddings, path: str | Path) -> None:
     """Write a `.safetensors` file, or a `.pth` one that `torch.load(weights_only=True)` reads.
 
-    Equal embeddings give equal bytes.
+    Equal embeddings give equal bytes. An `.ipadpt` file holds the bare tensor (N, D), as IPAdapter
+    in ComfyUI writes and reads it, and nothing of how it was made.
 
     Args:
         embeddings: What is written, with what is known of how it was made.
-        path: A file that ends in .safetensors, .pth or .pt.
+        path: A file that ends in .safetensors, .pth, .pt or .ipadpt.
 
     Raises:
         ValueError: The path ends in something else.
@@ -174,8 +175,9 @@ def save_embeddings(embeddings: Embeddings, path: str | Path) -> None:
         return
     if not is_finite(tensor):
         raise OutputError(f"{path}: not written, since a number in it is not finite")
+    content = tensor if path.suffix.lower() == ".ipadpt" else {"image_embeds": tensor, **metadata}
     with atomic_path(path, suffix=".part") as part, part.open("wb") as file:
-        torch.save({"image_embeds": tensor, **metadata}, file)
+        torch.save(content, file)
 
 
 def load_embeddings(path: str | Path) -> Embeddings:
@@ -273,6 +275,8 @@ class _Words(Schema):
 
 
 def _from_content(path: Path, content: Any) -> Embeddings:
+    if isinstance(content, list):
+        content = _ip_adapter_rows(path, content)
     if isinstance(content, Tensor):
         content = {"image_embeds": content}
     tensor = content.get("image_embeds") if isinstance(content, Mapping) else None
@@ -296,6 +300,19 @@ def _from_content(path: Path, content: Any) -> Embeddings:
         )
     except ValueError as error:
         raise InputError(f"{path}: its metadata is damaged ({error})") from error
+
+
+def _ip_adapter_rows(path: Path, content: list[Any]) -> Tensor:
+    """The embeddings (N, D) of the list that diffusers makes for one IP-Adapter.
+
+    Its tensor is (prompts, pictures, D); with guidance the zeros that are led away from come first.
+    """
+    if len(content) != 1 or not isinstance(content[0], Tensor) or content[0].ndim != 3:
+        raise InputError(f"{path}: holds no list with the embeddings of one IP-Adapter")
+    rows = content[0]
+    half = len(rows) // 2
+    guided = 2 * half == len(rows) and not rows[:half].any()
+    return (rows[half:] if guided else rows).flatten(0, 1)
 
 
 def _unfit(path: Path, found: str) -> InputError:

@@ -6,22 +6,22 @@ without a word.
 
 from __future__ import annotations
 
-import errno
 import fnmatch
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pops.errors import WeightsError
+from pops.io.asking import ask_hub, quiet_client, refusal
 
 __all__ = [
     "PART_FILES",
     "REPOSITORIES",
     "Repository",
-    "ask_hub",
+    "cached_folder",
     "fetch",
     "fetch_file",
     "is_repository",
@@ -38,6 +38,12 @@ class Repository:
     revision: str = "main"  # a commit where it is known: what was tested is what is fetched
     size: str = "of unknown size"
     licence: str = "licence: see the hub"
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of a download, as far as its size is known."""
+        number = re.search(r"[\d.]+(?= GB)", self.size)
+        return round(float(number[0]) * 1e9) if number else 0
 
 
 REPOSITORIES = {
@@ -135,6 +141,30 @@ REPOSITORIES = {
             "about 0.2 GB",
             "MIT",
         ),
+        Repository(
+            "openai/clip-vit-large-patch14",
+            "32bd64288804d66eefd0ccbe215aa642df71cc41",
+            "about 1.7 GB",
+            "MIT",
+        ),
+        Repository(
+            "facebook/dinov2-base",
+            "f9e44c814b77203eaa57a6bdbbd535f21ede1415",
+            "about 0.4 GB",
+            "Apache-2.0",
+        ),
+        Repository(
+            "Salesforce/blip2-opt-2.7b",
+            "59a1ef6c1e5117b3f65523d1c6066825bcf315e3",
+            "about 15 GB",
+            "MIT",
+        ),
+        Repository(
+            "sentence-transformers/all-MiniLM-L6-v2",
+            "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+            "about 0.1 GB",
+            "Apache-2.0",
+        ),
     )
 }
 
@@ -206,6 +236,22 @@ PART_FILES = {
     "rmbg": ("config.json", "*.py", "model.safetensors"),
     "controlnet_union": ("config.json", "diffusion_pytorch_model.safetensors"),
     "depth_anything": ("config.json", "preprocessor_config.json", "model.safetensors"),
+    "clip": (
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+        "vocab.json",
+        "merges.txt",
+    ),
+    "dinov2": ("config.json", "preprocessor_config.json", "model.safetensors"),
+    "blip2": (
+        "config.json",
+        "preprocessor_config.json",
+        "*.safetensors",
+        "vocab.json",
+        "merges.txt",
+    ),
+    "sentences": ("config.json", "model.safetensors", "vocab.txt", "tokenizer.json"),
 }
 
 
@@ -256,77 +302,45 @@ def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket"
     from huggingface_hub import constants, snapshot_download
 
     source = REPOSITORIES.get(repository, Repository(repository))
-    with suppress(OSError, ValueError):  # not downloaded yet
-        folder = Path(
-            snapshot_download(repository, revision=source.revision, local_files_only=True)
-        )
-        if not _absent(folder, files):
-            return folder
+    if (here := cached_folder(repository, files)) is not None:
+        return here
     place = constants.HF_HUB_CACHE
     log.warning("downloading %s (%s, %s) to %s", repository, source.size, source.licence, place)
     try:
         ask_hub(repository, source.revision)
-        with _quietly():
+        with quiet_client():
             folder = Path(
                 snapshot_download(
                     repository, revision=source.revision, allow_patterns=[*files, "*.json"]
                 )
             )
     except Exception as error:  # of the hub's client, or of what it talks to the network with
-        raise WeightsError(_refusal(source, error, place, instead)) from error
+        raise WeightsError(refusal(source, error, place, instead)) from error
     if absent := _absent(folder, files):
         raise WeightsError(f"{repository} has no {absent[0]} at revision {source.revision}")
     return folder
 
 
-def ask_hub(repository: str, revision: str | None = None, *, dataset: bool = False) -> None:
-    """Ask the hub for a repository once, before a download that would try for half a minute.
+def cached_folder(repository: str, files: Sequence[str]) -> Path | None:
+    """Find the snapshot of a repository in the cache of the hub, without any network.
 
     Args:
         repository: OWNER/NAME.
-        revision: A branch or commit; None for the main branch.
-        dataset: Whether it is a repository of data, not of models.
+        files: Patterns of names, each of which must match at least one file.
 
-    Raises:
-        HfHubHTTPError: The hub answers that it does not give the repository.
-        Exception: Of the network, where no hub can be reached.
+    Returns:
+        The folder; None where it is not here, or lacks some of the files.
     """
-    from huggingface_hub import dataset_info, model_info
+    from huggingface_hub import snapshot_download
 
-    with _quietly():
-        (dataset_info if dataset else model_info)(repository, revision=revision)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Silence the client's warnings of every try: the outcome is told in one line."""
-    from huggingface_hub.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
+    revision = REPOSITORIES.get(repository, Repository(repository)).revision
+    with suppress(OSError, ValueError):  # not downloaded yet
+        folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
+        if not _absent(folder, files):
+            return folder
+    return None
 
 
 def _absent(folder: Path, files: Sequence[str]) -> list[str]:
     here = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
     return [pattern for pattern in files if not fnmatch.filter(here, pattern)]
-
-
-def _refusal(source: Repository, error: Exception, place: str, instead: str) -> str:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    wanted = f"{source.name} ({source.size}) cannot be downloaded"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"{wanted}: no room left in {place}; make room, or set HF_HOME to another place"
-    if isinstance(error, GatedRepoError):
-        return f"{wanted}: accept its terms on the hub and log in with `hf auth login`"
-    if isinstance(error, RepositoryNotFoundError):
-        return f"{wanted}: the hub has no such repository, or it is private; check the name"
-    return (
-        f"{wanted}: no hub is reachable; where one is, run `hf download {source.name} "
-        f"--revision {source.revision}` and copy {place} here, or use {instead}, which needs no "
-        "download"
-    )

@@ -43,6 +43,7 @@ __all__ = [
     "fit",
     "read_bytes",
     "read_json",
+    "read_lines",
     "read_text",
 ]
 
@@ -112,6 +113,26 @@ def read_text(
     except UnicodeDecodeError as wrong:
         raise error(f"{path} is not UTF-8 text: save it as UTF-8{advice}") from wrong
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(
+    path: str | Path, error: type[PopsError], most_bytes: int = MOST_BYTES
+) -> tuple[str, ...]:
+    """Read the entries of a text file, without blank lines and lines that begin with #.
+
+    Args:
+        path: The file, in UTF-8 with or without a byte-order mark.
+        error: Raised where the file cannot be used.
+        most_bytes: A larger file is refused before it is read.
+
+    Returns:
+        The entries in order, without the spaces around them.
+
+    Raises:
+        PopsError: Of the type `error`. The file is missing, too large, or in another encoding.
+    """
+    stripped = (line.strip() for line in read_text(path, error, most_bytes).splitlines())
+    return tuple(line for line in stripped if line and not line.startswith("#"))
 
 
 def read_bytes(
@@ -237,12 +258,14 @@ class RenderFile(Schema):
     steps: Annotated[int, Meta(ge=1, le=1000)] = 50
     guidance: Annotated[float, Meta(ge=0, le=1000)] = 4.0
     size: Annotated[int, Meta(ge=1, le=8192)] = 512
+    # The sizes that it was trained to draw; others are scaled. Empty: it draws any.
+    sizes: Annotated[tuple[Annotated[int, Meta(ge=1, le=8192)], ...], Meta(max_length=64)] = ()
 
 
 class AdapterFile(Schema):
     """The part of an `adapter_config.json` that is used: names of modules and four numbers."""
 
-    target_modules: Annotated[tuple[ModuleName, ...], Meta(min_length=1, max_length=100)]
+    target_modules: Annotated[tuple[ModuleName, ...], Meta(min_length=1, max_length=1000)]
     r: Annotated[int, Meta(ge=1, le=4096)]
     lora_alpha: Annotated[float, Meta(gt=0, le=1e6)]
     lora_dropout: Share = 0.0

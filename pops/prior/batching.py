@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from pops.errors import UsageError
 from pops.io.placement import in_batches
-from pops.prior.conditions import Conditions, null_conditions, pack
+from pops.prior.conditions import Conditions, Prompt, null_conditions, pack, pack_prompts
 from pops.prior.model import ConditionCache, Prior
 from pops.prior.sampling import OnStep, Sampler, guide, seeded_noise
 from pops.prior.schedule import Schedule, timesteps
 
-__all__ = ["sample_requests", "seeds_of_each"]
+__all__ = ["sample_prompts", "sample_requests", "seeds_of_each"]
 
 MOST_ROWS = 256  # samples in one batch of the prior
 
@@ -67,13 +67,75 @@ def sample_requests(
     Returns:
         Un-normalised embeddings (N, D) float32 on the CPU, all seeds of the first request first.
     """
+
+    def prefixes(requests: Sequence[int]) -> ConditionCache:
+        conditions, of_job = _pack_jobs(rows, requests)
+        return _prefixes(prior, conditions, of_job, guided=guidance > 1)
+
+    return _sample_jobs(prior, prefixes, seeds, guidance, schedule, steps, sampler, on_step)
+
+
+def sample_prompts(
+    prior: Prior,
+    prompts: Sequence[tuple[Prompt, Prompt]],
+    seeds: Sequence[Sequence[int]],
+    guidance: float,
+    schedule: Schedule,
+    steps: int,
+    sampler: Sampler,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Sample the base prior for every prompt with each of its seeds, as diffusers samples it.
+
+    Unlike an operator, the base prior is given the text embedding in the pooled-text slot, and
+    guidance leads away from another text, not from dropped conditions.
+
+    Args:
+        prior: The base prior, on the device where it runs.
+        prompts: The prompts, on the CPU, each with the one that guidance leads away from.
+        seeds: The seeds of every prompt.
+        guidance: The scale of classifier-free guidance.
+        schedule: The noise schedule.
+        steps: The number of sampling steps.
+        sampler: The sampling function.
+        on_step: Called with the steps that are done and the steps of all batches.
+
+    Returns:
+        Un-normalised embeddings (N, D) float32 on the CPU, all seeds of the first prompt first.
+    """
+
+    def prefixes(requests: Sequence[int]) -> ConditionCache:
+        away = [prompts[i][1] for i in requests] if guidance > 1 else []
+        asked = away + [prompts[i][0] for i in requests]
+        distinct = {id(one): one for one in asked}
+        conditions = pack_prompts(list(distinct.values()))
+        index = torch.tensor([list(distinct).index(id(one)) for one in asked])
+        return _condition(prior, conditions, index)
+
+    return _sample_jobs(prior, prefixes, seeds, guidance, schedule, steps, sampler, on_step)
+
+
+def _sample_jobs(
+    prior: Prior,
+    prefixes: Callable[[Sequence[int]], ConditionCache],
+    seeds: Sequence[Sequence[int]],
+    guidance: float,
+    schedule: Schedule,
+    steps: int,
+    sampler: Sampler,
+    on_step: OnStep | None,
+) -> Tensor:
+    """Sample every request with each of its seeds.
+
+    `prefixes` gives the conditions of requests by their numbers; with guidance, the unconditional
+    ones first.
+    """
     jobs = [(request, seed) for request, own in enumerate(seeds) for seed in own]
     made = torch.zeros(len(jobs), prior.config.embedding_dim)
 
     def run(batch: slice, done: int, batches: int) -> None:
         count = _step_counter(on_step, done * steps, batches * steps)
-        conditions, of_job = _pack_jobs(rows, [request for request, _ in jobs[batch]])
-        cache = _prefixes(prior, conditions, of_job, guided=guidance > 1)
+        cache = prefixes([request for request, _ in jobs[batch]])
         own = [seed for _, seed in jobs[batch]]
         made[batch] = _sample(prior, cache, own, guidance, schedule, steps, sampler, count)
 
@@ -105,8 +167,15 @@ def _prefixes(
             torch.cat([null.tokens, conditions.tokens]), torch.cat([null.mask, conditions.mask])
         )
         index = torch.cat([kind[of_job], len(masks) + of_job])
+    return _condition(prior, conditions, index)
+
+
+def _condition(prior: Prior, conditions: Conditions, index: Tensor) -> ConditionCache:
+    """The prefixes of distinct conditions, each once, picked by `index`."""
     device = prior.clip_mean.device
-    return prior.condition(conditions.tokens.to(device), conditions.mask.to(device)).rows(index)
+    tokens, mask = conditions.tokens.to(device), conditions.mask.to(device)
+    pooled = None if conditions.pooled is None else conditions.pooled.to(device)
+    return prior.condition(tokens, mask, pooled).rows(index)
 
 
 @torch.inference_mode()

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-__all__ = ["Conditions", "condition_row", "drop_conditions", "null_conditions", "pack"]
+__all__ = [
+    "Conditions",
+    "Prompt",
+    "condition_row",
+    "drop_conditions",
+    "null_conditions",
+    "pack",
+    "pack_prompts",
+]
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,7 @@ class Conditions:
 
     tokens: Tensor  # (N, K, D), normalised; zero where dropped or padded
     mask: Tensor  # (N, K) bool; true where a slot is used, dropped or not
+    pooled: Tensor | None = None  # (N, P) text embeddings of prompts; None: zeros
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -31,7 +40,8 @@ class Conditions:
         Returns:
             The conditions of those requests, in that order.
         """
-        return Conditions(self.tokens[index], self.mask[index])
+        pooled = None if self.pooled is None else self.pooled[index]
+        return Conditions(self.tokens[index], self.mask[index], pooled)
 
 
 def condition_row(
@@ -55,6 +65,27 @@ def condition_row(
     if text_hidden_states is None:
         return slots
     return torch.cat([slots, text_hidden_states.to(slots)])
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text as the base prior is given it."""
+
+    hidden_states: Tensor  # (k, D) of the text encoder, unpadded
+    text_embeds: Tensor  # (P,), for the pooled-text slot
+
+
+def pack_prompts(prompts: Sequence[Prompt]) -> Conditions:
+    """Pad the tokens of prompts to one length.
+
+    Args:
+        prompts: N prompts.
+
+    Returns:
+        The padded batch, its mask and its text embeddings.
+    """
+    packed = pack([prompt.hidden_states for prompt in prompts])
+    return replace(packed, pooled=torch.stack([prompt.text_embeds for prompt in prompts]))
 
 
 def pack(rows: Sequence[Tensor]) -> Conditions:

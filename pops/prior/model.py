@@ -114,17 +114,20 @@ class Prior(nn.Module):
         return self
 
     @torch.no_grad()
-    def condition(self, tokens: Tensor, mask: Tensor | None = None) -> ConditionCache:
+    def condition(
+        self, tokens: Tensor, mask: Tensor | None = None, pooled: Tensor | None = None
+    ) -> ConditionCache:
         """Compute keys and values of the conditions and the pooled-text slot, for `denoise`.
 
         Args:
             tokens: Normalised condition tokens (N, K, D).
             mask: True (N, K) for every slot that is used; None: all are.
+            pooled: Text embeddings (N, P) for the pooled-text slot; None: zeros, as operators have.
 
         Returns:
             A cache of N rows.
         """
-        x = self._prefix(tokens)  # (N, K + 1, width)
+        x = self._prefix(tokens, pooled)  # (N, K + 1, width)
         n, length = x.shape[:2]
         cfg = self.config
         shape = (cfg.num_layers, 2, n, cfg.num_attention_heads, length + MOVING)
@@ -209,8 +212,8 @@ class Prior(nn.Module):
         """
         return embeddings.float() * self.clip_std.float() + self.clip_mean.float()
 
-    def _prefix(self, tokens: Tensor) -> Tensor:
-        """Project the conditions (positions from 0) and, after them, the empty pooled-text slot."""
+    def _prefix(self, tokens: Tensor, pooled: Tensor | None = None) -> Tensor:
+        """Project the conditions (positions from 0) and, after them, the pooled-text slot."""
         slots = self.config.num_embeddings
         n, k = tokens.shape[:2]
         if k > slots:
@@ -218,9 +221,11 @@ class Prior(nn.Module):
         position = self.positional_embedding
         weight_dtype = self.encoder_hidden_states_proj.weight.dtype
         conditions = self.encoder_hidden_states_proj(tokens.to(weight_dtype)) + position[:, :k]
-        zeros = tokens.new_zeros(1, 1, self.embedding_proj.in_features, dtype=weight_dtype)
-        pooled = self.embedding_proj(zeros) + position[:, slots : slots + 1]
-        return torch.cat([conditions, pooled.expand(n, -1, -1)], dim=1)
+        if pooled is None:
+            pooled = tokens.new_zeros(1, self.embedding_proj.in_features)
+        text = self.embedding_proj(pooled[:, None].to(weight_dtype))
+        text = text + position[:, slots : slots + 1]
+        return torch.cat([conditions, text.expand(n, -1, -1)], dim=1)
 
     def _moving(self, x_t: Tensor, time: Tensor) -> Tensor:
         n = x_t.shape[0]

@@ -5,6 +5,7 @@ Modules:
     rendering  how embeddings are rendered: defaults, and the table of renderers
     groups     settings that several commands share
     commands   the settings of the commands that apply, compose and convert
+    sharing    the settings of the commands that bring operators elsewhere
     fields     declares a setting, and checks values
     values     reads and describes the values of each kind of setting
     reading    settings files, in which words stay words

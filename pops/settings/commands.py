@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pops.errors import UsageError
+from pops.errors import UsageError, check_known
 from pops.io.names import expand_home
 from pops.settings.fields import (
     PathOrName,
@@ -17,11 +17,13 @@ from pops.settings.fields import (
     setting,
 )
 from pops.settings.groups import DrawnConfig, SamplingConfig, StackConfig
+from pops.settings.rendering import RENDERERS, RenderSettings
 
 __all__ = [
     "ApplyConfig",
     "ConvertConfig",
     "DemoConfig",
+    "DoctorConfig",
     "EvalPocketConfig",
     "PocketAssetsConfig",
     "PocketResultsConfig",
@@ -139,6 +141,27 @@ class DemoConfig(SamplingConfig):
     out: Path = setting(Path("out/demo"), "folder to write into")
 
     examples = ("pops demo", "pops demo --pairs mug+brick,house+ice --seeds 1,2,3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig(StackConfig):
+    """Tell whether this machine is ready for a stack, and what to do where it is not.
+
+    Looks at versions, device, number format, memory and disk, at the models that are here and
+    those that would be fetched, and tries one sampling step on random weights of the real size.
+    Nothing is downloaded. The exit status is 1 where something has to be done.
+    """
+
+    renderer: str = setting(
+        RenderSettings.renderer, "what will draw the results", choices=RENDERERS
+    )
+    step: bool = setting(True, "try one sampling step, where the memory allows it")
+    json: bool = setting(False, "print the lines as one JSON list")
+
+    examples = ("pops doctor", "pops doctor --stack kandinsky-2.2 --step false --json")
+
+    def __post_init__(self) -> None:
+        check_known("renderer", self.renderer, RENDERERS)
 
 
 @dataclass(frozen=True, kw_only=True)

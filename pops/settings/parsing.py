@@ -61,22 +61,22 @@ def run_command(
     except Exception as error:
         if debug:
             traceback.print_exc()
-        message, status, place = str(error), 1, None
+        message, status, span = str(error), 1, None
         if isinstance(error, PopsError):
-            status, place = error.exit_status, error.place
-            message = message.removesuffix(str(place))
+            status, span = error.exit_status, error.span
+            message = message.removesuffix(str(span))
         elif isinstance(error, OSError) and (told := _of_system(error)):
             message = told
         else:  # a fault of ours: said in one line, told in full on request
             message = f"unexpected {type(error).__name__}: {message}; add --debug to see where"
         print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
-        if place is not None:
-            print(place, file=sys.stderr)
+        if span is not None:
+            print(span, file=sys.stderr)
         return status
 
 
 def _of_system(error: OSError) -> str | None:
-    """What the system says of a file, or of the room that is left; None for anything else."""
+    """Tell what the system says of a file, or of the room that is left; None for anything else."""
     reason = (error.strerror or "").lower()
     if error.filename is not None and reason:
         return f"{os.fsdecode(error.filename)}: {reason}"
@@ -256,7 +256,7 @@ def _short(text: str) -> str:
 def _placed(
     inputs: Sequence[str], settings: Mapping[str, Setting], kinds: Mapping[str, Kind]
 ) -> dict[str, Any]:
-    """Give the inputs, in order, to the settings that are given by place."""
+    """Give the inputs, in order, to the settings that are given by position."""
     left = list(inputs)
     values: dict[str, Any] = {}
     for name, one in settings.items():

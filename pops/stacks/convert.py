@@ -16,10 +16,11 @@ from pops.operators import (
     find_operator,
     read_operator_card,
     read_state_dict,
+    save_card,
     save_operator,
     without_stats,
 )
-from pops.prior.adapters import merge_adapter
+from pops.prior.adapters import check_lora, effective_state, read_lora, save_adapter
 from pops.stacks.stack import STACKS, local_path, open_stack
 
 __all__ = ["convert"]
@@ -34,9 +35,9 @@ def convert(
     """Convert an operator, once its keys and shapes are found to fit its stack.
 
     Args:
-        source: A weights file or REPOSITORY:FILE, which becomes an operator folder with its model
-            card; or an operator folder, an adapter's or one of a joint prior's too, which becomes
-            a weights file.
+        source: A weights file, a LoRA file of diffusers or REPOSITORY:FILE, which becomes an
+            operator folder with its model card; or an operator folder, an adapter's or one of a
+            joint prior's too, which becomes a weights file.
         out: The folder to write, or a file that ends in .pth.
         operator: The operator that a weights file holds, where its path does not say.
         stack: The stack it is of; that of the folder's card, or else kandinsky-2.2.
@@ -56,12 +57,17 @@ def convert(
     if out.suffix in WEIGHTS_SUFFIXES:
         raise UsageError(f"{path} is a weights file already: name a folder to convert it into")
     row = find_operator(operator) if operator else _operator_of(source)
-    state = read_state_dict(path)
-    stack = stack or PUBLISHED_STACK
-    of = open_stack(stack, device="cpu")
-    of.check_operator(state, str(path))
+    lora = read_lora(path) if path.suffix == ".safetensors" else None
+    of = open_stack(stack or PUBLISHED_STACK, device="cpu")
     made_from = str(source) if str(source) != str(path) else path.name
-    return save_operator(out, OperatorCard(row, of.name, {"converted from": made_from}), state)
+    card = OperatorCard(row, of.name, {"converted from": made_from})
+    if lora is not None:
+        check_lora(lora, of.prior_shapes, str(path))
+        save_adapter(save_card(out, card), *lora)
+        return out
+    state = read_state_dict(path)
+    of.check_operator(state, str(path))
+    return save_operator(out, card, state)
 
 
 def _from_folder(folder: Path, out: Path, operator: str | None, stack: str | None) -> Path:
@@ -75,9 +81,7 @@ def _from_folder(folder: Path, out: Path, operator: str | None, stack: str | Non
     of = open_stack(stack or card.stack, device="cpu")
     if of.name != card.stack:
         raise WeightsError(f"{folder} is of the stack {card.stack}, not {of.name}")
-    prior = of.tuned_prior(folder)
-    merge_adapter(prior)
-    state = without_stats(prior.state_dict())
+    state = without_stats(effective_state(of.tuned_prior(folder)))
     check_finite(state, str(folder), WeightsError)  # merging an adapter may overflow
     make_folder(out.parent)
     with atomic_path(out) as part:

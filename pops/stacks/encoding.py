@@ -12,12 +12,20 @@ from pops.errors import InputError
 from pops.io.pictures import open_picture
 from pops.io.requests import Request, check_finite_rows
 from pops.io.sources import Source, given_embedding, source_key
-from pops.prior.conditions import condition_row
+from pops.prior.conditions import Prompt, condition_row
 from pops.prior.model import Prior
 from pops.settings.progress import Progress
+from pops.stacks.clip import TextEncoding
 from pops.stacks.stack import Stack
 
-__all__ = ["check_stack", "condition_tokens", "encode_sources", "given_row"]
+__all__ = [
+    "check_stack",
+    "condition_tokens",
+    "encode_sources",
+    "encode_texts",
+    "given_row",
+    "make_prompts",
+]
 
 OPENED = 32  # pictures held open at a time
 
@@ -96,10 +104,48 @@ def condition_tokens(
 
 def _hidden_states(stack: Stack, texts: Sequence[str]) -> dict[str, Tensor]:
     """By text the hidden states (tokens, D) of the text encoder."""
+    encoded = encode_texts(stack, texts)
+    return {text: one.hidden_states for text, one in zip(texts, encoded, strict=True)}
+
+
+def encode_texts(stack: Stack, texts: Sequence[str]) -> list[TextEncoding]:
+    """Encode texts.
+
+    Args:
+        stack: the stack that encodes them.
+        texts: the texts.
+
+    Returns:
+        Their encodings, in order.
+
+    Raises:
+        UsageError: a text has more tokens than the text encoder takes.
+    """
     encoder = stack.text_encoder
     with stack.placement.using(encoder.model):
-        encoded = encoder.encode(texts)
-    return {text: one.hidden_states for text, one in zip(texts, encoded, strict=True)}
+        return encoder.encode(texts)
+
+
+def make_prompts(
+    stack: Stack, texts: Sequence[str], negatives: Sequence[str]
+) -> list[tuple[Prompt, Prompt]]:
+    """Encode texts for the base prior; each distinct one is encoded once.
+
+    Args:
+        stack: the stack that encodes them.
+        texts: N texts.
+        negatives: for each the text that guidance leads away from.
+
+    Returns:
+        N pairs of a prompt and its negative one.
+
+    Raises:
+        UsageError: a text has more tokens than the text encoder takes.
+    """
+    distinct = list(dict.fromkeys([*texts, *negatives]))
+    encoded = zip(distinct, encode_texts(stack, distinct), strict=True)
+    prompts = {text: Prompt(one.hidden_states, one.text_embeds) for text, one in encoded}
+    return [(prompts[text], prompts[away]) for text, away in zip(texts, negatives, strict=True)]
 
 
 def given_row(stack: Stack, source: Source) -> Tensor | None:

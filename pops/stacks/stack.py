@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from msgspec.structs import asdict
 from safetensors import safe_open
 from torch import Tensor
 
@@ -164,6 +163,22 @@ class Stack:
     placement: Placement
     operator_folders: Mapping[str, Path] = field(default_factory=dict)
 
+    @classmethod
+    def holding(cls, name: str, placement: Placement, **parts: Any) -> Stack:
+        """Make a stack of parts that are loaded already. It has no files.
+
+        Args:
+            name: The name of the stack.
+            placement: Where and in which number format the parts run.
+            parts: The parts by the names of this class's properties: image_encoder, schedule, ...
+
+        Returns:
+            The stack.
+        """
+        stack = cls(StackSpec(name, "", "", ""), placement)
+        stack.__dict__.update(parts)  # where cached_property looks first
+        return stack
+
     @property
     def name(self) -> str:
         """The name of the stack."""
@@ -199,10 +214,18 @@ class Stack:
     @cached_property
     def render_settings(self) -> DecoderSettings:
         """The decoder's own `render.json`, or the published 50 steps, guidance 4, 512 pixels."""
+        own = self._render_file
+        return DecoderSettings(own.steps, own.guidance, own.size)
+
+    @property
+    def render_sizes(self) -> tuple[int, ...]:
+        """The sizes that the decoder was trained to draw; empty where it draws any."""
+        return self._render_file.sizes
+
+    @cached_property
+    def _render_file(self) -> RenderFile:
         path = self.decoder_folder / "render.json"
-        if not path.is_file():
-            return DecoderSettings()
-        return DecoderSettings(**asdict(read_json(path, RenderFile, WeightsError)))
+        return read_json(path, RenderFile, WeightsError) if path.is_file() else RenderFile()
 
     @cached_property
     def image_encoder(self) -> ImageEncoder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
@@ -11,7 +11,8 @@ from cachetools import LRUCache
 from PIL import Image
 
 from pops import Result, draw_tree
-from pops.compose.nodes import Leaf, Mean, Node, Place, function_name
+from pops.compose.calls import FUNCTIONS
+from pops.compose.nodes import Call, Leaf, Node, Span, function_name
 from pops.compose.parse import parse
 from pops.compose.plan import Plan
 from pops.errors import PopsError, UsageError, nearest
@@ -44,7 +45,7 @@ def read(text: str, inputs: Inputs, operators: Operators = OPERATORS) -> Node:
         The tree, every leaf of it one of `inputs`.
 
     Raises:
-        UsageError: It is no composition, too long, or names what is not there; with the place.
+        UsageError: It is no composition, too long, or names what is not there; with the span.
     """
     if not isinstance(text, str):
         raise UsageError("the composition is a text")
@@ -57,7 +58,7 @@ def read(text: str, inputs: Inputs, operators: Operators = OPERATORS) -> Node:
         name = str(leaf.source)
         if name not in inputs:
             hint = nearest(name, inputs) or ": add a picture of that name"
-            raise UsageError(f"there is no picture {name!r}{hint}").at(leaf.place)
+            raise UsageError(f"there is no picture {name!r}{hint}").at(leaf.span)
     return node
 
 
@@ -83,9 +84,9 @@ def check(
     try:
         node = read(text, inputs, operators)
     except PopsError as error:
-        place = error.place if isinstance(error.place, Place) else None
+        span = error.span if isinstance(error.span, Span) else None
         said = str(error.at(None))
-        line = {"line": place.line, "column": place.column} if place else {}
+        line = {"line": span.line, "column": span.column} if span else {}
         return {"ok": False, "error": said, **line}
     spelled = (speller or Speller()).spell(node, options)
     return {"ok": True, "expression": str(node), "tree": _tree(node, operators), **spelled}
@@ -96,19 +97,20 @@ def _tree(node: Node | None, operators: Operators) -> dict[str, Any]:
         return {"kind": "empty"}
     if isinstance(node, Leaf):
         return {"kind": "leaf", "name": str(node.source), "expression": str(node)}
-    if isinstance(node, Mean):
+    if isinstance(node, Call):
         made_by: dict[str, Any] = {
-            "operator": "mean",
-            "function": "mean",
-            "weight": node.weight,
+            "operator": node.function,
+            "function": node.function,
             "text": None,
+            "arguments": list(map(str, node.arguments)),
         }
-        slots: tuple[str, ...] = ("first", "second")
+        slots: Sequence[str] = FUNCTIONS[node.function].notes(node)
     else:
         made_by = {
             "operator": node.operator,
             "function": function_name(node.operator),
             "text": node.text,
+            "arguments": list(map(str, node.arguments)),
         }
         slots = operators[node.operator].inputs
     inputs = [{"slot": s, **_tree(n, operators)} for s, n in zip(slots, node.inputs, strict=False)]
@@ -149,7 +151,7 @@ class Composer:
             shown[part, 0] = picture
             item = inputs[str(part.source)] if isinstance(part, Leaf) else None
             if item is None or not item.shown:
-                name = item.name if item else getattr(part, "operator", "mean")
+                name = item.name if item else _maker(part)
                 item = self.runner.keep(embedding, picture, name, options.render_seeds[0])
             drawn.append(item)
             told = {"state": "part", "expression": str(part), "item": item.told}
@@ -231,6 +233,11 @@ class Composer:
         return Image.open(BytesIO(known), formats=["PNG"])
 
 
+def _maker(part: Node) -> str:
+    """The name of what made a part."""
+    return part.function if isinstance(part, Call) else getattr(part, "operator", "")
+
+
 def _never(_: Embeddings) -> list[Image.Image]:
     raise AssertionError("every part of the tree has been rendered")
 
@@ -245,10 +252,13 @@ def _keys(node: Node, inputs: Inputs, options: Options, keys: dict[Node, bytes])
     within = [b"-" if made is None else keys[made] for made in node.inputs]
     if isinstance(node, Leaf):
         keys[node] = _digest(b"leaf", inputs[str(node.source)].digest)
-    elif isinstance(node, Mean):
-        keys[node] = _digest(b"mean", repr(node.weight).encode(), *within)
+    elif isinstance(node, Call):
+        sampled = (options.seeds[0], options.steps, options.sampler)
+        seeded = sampled if FUNCTIONS[node.function].is_sampled else ()
+        what = repr((node.function, node.arguments, *seeded)).encode()
+        keys[node] = _digest(b"call", what, *within)
     else:
-        how = (node.operator, node.text, options.seeds[0], options.guidance)
+        how = (node.operator, node.text, node.strength, options.seeds[0], options.guidance)
         said = repr((*how, options.steps, options.sampler)).encode()
         keys[node] = _digest(b"apply", said, *within)
 

@@ -17,6 +17,36 @@ from pops.prior.model import PriorConfig
 TINY = ["--layers=2", "--heads=2", "--dim=16", "--batches=1,3", "--steps=2", "--repeats=1"]
 QUICK = ["--matmul_size=32", "--mebibytes=1", "--threads=1", "--device=cpu"]
 
+SMALL = full_size.Sizes(
+    image_encoder=CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=16,
+        projection_dim=16,
+    ),
+    text_encoder=CLIPTextConfig(
+        vocab_size=600,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        projection_dim=16,
+    ),
+    prior=PriorConfig(2, 8, 1, 16),
+    unet={
+        **sizes.KANDINSKY_UNET,
+        "block_out_channels": (32,) * 4,
+        "layers_per_block": 1,
+        "attention_head_dim": 8,
+        "cross_attention_dim": 16,
+        "encoder_hid_dim": 16,
+    },
+    movq={**sizes.MOVQ, "block_out_channels": (32,) * 4, "layers_per_block": 1},
+)
+
 
 def last_line(text: str) -> dict[str, float]:
     values: dict[str, float] = json.loads(text.splitlines()[-1])
@@ -99,38 +129,12 @@ def test_a_grid_without_pairs_is_refused(capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_random_stack_in_the_layout_of_the_hub_runs_from_pictures_to_pictures(tmp_path: Path):
-    small = full_size.Sizes(
-        image_encoder=CLIPVisionConfig(
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            image_size=32,
-            patch_size=16,
-            projection_dim=16,
-        ),
-        text_encoder=CLIPTextConfig(
-            vocab_size=600,
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            projection_dim=16,
-        ),
-        prior=PriorConfig(2, 8, 1, 16),
-        unet={
-            **sizes.KANDINSKY_UNET,
-            "block_out_channels": (32,) * 4,
-            "layers_per_block": 1,
-            "attention_head_dim": 8,
-            "cross_attention_dim": 16,
-            "encoder_hid_dim": 16,
-        },
-        movq={**sizes.MOVQ, "block_out_channels": (32,) * 4, "layers_per_block": 1},
-    )
-    full_size.make_stack(tmp_path, small)
     settings = full_size.FullSizeBenchmark(steps=2, render_steps=1, render_size=64, threads=1)
-    stages = full_size.run_stages(tmp_path, settings)
+    with full_size.stack_folder(tmp_path, SMALL):
+        stages = full_size.run_stages(tmp_path, settings)
+    assert (tmp_path / "operators").is_dir()  # it stays, and is not made again
+    with full_size.stack_folder(tmp_path):
+        pass
     assert [stage.name for stage in stages] == ["encode", "texturing", "instruct", "render"]
     peaks = [stage.peak_bytes for stage in stages]
     assert peaks == sorted(peaks) and peaks[0] > 2**20
@@ -149,6 +153,6 @@ def test_samplers_are_compared_with_the_published_way(capsys: pytest.CaptureFixt
 
 
 def test_a_stack_without_a_folder_of_its_own_is_removed_in_the_end():
-    with full_size.stack_folder(None) as folder:
-        (folder / "prior").mkdir()
+    with full_size.stack_folder(None, SMALL) as folder:
+        assert (folder / "operators" / "texturing" / "operator.json").is_file()
     assert not folder.exists()

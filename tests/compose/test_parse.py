@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import pops
-from pops.compose.nodes import MOST_DEPTH, Apply, Leaf, Mean, Node
-from pops.compose.parse import functions, mean, parse
+from pops.compose.calls import add, direction, mean, mix, slerp, swap
+from pops.compose.calls import text as made_from
+from pops.compose.functions import functions
+from pops.compose.nodes import FUNCTION_NAMES, MOST_DEPTH, Apply, Leaf, Node, Number, Sweep
+from pops.compose.parse import parse
 from pops.errors import PopsError, UsageError
 from pops.io.embeddings import Embeddings
 from pops.operators import OPERATORS
@@ -32,6 +36,13 @@ def named_files() -> st.SearchStrategy[str]:
     return st.text(min_size=1, max_size=12).filter(lambda s: s.strip() and "\0" not in s)
 
 
+def numbers(least: float, most: float) -> st.SearchStrategy[Number]:
+    """A number, or a range of numbers."""
+    single = st.floats(least, most)
+    ends = st.tuples(single, single).filter(lambda two: two[0] != two[1])
+    return single | st.builds(lambda two, count: Sweep(*two, count), ends, st.integers(2, 999))
+
+
 def compositions() -> st.SearchStrategy[Node]:
     def larger(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
         def applied(name: str) -> st.SearchStrategy[Node]:
@@ -39,13 +50,34 @@ def compositions() -> st.SearchStrategy[Node]:
             least = row.min_inputs or len(row.inputs)
             slots = st.lists(inner | st.none(), min_size=least, max_size=len(row.inputs))
             texts = st.text(max_size=9) if row.takes_text else st.none()
-            return st.builds(lambda s, t: Apply(name, tuple(s), t), slots, texts)
 
-        weights = st.floats(0, 1)
-        means = st.builds(lambda a, b, w: Mean((a, b), w), inner, inner, weights)
-        return means | st.sampled_from(sorted(OPERATORS)).flatmap(applied)
+            def make(given: list[Node | None], text: str | None, strength: Number) -> Apply:
+                return Apply(name, tuple(given), text, strength if any(given) else 1.0)
 
-    return st.recursive(named_files().map(Leaf), larger, max_leaves=8)
+            return st.builds(make, slots, texts, numbers(0, 1))
+
+        weights = st.lists(numbers(0.1, 9), min_size=3, max_size=3)
+        words = st.text(max_size=9)
+        texts = words | st.lists(words, min_size=2, max_size=4)
+        ranks = st.integers(1, 99) | st.none()
+        return st.one_of(
+            st.sampled_from(sorted(OPERATORS)).flatmap(applied),
+            st.builds(mean, inner, inner, numbers(0, 1)),
+            st.builds(slerp, inner, inner, numbers(0, 1)),
+            st.builds(add, inner, inner, numbers(-100, 100)),
+            st.builds(direction, inner, inner),
+            st.builds(lambda a, b, c, w: mix(a, b, c, weights=w), inner, inner, inner, weights),
+            st.builds(mix, inner, inner),
+            st.builds(lambda a, b, t, r: swap(a, b, t, rank=r), inner, inner, texts, ranks),
+        )
+
+    said = st.builds(
+        lambda words, negative, scale: made_from(words, negative=negative, guidance=scale),
+        st.text(max_size=12),
+        st.text(max_size=9),
+        numbers(0, 100),
+    )
+    return st.recursive(named_files().map(Leaf) | said, larger, max_leaves=8)
 
 
 # What is read
@@ -60,7 +92,7 @@ def test_what_is_printed_is_read_back_as_the_same(composition: Node) -> None:
 def test_text_says_operators_files_texts_weights_and_what_is_left_out() -> None:
     made = parse("mean(scene(instruct('a.png', 'shiny'), _), clothes('b.png'), 0.3)")
     scene = Apply("scene", (Apply("instruct", (A,), "shiny"), None))
-    assert made == Mean((scene, Apply("clothes", (B,))), 0.3)
+    assert made == mean(scene, Apply("clothes", (B,)), 0.3)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +109,19 @@ def test_text_says_operators_files_texts_weights_and_what_is_left_out() -> None:
         ("mean('a.png', 'b.png', weight=1)", "mean('a.png', 'b.png', 1.0)"),
         (r"scene('dir\wood.png', _)", r"scene('dir\\wood.png', _)"),
         ("'a.png'", "'a.png'"),
+        ("text(words='a cup', negative='')", "text('a cup')"),
+        ("text('a cup', guidance=4)", "text('a cup')"),
+        ("texturing('a.png', 'b.png', strength=1)", "texturing('a.png', 'b.png')"),
+        ("texturing('a.png', 'b.png', strength=.6)", "texturing('a.png', 'b.png', strength=0.6)"),
+        ("slerp('a.png', 'b.png', t=0..1)", "slerp('a.png', 'b.png', 0..1:2)"),
+        ("slerp('a.png', 'b.png', 0.25..1e-1:3)", "slerp('a.png', 'b.png', 0.25..0.1:3)"),
+        ("add('a.png', 'b.png', -3..+3)", "add('a.png', 'b.png', -3..3:7)"),
+        (
+            "mix('a.png', 'b.png', weights=[1, 0..1:5])",
+            "mix('a.png', 'b.png', weights=[1.0, 0..1:5])",
+        ),
+        ("swap('a.png', '0..1', 'pattern')", "swap('a.png', '0..1', 'pattern')"),
+        ("swap('é', 'b', ['x', \"y\"], rank=2)  # 0..1", "swap('é', 'b', ['x', 'y'], rank=2)"),
     ],
 )
 def test_the_same_can_be_written_in_several_ways(text: str, same: str) -> None:
@@ -102,17 +147,21 @@ def test_the_home_folder_is_found_in_quotes(monkeypatch: pytest.MonkeyPatch) -> 
 def test_calling_operators_builds_what_the_text_says() -> None:
     made = pops.scene(pops.texturing("a.png", Path("b.png")), None)
     assert made == parse("scene(texturing('a.png', 'b.png'), _)")
-    assert mean(A, "b.png", 0.3) == pops.mean("a.png", B, weight=0.3) == Mean((A, B), 0.3)
+    assert (
+        mean(A, "b.png", 0.3)
+        == pops.mean("a.png", B, weight=0.3)
+        == parse("mean('a.png', 'b.png', 0.3)")
+    )
     assert pops.instruct("a.png", text="dark") == pops.instruct("a.png", "dark")
     assert repr(made) == "scene(texturing('a.png', 'b.png'), _)"
 
 
-@pytest.mark.parametrize("name", [*OPERATORS, "mean"])
+@pytest.mark.parametrize("name", [*OPERATORS, *FUNCTION_NAMES])
 def test_every_operator_is_a_function_of_the_package_and_says_what_it_takes(name: str) -> None:
     function = getattr(pops, name)
     assert function is functions(OPERATORS)[name]
     assert name in pops.__all__ and function.__name__ == name
-    for slot in OPERATORS[name].inputs if name in OPERATORS else ("a", "b"):
+    for slot in OPERATORS[name].inputs if name in OPERATORS else signature(function).parameters:
         assert slot.replace("-", "_") in (function.__doc__ or "")
 
 
@@ -170,6 +219,36 @@ def test_building_a_composition_imports_no_torch() -> None:
         ("mean('a', _)", "none can be left out", "mean"),
         ("mean('a', 'b', 2)", "a number from 0 to 1", "mean"),
         ("mean('a', 'b', 'c')", "a number from 0 to 1", "mean"),
+        ("mix('a')", "mix takes two or more inputs", "mix"),
+        ("mix('a', _)", "mix needs both of its inputs", "mix"),
+        ("mix('a', 'b', weights=[1])", "are 2 numbers of 0 or more", "mix"),
+        ("mix('a', 'b', weights=[1, -1])", "are 2 numbers of 0 or more", "mix"),
+        ("mix('a', 'b', weights=[0, 0])", "are all 0", "mix"),
+        ("mix('a', 'b', weights=['x', 'y'])", "are 2 numbers of 0 or more", "mix"),
+        ("slerp('a', 'b', 1.5)", "the t of slerp is a number from 0 to 1", "slerp"),
+        ("slerp('a', 'b', 0..2)", "the t of slerp is a number from 0 to 1", "slerp"),
+        ("add('a', 'b', 'c')", "the amount of add is a number from -100 to 100", "add"),
+        ("text(5)", "text takes a quoted text", "text"),
+        ("text(scene('a', 'b'))", "text takes a quoted text", "text"),
+        ("text('a', guidance=-1)", "the guidance of text is a number from 0 to 100", "text"),
+        ("text('a', 'b')", "text takes (words, negative, guidance)", "text"),
+        ("txt('a')", "did you mean text?", "txt"),
+        ("swap('a', 'b', ['x'])", "two or more texts in brackets", "swap"),
+        ("swap('a', 'b', [1, 2])", "two or more texts in brackets", "swap"),
+        ("swap('a', 'b', 'x', rank=0)", "a whole number of 1 or more", "swap"),
+        (
+            "texturing('a', 'b', strength=1.1)",
+            "strength of texturing is a number from",
+            "texturing",
+        ),
+        ("texturing(_, _, strength=0.5)", "give the input that it begins at", "texturing"),
+        ("slerp('a', 'b', 0.1..0.9)", "say how many values", "0.1..0.9"),
+        ("slerp('a', 'b', 0..1:1)", "a range has from 2 to 1000 values", "0..1:1"),
+        ("slerp('a', 'b', 1..1)", "the ends of a range are two finite numbers", "1..1"),
+        ("slerp('é', 'b', 0..1:9999)", "from 2 to 1000 values", "0..1:9999"),
+        ("scene('a', 0..1)", "0..1:2 is no input", "scene"),
+        ("scene(['a', 'b'], 'b')", "is no input", "scene"),
+        ("scene('a', [['b']])", "is not allowed", "['b']"),
         ("scene(mug.jpg, 'b')", "quoted, as in 'mug.jpg'", "mug.jpg"),
         ("scene(photos/mug.jpg, 'b')", "quoted, as in 'photos/mug.jpg'", "photos"),
         ("scene(mug, 'b')", "quoted, as in 'mug'", "mug"),
@@ -322,6 +401,7 @@ def test_sharing_parts_of_parts_cannot_make_an_endless_composition() -> None:
 TOKENS = [
     *functions(OPERATORS),
     *("(", ")", ",", "=", "_", "'a.png'", '"b"', "0.3", "object", "text", "*", "**", "[", "]"),
+    *("..", "0..1:3", "strength", "-", "weights", "'wood'"),
     *("lambda", ":", ".", "\n", " ", "#", "\\", "'", "f'", "{", "}", "\0", "é", "-", "None", "if"),
 ]
 

@@ -55,6 +55,30 @@ def test_our_pth_files_load_with_weights_only(tmp_path: Path):
     assert torch.equal(content["image_embeds"], embeddings.image_embeds)
 
 
+def test_an_ipadpt_file_is_the_bare_tensor_of_ip_adapter(tmp_path: Path):
+    embeddings = some()
+    embeddings.save(tmp_path / "a.ipadpt")
+    content = torch.load(tmp_path / "a.ipadpt", weights_only=True)
+    assert torch.equal(content, embeddings.image_embeds)
+    assert torch.equal(load_embeddings(tmp_path / "a.ipadpt").image_embeds, content)
+    embeddings.save(tmp_path / "b.ipadpt")
+    assert (tmp_path / "a.ipadpt").read_bytes() == (tmp_path / "b.ipadpt").read_bytes()
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_the_list_that_diffusers_saves_for_an_ip_adapter_is_read(tmp_path: Path, guided: bool):
+    rows = torch.randn(1, 3, 8)  # one prompt, three pictures
+    saved = torch.cat([torch.zeros_like(rows), rows]) if guided else rows
+    torch.save([saved], tmp_path / "a.ipadpt")
+    assert torch.equal(load_embeddings(tmp_path / "a.ipadpt").image_embeds, rows[0])
+
+
+def test_the_embeddings_of_several_ip_adapters_are_refused(tmp_path: Path):
+    torch.save([torch.randn(2, 1, 8), torch.randn(2, 1, 8)], tmp_path / "a.ipadpt")
+    with pytest.raises(InputError, match=r"a\.ipadpt: holds no list with the embeddings of one"):
+        load_embeddings(tmp_path / "a.ipadpt")
+
+
 def test_a_published_pickle_is_read(golden: Path, expected: dict[str, torch.Tensor]):
     embeddings = load_embeddings(golden / "inputs/texturing_ab_s_18_cfg_8_img_emb.pth")
     torch.testing.assert_close(embeddings.image_embeds, expected["operator/texturing_s18"])
@@ -283,7 +307,7 @@ def test_equal_embeddings_are_equal_bytes(tmp_path: Path, suffix: str):
     assert len(contents) == 1
 
 
-@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth", "a.ipadpt"])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_what_is_not_finite_is_not_written(tmp_path: Path, name: str, value: float):
     with pytest.raises(OutputError, match=name):

@@ -96,7 +96,7 @@ def test_every_part_is_drawn_inputs_first(
 def test_the_result_is_that_of_the_engine(
     composer: Composer, inputs: dict[str, StoredItem], engine: Engine
 ) -> None:
-    from pops.compose.parse import scene, texturing
+    from pops import scene, texturing
 
     events = run(composer, NESTED, inputs)
     found = composer.runner.store.get(events[-1]["result"]["id"]).embedding

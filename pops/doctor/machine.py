@@ -1,0 +1,188 @@
+"""The machine: versions of libraries, the device that would be chosen and why, memory and disk."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from contextlib import suppress
+from importlib import metadata, util
+from pathlib import Path
+
+import torch
+from packaging.requirements import InvalidRequirement, Requirement
+
+from pops import DISTRIBUTION, __version__
+from pops.doctor.lines import Line, gigabytes
+from pops.io.placement import Placement, has_bfloat16
+
+__all__ = ["device", "disk", "free_memory", "memory", "number_format", "versions"]
+
+SHOWN = ("torch", "transformers", "diffusers", "huggingface_hub")
+TORCH_PAGE = "https://pytorch.org/get-started/locally"
+
+
+def versions() -> list[Line]:
+    """Compare the installed libraries with what pops requires.
+
+    Returns:
+        A line of all libraries, and one for torchvision where it is installed.
+    """
+    known = ", ".join(f"{name} {metadata.version(name)}" for name in SHOWN)
+    says = f"pops {__version__}, Python {platform.python_version()}, {known}"
+    wrong = _unmet()
+    advice = f"pip install {' '.join(repr(one) for one in wrong)}" if wrong else ""
+    return [Line("versions", says, advice), *_torchvision()]
+
+
+def _unmet() -> list[str]:
+    """The requirements of pops that the installed libraries do not meet."""
+    found = []
+    with suppress(metadata.PackageNotFoundError, InvalidRequirement):
+        for written in metadata.requires(DISTRIBUTION) or ():
+            wanted = Requirement(written)
+            if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+                continue
+            try:
+                here = metadata.version(wanted.name)
+            except metadata.PackageNotFoundError:
+                found.append(str(wanted))
+                continue
+            if not wanted.specifier.contains(here, prereleases=True):
+                found.append(f"{wanted.name}{wanted.specifier}")
+    return found
+
+
+def _torchvision() -> list[Line]:
+    """transformers uses torchvision where it is installed, so it must fit torch."""
+    if util.find_spec("torchvision") is None:
+        return []
+    version = metadata.version("torchvision")
+    try:
+        import torchvision  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: F401
+    except Exception as error:  # of its libraries that were built for another torch
+        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+        says = f"{version} does not fit torch {torch.__version__} ({reason})"
+        return [Line("torchvision", says, "pip uninstall torchvision, which pops does not need")]
+    return [Line("torchvision", f"{version} fits torch")]
+
+
+def device(placement: Placement, asked: str) -> Line:
+    """Tell which device would be used, and why.
+
+    Args:
+        placement: what was chosen.
+        asked: the device that the user named, or `auto`.
+
+    Returns:
+        The line.
+    """
+    chosen = placement.device
+    why = "asked for" if asked != "auto" else "the first of cuda, mps and cpu that is here"
+    if chosen.type == "cuda":
+        name = torch.cuda.get_device_name(chosen)
+        return Line("device", f"{chosen}: {name}, {why}")
+    if chosen.type != "cpu" or asked == "cpu":
+        return Line("device", f"{chosen}: {why}")
+    if torch.version.cuda is None and shutil.which("nvidia-smi"):
+        says = f"cpu: there is an NVIDIA card, but torch {torch.__version__} is built without CUDA"
+        return Line("device", says, f"install a torch with CUDA, see {TORCH_PAGE}")
+    return Line("device", f"cpu ({os.cpu_count()} cores): torch sees no GPU")
+
+
+def number_format(placement: Placement, asked: str) -> Line:
+    """Tell which number format would be used, and why.
+
+    Args:
+        placement: what was chosen.
+        asked: the format that the user named, or `auto`.
+
+    Returns:
+        The line.
+    """
+    name = str(placement.dtype).removeprefix("torch.")
+    on_cpu = placement.device.type == "cpu"
+    if asked == "auto":
+        why = "half precision is slow on a CPU" if on_cpu else "half the memory, on every GPU"
+        return Line("number format", f"{name}: {why}")
+    if on_cpu and placement.dtype != torch.float32:
+        return Line("number format", f"{name} is slow on a CPU", "use --dtype float32")
+    if placement.dtype == torch.bfloat16 and not has_bfloat16(placement.device):
+        return Line("number format", f"{name} is emulated by this device", "use --dtype float16")
+    return Line("number format", f"{name}: asked for")
+
+
+def free_memory(where: torch.device) -> int | None:
+    """Find how much memory a device has left.
+
+    Args:
+        where: the device.
+
+    Returns:
+        The bytes; None where that cannot be told.
+    """
+    if where.type == "cuda":
+        return int(torch.cuda.mem_get_info(where)[0])
+    return _host_memory()
+
+
+def _host_memory() -> int | None:
+    """Find the memory that the system says is available, and no more than a container may take."""
+    found: list[int] = []
+    with suppress(OSError, ValueError, IndexError):
+        rows = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(row.split()[1]) * 1024 for row in rows if row.startswith("MemAvailable")]
+    with suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        most, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
+        found.append(int(most) - int(used))
+    if not found:
+        with suppress(OSError, ValueError, AttributeError):  # a Mac tells only the whole
+            found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(found, default=None)
+
+
+def memory(placement: Placement, whole: int, largest: int, work: int) -> Line:
+    """Compare the free memory with what the models need.
+
+    Args:
+        placement: where and how they would run.
+        whole: the bytes of all models in their number format.
+        largest: the bytes of the largest model.
+        work: the bytes that the work takes beside them.
+
+    Returns:
+        The line.
+    """
+    where = placement.device
+    need = (largest if placement.offload and where.type != "cpu" else whole) + work
+    free = free_memory(where)
+    said = "how much is free cannot be told here" if free is None else f"{gigabytes(free)} free"
+    says = f"{said} on {where}, about {gigabytes(need)} needed ({gigabytes(work)} to work in)"
+    if free is None or free >= need:
+        return Line("memory", says)
+    ways = []
+    if where.type != "cpu" and not placement.offload and free >= largest + work:
+        ways.append("use --offload model")
+    if where.type != "cpu" and placement.dtype == torch.float32 and free >= need / 2:
+        ways.append("use --dtype float16")
+    ways.append("close other programs, or use a machine with more")
+    return Line("memory", says, " or ".join(ways[:2]))
+
+
+def disk(place: Path, needed: int) -> Line:
+    """Compare the free disk with what is still to be fetched.
+
+    Args:
+        place: the folder that downloads go to; it need not exist.
+        needed: the bytes that are still to be fetched.
+
+    Returns:
+        The line.
+    """
+    home = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(home).free
+    wanted = f"{gigabytes(needed)} still to be fetched" if needed else "nothing to be fetched"
+    says = f"{gigabytes(free)} free in {place}, {wanted}"
+    advice = "make room, or set HF_HOME to another place" if free < needed else ""
+    return Line("disk", says, advice)
