@@ -185,7 +185,10 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
         OutputError: `path` cannot be made or written, or one of its files cannot be replaced.
     """
     with new_folder(path) as folder, _work_folder(folder, folder) as stage:
-        yield stage
+        try:
+            yield stage
+        except OutputError as error:  # of a file that the user knows under its last name
+            raise OutputError(str(error).replace(str(stage), str(folder))) from error
         _move_files(stage, folder)
 
 

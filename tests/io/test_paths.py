@@ -83,7 +83,7 @@ def test_any_path_is_read_and_written_or_refused_in_a_line(
     for read in READERS:
         with pytest.raises(PopsError) as refusal:
             read(path)
-        assert str(refusal.value).count("\n") <= name.count("\n")
+        assert "\n" not in str(refusal.value).replace(name, "")
     for write in WRITERS:
         try:
             write(path)
