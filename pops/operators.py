@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pops.errors import UsageError, WeightsError, check_known
 from pops.io.files import atomic_path, make_folder
 from pops.io.model_card import model_card
+from pops.io.names import expand_home
 from pops.io.sharing import Shareable
 
 if TYPE_CHECKING:
@@ -165,7 +167,7 @@ def find_operator_folders(places: Iterable[str | Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for place in places:
-        folder = Path(place).expanduser()
+        folder = expand_home(place)
         cards = list(folder.glob("operator.json")) or sorted(folder.glob("*/operator.json"))
         if not cards:
             raise UsageError(f"{folder} is no operator folder, and holds none: name another")
@@ -284,8 +286,9 @@ def read_operator_card(folder: str | Path) -> OperatorCard:
     from pops.io.schema import OperatorFile, read_json
 
     path = Path(folder) / "operator.json"
-    if not path.exists():
-        raise WeightsError(f"{path} is missing: {path.parent} is no operator folder")
+    with suppress(OSError):  # which reading will tell of
+        if not path.exists():
+            raise WeightsError(f"{path} is missing: {path.parent} is no operator folder")
     found = read_json(path, OperatorFile, WeightsError)
     return OperatorCard(Operator(**fields_of(found.operator)), found.stack, found.training)
 

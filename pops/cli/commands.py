@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -30,6 +29,7 @@ from pops.cli.steps import (
     known_operators_of,
     load,
     preview,
+    render_finite,
     seed_pairs,
 )
 from pops.compose.nodes import plain_number
@@ -75,7 +75,7 @@ def apply(config: ApplyConfig) -> int:
     Returns:
         The exit status.
     """
-    folder = Path(config.operator).expanduser()
+    folder = expand_home(config.operator)
     if (folder / "operator.json").is_file():
         operator = read_operator_card(folder).operator
         config = replace(config, operators=(*config.operators, str(folder)))
@@ -128,7 +128,7 @@ def run(config: RunConfig) -> int:
         config: the settings of the command.
 
     Returns:
-        The exit status: 1 where a file of a folder was skipped.
+        The exit status: 1 where a file of a folder was skipped, or a part is not finite.
 
     Raises:
         UsageError: there is nothing that --animate could move through.
@@ -153,9 +153,8 @@ def run(config: RunConfig) -> int:
         of_parts = replace(drawn, seeds=config.render_seeds[:1])
         with closing(ProgressBars()) as progress:
             result = engine.run(plan, weights=weights, progress=progress, **vars(config.sampling))
-            depth_of = [first[node] for node, _ in result.keys] if first else None
-            pictures = _render(engine, result.embeddings, config.rendering, progress, depth_of)
-            shown = dict(zip(result.keys, pictures[:: len(config.render_seeds)], strict=True))
+            pictures, unfit = render_finite(engine, result, config.rendering, progress, first)
+            shown = {key: some[0] for key, some in pictures.items()}
             files = RunFiles(result)
             figures = files.figures(
                 previews.pictures | shown,
@@ -173,7 +172,7 @@ def run(config: RunConfig) -> int:
             page = stage / f"{part_names(plan)[plan.composition]}.html"
             cells = files.cells(pictures, config.render_seeds)
             write_page(page, "run", config, list(figures.values()), cells)
-    lost = list(dict.fromkeys(result.lost.values()))
+    lost = list(dict.fromkeys([*result.lost.values(), *([unfit] if unfit else []), *files.lost]))
     for said in (
         *(f"skipped: {file}" for file in previews.skipped),
         *(f"left out: {why}" for why in lost),

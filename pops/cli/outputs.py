@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +11,7 @@ from PIL import Image
 
 from pops.compose.nodes import Apply, Call, Leaf, Node, Value, first_leaf, plain_number
 from pops.compose.plan import Plan, leaf_name, open_leaf
-from pops.errors import InputError, UsageError, check_known
+from pops.errors import InputError, NotFiniteError, UsageError, check_known
 from pops.figures import Cell
 from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.names import distinct_names, name_of_words
@@ -146,6 +146,7 @@ class RunFiles:
         self.result = result
         self.names = part_names(result.plan)
         self.left_out: list[str] = []
+        self.lost: list[str] = []
 
     def name(self, node: Node, row: int) -> str:
         """Name the file of one row of a part.
@@ -172,41 +173,51 @@ class RunFiles:
                     rows[row].save(folder / f"{self.name(node, row)}.safetensors")
 
     def save_pictures(
-        self, folder: Path, pictures: Sequence[Image.Image], seeds: Sequence[int]
+        self,
+        folder: Path,
+        pictures: Mapping[tuple[Node, int], Sequence[Image.Image]],
+        seeds: Sequence[int],
     ) -> None:
         """Write the pictures of the results.
 
         Args:
             folder: the folder to write into.
-            pictures: the pictures of every row of the results, one for each seed of the renderer.
+            pictures: by the part and row of each result, one picture for each seed of the renderer.
             seeds: the seeds of the renderer.
         """
-        shown = iter(pictures)
-        for node, row in self.result.keys:
-            for seed in seeds:
-                save_picture(next(shown), folder / f"{self.name(node, row)}_r{seed}.png")
+        for (node, row), drawn in pictures.items():
+            for seed, picture in zip(seeds, drawn, strict=True):
+                save_picture(picture, folder / f"{self.name(node, row)}_r{seed}.png")
 
-    def cells(self, pictures: Sequence[Image.Image], seeds: Sequence[int]) -> list[Cell]:
+    def cells(
+        self,
+        pictures: Mapping[tuple[Node, int], Sequence[Image.Image]],
+        seeds: Sequence[int],
+    ) -> list[Cell]:
         """Caption the pictures of the results.
 
         Args:
-            pictures: the pictures of every row of the results, one for each seed of the renderer.
+            pictures: by the part and row of each result, one picture for each seed of the renderer.
             seeds: the seeds of the renderer.
 
         Returns:
             A cell for each picture, with its part and its seeds.
         """
-        shown, cells = iter(pictures), []
-        for node, row in self.result.keys:
+        cells = []
+        for (node, row), drawn in pictures.items():
             own = self.result.parts[node].seeds
             seeded = f"seed {own[row]}, " if own else ""
-            cells += [Cell(next(shown), str(node), f"{seeded}render seed {s}") for s in seeds]
+            cells += [
+                Cell(picture, str(node), f"{seeded}render seed {seed}")
+                for seed, picture in zip(seeds, drawn, strict=True)
+            ]
         return cells
 
     def figures(self, shown: Pictures, render: Render, trees: Trees) -> dict[str, Image.Image]:
         """Draw the grid of folders and the trees that are asked for.
 
-        The reason why a figure could not be drawn goes to `left_out`: the results are worth more.
+        The reason why a figure could not be drawn goes to `left_out`, or to `lost` where a picture
+        in it is not finite: the results are worth more.
 
         Args:
             shown: the pictures of leaves and results.
@@ -261,6 +272,8 @@ class RunFiles:
             yield
         except UsageError as error:
             self.left_out.append(f"{name}: {error}")
+        except NotFiniteError as error:
+            self.lost.append(str(error))
 
 
 def part_names(plan: Plan) -> dict[Node, str]:

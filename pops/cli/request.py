@@ -13,6 +13,7 @@ from pops.compose.functions import fill_slots, operator_function
 from pops.compose.nodes import LEFT_OUT, Call, Leaf
 from pops.compose.plan import Plan
 from pops.errors import UsageError
+from pops.io.names import expand_home
 from pops.operators import Operator
 from pops.settings.commands import ApplyConfig
 from pops.settings.parsing import unknown_flag
@@ -48,7 +49,7 @@ def read_request(operator: Operator, config: ApplyConfig) -> tuple[Input, ...]:
 def _input(given: str) -> Path | Call:
     """A file, or a text that is given as `text:WORDS`."""
     kind, colon, words = given.partition(":")
-    return made_from(words.strip()) if kind == "text" and colon else Path(given).expanduser()
+    return made_from(words.strip()) if kind == "text" and colon else expand_home(given)
 
 
 def request_plan(operator: Operator, request: Sequence[Input], config: ApplyConfig) -> Plan:

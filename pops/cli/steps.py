@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from pops.compose.nodes import Call
-from pops.errors import InputError
+from pops.errors import InputError, NotFiniteError
 from pops.figures import Cell
 from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.pictures import open_picture
@@ -19,7 +19,12 @@ from pops.operators import Operator, find_operator_folders, known_operators
 from pops.settings.groups import DrawnConfig, OwnOperators, SamplingConfig, StackConfig
 
 if TYPE_CHECKING:
+    from pops.compose.nodes import Node
+    from pops.compose.run import Result
     from pops.engine import Engine
+    from pops.io.sources import Source
+    from pops.settings.progress import Progress
+    from pops.settings.rendering import RenderSettings
 
 __all__ = [
     "EMBEDDING",
@@ -31,6 +36,7 @@ __all__ = [
     "known_operators_of",
     "load",
     "preview",
+    "render_finite",
     "seed_pairs",
 ]
 
@@ -78,6 +84,47 @@ def known_operators_of(config: SamplingConfig) -> dict[str, Operator]:
     of_stack = find_operator_folders([home]) if any(home.glob("*/operator.json")) else {}
     named = find_operator_folders(config.operators) if isinstance(config, OwnOperators) else {}
     return known_operators({**of_stack, **named}.values())
+
+
+def render_finite(
+    engine: Engine,
+    result: Result,
+    rendering: RenderSettings,
+    progress: Progress,
+    first: Mapping[Node, Source] | None = None,
+) -> tuple[dict[tuple[Node, int], list[Image.Image]], str | None]:
+    """Render results; where some give pictures that are not finite, the others alone.
+
+    Args:
+        engine: what renders.
+        result: what a composition gave.
+        rendering: how it is rendered.
+        progress: called with the name of the work, what is done, and all that is to be done.
+        first: for a renderer that keeps depth, the source whose depth each result keeps.
+
+    Returns:
+        By the part and row of each result its pictures, one for each seed; and why some are
+        missing, or None where all are there.
+
+    Raises:
+        NotFiniteError: no result gives finite pictures.
+    """
+    keys, made = result.keys, result.embeddings
+
+    def render(rows: Sequence[int]) -> list[Image.Image]:
+        depth = None if first is None else [first[keys[row][0]] for row in rows]
+        return engine.render(made[rows], depth_of=depth, progress=progress, **vars(rendering))
+
+    rows, why = list(range(len(keys))), None
+    try:
+        pictures = render(rows)
+    except NotFiniteError as error:
+        rows, why = [row for row in rows if row not in error.rows], str(error)
+        if not rows:
+            raise
+        pictures = render(rows)
+    each = len(rendering.seeds)
+    return {keys[row]: pictures[at * each : (at + 1) * each] for at, row in enumerate(rows)}, why
 
 
 def preview(source: Input) -> Image.Image | str:

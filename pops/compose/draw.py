@@ -25,6 +25,7 @@ LARGEST_SIDE = 20_000  # pixels of a figure: well under what picture files hold
 LARGEST_AREA = 100_000_000
 TREE_SIZES = range(168, 47, -8)  # of a tree's pictures; smaller where it is large
 GRID_SIZES = range(192, 47, -8)
+NOT_FINITE = "not finite"  # stands in a grid in place of a result that could not be made or drawn
 STRIP_SIZES = range(224, 47, -8)
 FRAME_SIZE = 256
 FEW_TEXTS = 3  # of a list that a tree writes out
@@ -62,8 +63,9 @@ def draw_tree(
     missing = [key for key in drawn if key not in shown]
     if missing:
         rows = torch.cat([result.parts[node][row].image_embeds for node, row in missing])
-        stack = result.parts[root].stack
-        shown.update(zip(missing, render(Embeddings(rows, stack)), strict=True))
+        names = tuple(str(node) for node, _ in missing)
+        made = Embeddings(rows, result.parts[root].stack, names)
+        shown.update(zip(missing, render(made), strict=True))
     note = f"seed {result.seeds[row]}" if result.parts[root].seeds else ""
     return tree(_branch(result, root, row, note, shown), size)
 
@@ -141,7 +143,8 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
 
     Args:
         result: what a composition gave.
-        shown: the pictures of the leaves, where they have one, and of every one of `result.keys`.
+        shown: the pictures of the leaves, where they have one, and of each of `result.keys` that
+            could be drawn.
 
     Returns:
         The figures by seed; a single one under None.
@@ -153,8 +156,8 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
     seeds = [f"seed {seed}" for seed in result.seeds] if result.embeddings.seeds else [""]
     pictures: list[Image.Image | str] = []
     for node in result.plan.results:
-        drawn = [shown[node, row] for row in result.of(node)]
-        pictures += drawn or ["not finite"] * len(seeds)
+        drawn = [shown.get((node, row), NOT_FINITE) for row in result.of(node)]
+        pictures += drawn or [NOT_FINITE] * len(seeds)
     per_seed = [list(pictures[row :: len(seeds)]) for row in range(len(seeds))]
     title = str(_by_names(result.plan.composition))
     if not outer and is_range(last):
@@ -188,7 +191,7 @@ def draw_frames(result: Result, shown: Pictures) -> dict[tuple[int, int], list[I
 
     Args:
         result: what a composition with a range gave.
-        shown: the pictures of `result.keys`.
+        shown: the pictures of those of `result.keys` that could be drawn.
 
     Returns:
         The frames by the number of their first result and the row of their seed; those whose
@@ -203,6 +206,8 @@ def draw_frames(result: Result, shown: Pictures) -> dict[tuple[int, int], list[I
             continue
         nodes = [result.plan.results[first + at * step] for at in range(len(axes[moving]))]
         for row in range(min(len(result.of(node)) for node in nodes)):
+            if any((node, row) not in shown for node in nodes):  # its picture is not finite
+                continue
             seed = result.parts[nodes[0]].seeds[row : row + 1]
             note = f"seed {seed[0]}" if seed else ""
             frames[first, row] = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pops.errors import DataError, UsageError
+from pops.io.names import expand_home
 from pops.settings.fields import PathOrName, PathsOrNames, check_range, check_seeds, setting
 from pops.settings.groups import StackConfig
 
@@ -170,7 +171,7 @@ def _pictures(folder: Path | None) -> tuple[Path, ...]:
         return ()
     from pops.data.records import find_pictures
 
-    found = tuple(find_pictures(folder.expanduser()))
+    found = tuple(find_pictures(expand_home(folder)))
     if not found:
         raise DataError(f"{folder} has no picture in it")
     return found

@@ -21,6 +21,7 @@ from pops.data.records import Stems, folder_of
 from pops.errors import DataError, InputError, install_hint
 from pops.io.asking import ask_hub
 from pops.io.hub import is_repository
+from pops.io.names import expand_home
 from pops.io.pictures import open_picture
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def read_persons(place: str) -> Sequence[FolderPerson | HubPerson]:
     Raises:
         DataError: There are none, or the hub or the package `datasets` is missing.
     """
-    folder = Path(place).expanduser()
+    folder = expand_home(place)
     if folder.is_dir() and not (folder / "dataset_info.json").is_file():
         return _folder_persons(place)
     if not folder.is_dir() and not is_repository(place):
@@ -168,8 +169,8 @@ def _open_dataset(place: str) -> Dataset:
             f"{install_hint('train')}, or give a folder of pictures and masks"
         ) from error
     try:
-        if Path(place).expanduser().is_dir():
-            return datasets.load_from_disk(str(Path(place).expanduser()))
+        if expand_home(place).is_dir():
+            return datasets.load_from_disk(str(expand_home(place)))
         size = "about 0.8 GB, " if place == ATR else ""
         log.warning(
             "reading %s of the hub (%slicence: see the hub) into %s, unless it is there",

@@ -32,6 +32,7 @@ from pops.data.records import (
     read_unions,
 )
 from pops.errors import InputError, UsageError
+from pops.io.names import expand_home
 from pops.operators import Operator, find_operator
 
 __all__ = ["RECIPES", "Example", "Recipe", "drop", "find_recipe", "make_example"]
@@ -143,7 +144,7 @@ def find_recipe(mode: str, operator_file: str | Path | None = None) -> tuple[Ope
         UsageError: The name is unknown, or the file defines no operator and recipe.
     """
     if operator_file is not None:
-        return _own(Path(operator_file).expanduser())
+        return _own(expand_home(operator_file))
     operator = find_operator(PUBLISHED_MODES.get(mode, mode))
     return operator, RECIPES[operator.name]
 

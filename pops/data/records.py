@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 from pops.errors import DataError
+from pops.io.names import expand_home
 from pops.io.pictures import picture_suffixes
 
 __all__ = [
@@ -317,7 +318,7 @@ def folder_of(place: str) -> Path:
     Raises:
         DataError: There is no such folder.
     """
-    folder = Path(place).expanduser()
+    folder = expand_home(place)
     if not folder.is_dir():
         raise DataError(f"no such folder: {place}; name a folder of samples")
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pops.errors import InputError
+from pops.io.names import expand_home
 from pops.io.schema import read_lines
 
 __all__ = ["read_word_list", "read_words"]
@@ -25,7 +26,7 @@ def read_word_list(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: The file cannot be read or is not UTF-8.
     """
-    return read_lines(path.expanduser(), InputError, MOST_BYTES)
+    return read_lines(expand_home(path), InputError, MOST_BYTES)
 
 
 def read_words(name: str | Path) -> tuple[str, ...]:
@@ -40,9 +41,9 @@ def read_words(name: str | Path) -> tuple[str, ...]:
     Raises:
         InputError: There is no such list or file, or it is not UTF-8.
     """
-    shipped = WORDS / f"{name}.txt"
+    shipped = {path.stem: path for path in WORDS.glob("*.txt")}
     try:
-        return read_word_list(shipped if shipped.is_file() else Path(name))
+        return read_word_list(shipped.get(str(name), Path(name)))
     except InputError as error:
-        known = ", ".join(sorted(path.stem for path in WORDS.glob("*.txt")))
+        known = ", ".join(sorted(shipped))
         raise InputError(f"{error}; the word lists of pops are {known}") from error

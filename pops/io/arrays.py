@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pops.errors import InputError, PopsError
+from pops.io.files import check_file
 
 __all__ = ["read_array"]
 
@@ -37,6 +38,7 @@ def read_array(
         PopsError: The file cannot be read, is no array of numbers, or is not as large as its
             header says; of the type `error`.
     """
+    check_file(path, error, advice)
     try:
         with path.open("rb") as file:
             promised = _checked_bytes(file, math.inf if mapped else MOST_BYTES)

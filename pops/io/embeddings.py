@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from weakref import WeakValueDictionary
 
+import numpy as np
 import torch
 from msgspec import structs
 from safetensors import safe_open
@@ -22,10 +23,10 @@ from torch import Tensor
 from pops import __version__
 from pops.errors import InputError, OutputError
 from pops.io.arrays import read_array
-from pops.io.files import atomic_path
+from pops.io.files import atomic_path, check_file
 from pops.io.names import EMBEDDING_SUFFIXES
 from pops.io.schema import Finite, Meta, Schema, Text, decode_json, fit
-from pops.io.tensors import is_finite, read_pickle, save_tensors
+from pops.io.tensors import is_finite, read_pickle, save_tensors, saving
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -176,7 +177,7 @@ def save_embeddings(embeddings: Embeddings, path: str | Path) -> None:
     if not is_finite(tensor):
         raise OutputError(f"{path}: not written, since a number in it is not finite")
     content = tensor if path.suffix.lower() == ".ipadpt" else {"image_embeds": tensor, **metadata}
-    with atomic_path(path, suffix=".part") as part, part.open("wb") as file:
+    with atomic_path(path, suffix=".part") as part, saving(path), part.open("wb") as file:
         torch.save(content, file)
 
 
@@ -198,8 +199,7 @@ def load_embeddings(path: str | Path) -> Embeddings:
             number that is not finite in float32.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} is missing: name an embedding file")
+    check_file(path, InputError, ": name an embedding file")
     try:
         content = _READERS.get(path.suffix.lower(), _read_pth)(path)
         return _from_content(path, content)
@@ -240,22 +240,27 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _read_npy(path: Path) -> Tensor:
-    return torch.from_numpy(read_array(path))
+    array = read_array(path)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # torch has no such numbers
+        array = array.astype(np.float64)
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
         entries = archive.infolist()
         names = [entry.filename.removesuffix(".npy") for entry in entries]
+        if len(entries) != 1 and "image_embeds" not in names:
+            raise InputError(f"{path}: holds {len(entries)} arrays, and none named image_embeds")
         at = 0 if len(entries) == 1 else names.index("image_embeds")
         if entries[at].file_size > MOST_BYTES:
-            raise ValueError(f"{names[at]} has over {MOST_BYTES} bytes")
+            raise InputError(f"{path}: its array {names[at]} has over {MOST_BYTES:,} bytes")
         array = Path(folder) / "array.npy"
         array.write_bytes(archive.read(entries[at]))
         try:
             return {"image_embeds": _read_npy(array)}
         except InputError as error:  # which names a file that is gone
-            raise ValueError(f"its array {names[at]} is damaged") from error
+            raise InputError(str(error).replace(str(array), f"{path}: {names[at]}")) from error
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,8 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pops.errors import OutputError, UsageError
-from pops.io.names import EMBEDDING_SUFFIXES
+from pops.errors import OutputError, PopsError, UsageError
+from pops.io.names import EMBEDDING_SUFFIXES, can_be_path
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 __all__ = [
     "EMBEDDING_SUFFIXES",
     "atomic_path",
+    "check_file",
     "folder_lock",
     "make_folder",
+    "new_folder",
+    "reason_of",
     "remove_leftovers",
     "staged_folder",
 ]
@@ -34,6 +38,45 @@ __all__ = [
 HIDDEN = ".pops-"  # begins the names of the folders that results are made in
 LOCK = "lock"
 TRIES = 10
+
+
+def check_file(path: Path, error: type[PopsError], advice: str = "") -> None:
+    """Check that a path leads to a regular file that may be read.
+
+    Args:
+        path: Any path, also one that the system cannot have.
+        error: Raised where the file cannot be used.
+        advice: The end of the error: a mark such as a colon, and what the user can do.
+
+    Raises:
+        PopsError: Of the type `error`. The file is missing, is a folder or the like, or may not be
+            read.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # a pipe would be waited for
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise error(f"{path} is {kind}{advice}")
+        with path.open("rb"):
+            return
+    except (FileNotFoundError, NotADirectoryError) as missing:
+        raise error(f"{path} is missing{advice}") from missing
+    except (OSError, ValueError) as wrong:
+        raise error(f"cannot read {path}: {reason_of(wrong)}{advice}") from wrong
+
+
+def reason_of(error: OSError | ValueError) -> str:
+    """Say in a few small letters why the system refuses a file.
+
+    Args:
+        error: The system's own error; a ValueError where a path holds what no path can.
+
+    Returns:
+        The reason, such as `permission denied`.
+    """
+    if isinstance(error, ValueError):
+        return "no file can have such a name"
+    return (error.strerror or str(error)).lower()
 
 
 @contextmanager
@@ -56,8 +99,11 @@ def atomic_path(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
             left as it was and the temporary file is removed.
     """
     path = Path(path)
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: name a file to write")
+    if not can_be_path(path):
+        raise OutputError(f"cannot write {path}: no file can have such a name; choose another")
+    with suppress(OSError):  # which writing will tell of
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder: name a file to write")
     with _work_folder(path.parent, path) as folder:
         part = folder / f"part{path.suffix if suffix is None else suffix}"
         try:
@@ -83,11 +129,43 @@ def make_folder(path: str | Path) -> Path:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise OutputError(_cannot_write(path, error)) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write into {path}: permission denied; choose another folder")
     return path
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Make a folder for a block; after it, the folders that were made and are empty go again.
+
+    So a command that is refused, whatever the reason, leaves no empty folder behind.
+
+    Args:
+        path: The folder.
+
+    Yields:
+        The same folder, as a path.
+
+    Raises:
+        OutputError: A part of `path` is a file, or may not be written.
+    """
+    made = _missing(Path(path))
+    try:
+        yield make_folder(path)
+    finally:
+        for folder in made:
+            with suppress(OSError, ValueError):  # something was put in, or it was never made
+                folder.rmdir()
+
+
+def _missing(path: Path) -> list[Path]:
+    """A folder and its parents as far as they are missing, the folder first."""
+    try:
+        return [folder for folder in (path, *path.parents) if not folder.exists()]
+    except (OSError, ValueError):  # which making it will tell of
+        return []
 
 
 @contextmanager
@@ -106,17 +184,12 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
     Raises:
         OutputError: `path` cannot be made or written, or one of its files cannot be replaced.
     """
-    path = Path(path)
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        make_folder(path)
-        with _work_folder(path, path) as stage:
+    with new_folder(path) as folder, _work_folder(folder, folder) as stage:
+        try:
             yield stage
-            _move_files(stage, path)
-    finally:
-        for folder in made:  # succeeds only where nothing was put in
-            with suppress(OSError):
-                folder.rmdir()
+        except OutputError as error:  # of a file that the user knows under its last name
+            raise OutputError(str(error).replace(str(stage), str(folder))) from error
+        _move_files(stage, folder)
 
 
 @contextmanager
@@ -125,10 +198,10 @@ def _work_folder(parent: Path, result: Path) -> Iterator[Path]:
 
     OutputError, naming the `result`, where it cannot be made.
     """
-    remove_leftovers(parent)
     try:
+        remove_leftovers(parent)
         hidden, lock = _hold_folder(parent)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise OutputError(_cannot_write(result, error)) from error
     try:
         yield hidden / "files"
@@ -191,9 +264,8 @@ def _move_files(stage: Path, path: Path) -> None:
             raise OutputError(_cannot_write(path / file.name, error)) from error
 
 
-def _cannot_write(path: Path, error: OSError) -> str:
-    reason = (error.strerror or str(error)).lower()
-    return f"cannot write {path}: {reason}; choose another place or make room"
+def _cannot_write(path: Path, error: OSError | ValueError) -> str:
+    return f"cannot write {path}: {reason_of(error)}; choose another place or make room"
 
 
 @contextmanager
@@ -201,7 +273,8 @@ def folder_lock(folder: Path, name: str = ".lock") -> Iterator[None]:
     """Hold a folder alone inside the block.
 
     The operating system releases the lock when the process ends, however it ends, so that no lock
-    is ever left behind; the empty lock file stays.
+    is ever left behind. The empty lock file stays, unless the folder holds nothing else: such a
+    folder is left as it was, or goes again where it was made here.
 
     Args:
         folder: The folder, which is made where it is missing.
@@ -216,18 +289,22 @@ def folder_lock(folder: Path, name: str = ".lock") -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    path = make_folder(folder) / name
-    lock = FileLock(path, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise UsageError(
-            f"another run is at work in {folder}: wait for it, or name another folder"
-        ) from error
-    except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OutputError(f"cannot write {path}: {reason.lower()}") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    with new_folder(folder):
+        path = folder / name
+        lock = FileLock(path, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UsageError(
+                f"another run is at work in {folder}: wait for it, or name another folder"
+            ) from error
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OutputError(f"cannot write {path}: {reason.lower()}") from error
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no file that is open
+                if list(folder.iterdir()) == [path]:
+                    path.unlink()  # while it is held: whoever waits for it makes another one
+            lock.release()

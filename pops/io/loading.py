@@ -24,6 +24,7 @@ __all__ = ["can_load_cheaply", "check_code", "check_config", "load_model", "quie
 CODE = ("auto_map", "custom_pipelines", "quantization_config", "trust_remote_code", "use_kernels")
 ATTENTION = (None, "eager", "sdpa")  # those that torch itself brings
 DIMENSIONS = ("hidden_size", "intermediate_size", "_dim", "_channels")  # ends of their names
+COUNTED = (*DIMENSIONS, "_size", "_heads", "_layers", "_groups", "_length", "_positions")
 MOST_LAYERS = 512
 LARGEST_NUMBER = 100_000  # of a config without weights, such as a scheduler's
 SLACK = 2**22  # numbers that a small model may have beyond what its weights say
@@ -166,6 +167,9 @@ def check_config(path: Path, weights: int | None = None) -> None:
     """
     values = list(_walk(check_code(path)))
     numbers = [(key, abs(value)) for key, value in values if type(value) is int]
+    for key, value in values:  # some show at the first picture only
+        if type(value) is int and value < 0 and key.endswith(COUNTED):
+            raise WeightsError(f"{path}: {key} is {value}, but it cannot be below 0")
     if weights is None:
         limit = LARGEST_NUMBER
     else:

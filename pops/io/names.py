@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -14,6 +15,7 @@ from pops.errors import OutputError
 __all__ = [
     "EMBEDDING_SUFFIXES",
     "PICTURE_SUFFIXES",
+    "can_be_path",
     "check_name",
     "distinct_names",
     "expand_home",
@@ -73,6 +75,27 @@ def expand_home(path: str | Path) -> Path:
         return Path(os.path.expanduser(path))
     except ValueError:  # no user has such a name, with a NUL for instance
         return Path(path)
+
+
+def can_be_path(path: str | Path) -> bool:
+    """Tell whether the system can have a file of such a path, which need not be there.
+
+    A NUL, a name of thousands of letters or one that no encoding holds makes almost every call to
+    the system fail, each in a way of its own; so a path is looked at once, where it comes in.
+
+    Args:
+        path: any text.
+
+    Returns:
+        Whether it can be a path on this system.
+    """
+    try:
+        os.lstat(path)
+    except ValueError:  # a NUL, or a letter that no file name can hold
+        return False
+    except OSError as error:
+        return error.errno not in (errno.ENAMETOOLONG, errno.EINVAL)
+    return True
 
 
 def safe_name(name: str, apart_by: str | None = None) -> str:

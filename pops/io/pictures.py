@@ -148,7 +148,7 @@ def _check_file(path: Path) -> None:
 def _nearest(path: Path) -> str:
     try:
         names = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
+    except (OSError, ValueError):
         return f": there is no folder {path.parent} either"
     return nearest(path.name, names) or ": check the name"
 

@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from pops.errors import PopsError
+from pops.io.files import check_file, reason_of
 
 __all__ = [
     "AdapterFile",
@@ -152,16 +153,12 @@ def read_bytes(
         PopsError: Of the type `error`. The file is missing, too large or cannot be read.
     """
     path = Path(path)
+    check_file(path, error, advice)
     try:
-        if not path.exists():
-            raise error(f"{path} is missing{advice}")
-        if not path.is_file():  # a pipe would be waited for
-            raise error(f"{path} is not a regular file{advice}")
         with path.open("rb") as file:
             content = file.read(most_bytes + 1)
-    except (OSError, ValueError) as wrong:  # ValueError: a null character in the name
-        reason = (getattr(wrong, "strerror", None) or str(wrong)).lower()
-        raise error(f"cannot read {path}: {reason}{advice}") from wrong
+    except OSError as wrong:
+        raise error(f"cannot read {path}: {reason_of(wrong)}{advice}") from wrong
     if len(content) > most_bytes:
         raise error(f"{path} is too large: over {most_bytes:,} bytes for such a file{advice}")
     return content

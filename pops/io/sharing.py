@@ -18,6 +18,7 @@ from pops.io.asking import quiet_client
 from pops.io.files import staged_folder
 from pops.io.hub import is_repository
 from pops.io.model_card import shared_card
+from pops.io.names import expand_home
 
 if TYPE_CHECKING:
     from pops.io.model_card import Metrics
@@ -69,7 +70,7 @@ class Shareable:
             UsageError: The place is neither a folder nor spelled as a repository.
             WeightsError: The folder is damaged, or the repository cannot be downloaded.
         """
-        folder = Path(place).expanduser()
+        folder = expand_home(place)
         if not folder.is_dir():
             folder = pull_folder(str(place), revision)
         return cls._of_folder(folder)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pops.errors import OutputError, PopsError, WeightsError
-from pops.io.files import atomic_path
+from pops.io.files import atomic_path, check_file
 
 __all__ = ["check_finite", "is_finite", "read_pickle", "read_tensors", "save_tensors", "saving"]
 
@@ -109,8 +109,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             that is not finite.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path} is missing: name an operator folder or a weights file")
+    check_file(path, WeightsError, ": name an operator folder or a weights file")
     try:
         if path.suffix.lower() == ".safetensors":
             state: Any = load_file(path)

@@ -4,21 +4,25 @@ It answers the questions that its `config.json` names. The answers are numbered 
 `pops.pocket.build.data.labels`: those of the vocabulary first, so that judges of other sizes agree.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pops.errors import WeightsError
+from pops.io.schema import Meta, fit, read_json
+from pops.io.tensors import read_tensors
 
 __all__ = ["JUDGE_CONFIG", "JUDGE_WEIGHTS", "Judge", "JudgeConfig", "load_judge"]
 
 JUDGE_CONFIG, JUDGE_WEIGHTS = "config.json", "model.safetensors"
+
+Size = Annotated[int, Meta(ge=1, le=1024)]
+Width = Annotated[int, Meta(ge=1, le=4096)]
+Question = Annotated[str, Meta(max_length=100, pattern=r"^\w+\Z")]  # a name of a module, too
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,9 @@ class JudgeConfig:
     the sides. questions: each with the number of its answers.
     """
 
-    size: int
-    widths: tuple[int, ...]
-    questions: dict[str, int]
+    size: Size
+    widths: Annotated[tuple[Width, ...], Meta(min_length=1, max_length=10)]
+    questions: Annotated[dict[Question, Width], Meta(min_length=1, max_length=100)]
 
     def to_dict(self) -> dict[str, Any]:
         """Write the config down as `from_dict` reads it.
@@ -42,16 +46,26 @@ class JudgeConfig:
         return {**asdict(self), "widths": list(self.widths)}
 
     @classmethod
-    def from_dict(cls, found: dict[str, Any]) -> "JudgeConfig":
+    def from_dict(cls, found: dict[str, Any], source: str = "judge config") -> "JudgeConfig":
         """Read a config.
 
         Args:
             found: plain data, as `to_dict` gives it.
+            source: the name of the file, for messages.
 
         Returns:
             The config.
+
+        Raises:
+            WeightsError: a field is missing, of another kind or out of bounds.
         """
-        return cls(int(found["size"]), tuple(found["widths"]), dict(found["questions"]))
+        config = fit(found, cls, WeightsError, source)
+        if config.size < 2 ** len(config.widths):
+            raise WeightsError(
+                f"{source}: size: {config.size} cannot be halved {len(config.widths)} times, once "
+                "for each of the widths"
+            )
+        return config
 
 
 class Judge(nn.Module):
@@ -118,17 +132,18 @@ def load_judge(folder: Path) -> Judge:
         The judge, in evaluation mode.
 
     Raises:
-        WeightsError: its files are missing or do not fit.
+        WeightsError: its files are missing, damaged, or do not fit each other.
     """
-    try:
-        config = JudgeConfig.from_dict(json.loads((folder / JUDGE_CONFIG).read_text()))
+    path, weights = folder / JUDGE_CONFIG, folder / JUDGE_WEIGHTS
+    config = JudgeConfig.from_dict(read_json(path, dict[str, Any], WeightsError), str(path))
+    state = read_tensors(weights)
+    with torch.device("meta"):  # so that a config of vast layers takes no memory
         judge = Judge(config)
-        state = load_file(folder / JUDGE_WEIGHTS)
+    try:
         judge.load_state_dict(
-            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True
         )
-    except Exception as error:
-        raise WeightsError(
-            f"{folder}: not a judge's config and weights ({error}); rebuild the pocket stack"
-        ) from error
-    return judge.eval()
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(f"{weights} does not fit its {JUDGE_CONFIG}: {reason}") from error
+    return judge.eval().requires_grad_(False)

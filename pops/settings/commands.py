@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from pops.errors import UsageError, check_known
+from pops.io.names import expand_home
 from pops.settings.fields import (
     PathOrName,
     PathsOrNames,
@@ -122,7 +123,7 @@ class RunConfig(DrawnConfig):
                 raise UsageError(
                     f"--weights wants OPERATOR=PLACE, as in scene=operators/scene, not {given!r}"
                 )
-        return {name: str(Path(place).expanduser()) for name, _, place in parts}
+        return {name: str(expand_home(place)) for name, _, place in parts}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,10 @@ Imports no torch, so that help and mistakes are instant.
 
 import atexit
 import dataclasses
+import errno
 import gc
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from pops.errors import PopsError, UsageError, nearest
+from pops.io.names import expand_home
 from pops.settings.output import lenient_output
 from pops.settings.reading import Given, read_settings
 from pops.settings.values import Kind, find_kind, shown
@@ -29,6 +32,7 @@ INTERRUPTED = 130  # as the shell says of a command ended by Ctrl-C
 # Importing the models' libraries makes a million objects that all stay: looking for garbage among
 # them costs a second at the default of 700, and another at the end of the process.
 COLLECT_EVERY = 100_000
+MOST_SHOWN = 200  # letters of a wrong value
 
 
 def run_command(
@@ -61,12 +65,24 @@ def run_command(
         if isinstance(error, PopsError):
             status, span = error.exit_status, error.span
             message = message.removesuffix(str(span))
+        elif isinstance(error, OSError) and (told := _of_system(error)):
+            message = told
         else:  # a fault of ours: said in one line, told in full on request
             message = f"unexpected {type(error).__name__}: {message}; add --debug to see where"
         print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
         if span is not None:
             print(span, file=sys.stderr)
         return status
+
+
+def _of_system(error: OSError) -> str | None:
+    """Tell what the system says of a file, or of the room that is left; None for anything else."""
+    reason = (error.strerror or "").lower()
+    if error.filename is not None and reason:
+        return f"{os.fsdecode(error.filename)}: {reason}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"a file could not be written: {reason}; make room or choose another place"
+    return None
 
 
 def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Config | None:
@@ -104,7 +120,7 @@ def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Confi
         values = {name: _default(field) for name, field in settings.items()}
         more: dict[str, Any] = {}
         for path in line.files:
-            known, unknown = _split(read_settings(Path(path).expanduser()), kinds)
+            known, unknown = _split(read_settings(expand_home(path)), kinds)
             if unknown and not others:
                 first = next(iter(unknown))
                 raise UsageError(f"{path}: unknown setting {first!r}{nearest(first, kinds)}")
@@ -227,10 +243,14 @@ def _typed(
         try:
             values[name] = kinds[name].read(value)
         except (TypeError, ValueError):
-            said = "null" if value is None else str(value)
+            said = "null" if value is None else _short(str(value))
             wants = kinds[name].wants
             raise UsageError(f"{where}--{name} wants {wants}, not {said!r}") from None
     return values
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _placed(

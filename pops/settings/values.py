@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pops.io.names import expand_home
+from pops.io.names import can_be_path, expand_home
 from pops.settings.fields import PathOrName, PathsOrNames, whole_number, whole_numbers
 from pops.settings.reading import Given, Written, read_items
 
@@ -102,14 +102,16 @@ def _items(text: str) -> list[str]:
 
 
 def _path(value: str | Path) -> Path:
-    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+    if not isinstance(value, str | Path) or not str(value) or not can_be_path(value):
         raise ValueError(f"{value!r} is no path")
     return expand_home(value)
 
 
 def _place(value: str) -> str:
     """A path whose `~` is the home folder, or a name as it is."""
-    return str(expand_home(value)) if _text(value).startswith("~") else _text(value)
+    if not can_be_path(_text(value)):
+        raise ValueError(f"{value!r} is neither a path nor a name")
+    return str(expand_home(value)) if value.startswith("~") else str(value)
 
 
 def _places(value: Given | tuple[str, ...]) -> tuple[str, ...]:

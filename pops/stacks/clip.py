@@ -193,10 +193,13 @@ class TextEncoder:
             The encodings, in float32 on the CPU, in order.
 
         Raises:
-            UsageError: A text has more tokens than the model takes.
+            UsageError: A text has more tokens than the model takes, or letters that are none.
         """
         if not texts:
             return []
+        for text in texts:
+            if any("\ud800" <= letter <= "\udfff" for letter in text):  # of broken UTF-8
+                raise UsageError(f"text {text[:40]!r} holds a letter that is none: type it anew")
         batch = self.tokenizer(list(texts), padding=True, return_tensors="pt")
         limit = self.model.config.max_position_embeddings
         lengths = batch["attention_mask"].sum(dim=1).tolist()

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from pops.errors import UsageError, WeightsError
-from pops.io.files import atomic_path, make_folder
-from pops.io.tensors import check_finite
+from pops.io.files import atomic_path, new_folder
+from pops.io.tensors import check_finite, saving
 from pops.operators import (
     OPERATORS,
     Operator,
@@ -83,8 +83,7 @@ def _from_folder(folder: Path, out: Path, operator: str | None, stack: str | Non
         raise WeightsError(f"{folder} is of the stack {card.stack}, not {of.name}")
     state = without_stats(effective_state(of.tuned_prior(folder)))
     check_finite(state, str(folder), WeightsError)  # merging an adapter may overflow
-    make_folder(out.parent)
-    with atomic_path(out) as part:
+    with new_folder(out.parent), atomic_path(out) as part, saving(out):
         torch.save(state, part)
     return out
 

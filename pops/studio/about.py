@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pops import __version__
 from pops.compose.nodes import function_name
 from pops.io.hub import is_repository
+from pops.io.names import expand_home
 from pops.io.pictures import open_picture
 from pops.io.repositories import REPOSITORIES
 from pops.operators import Operator, read_operator_card
@@ -66,7 +67,7 @@ def offered_operators(stack: Stack) -> list[Operator]:
     Returns:
         Their rows, those of the table first.
     """
-    place = Path(stack.spec.operators).expanduser()
+    place = expand_home(stack.spec.operators)
     published = "models/{}/learned_prior.pth"
 
     def there(name: str) -> bool:
@@ -184,7 +185,7 @@ def _operator(row: Operator, stack: Stack, store: Store) -> dict[str, Any]:
 
 def _known_words(row: Operator, stack: Stack) -> list[str]:
     """List the words that an operator was trained on, where its card names them."""
-    shipped = Path(stack.spec.operators).expanduser() / row.name
+    shipped = expand_home(stack.spec.operators) / row.name
     folder = stack.operator_folders.get(row.name, shipped)
     if not (folder / "operator.json").is_file():
         return []
@@ -257,7 +258,7 @@ def _parts(stack: Stack) -> list[dict[str, str]]:
             size, licence = (known.size, known.licence) if known else ("", "see the hub")
             told.append({"part": part, "from": place, "size": size, "licence": licence})
         else:
-            folder = Path(place).expanduser()
+            folder = expand_home(place)
             inside = folder.is_relative_to(PACKAGE)
             held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
             told.append(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gradio import Server
 
     from pops.engine import Engine
+    from pops.studio.http.waiting import Waiting
     from pops.studio.service import StudioService
 
 __all__ = ["build", "start", "studio"]
@@ -29,6 +30,7 @@ QUIET = {  # read by Gradio when it is imported: it calls nobody, and keeps no s
     "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**12),  # or a table is made anew after every job
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+PROXIES = "FORWARDED_ALLOW_IPS"  # read by uvicorn, which else believes everybody on this machine
 SESSIONS = 64  # whose last request Gradio remembers
 COLLECT_EVERY = (700, 10, 10)  # Python's own; commands that end soon look for garbage less often
 THREADS = 256  # more jobs than can wait, so that each is told of its place in the queue
@@ -76,7 +78,7 @@ def start(
     Raises:
         UsageError: A package of the extra is not installed, or the port is taken.
     """
-    os.environ.update(QUIET)
+    os.environ.update(QUIET | {PROXIES: ",".join(config.trusted_proxies)})
     try:
         import cachetools  # noqa: F401
         import gradio  # noqa: F401
@@ -86,6 +88,7 @@ def start(
         raise UsageError(f"--mcp needs the package mcp: {install_hint('mcp')}")
     from pops.engine import Engine
     from pops.studio.http.hosts import LOCAL
+    from pops.studio.http.waiting import Waiting
     from pops.studio.service import StudioService
 
     engine = Engine.load(
@@ -103,7 +106,8 @@ def start(
     service = StudioService(
         engine, config.waiting, upload_bytes, stack=str(config.stack), local=local
     )
-    server = build(service, config)
+    waiting = Waiting()
+    server = build(service, config, waiting)
     try:
         _, url, _ = server.launch(
             server_name=config.host,
@@ -125,16 +129,19 @@ def start(
             f"cannot listen on {config.host}:{config.port}: is another studio open? "
             "Choose another --port"
         ) from error
+    listening = server.get_blocks().server
+    waiting.connections = lambda: tuple(listening.server_state.connections)
     service.warm_up()
     return server, url, service
 
 
-def build(service: StudioService, config: StudioConfig) -> Server:
+def build(service: StudioService, config: StudioConfig, waiting: Waiting | None = None) -> Server:
     """Make the server of a studio, which does not listen yet.
 
     Args:
         service: The studio.
         config: Who may use it, and by which names.
+        waiting: Closes connections whose requests never come, once it knows the connections.
 
     Returns:
         The server.
@@ -168,6 +175,7 @@ def build(service: StudioService, config: StudioConfig) -> Server:
         hosts=Hosts.of(config.host, config.allowed_hosts),
         login=None if password is None else Login(password),
         tools=config.mcp,
+        waiting=waiting,
     )
     return server
 

@@ -1,6 +1,7 @@
 """The settings of the studio."""
 
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 
 from pops.errors import UsageError
@@ -26,6 +27,11 @@ class StudioConfig(StackConfig, OwnOperators):
         (),
         "more names that the studio may be called by, as in [studio.example.org]; this machine's "
         "own name and plain IP addresses are known",
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "addresses or networks of the proxies in front of the studio, as in [10.0.0.2]; whom they "
+        "name in X-Forwarded-For is taken for the sender, and nobody else is believed",
     )
     password: str | None = field(  # never shown where the settings are
         default=None,
@@ -56,5 +62,12 @@ class StudioConfig(StackConfig, OwnOperators):
         check_range("port", self.port, 1, 65535)
         check_range("waiting", self.waiting, 1, 200)
         check_range("upload_mb", self.upload_mb, 1, 1000)
+        for proxy in self.trusted_proxies:
+            try:
+                ip_network(proxy)
+            except ValueError as error:
+                raise UsageError(
+                    f"--trusted_proxies wants addresses or networks, as in 10.0.0.0/8: {error}"
+                ) from error
         if self.password == "":
             raise UsageError("--password is empty: leave it out, or give one")

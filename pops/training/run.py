@@ -13,7 +13,7 @@ import torch
 
 from pops.engine import Engine
 from pops.errors import UsageError
-from pops.io.files import atomic_path, folder_lock, make_folder
+from pops.io.files import atomic_path, folder_lock, make_folder, new_folder
 from pops.io.pictures import save_picture
 from pops.operators import OperatorCard
 from pops.prior.joint import JointPrior
@@ -69,14 +69,13 @@ def train(config: TrainConfig) -> int:
     trackers = choose_trackers(config.report_to)
     if config.dry_run:
         return _dry_run(config, tasks)
-    accelerator = make_accelerator(
-        device_settings(config), make_folder(config.output_dir), trackers
-    )
-    try:
-        with _alone(config.output_dir, accelerator):
-            return Run(config, tasks, accelerator).train()
-    finally:
-        accelerator.end_training()
+    with new_folder(config.output_dir) as folder:
+        accelerator = make_accelerator(device_settings(config), folder, trackers)
+        try:
+            with _alone(folder, accelerator):
+                return Run(config, tasks, accelerator).train()
+        finally:
+            accelerator.end_training()
 
 
 def _alone(folder: Path, accelerator: Accelerator) -> AbstractContextManager[None]:

@@ -837,3 +837,23 @@ def test_in_a_grid_the_rest_goes_on_without_what_is_not_finite(
     assert made == {f"scene_texturing_{name}_wood_beach_s18_r0.png" for name in ("car", "hat")}
     assert not list((inputs / "o").glob("*texturing_huge*"))
     assert len(list((inputs / "o").glob("*.jpg"))) == 1  # the grid
+
+
+@pytest.mark.parametrize("trees", ["auto", "all"])
+def test_in_a_grid_the_rest_goes_on_where_one_picture_is_not_finite(
+    run: Run, tiny: Path, inputs: Path, trees: str
+) -> None:
+    Embeddings(torch.full((1, 32), 1e37)).save(inputs / "objects" / "huge.safetensors")
+    flags = ["--stack", tiny, *QUICK, "--render-seeds", "0,1", "--trees", trees, "--out", "o"]
+    status, _, err = run("run", "mean('objects', 'wood.png')", *flags)
+    assert status == 1
+    lines = [line for line in err.splitlines() if line.startswith("left out: ")]
+    assert lines and all("a picture of mean('objects/huge" in line for line in lines)
+    made = {path.name for path in (inputs / "o").glob("mean*.png")}
+    assert made == {
+        f"mean_{name}_wood_0.5_r{seed}.png" for name in ("car", "hat") for seed in (0, 1)
+    }
+    trees_made = {path.name for path in (inputs / "o").glob("*_tree.jpg")}
+    assert len(trees_made) == (2 if trees == "all" else 0)
+    assert len(list((inputs / "o").glob("*.jpg"))) == 1 + len(trees_made)
+    assert (inputs / "o" / "mean_huge_wood_0.5.safetensors").is_file()  # the embedding is finite

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from pops.search.build import build_index, list_pictures
 
 from pops import Embeddings, Engine
 from pops.errors import InputError, UsageError
+from pops.search.build import build_index, list_pictures
 from tests.comfyui.runner import Runner
 
 ASSETS = Path(__file__).parents[2] / "assets"

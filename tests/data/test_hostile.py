@@ -208,7 +208,8 @@ def test_an_index_of_a_trillion_records_costs_nothing(cached: Path, tmp_path: Pa
 
 LISTS: list[tuple[str, object]] = [
     ("records", [0, 1, 2, 9]), ("records", [0, 1, 2, 2]), ("records", [0, 1, 2]),
-    ("lengths", [10**9]), ("lengths", [1, -1]), ("texts", ["a"]), ("broken", {"x": "y"}),
+    ("lengths", [10**9]), ("lengths", [1, -1]), ("texts", ["a"]), ("texts", []),
+    ("broken", {"x": "y"}),
     ("broken", {"1": "y"}), ("drawn_to", []), ("more", 1),
 ]  # fmt: skip
 

@@ -131,6 +131,9 @@ def test_other_settings_are_not_mixed_into_a_folder(
 
 
 def test_a_run_that_made_nothing_leaves_the_folder_free_for_another(tmp_path: Path) -> None:
+    with pytest.raises(LookupError), Store(tmp_path / "a" / "b", Shard()).open(SETTINGS):
+        raise LookupError
+    assert list(tmp_path.iterdir()) == []
     with Store(tmp_path, Shard()).open(SETTINGS):
         pass
     with Store(tmp_path, Shard()).open({**SETTINGS, "seed": 1}) as there:

@@ -27,7 +27,9 @@ from pops.datagen.words import read_prompt_words
 from pops.errors import PopsError
 from pops.io.embeddings import Embeddings, load_embeddings
 from pops.io.pictures import open_picture
+from pops.io.tensors import save_tensors
 from pops.operators import OPERATORS, OperatorCard, read_state_dict, save_card, save_operator
+from pops.pocket.judge import JUDGE_CONFIG, JUDGE_WEIGHTS, Judge, JudgeConfig, load_judge
 from pops.prior.adapters import adapter_state, add_adapter, save_adapter
 from pops.prior.joint import MARKED, save_own, save_shared
 from pops.prior.model import Prior, PriorConfig
@@ -127,6 +129,16 @@ def _read_operator(folder: Path, path: Path) -> object:
     place = place / "scene" if place.name == "joint" else place
     stack = replace(_stack())  # which has kept none
     return stack.operator("scene" if place == path else str(place), place)
+
+
+def _judges(folder: Path) -> None:
+    config = JudgeConfig(16, (4, 4), {"object": 3, "background": 2})
+    save_tensors(folder / JUDGE_WEIGHTS, Judge(config).state_dict())
+    (folder / JUDGE_CONFIG).write_text(json.dumps(config.to_dict()))
+
+
+def _read_judge(folder: Path, path: Path) -> object:
+    return load_judge(folder).answer(torch.zeros(1, 3, 16, 16))
 
 
 PARTS = {
@@ -352,6 +364,7 @@ FORMATS = {
         Format("embeddings", _embeddings, lambda _, path: load_embeddings(path)),
         Format("operators", _operators, _read_operator),
         Format("stacks", _stacks, _read_stack),
+        Format("judges", _judges, _read_judge),
         Format("settings", _settings, _read_settings),
         Format("words", _words, _read_words),
         Format("compositions", _compositions, _read_composition),

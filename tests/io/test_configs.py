@@ -62,6 +62,14 @@ def test_a_config_that_asks_for_code_is_refused(folder: Path, part: str, key: st
         load(folder, part)
 
 
+@pytest.mark.parametrize("part", ["image_encoder", "text_encoder"])
+@pytest.mark.parametrize("key", ["num_attention_heads", "hidden_size", "num_hidden_layers"])
+def test_a_size_below_0_is_refused_by_its_name(folder: Path, part: str, key: str):
+    change(folder / PARTS[part], **{key: -1})
+    with pytest.raises(WeightsError, match=rf"config\.json: {key} is -1, but it cannot be below 0"):
+        load(folder, part)
+
+
 @pytest.mark.parametrize("name", ["image_processor/preprocessor", "tokenizer/tokenizer"])
 def test_settings_of_inputs_that_ask_for_code_are_refused(folder: Path, name: str):
     change(folder / "prior" / f"{name}_config.json", auto_map={"AutoTokenizer": ["evil.T", None]})

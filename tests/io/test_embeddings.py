@@ -205,8 +205,17 @@ def test_an_array_of_several_must_be_named(tmp_path: Path):
     np.savez(tmp_path / "a.npz", image_embeds=np.ones((1, 4), np.float16), other=np.zeros(3))
     assert load_embeddings(tmp_path / "a.npz").image_embeds.tolist() == [[1.0] * 4]
     np.savez(tmp_path / "a.npz", one=np.ones((1, 4)), other=np.zeros(3))
-    with pytest.raises(InputError, match=r"a\.npz"):
+    with pytest.raises(InputError, match=r"a\.npz: holds 2 arrays, and none named image_embeds"):
         load_embeddings(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", image_embeds=np.array([{}], object))
+    with pytest.raises(InputError, match=r"a\.npz: image_embeds: .* holds object, not numbers"):
+        load_embeddings(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("kind", [">f4", "<f8", ">f8", ">f2", np.longdouble])
+def test_a_plain_array_is_read_whatever_its_numbers_are_kept_as(tmp_path: Path, kind: str):
+    np.save(tmp_path / "a.npy", np.array([[1.5, -2.0]], dtype=kind))
+    assert load_embeddings(tmp_path / "a.npy").image_embeds.tolist() == [[1.5, -2.0]]
 
 
 def test_an_array_of_objects_is_refused_and_nothing_runs(tmp_path: Path):

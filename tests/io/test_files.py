@@ -6,17 +6,25 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pops.errors import OutputError
 from pops.io import files
+from pops.io.embeddings import Embeddings
 from pops.io.files import atomic_path, make_folder, staged_folder
+from pops.io.pictures import save_picture
+from tests.limits import no_larger_than
 
 
 def test_a_failed_write_keeps_the_old_file_and_removes_its_part(tmp_path: Path) -> None:
@@ -171,3 +179,23 @@ def test_a_file_system_without_locks_is_written_all_the_same(
     with atomic_path(tmp_path / "a") as part:
         part.write_text("1")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".pops-other", "a"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit of the size of files")
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a.png"])
+def test_a_file_that_the_system_takes_no_more_of_is_named_and_not_left(
+    name: str, tmp_path: Path
+) -> None:
+    write: Callable[[Path], None]
+    if name == "a.png":
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        write = partial(save_picture, Image.fromarray(noise))
+    else:
+        write = Embeddings(torch.randn(64, 64)).save
+    with (
+        no_larger_than(4000),
+        pytest.raises(OutputError, match=rf"cannot write {tmp_path}/out/{name}: "),
+        staged_folder(tmp_path / "out") as stage,
+    ):
+        write(stage / name)
+    assert list(tmp_path.iterdir()) == []

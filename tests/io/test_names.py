@@ -1,5 +1,6 @@
 """Any name becomes a file name that every file system takes, and that tells it from others."""
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pops
 from pops.errors import OutputError
 from pops.io.names import (
     LONGEST_NAME,
+    can_be_path,
     check_name,
     distinct_names,
     expand_home,
@@ -26,6 +29,38 @@ def test_a_path_of_a_user_that_does_not_exist_is_left_as_it_is(name: str) -> Non
     assert expand_home(f"~\0{name}") == Path(f"~\0{name}")
     assert expand_home(f"~/{name}") == Path.home() / name.lstrip("/")
     assert isinstance(expand_home(name), Path)
+
+
+ODD_PATHS = [
+    "a\0b",
+    "\ud800",
+    "~\0",
+    "a" * 300,
+    "a/" * 5000 + "b",
+    "x" * 300 + ".png",
+    "/proc/1/root/x",
+]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows takes fewer names")
+@given(path=TEXT | st.sampled_from(ODD_PATHS))
+def test_a_path_is_refused_where_the_system_can_have_none_of_its_kind(path: str) -> None:
+    parts = path.encode("utf-8", "surrogatepass").split(b"/")
+    fits = "\0" not in path and all(len(part) < 256 for part in parts)
+    encodes = not any(
+        "\ud800" <= letter <= "\udc7f" or "\udd00" <= letter <= "\udfff" for letter in path
+    )
+    assert can_be_path(path) == (
+        fits and encodes and len(path.encode("utf-8", "surrogatepass")) < 4096
+    )
+
+
+def test_the_home_folder_is_put_in_place_in_one_way() -> None:
+    package = Path(pops.__file__).parent
+    wrong = [
+        p for p in package.rglob("*.py") if ".expanduser(" in p.read_text() and p.name != "names.py"
+    ]
+    assert not wrong, "use expand_home: Path.expanduser raises for a user that does not exist"
 
 
 @given(name=TEXT, words=st.lists(TEXT, max_size=6))

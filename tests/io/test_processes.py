@@ -15,7 +15,11 @@ from pops.io.processes import process_pool
 
 PROGRAM = """
 import os, sys, time
+from pops.io import processes
 from pops.io.processes import process_pool
+
+if sys.argv[2] == "watched":  # as where the system cannot be asked to kill a process with another
+    processes._killed_with_parent = lambda pid: False
 
 def work(seconds):
     time.sleep(seconds)
@@ -29,10 +33,13 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes as Linux shows them")
+@pytest.mark.parametrize("way", ["asked", "watched"])
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_the_workers_of_a_pool_end_with_a_process_that_is_killed(method: str, tmp_path: Path):
+def test_the_workers_of_a_pool_end_with_a_process_that_is_killed(
+    method: str, way: str, tmp_path: Path
+):
     (tmp_path / "program.py").write_text(PROGRAM)
-    command = [sys.executable, str(tmp_path / "program.py"), method]
+    command = [sys.executable, str(tmp_path / "program.py"), method, way]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     workers = {int(word) for word in process.stdout.readline().split()}
@@ -52,6 +59,18 @@ def test_the_workers_of_a_pool_end_with_a_process_that_is_killed(method: str, tm
 def test_a_pool_gives_what_its_workers_make():
     with process_pool(2) as pool:
         assert list(pool.map(abs, [-1, 2, -3])) == [1, 2, 3]
+
+
+def test_a_folder_in_which_nothing_was_made_is_left_as_it_was(tmp_path: Path):
+    (tmp_path / "there").mkdir()
+    for folder in (tmp_path / "there", tmp_path / "new" / "deep"):
+        with pytest.raises(LookupError), folder_lock(folder):
+            raise LookupError
+    assert [*tmp_path.rglob("*")] == [tmp_path / "there"]
+    with pytest.raises(LookupError), folder_lock(tmp_path / "new"):
+        (tmp_path / "new" / "result").touch()
+        raise LookupError
+    assert {entry.name for entry in (tmp_path / "new").iterdir()} == {".lock", "result"}
 
 
 def test_a_folder_is_held_by_one_until_it_lets_go(tmp_path: Path):

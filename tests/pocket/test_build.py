@@ -86,7 +86,36 @@ def test_a_judge_is_loaded_as_its_config_says(tmp_path):
     again = load_judge(tmp_path / "judge")
     assert again.config == judge.config
     (tmp_path / "judge" / "config.json").write_text("{}")
-    with pytest.raises(WeightsError, match="rebuild the pocket stack"):
+    with pytest.raises(WeightsError, match=r"judge/config\.json: missing required field"):
+        load_judge(tmp_path / "judge")
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        *(("size", 10**9), ("size", "32"), ("size", 3), ("widths", []), ("widths", [2**40])),
+        ("questions", {"a.b": 1}),
+    ],
+)
+def test_a_judge_of_impossible_sizes_is_refused_by_the_field(tmp_path, field, value):
+    pack_judge(Judge(JudgeConfig(32, (4, 8), {"object": 3})), tmp_path)
+    config = tmp_path / "judge" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {field: value}))
+    with pytest.raises(WeightsError, match=rf"config\.json: .*{field}"):
+        load_judge(tmp_path / "judge")
+
+
+def test_the_weights_of_a_judge_are_finite_and_fit_its_config(tmp_path):
+    judge = Judge(JudgeConfig(32, (4, 8), {"object": 3}))
+    judge.body[0].bias.data[0] = float("nan")
+    pack_judge(judge, tmp_path)
+    with pytest.raises(WeightsError, match=r"model\.safetensors: body\.0\.bias holds .*not finite"):
+        load_judge(tmp_path / "judge")
+    judge.body[0].bias.data[0] = 0.0
+    pack_judge(judge, tmp_path)
+    config = tmp_path / "judge" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"widths": [4096] * 5}))
+    with pytest.raises(WeightsError, match=r"model\.safetensors does not fit its config\.json"):
         load_judge(tmp_path / "judge")
 
 

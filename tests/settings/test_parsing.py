@@ -1,5 +1,6 @@
 """Values mean what is written: in settings files, in flags, and in what looks like a flag."""
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pops.cli.main import main
 from pops.errors import UsageError, nearest
 from pops.settings.fields import PathOrName, PathsOrNames, argument, setting, whole_numbers
-from pops.settings.parsing import parse
+from pops.settings.parsing import parse, run_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +275,53 @@ def test_a_name_is_suggested_only_where_one_is_near(
 
 def test_the_separator_of_paths_is_that_of_the_system() -> None:
     assert flags("--out", f"a{os.sep}b").out == Path("a") / "b"
+
+
+# Paths that the system cannot have
+
+
+@pytest.mark.parametrize("odd", ["a\ud800b", "a" * 300, "b/" * 3000 + "c"])
+@pytest.mark.parametrize("flag", ["out", "folder", "place", "places"])
+def test_a_path_that_no_file_can_have_is_refused_in_a_line(flag: str, odd: str) -> None:
+    with pytest.raises(UsageError, match=f"--{flag} wants ") as refusal:
+        flags(f"--{flag}={odd}")
+    assert len(str(refusal.value)) < 500
+
+
+@pytest.mark.parametrize("key", ["out", "folder", "place", "places"])
+def test_a_path_with_a_null_character_is_refused_in_a_settings_file(read: Read, key: str) -> None:
+    with pytest.raises(UsageError, match=f"--{key} wants "):
+        read(f'{key}: "a\\0b"')
+
+
+# What the system says
+
+
+@pytest.mark.parametrize(
+    "error, says",
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "/a/b: permission denied"),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", b"/a"), "/a: too many levels"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on device; make room"),
+    ],
+)
+def test_what_the_system_says_of_a_file_is_a_line(
+    error: OSError, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(given: list[str]) -> int:
+        raise error
+
+    assert run_command("pops", [], fail) == 1
+    said = capsys.readouterr().err
+    assert says in said and "unexpected" not in said and len(said.splitlines()) == 1
+
+
+def test_any_other_error_of_the_system_is_unexpected(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(given: list[str]) -> int:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    assert run_command("pops", [], fail) == 1
+    assert "unexpected OSError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

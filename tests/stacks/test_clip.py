@@ -86,5 +86,10 @@ def test_a_text_too_long_is_refused(engine: Engine):
         engine.stack.text_encoder.encode(["shiny " * 90])
 
 
+def test_a_text_of_broken_letters_is_refused(engine: Engine):
+    with pytest.raises(UsageError, match="holds a letter that is none"):
+        engine.stack.text_encoder.encode(["shiny", "a\udcff"])
+
+
 def test_no_texts_are_no_work(engine: Engine):
     assert engine.stack.text_encoder.encode([]) == []

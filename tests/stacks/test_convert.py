@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -9,10 +10,11 @@ import torch
 
 from pops.cli import main as cli
 from pops.engine import Engine
-from pops.errors import UsageError, WeightsError
+from pops.errors import OutputError, UsageError, WeightsError
 from pops.io.embeddings import load_embeddings
 from pops.operators import OPERATORS, OperatorCard, read_state_dict, save_operator
 from pops.stacks.convert import convert
+from tests.limits import no_larger_than
 
 Parts = dict[str, Path]
 
@@ -43,6 +45,17 @@ def test_a_weights_file_goes_to_a_folder_and_back_unchanged(
     assert "clip_mean" not in after
     for key, value in before.items():
         torch.testing.assert_close(after[key], value, rtol=0, atol=0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit of the size of files")
+def test_a_full_disk_is_told_in_one_line_and_nothing_is_left(
+    published: Path, stack: Path, tmp_path: Path
+):
+    folder = convert(published, tmp_path / "texturing", stack=str(stack))
+    out = tmp_path / "out" / "texturing.pth"
+    with no_larger_than(4000), pytest.raises(OutputError, match=f"cannot write {out}: "):
+        convert(folder, out, stack=str(stack))
+    assert not out.parent.exists()
 
 
 def test_a_converted_operator_gives_what_the_published_one_gives(

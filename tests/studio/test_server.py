@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pops.io.embeddings import load_embeddings
 from pops.pocket.world.vocabulary import ADJECTIVES
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
+from pops.studio.http.security import client_of
 from pops.studio.job import Job
 from pops.studio.service import StudioService
 from tests.studio_server import ignored, running
@@ -394,3 +396,38 @@ def test_the_example_of_the_guide_runs_with_files_of_any_name(
 def test_nobody_outside_was_called(client: Client) -> None:
     assert called
     assert set(called) <= {"127.0.0.1", "::1", "localhost", "local"}
+
+
+def test_headers_that_never_end_are_given_up_by_the_server(
+    served: tuple[str, StudioService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pops.studio.http.waiting.MOST_SECONDS", 0.5)
+    place = served[0].removeprefix("http://").split(":")
+    with socket.create_connection((place[0], int(place[1])), timeout=30) as silent:
+        silent.sendall(b"GET /stack HTTP/1.1\r\nhost: localhost\r\nx-slow: ")
+        with suppress(ConnectionResetError):  # it may be cut off without a farewell
+            assert silent.recv(100) == b""
+    assert fetch(served[0] + "/stack")[0] == 200
+
+
+def _sender(url: str, patch: pytest.MonkeyPatch) -> str:
+    """The address that a request with a made-up sender is taken to come from."""
+    seen: list[str] = []
+
+    def recorded(address: str, headers: Any) -> Any:
+        seen.append(address)
+        return client_of(address, headers)
+
+    patch.setattr("pops.studio.http.security.client_of", recorded)
+    fetch(url + "/check", b"{}", **{"x-forwarded-for": "203.0.113.9"})
+    return seen[0]
+
+
+def test_a_made_up_sender_is_believed_of_a_trusted_proxy_alone(
+    served: tuple[str, StudioService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _sender(served[0], monkeypatch) == "127.0.0.1"
+    with running(trusted_proxies=("127.0.0.0/8",)) as (url, _):
+        assert _sender(url, monkeypatch) == "203.0.113.9"
+    with pytest.raises(UsageError, match="--trusted_proxies wants addresses or networks"):
+        StudioConfig(trusted_proxies=("my-proxy",))

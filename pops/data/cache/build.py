@@ -35,6 +35,7 @@ from pops.data.encoding import Prepared, encode_pixels, encode_texts, normalise,
 from pops.data.reader import Reader
 from pops.errors import DataError, InputError
 from pops.io.files import folder_lock
+from pops.io.names import expand_home
 from pops.io.processes import end_with_parent
 from pops.settings.progress import Progress, ProgressBars
 from pops.stacks.stack import Stack, open_stack
@@ -66,7 +67,7 @@ def embed(config: EmbedConfig, make: MakeShards | None = None) -> int:
         seed=config.seed,
         max_broken_share=config.max_broken_share,
     )
-    folder, (part, parts) = config.out.expanduser(), config.part
+    folder, (part, parts) = expand_home(config.out), config.part
     with folder_lock(folder, f".lock-{part}-of-{parts}"), closing(ProgressBars()) as progress:
         stack = open_stack(
             config.stack, device=config.device, dtype=config.dtype, offload=config.offload

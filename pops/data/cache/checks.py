@@ -28,6 +28,10 @@ def find_fault(shard: CacheShard, index: CacheIndex, ordinals: range) -> str | N
     known = shard.records + broken
     if len(set(known)) < len(known) or not set(known) <= set(ordinals):
         return "its records are not those of the shard"
+    if index.operator.takes_text and shard.records and not shard.texts:
+        return "its texts are missing"
+    if shard.texts and not index.operator.takes_text:
+        return "it has texts, but its operator takes none"
     return _shape_fault(shard, index) or _row_fault(shard) or _text_fault(shard)
 
 

@@ -21,6 +21,7 @@ from pops.data.encoding import make_batch
 from pops.data.order import Parts
 from pops.data.sources.batches import Batch, BatchIndices
 from pops.errors import DataError
+from pops.io.names import expand_home
 from pops.operators import Operator
 from pops.prior.conditions import Conditions
 
@@ -44,7 +45,7 @@ class CachedSource:
         seed: int = 0,
         in_memory: int = IN_MEMORY,
     ) -> None:
-        self.folders = [Path(folder).expanduser() for folder in folders]
+        self.folders = [expand_home(folder) for folder in folders]
         self.indexes = [read_index(folder) for folder in self.folders]
         digest = stats_digest(clip_stats)
         for folder, index in zip(self.folders, self.indexes, strict=True):

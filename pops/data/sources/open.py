@@ -22,6 +22,7 @@ from pops.data.recipes import Recipe
 from pops.data.sources.batches import BatchSource
 from pops.data.sources.online import OnlineSource
 from pops.errors import DataError
+from pops.io.names import expand_home
 from pops.operators import Operator
 from pops.stacks.stack import Stack
 
@@ -67,7 +68,7 @@ def open_source(
         )
         return OnlineSource(dataset, stack, workers)
     for folder in caches:
-        check_cache(Path(folder).expanduser(), operator, recipe, stack, settings)
+        check_cache(expand_home(folder), operator, recipe, stack, settings)
     return CachedSource(caches, stack.clip_stats, operator, seed)
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
@@ -62,6 +62,15 @@ class Store:
                     yield {line["index"] for line in self._whole_lines()}
                 finally:
                     shutil.rmtree(self._staging, ignore_errors=True)
+                    self._forget_if_empty()
+
+    def _forget_if_empty(self) -> None:
+        """Remove the files of a run that made nothing, as where a model cannot be had."""
+        with suppress(OSError):  # Windows removes no file that is open; it does no harm
+            if self._path.stat().st_size == 0 and self.shard == Shard():
+                self._path.unlink()
+                if not any(_is_of_user(entry) for entry in self.folder.iterdir()):
+                    (self.folder / SETTINGS).unlink()
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
         path = self.folder / SETTINGS

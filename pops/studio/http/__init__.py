@@ -1,7 +1,8 @@
 """The studio over HTTP: what is let in, what is answered at once, and what becomes a job.
 
 security   ASGI middleware: allow-list of paths, checks of the sender, security headers
-hosts      the names that the studio may be called by
+hosts      the names that the studio may be called by, and the places that visitors come from
+waiting    connections that send no request, and are closed
 login      the password, where the studio has one
 bodies     reading the bodies of requests, within limits of time and memory
 messages   the JSON that requests may hold, checked before anything acts on it

@@ -1,4 +1,4 @@
-"""The names that the studio may be called by.
+"""The names that the studio may be called by, and the places that its visitors come from.
 
 A page of another site can make a browser send requests here under the site's own name, by letting
 that name lead to this machine. Such a request names a host that is not ours, and is refused.
@@ -10,12 +10,13 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
-__all__ = ["LOCAL", "Hosts"]
+__all__ = ["LOCAL", "Hosts", "network_of"]
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
+OF_ONE_PLACE = 64  # the first bits of an IPv6 address: one house has all addresses that begin so
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,27 @@ class Hosts:
         if self.any_address and _is_address(name):
             return True
         return any(fnmatchcase(name, pattern) for pattern in self.names)
+
+
+def network_of(address: str) -> str:
+    """Name the place that an address belongs to, of which places, sizes and tries are counted.
+
+    Args:
+        address: The address of a sender; anything else stands for itself.
+
+    Returns:
+        An IPv4 address as it is, also where it is written as IPv6; of an IPv6 address its /64
+        network, of which one sender can use any address.
+    """
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ip_network((int(found), OF_ONE_PLACE), strict=False))
 
 
 def _name(header: str) -> str:

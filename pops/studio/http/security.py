@@ -17,10 +17,11 @@ from cachetools import LRUCache
 
 from pops.errors import PopsError
 from pops.studio.http.bodies import Bodies, Message, Receive, replay
-from pops.studio.http.hosts import Hosts
+from pops.studio.http.hosts import Hosts, network_of
 from pops.studio.http.login import MOST_FORM, Login, NoPassword
 from pops.studio.http.messages import CALL, Calls, Join, read_message
 from pops.studio.http.refusals import Forbidden, NotThere, Refusal, TooMany
+from pops.studio.http.waiting import Waiting
 from pops.studio.queue import Busy, Client
 
 __all__ = ["POLICY", "TOOLS", "SecurityMiddleware", "client_of"]
@@ -72,7 +73,7 @@ def client_of(address: str, headers: Mapping[str, str]) -> Client:
     Returns:
         The client.
     """
-    return Client(address, headers.get("x-client", "")[:LONGEST_CLIENT])
+    return Client(network_of(address), headers.get("x-client", "")[:LONGEST_CLIENT])
 
 
 class SecurityMiddleware:
@@ -87,6 +88,7 @@ class SecurityMiddleware:
         hosts: The names that the server may be called by.
         login: The password, if there is one.
         tools: Whether assistants may call the studio's tools.
+        waiting: Closes connections whose requests never come.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class SecurityMiddleware:
         hosts: Hosts,
         login: Login | None = None,
         tools: bool = False,
+        waiting: Waiting | None = None,
     ) -> None:
         self.app = app
         self.tools = tools
@@ -106,13 +109,15 @@ class SecurityMiddleware:
         self.calls = calls
         self.hosts = hosts
         self.login = login
+        self.waiting = waiting or Waiting()
         self._bodies = Bodies(LARGE_AT_ONCE * max(most_bytes, MOST_JSON))
         self._sessions: LRUCache[str, bool] = LRUCache(SESSIONS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let the application answer it."""
         if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
+            async with self.waiting.watch():
+                await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         elif scope["type"] == "http":
@@ -124,7 +129,8 @@ class SecurityMiddleware:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
         method, path = scope["method"], scope["path"]
-        address, *_ = scope.get("client") or ("",)
+        sender, *_ = scope.get("client") or ("",)
+        address = network_of(sender)
         self._check_sender(method, headers)
         if self.login and path == "/login":
             return await self._log_in(self.login, scope, receive, send, address, headers)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pops.studio.http.hosts import Hosts
+from pops.studio.http.hosts import Hosts, network_of
 from pops.studio.http.login import MOST_TRIES, Login
-from pops.studio.http.security import MOST_JSON, POLICY, SecurityMiddleware
+from pops.studio.http.security import MOST_JSON, POLICY, SecurityMiddleware, client_of
 from pops.studio.job import Client
 from pops.studio.queue import Busy
 
@@ -381,3 +381,38 @@ def test_no_socket_is_opened_for_the_web() -> None:
 
     asyncio.run(security()({"type": "websocket"}, None, send))  # type: ignore[arg-type]
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+# Places that visitors come from
+
+
+@pytest.mark.parametrize(
+    "address, network",
+    [
+        ("192.168.1.7", "192.168.1.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("", ""),
+        ("testclient", "testclient"),
+    ],
+)
+def test_all_addresses_of_one_house_count_as_one(address: str, network: str) -> None:
+    assert network_of(address) == network
+    assert client_of(address, {"x-client": "a"}) == Client(network, "a")
+
+
+@given(st.text())
+def test_any_address_has_a_place(address: str) -> None:
+    assert isinstance(network_of(address), str)
+
+
+def test_who_changes_address_within_a_house_cannot_try_passwords_for_ever() -> None:
+    by = security(Hosts.of("0.0.0.0"), login=Login("right"))
+    tried = [
+        ask("/stack", by=by, address=f"2001:db8::{at:x}", authorization=f"Bearer {at}")[0]
+        for at in range(12)
+    ]
+    assert tried == [401] * 10 + [429] * 2
+    assert ask("/stack", by=by, address="2001:db8:1::1", authorization="Bearer 0")[0] == 401
