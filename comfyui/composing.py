@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,21 @@ import folder_paths
 from comfy_api.latest import io
 
 from pops import Embeddings
-from pops.compose.nodes import Leaf, Node
+from pops.compose.nodes import Argument, Call, Leaf, Node, Span
 from pops.compose.parse import parse
 from pops.engine import Engine
-from pops.errors import InputError, NotFiniteError
-from pops.settings.progress import part_of
+from pops.errors import InputError
+from pops.stacks.concepts import find_concepts
 
 from .operators import sampling_inputs
 from .values import (
     Embeds,
     as_embeddings,
     embeddings_input,
-    joined,
     paired,
-    seeds_from,
     stack_input,
 )
-from .work import Bar, make_room
+from .work import Bar, make_room, run_rows
 
 __all__ = ["Compose"]
 
@@ -59,7 +57,8 @@ class Compose(io.ComfyNode):
                     default="scene(texturing('a', 'b'), 'c')",
                     tooltip="Operators, quoted names and numbers. 'a' to 'f' are the inputs of the "
                     "node, another name is a file in ComfyUI's input folder, _ leaves an input "
-                    "out, and mean('a', 'b', 0.3) is a mean.",
+                    "out. There are mean, mix, slerp, add, direction, swap and text, too, and "
+                    "0..1:5 is five values from 0 to 1.",
                 ),
                 *sampling_inputs(),
                 *(embeddings_input(name, f"Named '{name}'.", optional=True) for name in NAMES),
@@ -67,37 +66,23 @@ class Compose(io.ComfyNode):
             outputs=[
                 Embeds.Output(
                     display_name="embeddings",
-                    tooltip="All variations of the first row of the inputs, then of the next.",
+                    tooltip="All variations of the first row of the inputs, then of the next; a "
+                    "range makes a result of each of its values.",
                 )
             ],
         )
 
     @classmethod
-    def execute(
-        cls,
-        stack: Engine,
-        expression: str,
-        seed: int,
-        variations: int,
-        guidance: float,
-        steps: int,
-        sampler: str,
-        **inputs: Any,
-    ) -> io.NodeOutput:
+    def execute(cls, stack: Engine, expression: str, **inputs: Any) -> io.NodeOutput:
         """Run the composition for every row of the inputs.
 
         Args:
             stack: the engine.
             expression: the text of the composition.
-            seed: the first seed.
-            variations: the number of seeds.
-            guidance: the scale of guidance of every operator; 0 for each operator's own.
-            steps: the number of sampling steps.
-            sampler: the name of a sampler.
-            inputs: the inputs by name.
+            inputs: those with names of a letter, and those of `sampling_inputs`.
 
         Returns:
-            Embeddings (rows * variations, D).
+            Embeddings (rows * values of ranges * variations, D).
 
         Raises:
             UsageError: the text is no composition.
@@ -105,31 +90,23 @@ class Compose(io.ComfyNode):
             NotFiniteError: a result is not finite.
         """
         tree = parse(expression, stack.stack.operators)
+        connected = {name: inputs.pop(name, None) for name in NAMES}
         used = _names(tree)
         make_room(stack)
         bar = Bar()
         given = paired(
             {
                 name: as_embeddings(value, name, stack, bar)
-                for name, value in inputs.items()
+                for name, value in connected.items()
                 if value is not None and name in used
             }
         )
-        rows = max(map(len, given.values()), default=1)
-        made = {}
-        for at in range(rows):
-            result = stack.run(
-                _filled(tree, {name: one[at] for name, one in given.items()}),
-                seeds=seeds_from(seed, variations),
-                guidance=guidance or None,
-                steps=steps,
-                sampler=sampler,
-                progress=part_of(bar, at, rows),
-            )
-            if result.lost:
-                raise NotFiniteError(next(iter(result.lost.values())))
-            made[f"row {at}"] = result.embeddings
-        return io.NodeOutput(joined(made))
+        known = find_concepts(stack.stack)
+        rows = [
+            _filled(tree, {name: one[at] for name, one in given.items()}, known)
+            for at in range(max(map(len, given.values()), default=1))
+        ]
+        return io.NodeOutput(run_rows(stack, rows, bar, **inputs))
 
 
 def _names(node: Node) -> set[str]:
@@ -139,27 +116,39 @@ def _names(node: Node) -> set[str]:
     return {name for part in node.inputs if part is not None for name in _names(part)}
 
 
-def _filled(node: Node, given: Mapping[str, Embeddings]) -> Node:
+def _filled(node: Node, given: Mapping[str, Embeddings], known: Collection[str]) -> Node:
     """The composition with the node's inputs and files in the place of names."""
     if isinstance(node, Leaf):
         name = str(node.source)
-        return Leaf(given[name] if name in given else _file(node), node.place)
-    inputs = tuple(None if part is None else _filled(part, given) for part in node.inputs)
-    return replace(node, inputs=inputs)  # type: ignore[arg-type]
+        if name in NAMES and name not in given:
+            raise InputError(f"the composition uses '{name}', but nothing is connected there").at(
+                node.span
+            )
+        return Leaf(given[name] if name in given else _file(name, node.span), node.span)
+    inputs = tuple(None if part is None else _filled(part, given, known) for part in node.inputs)
+    if isinstance(node, Call):
+        arguments = tuple(_with_file(argument, known) for argument in node.arguments)
+        return Call(node.function, tuple(part for part in inputs if part is not None), arguments)
+    return replace(node, inputs=inputs)
 
 
-def _file(leaf: Leaf) -> Path:
+def _with_file(argument: Argument, known: Collection[str]) -> Argument:
+    """The argument; a file of texts for `swap` is one of the input folder, too."""
+    value = argument.value
+    if argument.name != "what" or not isinstance(value, str) or value in known:
+        return argument
+    return argument._replace(value=str(_file(value, getattr(value, "span", None), known)))
+
+
+def _file(name: str, span: Span | None, known: Collection[str] = ()) -> Path:
     """A file of ComfyUI's input folder; no other folder can be reached from a workflow."""
-    name = str(leaf.source)
-    if name in NAMES:
-        raise InputError(f"the composition uses '{name}', but nothing is connected there").at(
-            leaf.place
-        )
     home = Path(folder_paths.get_input_directory()).resolve()
     path = (home / name).resolve()
-    if not path.is_relative_to(home) or not path.exists():
-        raise InputError(
-            f"'{name}' is no file in ComfyUI's input folder, and no input of the node, which are "
-            f"'{NAMES[0]}' to '{NAMES[-1]}'"
-        ).at(leaf.place)
-    return path
+    if path.is_relative_to(home) and path.exists():
+        return path
+    else_it = (
+        f"no word list, which are {', '.join(known)}"
+        if known
+        else f"no input of the node, which are '{NAMES[0]}' to '{NAMES[-1]}'"
+    )
+    raise InputError(f"'{name}' is no file in ComfyUI's input folder, and {else_it}").at(span)

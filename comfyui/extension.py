@@ -10,6 +10,7 @@ except ImportError as error:  # `pops` on the package index is another project
         "python -m pip install pops-operators"
     ) from error
 
+from .combining import Add, Mix, Slerp, Swap
 from .composing import Compose
 from .exchange import ToClipVision, ToIPAdapter
 from .files import LoadEmbeddings, SaveEmbeddings
@@ -19,6 +20,7 @@ from .places import add_folders, own_operators
 from .rendering import Render
 from .rows import BatchEmbeddings, PickEmbeddings, SplitEmbeddings
 from .stack import LoadStack
+from .texts import EncodeText
 
 __all__ = ["PopsExtension", "comfy_entrypoint"]
 
@@ -26,10 +28,15 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LoadStack,
     ExamplePicture,
     EncodePictures,
+    EncodeText,
     Compose,
     Render,
     LoadEmbeddings,
     SaveEmbeddings,
+    Mix,
+    Slerp,
+    Add,
+    Swap,
     BatchEmbeddings,
     PickEmbeddings,
     SplitEmbeddings,

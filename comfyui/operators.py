@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from pops.compose.nodes import Apply, Leaf
 from pops.engine import Engine
 from pops.errors import InputError
 from pops.operators import Operator
@@ -18,10 +19,9 @@ from .values import (
     embeddings_input,
     paired,
     seed_inputs,
-    seeds_from,
     stack_input,
 )
-from .work import Bar, make_room
+from .work import Bar, make_room, run_rows
 
 __all__ = ["operator_node", "sampling_inputs", "slot_names"]
 
@@ -68,7 +68,7 @@ def slot_names(row: Operator) -> dict[str, str]:
         By the names of the inputs those of the slots; they are the same but where the node has
         another input of that name, as it can be with an operator of your own.
     """
-    taken = {"stack", "text", *(one.id for one in sampling_inputs())}
+    taken = {"stack", "text", "strength", *(one.id for one in sampling_inputs())}
     named: dict[str, str] = {}
     for slot in row.inputs:
         name = slot
@@ -117,12 +117,27 @@ class _OperatorNode(io.ComfyNode):
             placeholder="a rusty one",
             tooltip=f"The text of {row.name}, the same for all rows.",
         )
+        strength = io.Float.Input(
+            "strength",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            tooltip="How far the operator goes from its first input: 0 is that input, 1 is all of "
+            "the operator.",
+        )
         return io.Schema(
             node_id=f"PopsOperator_{row.name}",
             display_name=f"{row.name.replace('-', ' ').capitalize()} (pOps)",
             category="pops/operators",
             description=_told(row),
-            inputs=[stack_input(), *slots, *([text] * row.takes_text), *sampling_inputs()],
+            inputs=[
+                stack_input(),
+                *slots,
+                *([text] * row.takes_text),
+                strength,
+                *sampling_inputs(),
+            ],
             outputs=[
                 Embeds.Output(
                     display_name="embeddings",
@@ -133,27 +148,15 @@ class _OperatorNode(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        stack: Engine,
-        seed: int,
-        variations: int,
-        guidance: float,
-        steps: int,
-        sampler: str,
-        text: str | None = None,
-        **slots: Any,
+        cls, stack: Engine, strength: float, text: str | None = None, **inputs: Any
     ) -> io.NodeOutput:
         """Apply the operator to every row of the inputs, once with every seed.
 
         Args:
             stack: the engine.
-            seed: the first seed.
-            variations: the number of seeds.
-            guidance: the scale of guidance; 0 for the operator's own.
-            steps: the number of sampling steps.
-            sampler: the name of a sampler.
+            strength: how far the operator goes from its first input, from 0 to 1.
             text: the text, where the operator takes one.
-            slots: the inputs by name.
+            inputs: those of the slots by name, and those of `sampling_inputs`.
 
         Returns:
             Embeddings (rows * variations, D).
@@ -164,30 +167,26 @@ class _OperatorNode(io.ComfyNode):
         make_room(stack)
         bar = Bar()
         names = slot_names(cls.row)
+        slots = {name: inputs.pop(name, None) for name in names}
         given = paired(
             {
-                name: as_embeddings(slots[name], name, stack, bar)
-                for name in names
-                if slots.get(name) is not None
+                name: as_embeddings(value, name, stack, bar)
+                for name, value in slots.items()
+                if value is not None
             }
         )
         if not given:
             raise InputError(f"{cls.row.name} has no input: connect one or more of its slots")
-        requests = [
-            [given[name][at] if name in given else None for name in names]
+        rows = [
+            Apply(
+                cls.row.name,
+                tuple(Leaf(given[name][at]) if name in given else None for name in names),
+                text,
+                strength,
+            )
             for at in range(len(next(iter(given.values()))))
         ]
-        made = stack.apply(
-            cls.row.name,
-            requests,
-            text=text,
-            seeds=seeds_from(seed, variations),
-            guidance=guidance or None,
-            steps=steps,
-            sampler=sampler,
-            progress=bar,
-        )
-        return io.NodeOutput(made)
+        return io.NodeOutput(run_rows(stack, rows, bar, **inputs))
 
 
 def _told(row: Operator) -> str:

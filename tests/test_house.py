@@ -18,12 +18,6 @@ LARGEST_MODULE = 350  # lines
 LARGEST_FOLDER = {"pops": 8}  # modules beside each other, at the root and elsewhere
 MODULES_OF_A_FOLDER = 14
 
-# Packages whose docstrings still wait for their sections. The list only shrinks.
-WAITING = frozenset(
-    {
-        "pops.pocket.build",
-    }
-)
 # Folders and modules that are still larger than the limits. The lists only shrink.
 CROWDED = frozenset({"pops/io", "pops/pocket/world"})
 LONG = frozenset(
@@ -49,7 +43,7 @@ class Module:
 
     @property
     def unit(self) -> str:
-        """The package that the lists above speak of: a folder, or a part of `pops`."""
+        """The package that is checked as one: a folder, or a part of `pops`."""
         parts = self.name.split(".")
         if parts[0] != "pops":
             return parts[0]
@@ -190,8 +184,6 @@ def faults(name: str, node: Definition, own: bool) -> Iterator[str]:
     "unit", sorted({module.unit for folder in DOCUMENTED for module in modules(folder)})
 )
 def test_public_names_tell_what_they_take_give_and_raise(unit: str) -> None:
-    if unit in WAITING:
-        pytest.skip(f"the docstrings of {unit} wait for their sections")
     found = [
         fault
         for folder in DOCUMENTED
@@ -203,16 +195,11 @@ def test_public_names_tell_what_they_take_give_and_raise(unit: str) -> None:
     assert not found, "\n".join(found)
 
 
-def test_no_package_waits_that_is_not_there() -> None:
-    assert {module.unit for folder in FOLDERS for module in modules(folder)} >= WAITING
-
-
 def test_every_module_says_what_is_public_and_all_of_it_exists() -> None:
     for module in (module for folder in DOCUMENTED for module in modules(folder)):
         if module.path.name in ("__init__.py", "__main__.py") and not module.exported:
             continue
-        if module.unit not in WAITING:
-            assert module.exported is not None, f"{module.path} has no __all__"
+        assert module.exported is not None, f"{module.path} has no __all__"
         assert (module.exported or frozenset()) <= module.defined, module.path
 
 
@@ -223,7 +210,7 @@ def test_what_a_package_takes_from_another_is_public_there() -> None:
             if not isinstance(node, ast.ImportFrom) or node.module not in homes:
                 continue
             home = homes[node.module]
-            if home.name == "pops" or home.unit in {user.unit, *WAITING}:
+            if home.name == "pops" or home.unit == user.unit:
                 continue
             for alias in node.names:
                 is_public = alias.name in (home.exported or ())
@@ -260,7 +247,7 @@ def test_every_module_says_what_it_is() -> None:
 
 def test_every_package_lists_its_modules() -> None:
     for package in modules():
-        if package.path.name != "__init__.py" or package.unit in {"pops", *WAITING}:
+        if package.path.name != "__init__.py" or package.unit == "pops":
             continue
         if package.name == "pops.pocket":  # its parts are checked as packages of their own
             continue
@@ -277,7 +264,6 @@ def test_no_docstring_begins_without_its_verb(folder: str) -> None:
     found = [
         f"{module.path}:{node.lineno}: {docstring.splitlines()[0]}"
         for module in modules(folder)
-        if module.unit not in WAITING
         for node in ast.walk(module.tree)
         if isinstance(node, Definition) and (docstring := ast.get_docstring(node))
         if pattern.match(docstring)

@@ -226,6 +226,32 @@ def compose(known: dict[str, Any]) -> Workflow:
     return flow
 
 
+def combine(known: dict[str, Any]) -> Workflow:
+    """A text in the place of a picture, a swap of one concept, and a transition."""
+    flow = Workflow(known)
+    stack = flow.add("PopsLoadStack", (0, 0), stack_name="pocket")
+    text = flow.add("PopsEncodeText", (0, 240), {"stack": stack}, text="a golden teapot")
+    other = flow.add("PopsExamplePicture", (0, 680), name="objects/snowman")
+    swapped = flow.add(
+        "PopsSwap",
+        (400, 0),
+        {"stack": stack, "embeddings": other, "source": text},
+        concept="colour",
+    )
+    between = flow.add(
+        "PopsSlerp", (400, 360), {"stack": stack, "first": other, "second": text}, frames=6
+    )
+    both = flow.add("PopsBatchEmbeddings", (800, 180), {"first": swapped, "second": between})
+    image = flow.add("PopsRender", (1200, 180), {"stack": stack, "embeddings": both})
+    flow.add("PreviewImage", (1600, 180), {"images": image})
+    flow.note(
+        "*Encode text* gives an embedding that stands for a picture. *Swap* takes the colour of it "
+        "and keeps the rest; *Slerp* goes from one to the other in six frames.",
+        (800, 480),
+    )
+    return flow
+
+
 def revision(known: dict[str, Any]) -> Workflow:
     """What an operator made, rendered by SDXL with no adapter."""
     flow = Workflow(known)
@@ -315,7 +341,7 @@ def _sample(flow: Workflow, model: Any, positive: int, text: int, vae: tuple[int
 def main() -> None:
     """Write all of them."""
     known = schemas()
-    for make in (texturing, compose, revision, ip_adapter):
+    for make in (texturing, compose, combine, revision, ip_adapter):
         make(known).write(make.__name__)
 
 

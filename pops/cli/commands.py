@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from pops.cli.outputs import (
 from pops.cli.steps import EMBEDDING, captioned, equation, load, preview, seed_pairs
 from pops.compose.functions import fill_slots
 from pops.compose.plan import make_plan
-from pops.errors import UsageError, check_known
+from pops.errors import UsageError, check_known, install_hint
 from pops.figures import strips
 from pops.io.files import make_folder, staged_folder
 from pops.io.names import check_name, name_of_words
@@ -252,17 +253,25 @@ def eval_pocket(config: EvalPocketConfig) -> int:
     """
     if config.operator != "all":
         find_operator(config.operator)
+    from pops.evaluation.pocket.intervals import share_intervals
     from pops.evaluation.pocket.run import evaluate
 
     with closing(ProgressBars()) as progress:
         report = evaluate(config.operator, weights=config.weights, progress=progress)
+    intervals: dict[str, dict[str, tuple[float, float]]] = {subject: {} for subject in report}
+    if find_spec("scipy"):
+        intervals = {subject: share_intervals(numbers) for subject, numbers in report.items()}
+    else:
+        print(f"without intervals, which need scipy: {install_hint('eval')}", file=sys.stderr)
     if config.json:
-        print(json.dumps(report))
+        print(json.dumps({s: {**report[s], "intervals": intervals[s]} for s in report}))
         return 0
     for subject, numbers in report.items():
         print(subject)
         for name, value in numbers.items():
-            print(f"  {name.replace('_', ' '):<32}{value:>10.4g}")
+            low, high = intervals[subject].get(name, (None, None))
+            ends = "" if low is None else f"  [{low:.3g}, {high:.3g}]"
+            print(f"  {name.replace('_', ' '):<32}{value:>10.4g}{ends}")
     return 0
 
 

@@ -18,6 +18,16 @@ from pops.datagen.config import (
     UnionsConfig,
 )
 from pops.errors import UsageError, nearest
+from pops.evaluation.config import (
+    EvalClothesConfig,
+    EvalInstructConfig,
+    EvalMetricsConfig,
+    EvalSceneConfig,
+    EvalStudyConfig,
+    EvalStudyReportConfig,
+    EvalTexturingConfig,
+    EvalUnionConfig,
+)
 from pops.settings.commands import (
     ApplyConfig,
     ConvertConfig,
@@ -69,6 +79,14 @@ COMMANDS = {
     "pocket assets": Command(PocketAssetsConfig),
     "pocket results": Command(PocketResultsConfig),
     "eval pocket": Command(EvalPocketConfig),
+    "eval instruct": Command(EvalInstructConfig, "pops.evaluation.commands"),
+    "eval texturing": Command(EvalTexturingConfig, "pops.evaluation.commands"),
+    "eval scene": Command(EvalSceneConfig, "pops.evaluation.commands"),
+    "eval union": Command(EvalUnionConfig, "pops.evaluation.commands"),
+    "eval clothes": Command(EvalClothesConfig, "pops.evaluation.commands"),
+    "eval metrics": Command(EvalMetricsConfig, "pops.evaluation.commands"),
+    "eval study": Command(EvalStudyConfig, "pops.evaluation.commands"),
+    "eval study-report": Command(EvalStudyReportConfig, "pops.evaluation.commands"),
     "train": Command(TrainConfig, "pops.training.run"),
     "embed": Command(EmbedConfig, "pops.data.cache.build"),
     "generate textures": Command(TexturesConfig, "pops.datagen.commands"),
@@ -109,7 +127,7 @@ def _run(arguments: list[str]) -> int:
     config: Any = parse(f"pops {name}", command.config, rest)
     if config is None:
         return 0
-    run = getattr(import_module(command.module), name.replace(" ", "_"))
+    run = getattr(import_module(command.module), name.replace(" ", "_").replace("-", "_"))
     with resumable(config):
         return int(run(config))
 

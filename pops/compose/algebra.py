@@ -95,27 +95,30 @@ def slerp(stack: Stack, a: Tensor, b: Tensor, t: float) -> Tensor:
     a, b = torch.broadcast_tensors(a, b)
     if t in (0, 1):
         return (b if t else a).clone()
-    mean, std = _statistics(stack)
-    x, y = ((e.double() - mean) / std for e in (a, b))
-    length_x, length_y = (v.norm(dim=1, keepdim=True).clamp_min(1e-12) for v in (x, y))
-    cosine = (x / length_x * y / length_y).sum(1, keepdim=True).clamp(-1, 1)
-    angle = cosine.acos()
-    arc = ((1 - t) * angle).sin() / angle.sin() * (x / length_x) + (
-        t * angle
-    ).sin() / angle.sin() * (y / length_y)
-    length = (1 - t) * length_x + t * length_y
-    made = torch.where(angle.sin() > 1e-6, arc * length, x.lerp(y, t))
-    return (made * std + mean).float()
+    x, y = _normalised(stack, a), _normalised(stack, b)
+    length_x, length_y = _length(x), _length(y)
+    angle = (x / length_x * y / length_y).sum(1, keepdim=True).clamp(-1, 1).acos()
+    arc = ((1 - t) * angle).sin() * x / length_x + (t * angle).sin() * y / length_y
+    on_arc = arc / angle.sin() * ((1 - t) * length_x + t * length_y)
+    return _denormalised(stack, torch.where(angle.sin() > 1e-6, on_arc, x.lerp(y, t)))
 
 
 def add(stack: Stack, a: Tensor, b: Tensor, amount: float) -> Tensor:
-    """a + amount (b - clip_mean): the sum in normalised space."""
-    return a + amount * (b - _statistics(stack)[0].float())
+    """a + amount b in normalised space, brought back to the length of a there.
+
+    The length must be kept: a decoder draws embeddings that are too long as something else.
+    """
+    a, b = torch.broadcast_tensors(a, b)
+    if amount == 0:
+        return a.clone()
+    x = _normalised(stack, a)
+    made = x + amount * _normalised(stack, b)
+    return _denormalised(stack, made * _length(x) / _length(made))
 
 
 def direction(stack: Stack, start: Tensor, end: Tensor) -> Tensor:
-    """clip_mean + end - start: the difference in normalised space."""
-    return end - start + _statistics(stack)[0].float()
+    """The difference end - start in normalised space."""
+    return end - start + stack.clip_stats["clip_mean"]
 
 
 @dataclass(frozen=True)
@@ -172,3 +175,17 @@ def check_swap(stack: Stack, values: Mapping[str, object]) -> None:
 def _statistics(stack: Stack) -> tuple[Tensor, Tensor]:
     stats = stack.clip_stats
     return stats["clip_mean"].double(), stats["clip_std"].double()
+
+
+def _normalised(stack: Stack, embeds: Tensor) -> Tensor:
+    mean, std = _statistics(stack)
+    return (embeds.double() - mean) / std
+
+
+def _denormalised(stack: Stack, embeds: Tensor) -> Tensor:
+    mean, std = _statistics(stack)
+    return (embeds * std + mean).float()
+
+
+def _length(embeds: Tensor) -> Tensor:
+    return embeds.norm(dim=1, keepdim=True).clamp_min(1e-12)

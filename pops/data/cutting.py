@@ -1,11 +1,21 @@
 """Cutting and pasting of pictures: patches, objects on white, squares. Pure functions."""
 
+from collections.abc import Iterable, Iterator
 from random import Random
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["Box", "cut_out", "find_patch", "mask_box", "paste_at_random", "pasted", "square"]
+__all__ = [
+    "Box",
+    "cut_out",
+    "find_patch",
+    "find_square",
+    "mask_box",
+    "paste_at_random",
+    "pasted",
+    "square",
+]
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 exclusive
 
@@ -28,13 +38,38 @@ def mask_box(mask: np.ndarray) -> Box | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
+def find_square(mask: np.ndarray, rng: Random, sides: Iterable[int]) -> tuple[int, int, int] | None:
+    """Find a random square that lies wholly inside a mask.
+
+    All places where a square of the first side that fits anywhere fits are equally likely.
+
+    Args:
+        mask: (H, W) of booleans.
+        rng: The generator of the place.
+        sides: The sides to try one after the other, in pixels, none longer than the mask's.
+
+    Returns:
+        (x, y, side) of the square; None where no square fits.
+    """
+    # The number of pixels of the mask in any rectangle is a sum of four corners of this one.
+    area = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int32)
+    np.cumsum(np.cumsum(mask, axis=0, dtype=np.int32), axis=1, out=area[1:, 1:])
+    for side in sides:
+        inside = area[side:, side:] - area[:-side, side:] - area[side:, :-side]
+        inside += area[:-side, :-side]
+        fits = np.flatnonzero(inside == side * side)
+        if len(fits):
+            y, x = divmod(int(fits[rng.randrange(len(fits))]), inside.shape[1])
+            return x, y, side
+    return None
+
+
 def find_patch(
     mask: np.ndarray, rng: Random, least: float, most: float
 ) -> tuple[int, int, int] | None:
-    """Find a random square that lies wholly inside a mask.
+    """Find a random square of a random side that lies wholly inside a mask.
 
-    All places where a square of the drawn side fits are equally likely. A smaller side is tried
-    only where that one fits nowhere.
+    A smaller side than the drawn one is tried only where that one fits nowhere.
 
     Args:
         mask: (H, W) of booleans.
@@ -45,19 +80,14 @@ def find_patch(
     Returns:
         (x, y, side) of the square; None where no square fits.
     """
-    side = min(round(rng.uniform(least, max(least, most))), *mask.shape)
-    # The number of pixels of the mask in any rectangle is a sum of four corners of this one.
-    area = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int32)
-    np.cumsum(np.cumsum(mask, axis=0, dtype=np.int32), axis=1, out=area[1:, 1:])
+    drawn = min(round(rng.uniform(least, max(least, most))), *mask.shape)
+    return find_square(mask, rng, _shrinking(drawn))
+
+
+def _shrinking(side: int) -> Iterator[int]:
     while side >= SMALLEST:
-        inside = area[side:, side:] - area[:-side, side:] - area[side:, :-side]
-        inside += area[:-side, :-side]
-        fits = np.flatnonzero(inside == side * side)
-        if len(fits):
-            y, x = divmod(int(fits[rng.randrange(len(fits))]), inside.shape[1])
-            return x, y, side
+        yield side
         side = int(side * SHRINK)
-    return None
 
 
 def cut_out(picture: Image.Image, mask: np.ndarray, box: Box | None = None) -> Image.Image:

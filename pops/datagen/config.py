@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pops.settings.fields import PathOrName, argument, check_range, check_seeds, setting
+
+if TYPE_CHECKING:
+    from pops.datagen.stages import Stages
 
 __all__ = [
     "ClothesConfig",
@@ -66,6 +69,16 @@ class GenerateConfig:
         check_range("actors", self.actors, 1, 10_000)
         check_seeds("seed", (self.seed,))
         Shard.parse(self.shard)
+
+    def load_stages(self) -> Stages:
+        """Find the stages of the preset; none of their models is loaded yet.
+
+        Returns:
+            The stages.
+        """
+        from pops.datagen.presets import load_preset
+
+        return load_preset(self).stages
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,6 +141,30 @@ REPOSITORIES = {
             "about 0.2 GB",
             "MIT",
         ),
+        Repository(
+            "openai/clip-vit-large-patch14",
+            "32bd64288804d66eefd0ccbe215aa642df71cc41",
+            "about 1.7 GB",
+            "MIT",
+        ),
+        Repository(
+            "facebook/dinov2-base",
+            "f9e44c814b77203eaa57a6bdbbd535f21ede1415",
+            "about 0.4 GB",
+            "Apache-2.0",
+        ),
+        Repository(
+            "Salesforce/blip2-opt-2.7b",
+            "59a1ef6c1e5117b3f65523d1c6066825bcf315e3",
+            "about 15 GB",
+            "MIT",
+        ),
+        Repository(
+            "sentence-transformers/all-MiniLM-L6-v2",
+            "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+            "about 0.1 GB",
+            "Apache-2.0",
+        ),
     )
 }
 
@@ -212,6 +236,22 @@ PART_FILES = {
     "rmbg": ("config.json", "*.py", "model.safetensors"),
     "controlnet_union": ("config.json", "diffusion_pytorch_model.safetensors"),
     "depth_anything": ("config.json", "preprocessor_config.json", "model.safetensors"),
+    "clip": (
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+        "vocab.json",
+        "merges.txt",
+    ),
+    "dinov2": ("config.json", "preprocessor_config.json", "model.safetensors"),
+    "blip2": (
+        "config.json",
+        "preprocessor_config.json",
+        "*.safetensors",
+        "vocab.json",
+        "merges.txt",
+    ),
+    "sentences": ("config.json", "model.safetensors", "vocab.txt", "tokenizer.json"),
 }
 
 

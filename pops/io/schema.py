@@ -261,6 +261,8 @@ class RenderFile(Schema):
     steps: Annotated[int, Meta(ge=1, le=1000)] = 50
     guidance: Annotated[float, Meta(ge=0, le=1000)] = 4.0
     size: Annotated[int, Meta(ge=1, le=8192)] = 512
+    # The sizes that it was trained to draw; others are scaled. Empty: it draws any.
+    sizes: Annotated[tuple[Annotated[int, Meta(ge=1, le=8192)], ...], Meta(max_length=64)] = ()
 
 
 class AdapterFile(Schema):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pops.errors import UsageError
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from pops.stacks.stack import Stack
 
 __all__ = ["KandinskyRenderer"]
+
+log = logging.getLogger(__name__)
 
 # Pixels in one batch: 8 pictures of 512 x 512 fit beside the full-size decoder.
 BATCH_PIXELS = 8 * 512 * 512
@@ -42,6 +47,7 @@ class KandinskyRenderer(PlainRenderer):
         negative: The embedding (1, D) that guidance leads away from.
         settings: Steps, guidance and size where the caller gives none.
         placement: Where the models run.
+        sizes: The sizes that the UNet was trained to draw; empty where it draws any.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class KandinskyRenderer(PlainRenderer):
         negative: Tensor,
         settings: DecoderSettings = PUBLISHED,
         placement: Placement = HOST,
+        sizes: Sequence[int] = (),
     ) -> None:
         by_channels = placement.device.type in CHANNELS_LAST
         self._layout = torch.channels_last if by_channels else torch.preserve_format
@@ -61,6 +68,7 @@ class KandinskyRenderer(PlainRenderer):
         self.negative = negative
         self.settings = settings
         self.placement = placement
+        self.sizes = tuple(sizes)
 
     @classmethod
     def load(cls, stack: Stack) -> Self:
@@ -85,6 +93,7 @@ class KandinskyRenderer(PlainRenderer):
             negative,
             stack.render_settings,
             stack.placement,
+            stack.render_sizes,
         )
 
     def render_arrays(
@@ -112,6 +121,8 @@ class KandinskyRenderer(PlainRenderer):
         """
         if len(seeds) != len(image_embeds):
             raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
+        if self.sizes and settings.size not in self.sizes:
+            return self._scaled(image_embeds, seeds, settings, progress)
         self._check(settings)
         latents: list[Tensor] = []
 
@@ -127,6 +138,21 @@ class KandinskyRenderer(PlainRenderer):
             with self.placement.using(self.movq):
                 self._decode(torch.cat(latents), pictures)
         return pictures
+
+    def _scaled(
+        self,
+        image_embeds: Tensor,
+        seeds: Sequence[int],
+        settings: DecoderSettings,
+        progress: Progress | None,
+    ) -> np.ndarray:
+        """Draw pictures of a size that the decoder does not know at the nearest that it knows."""
+        near = min(self.sizes, key=lambda size: (abs(size - settings.size), size))
+        log.warning("rendered at %d pixels, which this decoder draws, and scaled", near)
+        drawn = self.render_arrays(image_embeds, seeds, replace(settings, size=near), progress)
+        channels_first = torch.from_numpy(drawn).permute(0, 3, 1, 2)
+        scaled = F.interpolate(channels_first, [settings.size] * 2, mode="bicubic", antialias=True)
+        return scaled.clamp(0, 1).permute(0, 2, 3, 1).contiguous().numpy()
 
     @torch.inference_mode()
     def _latents(

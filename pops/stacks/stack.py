@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from msgspec.structs import asdict
 from safetensors import safe_open
 from torch import Tensor
 
@@ -215,10 +214,18 @@ class Stack:
     @cached_property
     def render_settings(self) -> DecoderSettings:
         """The decoder's own `render.json`, or the published 50 steps, guidance 4, 512 pixels."""
+        own = self._render_file
+        return DecoderSettings(own.steps, own.guidance, own.size)
+
+    @property
+    def render_sizes(self) -> tuple[int, ...]:
+        """The sizes that the decoder was trained to draw; empty where it draws any."""
+        return self._render_file.sizes
+
+    @cached_property
+    def _render_file(self) -> RenderFile:
         path = self.decoder_folder / "render.json"
-        if not path.is_file():
-            return DecoderSettings()
-        return DecoderSettings(**asdict(read_json(path, RenderFile, WeightsError)))
+        return read_json(path, RenderFile, WeightsError) if path.is_file() else RenderFile()
 
     @cached_property
     def image_encoder(self) -> ImageEncoder:

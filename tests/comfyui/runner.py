@@ -24,9 +24,13 @@ class Runner:
             return self._outputs(prompt, wanted, {})
 
     def one(self, class_type: str, **inputs: Any) -> Any:
-        """Run one node on values, and give its only output."""
+        """Run one node on values, its fields as they are at first, and give its only output."""
+        node = self.nodes[class_type]
+        kinds = node.INPUT_TYPES()
+        told = {**kinds.get("required", {}), **kinds.get("optional", {})}
+        fields = {name: one[1]["default"] for name, one in told.items() if "default" in one[1]}
         with torch.inference_mode():
-            (values,) = self._call(self.nodes[class_type], [inputs])
+            (values,) = self._call(node, [{**fields, **inputs}])
         (value,) = values
         return value
 

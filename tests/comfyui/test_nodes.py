@@ -18,8 +18,9 @@ from tests.comfyui.runner import Runner
 
 ASSETS = Path(__file__).parents[2] / "assets"
 POCKET = {"stack_name": "pocket", "device": "cpu", "dtype": "auto", "offload": "model"}
-SAMPLING = {"seed": 18, "variations": 1, "guidance": 0.0, "steps": 3, "sampler": "ancestral"}
-RENDER = {"seed": 0, "variations": 1, "steps": 2, "guidance": 0.0, "size": 0}
+SAMPLING: dict[str, Any] = {"seed": 18, "steps": 3}
+TEXT: dict[str, Any] = {"seed": 18, "steps": 3}
+RENDER: dict[str, Any] = {"steps": 2}
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,72 @@ def test_a_composition_reads_files_of_the_input_folder(
     assert made.image_embeds.shape == (1, 128)
     alone = run.one("PopsCompose", stack=stack, expression="'mug.png'", **SAMPLING)
     torch.testing.assert_close(alone.image_embeds, engine.encode([mug]).image_embeds)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.4])
+def test_a_strength_goes_part_of_the_way(
+    run: Runner, stack: Engine, engine: Engine, strength: float
+) -> None:
+    a, b = embeds(1), embeds(1)
+    made = run.one("PopsOperator_union", stack=stack, first=a, second=b,
+                   **{**SAMPLING, "strength": strength})  # fmt: skip
+    node = engine.function("union")(a, b, strength=strength)
+    same = engine.run(node, seeds=[18], steps=3).embeddings
+    torch.testing.assert_close(made.image_embeds, same.image_embeds, atol=1e-5, rtol=0)
+
+
+def test_a_text_becomes_an_embedding(run: Runner, stack: Engine, engine: Engine) -> None:
+    made = run.one("PopsEncodeText", stack=stack, text="a red mug", negative="blue", **TEXT)
+    same = engine.text("a red mug", negative="blue", seeds=[18], steps=3)
+    torch.testing.assert_close(made.image_embeds, same.image_embeds, atol=1e-5, rtol=0)
+    assert made.seeds == (18,)
+
+
+A, B, C = embeds(2), embeds(1), embeds(2)
+COMBINED: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "PopsMix",
+        {"first": A, "third": B, "first_weight": 3.0},
+        "mix('a', 'b', weights=[3, 1])",
+    ),
+    ("PopsSlerp", {"first": A, "second": B, "t": 0.3}, "slerp('a', 'b', 0.3)"),
+    ("PopsSlerp", {"first": A, "second": B, "frames": 3}, "slerp('a', 'b', 0..1:3)"),
+    ("PopsAdd", {"embeddings": A, "end": B, "amount": -0.5}, "add('a', 'b', -0.5)"),
+    (
+        "PopsAdd",
+        {"embeddings": A, "start": B, "end": C},
+        "add('a', direction('b', 'c'))",
+    ),
+    ("PopsSwap", {"embeddings": A, "source": B, "concept": "colour"}, "swap('a', 'b', 'colour')"),
+    (
+        "PopsSwap",
+        {"embeddings": A, "source": B, "concept": "red\n\nblue ", "rank": 1},
+        "swap('a', 'b', ['red', 'blue'], rank=1)",
+    ),
+]
+
+
+@pytest.mark.parametrize("node, given, expression", COMBINED)
+def test_a_node_gives_what_its_expression_gives(
+    run: Runner, stack: Engine, node: str, given: dict[str, Any], expression: str
+) -> None:
+    made = run.one(node, stack=stack, **given)
+    same = run.one("PopsCompose", stack=stack, expression=expression, a=A, b=B, c=C)
+    torch.testing.assert_close(made.image_embeds, same.image_embeds)
+    assert len(made) == (6 if "frames" in given else 2)
+
+
+def test_a_list_of_texts_is_read_from_the_input_folder(
+    run: Runner, stack: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "input" / "two.txt").write_text("red\nblue\n")
+    (tmp_path / "two.txt").write_text("red\nblue\n")
+    given = {"stack": stack, "a": A, "b": B}
+    named = run.one("PopsCompose", expression="swap('a', 'b', 'two.txt')", **given)
+    told = run.one("PopsCompose", expression="swap('a', 'b', ['red', 'blue'])", **given)
+    torch.testing.assert_close(named.image_embeds, told.image_embeds)
+    with pytest.raises(InputError, match="'../two.txt' is no file in ComfyUI's input folder"):
+        run.one("PopsCompose", expression="swap('a', 'b', '../two.txt')", **given)
 
 
 def test_pictures_are_rendered_as_the_engine_renders(
@@ -419,6 +486,12 @@ def test_embeddings_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=said):
         run.one(node, **given)
+
+
+def test_a_concept_that_is_no_word_list_is_refused(run: Runner, stack: Engine) -> None:
+    for concept in ("patern", "/etc/passwd", ""):
+        with pytest.raises(UsageError, match="unknown word list .*pattern"):
+            run.one("PopsSwap", stack=stack, embeddings=A, source=B, concept=concept)
 
 
 def test_a_vision_output_without_an_embedding_is_refused(run: Runner, stack: Engine) -> None:

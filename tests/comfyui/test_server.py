@@ -157,14 +157,14 @@ def test_the_server_has_the_nodes_and_they_are_the_packs_own(infos: dict[str, An
     assert {name for name in infos if name.startswith("Pops")} == ours  # none has its name from us
 
 
-@pytest.mark.parametrize("name", ["texturing", "compose", "revision", "ip_adapter"])
+@pytest.mark.parametrize("name", ["texturing", "compose", "combine", "revision", "ip_adapter"])
 def test_an_example_fits_the_servers_nodes(infos: dict[str, Any], name: str) -> None:
     found = faults(workflow(name), infos)
     # Files of models that this server does not have.
     assert not [fault for fault in found if "ckpt_name" not in fault and "image is" not in fault]
 
 
-@pytest.mark.parametrize("name, pictures", [("texturing", 4), ("compose", 2)])
+@pytest.mark.parametrize("name, pictures", [("texturing", 4), ("compose", 2), ("combine", 7)])
 def test_an_example_runs_on_the_server(
     server: Server, infos: dict[str, Any], name: str, pictures: int
 ) -> None:

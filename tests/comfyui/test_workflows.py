@@ -14,7 +14,7 @@ from tests.comfyui.runner import Runner
 
 EXAMPLES = Path(__file__).parents[2] / "comfyui" / "example_workflows"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
-WITHOUT_DOWNLOADS = ("compose", "texturing")
+WITHOUT_DOWNLOADS = ("combine", "compose", "texturing")
 
 
 def read(name: str) -> dict[str, Any]:

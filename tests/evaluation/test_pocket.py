@@ -10,6 +10,7 @@ from PIL import Image
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.evaluation.pocket.cases import retrieve
+from pops.evaluation.pocket.intervals import share_intervals
 from pops.evaluation.pocket.judged import (
     ADJECTIVE,
     ONE_OBJECT,
@@ -182,3 +183,12 @@ def test_a_sheet_shows_the_first_requests_with_their_results():
     for left in (32, 32 + 176, 32 + 2 * 176):
         assert (pixels[32:80, left : left + 160] < 250).any()
         assert (pixels[88:248, left : left + 160] < 250).any()
+
+
+def test_shares_of_requests_have_intervals_and_other_numbers_have_none():
+    numbers = {"requests": 252, "top1": 0.8849206566810608, "mean_rank": 1.0, "chance": 0.0}
+    found = share_intervals({**numbers, "rendered_garments": 0.3333, "lost": 0.0})
+    assert set(found) == {"top1", "lost"}
+    assert [round(end, 3) for end in found["top1"]] == [0.84, 0.919]
+    assert found["lost"][0] == 0.0 and 0 < found["lost"][1] < 0.02
+    assert share_intervals({"top1": 0.5}) == {}

@@ -4,6 +4,8 @@ import json
 import random
 import subprocess
 import sys
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,18 +13,20 @@ import torch
 from torch import nn
 
 from pops.errors import WeightsError
+from pops.evaluation.pocket.patches import crop_patch, find_patch
 from pops.evaluation.pocket.run import evaluate
 from pops.operators import OPERATORS
+from pops.pocket.build import fit as fit_module
 from pops.pocket.build.data.labels import CLASSES
 from pops.pocket.build.fit import Fit
 from pops.pocket.build.main import STAGES, main
 from pops.pocket.build.models.autoencoder import LATENTS, PatchBasis
 from pops.pocket.build.models.clip import make_tokenizer
+from pops.pocket.build.models.components import softened_components
 from pops.pocket.build.models.decoder import SHARES, _chances
 from pops.pocket.build.models.judge import CONFIG
 from pops.pocket.build.package import pack_judge
 from pops.pocket.judge import Judge, JudgeConfig, load_judge
-from pops.pocket.world.patches import crop_patch, find_patch
 from pops.pocket.world.split import is_held_out, is_held_out_outfit, is_held_out_pair
 
 
@@ -99,6 +103,14 @@ def _fit(folder):
     return Fit(folder, nn.Linear(4, 1), lr=0.05)
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that moves on by a hundredth of a second whenever it is read."""
+    ticks = count()
+    monkeypatch.setattr(fit_module, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
+
+
+@pytest.mark.usefixtures("clock")
 def test_training_goes_on_where_it_stopped(tmp_path):
     x = torch.randn(64, 4)
     y = x @ torch.tensor([[1.0], [2.0], [-1.0], [0.5]])
@@ -107,16 +119,35 @@ def test_training_goes_on_where_it_stopped(tmp_path):
         return lambda step: {"mse": nn.functional.mse_loss(fit.module(x), y)}
 
     first = _fit(tmp_path)
-    first.run(0.5, loss(first))
+    first.run(2, loss(first))
     assert first.step > 10
     again = _fit(tmp_path)
     assert (again.step, again.seconds) == (first.step, first.seconds)
     for a, b in zip(again.module.parameters(), first.module.parameters(), strict=True):
         assert torch.equal(a, b)
-    again.run(0.5, loss(again))
+    again.run(2, loss(again))
     assert again.step > first.step
     untrained = loss(_fit(tmp_path / "new"))(0)["mse"].item()
     assert loss(again)(0)["mse"].item() < 0.5 * untrained
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_state_file_has_the_form_that_other_builds_read(tmp_path):
+    fit = _fit(tmp_path)
+    fit.run(0.5, lambda step: {"mse": fit.module(torch.ones(1, 4)).square().mean()})
+    state = torch.load(fit.path, weights_only=True)
+    assert set(state) == {"module", "smooth", "optimiser", "step", "seconds", "curve"}
+    for name, value in fit.ema.state_dict().items():
+        assert torch.equal(state["smooth"][name], value)
+
+
+def test_softened_components_have_a_variance_of_one_on_average_and_keep_their_order():
+    rows = torch.randn(4000, 5) * torch.tensor([4.0, 1.0, 0.5, 9.0, 0.1]) + 3
+    mean, components = softened_components(rows, 3)
+    variance = ((rows - mean) @ components).var(0, correction=0)
+    assert float(variance.mean()) == pytest.approx(1.0, rel=1e-3)
+    assert variance.tolist() == sorted(variance.tolist(), reverse=True)
+    assert components.abs().argmax(0).tolist() == [3, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from pops.pocket.build.data.pictures import (
     load_pictures,
     shard_names,
 )
-from pops.pocket.build.models.clip import DIM, Clip, ask_questions, make_tokenizer
+from pops.pocket.build.models.clip import DIM, Clip, make_tokenizer
+from pops.pocket.build.models.clip_training import ask_questions
 from pops.pocket.world.scene import outfit, pair, single
 from pops.pocket.world.split import (
     combination_split,

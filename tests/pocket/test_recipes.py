@@ -10,7 +10,8 @@ from pops.operators import GARMENTS as SLOTS
 from pops.operators import OPERATORS
 from pops.pocket.build.data.caches import write_cache
 from pops.pocket.build.data.embeds import PATCH, Embeds
-from pops.pocket.build.data.recipes import RECIPES, make_pool
+from pops.pocket.build.data.pool import make_pool
+from pops.pocket.build.data.recipes import RECIPES
 from pops.pocket.world.cutout import SLOT_OF
 from pops.pocket.world.vocabulary import MATERIALS
 from pops.stacks.stack import open_stack

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,12 +8,14 @@ import torch
 from diffusers import DDPMScheduler, KandinskyV22Pipeline, UNet2DConditionModel, VQModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.io.placement import Placement
 from pops.render.kandinsky import KandinskyRenderer
 from pops.settings.rendering import DecoderSettings
+from pops.stacks.stack import open_stack
 
 Expected = dict[str, torch.Tensor]
 FEW = DecoderSettings(steps=2, guidance=4.0, size=32)
@@ -158,6 +161,28 @@ def test_guidance_of_one_or_less_never_asks_for_the_negative(guidance: float):
 def test_pictures_are_of_the_size_asked_for(renderer: KandinskyRenderer):
     (picture,) = renderer.render(torch.zeros(1, 32), [0], DecoderSettings(1, 1.0, 48))
     assert (picture.size, picture.mode) == ((48, 48), "RGB")
+
+
+def test_a_size_that_the_decoder_does_not_know_is_made_of_one_that_it_knows(
+    renderer: KandinskyRenderer, caplog: pytest.LogCaptureFixture
+):
+    parts = (renderer.unet, renderer.movq, renderer.scheduler, renderer.negative)
+    own = KandinskyRenderer(*parts, sizes=(32, 48))
+    embeds, few = torch.randn(2, 32), DecoderSettings(steps=2, guidance=4.0, size=40)
+    large = own.render_arrays(embeds, [0, 1], few)
+    assert large.shape == (2, 40, 40, 3) and large.min() >= 0 and large.max() <= 1
+    assert caplog.messages == ["rendered at 32 pixels, which this decoder draws, and scaled"]
+    known = own.render_arrays(embeds, [0, 1], replace(few, size=32))
+    assert len(caplog.messages) == 1
+    for one, small in zip(large, known, strict=True):
+        channels = [Image.fromarray(small[..., c]).resize((40, 40)) for c in range(3)]
+        by_pillow = np.stack([np.asarray(channel) for channel in channels], -1).clip(0, 1)
+        assert np.abs(one - by_pillow).mean() < 0.02
+
+
+def test_the_pocket_decoder_says_that_it_draws_one_size():
+    stack = open_stack("pocket", device="cpu")
+    assert stack.render_sizes == (stack.render_settings.size,)
 
 
 @pytest.mark.parametrize("size", [0, -4, 33])

@@ -1,4 +1,4 @@
-"""Making samples on a Ray cluster: a Ray Data pipeline with a pool of actors for each stage.
+"""Running scripts on a Ray cluster: a Ray Data pipeline with a pool of actors for each stage.
 
 Attempts at samples go through the stages, and carry the answers that they got so far. A script is a
 function of its seed and of these answers; so each stage runs the script from its beginning with
@@ -16,11 +16,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from pops.datagen.config import GenerateConfig
 from pops.datagen.engines.local import (
     BATCHES_AT_ONCE,
     MOST_ATTEMPTS,
@@ -30,11 +29,35 @@ from pops.datagen.engines.local import (
     give_up,
 )
 from pops.datagen.sample import Rejected, Sample, play
+from pops.datagen.stages import Stages
 from pops.errors import PopsError, UsageError, install_hint
 
-__all__ = ["make_on_cluster"]
+__all__ = ["ClusterSettings", "make_on_cluster"]
 
 LITTLE_CPU = 0.05  # share of a core kept for an actor, so that all fit when nodes die
+
+
+class ClusterSettings(Protocol):
+    """The settings of a command whose scripts run on a cluster; every process gets a copy."""
+
+    @property
+    def batch_size(self) -> int:
+        """The most requests that a stage answers at once."""
+
+    @property
+    def actors(self) -> int:
+        """The number of processes of each stage."""
+
+    @property
+    def ray_address(self) -> str | None:
+        """The address of a running cluster; None to start one on this machine."""
+
+    def load_stages(self) -> Stages:
+        """Find the stages; none of their models is loaded yet.
+
+        Returns:
+            The stages.
+        """
 
 
 @dataclass
@@ -77,7 +100,7 @@ def make_on_cluster(
     indices: Sequence[int],
     make: MakeScript,
     stages: Sequence[str],
-    config: GenerateConfig,
+    config: ClusterSettings,
     rejected: Callable[[str], None] = lambda reason: None,
 ) -> Generator[Finished, None, None]:
     """Run the script of every index until its sample is accepted.
@@ -122,7 +145,7 @@ def _run(
     attempts: Sequence[_Attempt],
     make: MakeScript,
     stages: Sequence[str],
-    config: GenerateConfig,
+    config: ClusterSettings,
 ) -> Iterator[_Attempt]:
     """Run attempts through a pipeline; give them with their results, as they arrive."""
     rows = [{"attempt": pickle.dumps(attempt)} for attempt in attempts]
@@ -164,13 +187,11 @@ def _gpus(ray: Any, actors: int) -> float:
 class _Stage:
     """A stage of a preset, in a process of its own."""
 
-    def __init__(self, stage: str, make: MakeScript, config: GenerateConfig) -> None:
-        from pops.datagen.presets import load_preset
-
+    def __init__(self, stage: str, make: MakeScript, config: ClusterSettings) -> None:
         self.stage = stage
         self.make = make
         self.batch_size = config.batch_size
-        self.runner = Local(load_preset(config).stages)
+        self.runner = Local(config.load_stages())
 
     def __call__(self, batch: _Batch) -> _Batch:
         """Add the answers of this stage to attempts; those that are rejected get none."""
@@ -183,7 +204,7 @@ class _Stage:
         return _packed(attempts)
 
     def _answer(self, attempts: Sequence[_Attempt]) -> None:
-        asked = [_asked(attempt, self.make) for attempt in attempts]
+        asked = [_asked(attempt, self.make, self.stage) for attempt in attempts]
         requests = [request for of_one in asked for request in of_one]
         started = time.perf_counter()
         answers: list[Any] = []
@@ -197,13 +218,16 @@ class _Stage:
                 attempt.seconds[self.stage] = round(each * len(of_one), 4)
 
 
-def _asked(attempt: _Attempt, make: MakeScript) -> list[Any]:
-    """Find out what the script of an attempt asks next; nothing where it was rejected."""
+def _asked(attempt: _Attempt, make: MakeScript, stage: str) -> list[Any]:
+    """Find out what the script of an attempt asks a stage next.
+
+    Nothing where it was rejected, or has no need of this stage.
+    """
     if attempt.result is None:
         try:
             played = play(make(attempt.index, attempt.number), attempt.answers)
-            assert isinstance(played, list), "a script asks each of its stages once, in order"
-            return played
+            if isinstance(played, list) and played[0].stage == stage:
+                return played
         except Rejected as reason:
             attempt.answers, attempt.result = [], reason
     return []

@@ -16,7 +16,15 @@ from pops.io.hub import PART_FILES, fetch, is_repository
 if TYPE_CHECKING:
     from pops.io.placement import Placement
 
-__all__ = ["FAITHFUL", "PERMISSIVE", "PICTURE_SIDE", "RMBG_BY_ITS_OWN_CODE", "ModelRow"]
+__all__ = [
+    "FAITHFUL",
+    "PERMISSIVE",
+    "PICTURE_SIDE",
+    "RMBG_BY_ITS_OWN_CODE",
+    "Answer",
+    "ModelRow",
+    "model_folder",
+]
 
 PICTURE_SIDE = 512
 INSTEAD = "--preset pocket"  # the flag that needs no download, for messages

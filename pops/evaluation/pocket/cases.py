@@ -1,14 +1,13 @@
 """Tasks of the pocket benchmark with their pictures drawn and their galleries encoded."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from os import cpu_count
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from pops.engine import Engine
 from pops.evaluation.pocket.shown import Shown
@@ -16,21 +15,13 @@ from pops.evaluation.pocket.task import Task
 from pops.io.processes import process_pool
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import Scene
+from pops.training.validation.retrieval import Retrieval, cosine_ranks, mean_retrieval
 
-__all__ = ["Case", "Progress", "Retrieval", "draw_scenes", "open_cases", "retrieve"]
+__all__ = ["Case", "Progress", "draw_scenes", "open_cases", "retrieve"]
 
 CHUNK = 160  # scenes drawn at once
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Retrieval:
-    """How well queries find what they want in the gallery."""
-
-    top1: float
-    top5: float
-    mean_rank: float  # 1 is best
 
 
 def retrieve(
@@ -46,18 +37,11 @@ def retrieve(
     Returns:
         How well the queries find what they want, and for each query the nearest row.
     """
-    likeness = F.normalize(queries, dim=1) @ F.normalize(gallery, dim=1).T
-    allowed = torch.zeros_like(likeness, dtype=torch.bool)
+    allowed = torch.zeros(len(queries), len(gallery), dtype=torch.bool, device=queries.device)
     for query, rows in enumerate(right):
         allowed[query, list(rows)] = True
-    best = likeness.masked_fill(~allowed, -torch.inf).amax(1, keepdim=True)
-    rank = ((likeness > best) & ~allowed).sum(1) + 1
-    found = Retrieval(
-        top1=float((rank == 1).float().mean()),
-        top5=float((rank <= 5).float().mean()),
-        mean_rank=float(rank.float().mean()),
-    )
-    return found, likeness.argmax(1).tolist()
+    cosine, rank, nearest = cosine_ranks(queries, gallery, allowed)
+    return mean_retrieval(cosine, rank), nearest.tolist()
 
 
 # --- pictures -------------------------------------------------------------------------------
@@ -147,7 +131,8 @@ class Case:
             share: sum(map(says, names, self.task.wanted)) / len(names)
             for share, says in self.task.shares.items()
         }
-        return {**asdict(found), **shares}
+        ranks = {"top1": found.top1, "top5": found.top5, "mean_rank": found.mean_rank}
+        return {**ranks, **shares}
 
 
 def _case(task: Task, drawn: Mapping[Scene, Image.Image], engine: Engine) -> Case:

@@ -21,8 +21,10 @@ __all__ = [
     "OUTFIT",
     "PAIR",
     "Check",
+    "as_pixels",
     "judge_pictures",
     "kid",
+    "see",
     "sharpness",
 ]
 
@@ -92,12 +94,28 @@ ADJECTIVE = {
 
 
 def as_pixels(pictures: Sequence[Image.Image]) -> Tensor:
-    """Pictures of one size as (N, 3, H, W) in [0, 1]."""
+    """Put the pixels of pictures together.
+
+    Args:
+        pictures: N pictures of one size.
+
+    Returns:
+        The pixels (N, 3, H, W) in [0, 1].
+    """
     stacked = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
 
 
-def _see(judge: Judge, pictures: Sequence[Image.Image]) -> list[Seen]:
+def see(judge: Judge, pictures: Sequence[Image.Image]) -> list[Seen]:
+    """Ask the judge all its questions.
+
+    Args:
+        judge: the judge.
+        pictures: the pictures, of one size.
+
+    Returns:
+        For each picture the answers by question, None where one is not of the vocabulary.
+    """
     found: list[Seen] = []
     for start in range(0, len(pictures), BATCH):
         answers = judge.answer(as_pixels(pictures[start : start + BATCH]))
@@ -129,7 +147,7 @@ def judge_pictures(
     asked = {name: check for name, check in checks.items() if known >= {*check.questions}}
     if not asked or not pictures:
         return {}
-    seen = _see(judge, pictures)
+    seen = see(judge, pictures)
     return {name: sum(map(check.share, seen, wanted)) / len(seen) for name, check in asked.items()}
 
 

@@ -24,7 +24,7 @@ from pops.evaluation.pocket.task import Asking, Task
 from pops.io.embeddings import Embeddings
 from pops.pocket.judge import Judge, load_judge
 
-__all__ = ["TASKS", "compare_guidance", "evaluate"]
+__all__ = ["SEED", "TASKS", "compare_guidance", "evaluate", "mean_embeddings"]
 
 # operator -> its task
 TASKS: dict[str, Callable[[Asking], Task]] = {
@@ -40,13 +40,24 @@ TRUE_PICTURES = 100  # of each kind, whose embeddings are rendered beside those 
 Report = dict[str, dict[str, float]]
 
 
-def _mean(case: Case, engine: Engine) -> Tensor:
-    """The mean embedding (Q, D) of what each request gives, a text included."""
-    flat = [p for request in case.inputs for p in request if p is not None]
+def mean_embeddings(
+    inputs: Sequence[Sequence[Image.Image | None]], texts: Sequence[str] | None, engine: Engine
+) -> Tensor:
+    """Take the mean embedding of what each request gives, a text included.
+
+    Args:
+        inputs: the pictures of each request, None for what is left out.
+        texts: the text of each; None where there are none.
+        engine: what encodes them.
+
+    Returns:
+        Embeddings (Q, D).
+    """
+    flat = [p for request in inputs for p in request if p is not None]
     embeds = iter(engine.encode(flat).image_embeds)
-    given = [[next(embeds) for p in request if p is not None] for request in case.inputs]
-    if case.task.texts is not None:
-        words = engine.stack.text_encoder.encode(case.task.texts)
+    given = [[next(embeds) for p in request if p is not None] for request in inputs]
+    if texts is not None:
+        words = engine.stack.text_encoder.encode(texts)
         given = [[*own, word.text_embeds] for own, word in zip(given, words, strict=True)]
     return torch.stack([torch.stack(own).mean(0) for own in given])
 
@@ -70,10 +81,12 @@ def _measure(
         progress=progress,
     )
     true = engine.encode(case.twins)
+    mean = mean_embeddings(case.inputs, task.texts, engine)
     return {
+        "requests": len(case.inputs),
         **case.numbers(made.image_embeds),
         **{f"ceiling_{k}": v for k, v in case.numbers(true.image_embeds).items()},
-        **{f"mean_{k}": v for k, v in case.numbers(_mean(case, engine)).items()},
+        **{f"mean_{k}": v for k, v in case.numbers(mean).items()},
         "chance": sum(map(len, case.right)) / len(case.right) / len(task.gallery),
         **(_rendered(case, made, engine, judge, progress) if judge else {}),
     }

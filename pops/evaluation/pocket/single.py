@@ -11,10 +11,10 @@ from itertools import product
 from PIL import Image
 
 from pops.evaluation.pocket.judged import ADJECTIVE, ONE_OBJECT
+from pops.evaluation.pocket.patches import crop_patch, find_patch
 from pops.evaluation.pocket.shown import alone
 from pops.evaluation.pocket.task import Asking, Entry, Source, Task, recut, same_things
 from pops.pocket.world.cutout import pixels_picture
-from pops.pocket.world.patches import crop_patch, find_patch
 from pops.pocket.world.render import render, render_swatches
 from pops.pocket.world.scene import Scene, Swatch, single, with_adjective
 from pops.pocket.world.split import (

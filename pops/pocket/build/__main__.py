@@ -1,4 +1,4 @@
-"""`python -m pops.pocket.build`."""
+"""Run the build as `python -m pops.pocket.build`."""
 
 import sys
 

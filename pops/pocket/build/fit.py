@@ -1,7 +1,8 @@
-"""A training loop with a budget of time, which the same call resumes.
+"""The training loop of the build's own models, which trains for a given time and can go on later.
 
-`Fit` owns all state of one stage: module, average of its weights, optimiser, step, the seconds
-spent and the curve. It is one file, written beside and renamed, readable without running code.
+`Fit` owns all state of one stage: the module, the moving average of its weights, the optimiser, the
+step, the seconds spent and the curves of the losses. The state is one file, which is replaced as a
+whole and can be read without running code.
 """
 
 import copy
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from pops.io.files import atomic_path
 from pops.io.processes import end_with_parent
 from pops.pocket.build.progress import minutes
+from pops.training.ema import update_ema
 
 __all__ = ["Fit", "device", "in_processes"]
 
@@ -25,17 +27,27 @@ Losses = dict[str, Tensor]
 
 
 def device() -> torch.device:
+    """Choose the device that models are trained on.
+
+    Returns:
+        The first GPU, or the CPU where there is none.
+    """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-Work = Callable[..., None]  # of its rank, the number of processes, and more
+Work = Callable[..., None]  # takes its rank, the number of processes, and further arguments
 
 
 def in_processes(work: Work, world: int, *more: object) -> None:
-    """Run `work(rank, world, *more)` in processes of one thread each that average gradients.
+    """Run a function in several processes, whose `Fit`s average their gradients.
 
-    On a CPU one such process to a core is much faster than one with many threads. With a world of
-    1 it runs here, with the threads that there are.
+    Each process has one thread. On a CPU one such process a core is much faster than one process
+    with many threads. A single process is this one, with all its threads.
+
+    Args:
+        work: the function, called as `work(rank, world, *more)`.
+        world: the number of processes.
+        more: further arguments, which can be pickled.
     """
     if world == 1:
         work(0, 1, *more)
@@ -56,10 +68,19 @@ def _join(rank: int, world: int, meeting: str, work: Work, more: tuple[object, .
 
 
 class Fit:
-    """One module in training, with everything that a resume needs.
+    """A module in training, with everything that is needed to go on later.
 
-    The learning rate rises over the first steps and falls to nothing over the last `cool` share
-    of every slice of time, so each slice ends with a model that can be used.
+    The learning rate rises over the first 100 steps of every call of `run` and falls to zero over
+    the last part of its time, so that each call ends with a model that can be used.
+
+    Args:
+        folder: where the state is kept; an earlier state there is loaded.
+        module: the module to train.
+        lr: the highest learning rate of AdamW.
+        weight_decay: the weight decay of AdamW.
+        average: the share that the moving average keeps in a step, at most.
+        cool: the share of a call's time over which the learning rate falls.
+        half: whether to compute in bfloat16 on a CPU, too; a GPU always does.
     """
 
     def __init__(
@@ -76,7 +97,7 @@ class Fit:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.module = module.to(device())
-        self.smooth = copy.deepcopy(module).requires_grad_(False).eval()
+        self.ema = copy.deepcopy(module).requires_grad_(False).eval()
         self.optimiser = torch.optim.AdamW(
             [p for p in module.parameters() if p.requires_grad],
             lr=lr,
@@ -92,22 +113,24 @@ class Fit:
 
     @property
     def path(self) -> Path:
+        """The file of the state."""
         return self.folder / "state.pt"
 
     def _load(self) -> None:
         state = torch.load(self.path, map_location="cpu", weights_only=True)
         self.module.load_state_dict(state["module"])
-        self.smooth.load_state_dict(state["smooth"])
+        self.ema.load_state_dict(state["smooth"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.curve = state["curve"]
 
     def save(self) -> None:
+        """Write the state, and the curves as JSON beside it."""
         with atomic_path(self.path) as path:
             torch.save(
                 {
                     "module": self.module.state_dict(),
-                    "smooth": self.smooth.state_dict(),
+                    "smooth": self.ema.state_dict(),
                     "optimiser": self.optimiser.state_dict(),
                     "step": self.step,
                     "seconds": self.seconds,
@@ -118,9 +141,10 @@ class Fit:
         (self.folder / "curve.json").write_text(json.dumps(self.curve))
 
     def _rates(self, seconds: float, agreed: bool) -> Iterator[float]:
-        """Learning rates until the slice is over, warmed up and cooled down.
+        """Yield the learning rate of every step until the time is over.
 
-        Several processes agree on the time, so that none waits for one that has stopped.
+        Where processes are `agreed`, all go by the clock of the first, so that they take the same
+        number of steps and none waits for one that has stopped.
         """
         start = time.monotonic()
         warm = 0
@@ -151,9 +175,15 @@ class Fit:
         *,
         save_every: float = 60.0,
     ) -> None:
-        """Train for some seconds on the sum of `losses(step)`.
+        """Train for some time on the sum of several losses.
 
-        Of several processes (`in_processes`), all average their gradients and the first writes.
+        Where there are several processes (`in_processes`), all average their gradients, and the
+        first writes the state.
+
+        Args:
+            seconds: the time to train.
+            losses: computes the losses of a step, by name, from its number.
+            save_every: seconds after which the state is written.
         """
         average_gradients = dist.is_initialized()
         writes = not average_gradients or dist.get_rank() == 0
@@ -174,7 +204,7 @@ class Fit:
                 self._average_gradients()
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
             self.optimiser.step()
-            self._follow()
+            self._update_ema()
             self.step += 1
             now = time.monotonic()
             self.seconds = before + now - began
@@ -190,13 +220,10 @@ class Fit:
             self.save()
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the averaged weights towards the present ones."""
-        keep = min(self.average, (1 + self.step) / (10 + self.step))
-        ours: list[Tensor] = list(self.smooth.parameters())
-        theirs: list[Tensor] = list(self.module.parameters())
-        torch._foreach_lerp_(ours, theirs, 1 - keep)
-        for own, other in zip(self.smooth.buffers(), self.module.buffers(), strict=True):
+    def _update_ema(self) -> None:
+        average, parameters = list(self.ema.parameters()), list(self.module.parameters())
+        update_ema(average, parameters, self.average, self.step)
+        for own, other in zip(self.ema.buffers(), self.module.buffers(), strict=True):
             own.copy_(other)
 
     def _note(self, values: dict[str, float], speed: float) -> None:

@@ -1,19 +1,19 @@
 """Rebuild the pocket stack from nothing: `python -m pops.pocket.build`.
 
-Stages, in order; each goes on where it stopped, so that slices of any length add up:
+The stages, in order. Each goes on where its last call stopped:
 
-    render       training pictures of the pocket world, and garments alone
-    clip         image and text encoders
-    autoencoder  pictures to latents and back
-    judge        a separate classifier that marks the others' work
-    embeds       all pictures, and what is cut out of them, as embeddings
-    prior        the base prior, text to embedding
-    decoder      embedding to latents
-    caches       what the operators learn from, for `pops train`
-    operators    all five, by `pops train`
-    guidance     how strongly each is guided, chosen on a validation split
-    pack         the whole stack, its curves and report into the package
-    benchmark    the pocket benchmark of what was packed, into the report
+    render       renders training pictures of the pocket world, and of garments alone
+    clip         trains the image encoder and the text encoder
+    autoencoder  trains the model from pictures to latents and back
+    judge        trains a separate classifier that marks pictures of the other models
+    embeds       encodes all pictures and what is cut out of them
+    prior        trains the base prior, from text to embedding
+    decoder      trains the model from embedding to latents
+    caches       draws training examples of the operators, for `pops train`
+    operators    trains all five operators by `pops train`
+    guidance     chooses the guidance of each operator on a validation split
+    pack         puts the whole stack, its curves and a report into the package
+    benchmark    runs the pocket benchmark on the packed stack and adds it to the report
 """
 
 import argparse
@@ -29,7 +29,7 @@ from pops.errors import PopsError
 from pops.operators import OPERATORS
 from pops.pocket.build import operators, package
 from pops.pocket.build.data import embeds, pictures
-from pops.pocket.build.models import autoencoder, clip, decoder, judge, priors
+from pops.pocket.build.models import autoencoder, clip_training, decoder, judge, priors
 from pops.pocket.build.progress import minutes
 from pops.pocket.build.work import Build
 
@@ -37,7 +37,7 @@ __all__ = ["STAGES", "Stage", "main"]
 
 
 def _render(build: Build, seconds: float) -> None:
-    some = max(2, build.shards // 25)  # each shows every garment once
+    some = max(2, build.shards // 25)  # shards; each shows every garment once
     pictures.build_pictures(
         build.garments, some, seconds, "garments", pictures.draw_garments, workers=build.processes
     )
@@ -46,20 +46,20 @@ def _render(build: Build, seconds: float) -> None:
 
 def _clip(build: Build, seconds: float) -> None:
     folder = build.runs / "clip"
-    clip.train_clip(folder, build.pictures, build.garments, seconds, build.world)
-    package.pack_encoders(clip.clip_fit(folder, ()).smooth, build.stack)
+    clip_training.train_clip(folder, build.pictures, build.garments, seconds, build.world)
+    package.pack_encoders(clip_training.clip_fit(folder, ()).ema, build.stack)
 
 
 def _autoencoder(build: Build, seconds: float) -> None:
     folder = build.runs / "autoencoder"
     autoencoder.train_autoencoder(folder, build.pictures, seconds)
-    package.pack_movq(autoencoder.autoencoder_fit(folder).smooth, build.stack)
+    package.pack_movq(autoencoder.autoencoder_fit(folder).ema, build.stack)
 
 
 def _judge(build: Build, seconds: float) -> None:
     folder = build.runs / "judge"
     judge.train_judge(folder, pictures.load_pictures(build.pictures), seconds)
-    package.pack_judge(judge.judge_fit(folder).smooth, build.stack)
+    package.pack_judge(judge.judge_fit(folder).ema, build.stack)
 
 
 def _embeds(build: Build, seconds: float) -> None:
@@ -74,7 +74,7 @@ def _prior(build: Build, seconds: float) -> None:
     folder = build.runs / "prior"
     words = build.encoders.text_encoder
     priors.train_base_prior(folder, words, captions, found.pictures, seconds)
-    package.pack_prior(priors.prior_fit(folder, found.pictures).smooth, build.stack)
+    package.pack_prior(priors.prior_fit(folder, found.pictures).ema, build.stack)
 
 
 def _decoder(build: Build, seconds: float) -> None:
@@ -88,14 +88,17 @@ def _decoder(build: Build, seconds: float) -> None:
     )
     folder = build.runs / "decoder"
     decoder.train_decoder(folder, drawn, seconds, build.world)
-    package.pack_unet(decoder.decoder_fit(folder).smooth, build.stack)
+    package.pack_unet(decoder.decoder_fit(folder).ema, build.stack)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage does in some seconds; those it gets when none are asked for, on two cores.
+    """A stage of the build.
 
-    `whole`: it takes about as long, whatever it is given.
+    Args:
+        run: does the work of the stage, within some seconds.
+        seconds: how long it runs if nothing else is asked for; enough on two cores.
+        whole: whether it always does all its work, and takes about `seconds`.
     """
 
     run: Callable[[Build, float], None]
@@ -103,7 +106,15 @@ class Stage:
     whole: bool = False
 
     def tell(self, name: str, seconds: float) -> str:
-        """How long the stage takes, said beforehand."""
+        """Say beforehand how long the stage takes.
+
+        Args:
+            name: the name of the stage.
+            seconds: the time that it is given.
+
+        Returns:
+            A line of text.
+        """
         return f"{name}: {'about' if self.whole else 'at most'} {minutes(seconds)}"
 
 
@@ -162,7 +173,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the stages that are asked for; the exit status. What is missing is told in one line."""
+    """Run the stages that are asked for.
+
+    Args:
+        argv: the arguments of the command; None for those of this process.
+
+    Returns:
+        The exit status. What a stage is missing is told in one line on stderr.
+    """
     args = _parser().parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -1,7 +1,7 @@
-"""Stages `caches`, `operators` and `guidance`: what operators learn from, `pops train`, and after.
+"""Stages `caches`, `operators` and `guidance`, which train the operators by `pops train`.
 
-The operators are trained by the commands that the training guide shows, each on a cache that is
-drawn here from the build's own embeddings, with the config of its name.
+The operators are trained by the commands that the training guide shows, each with the config of its
+name, on a cache of examples that are drawn from the build's own embeddings.
 """
 
 import shutil
@@ -20,11 +20,16 @@ from pops.pocket.world.split import OUTFIT_SPLIT, PAIR_SPLIT, SPLIT_NAME
 __all__ = ["build_caches", "choose_guidance", "train_operators"]
 
 GUIDANCES = (1.0, 1.5, 2.0, 3.0, 4.0)
-_SPLITS = {"union": PAIR_SPLIT, "clothes": OUTFIT_SPLIT}  # the others': SPLIT_NAME
+# The split of the world that an operator never sees in training; SPLIT_NAME for the others.
+_SPLITS = {"union": PAIR_SPLIT, "clothes": OUTFIT_SPLIT}
 
 
 def build_caches(build: Build) -> None:
-    """Draw examples of every operator into `caches`."""
+    """Draw examples of every operator into the folder `caches` of the build.
+
+    Args:
+        build: the build, whose embeddings are there.
+    """
     pool = build.pool()
     for name in build.operators:
         write_cache(build.runs / "caches" / name, RECIPES[name](pool), build.encoders)
@@ -32,7 +37,16 @@ def build_caches(build: Build) -> None:
 
 
 def train_operators(build: Build, steps: int | None) -> None:
-    """Run `pops train` for every operator, and put what it gives into the stack."""
+    """Run `pops train` for every operator, and put the operators into the stack.
+
+    Args:
+        build: the build, whose caches are there.
+        steps: the number of steps; None for as many as the config says.
+
+    Raises:
+        UsageError: a config or a cache is missing.
+        WeightsError: a training failed.
+    """
     prior = build.part("prior/prior", "prior").parent
     for name in build.operators:
         config, cache = build.configs / f"{name}.yaml", build.runs / "caches" / name
@@ -64,7 +78,17 @@ def _take_over(made: Path, out: Path) -> None:
 
 
 def choose_guidance(build: Build) -> None:
-    """Keep in every operator the guidance that finds most of a validation split of its own."""
+    """Write into every operator the guidance that is best on a validation split.
+
+    The best one finds the right picture of the split most often. Where several do, it is the one
+    whose mean rank is lowest.
+
+    Args:
+        build: the build, whose operators are trained.
+
+    Raises:
+        UsageError: an operator is missing.
+    """
     from pops.engine import Engine
     from pops.evaluation.pocket.run import compare_guidance
 

@@ -1,8 +1,11 @@
-"""The trained parts as a stack folder in half precision, and stage `pack`: all of it at once."""
+"""Stages `pack` and `benchmark`, and the writing of trained parts into a stack folder.
+
+The parts of the folder are in half precision.
+"""
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPImageProcessorPil
 
-from pops.errors import UsageError
+from pops.errors import UsageError, install_hint
 from pops.io.files import atomic_path
 from pops.operators import OPERATORS
 from pops.pocket.build.data.pictures import SIZE
@@ -24,6 +27,7 @@ from pops.pocket.build.work import Build
 from pops.pocket.judge import JUDGE_CONFIG, JUDGE_WEIGHTS, Judge
 from pops.pocket.world.split import SPLIT_NAME
 from pops.prior.model import Prior
+from pops.training.outputs.curves import draw_panels
 
 __all__ = [
     "benchmark",
@@ -35,7 +39,7 @@ __all__ = [
     "pack_unet",
 ]
 
-RENDER = {"steps": 30, "guidance": 2.0, "size": SIZE}
+RENDER = {"steps": 30, "guidance": 2.0, "size": SIZE, "sizes": [SIZE]}
 # Part of a stack -> the stage that makes it.
 _PARTS = {
     "prior/image_encoder": "clip",
@@ -62,7 +66,12 @@ def _write_json(path: Path, found: dict[str, Any]) -> None:
 
 
 def pack_encoders(clip: nn.Module, stack: Path) -> None:
-    """Encoders, tokenizer and image processor; and what makes their folder a pipeline's."""
+    """Write encoders, tokenizer, image processor and scheduler as the folder of a prior pipeline.
+
+    Args:
+        clip: the trained `Clip`.
+        stack: the stack folder.
+    """
     assert isinstance(clip, Clip)
     out = stack / "prior"
     clip.vision.half().save_pretrained(out / "image_encoder")
@@ -93,7 +102,12 @@ def pack_encoders(clip: nn.Module, stack: Path) -> None:
 
 
 def pack_prior(prior: nn.Module, stack: Path) -> None:
-    """The base prior, which also holds what normalises embeddings."""
+    """Write the base prior, which also holds the mean and deviation that normalise embeddings.
+
+    Args:
+        prior: the trained `Prior`.
+        stack: the stack folder.
+    """
     assert isinstance(prior, Prior)
     folder = stack / "prior" / "prior"
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +127,12 @@ def _decoder_index(out: Path) -> None:
 
 
 def pack_movq(movq: nn.Module, stack: Path) -> None:
-    """What draws pictures of latents."""
+    """Write the autoencoder, whose decoder draws pictures from latents.
+
+    Args:
+        movq: the trained `VQModel`.
+        stack: the stack folder.
+    """
     assert isinstance(movq, VQModel)
     plain = movq.to(memory_format=torch.contiguous_format)
     plain.half().save_pretrained(stack / "decoder" / "movq")
@@ -121,7 +140,12 @@ def pack_movq(movq: nn.Module, stack: Path) -> None:
 
 
 def pack_unet(unet: nn.Module, stack: Path) -> None:
-    """The diffusion model, its scheduler, and how the pipeline is best used."""
+    """Write the decoder's diffusion model, its scheduler, and the default render settings.
+
+    Args:
+        unet: the trained `UNet2DConditionModel`.
+        stack: the stack folder.
+    """
     assert isinstance(unet, UNet2DConditionModel)
     out = stack / "decoder"
     unet.to(memory_format=torch.contiguous_format).half().save_pretrained(out / "unet")
@@ -131,6 +155,12 @@ def pack_unet(unet: nn.Module, stack: Path) -> None:
 
 
 def pack_judge(judge: nn.Module, stack: Path) -> None:
+    """Write the judge.
+
+    Args:
+        judge: the trained `Judge`.
+        stack: the stack folder.
+    """
     assert isinstance(judge, Judge)
     folder = stack / "judge"
     _write_json(folder / JUDGE_CONFIG, judge.config.to_dict())
@@ -139,7 +169,10 @@ def pack_judge(judge: nn.Module, stack: Path) -> None:
 
 
 def pack(build: Build) -> None:
-    """Copy the whole stack into the folder that is shipped, with curves and report.
+    """Copy the whole stack into the folder that is shipped, with curves and a report.
+
+    Args:
+        build: the build.
 
     Raises:
         UsageError: a part is missing; names the stage that makes it. Nothing is copied then.
@@ -153,31 +186,16 @@ def pack(build: Build) -> None:
     _write_report(build)
 
 
-def _curves(fits: dict[str, Fit], out: Path) -> None:
-    """One picture of every stage's losses over its seconds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    rows = -(-len(fits) // 4)
-    figure, axes = pyplot.subplots(
-        rows, 4, figsize=(14, 3 * rows), constrained_layout=True, squeeze=False
-    )
-    for axis in axes.flat[len(fits) :]:
-        axis.axis("off")
-    for axis, (name, fit) in zip(axes.flat, fits.items(), strict=False):
-        for key in (k for k in fit.curve[0] if k not in ("step", "seconds")) if fit.curve else ():
-            axis.plot(
-                [p["seconds"] / 60 for p in fit.curve], [p[key] for p in fit.curve], label=key, lw=1
-            )
-        axis.set(title=name, xlabel="minutes", yscale="log")
-        if fit.curve:
-            axis.legend(fontsize=8, frameon=False)
-        axis.spines[["top", "right"]].set_visible(False)
-    with atomic_path(out / "curves.png") as path:
-        figure.savefig(path, dpi=90)
-    pyplot.close(figure)
+def _panels(fits: Mapping[str, Fit]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Arrange the losses of every stage over its minutes as the panels of one picture."""
+    return {
+        name: {
+            key: [(point["seconds"] / 60, point[key]) for point in fit.curve]
+            for key in (fit.curve[0] if fit.curve else ())
+            if key not in ("step", "seconds")
+        }
+        for name, fit in fits.items()
+    }
 
 
 def _sizes(out: Path) -> Iterator[tuple[str, int]]:
@@ -186,9 +204,10 @@ def _sizes(out: Path) -> Iterator[tuple[str, int]]:
 
 
 def _write_report(build: Build) -> None:
-    """Curves, and what the build saw, beside the weights; the benchmark's numbers are kept."""
+    """Write curves and facts of the build beside the weights; keep the benchmark's numbers."""
     fits = build.fits()
-    _curves(fits, build.out)
+    if not draw_panels(_panels(fits), build.out / "curves.png", x_label="minutes", log_y=True):
+        print(f"pack: no curves are drawn: {install_hint('build')}", flush=True)
     path = build.out / "report.json"
     report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     report["build"] = {
@@ -203,7 +222,14 @@ def _write_report(build: Build) -> None:
 
 
 def benchmark(build: Build) -> None:
-    """Add what the pocket benchmark says of the packed stack to the report."""
+    """Run the pocket benchmark on the packed stack and add its numbers to the report.
+
+    Args:
+        build: the build.
+
+    Raises:
+        UsageError: nothing has been packed.
+    """
     from pops.engine import Engine
     from pops.evaluation.pocket.run import evaluate
 

@@ -1,4 +1,4 @@
-"""The work folder of a build, and the results of its stages in it."""
+"""The work folder of a build, and what its stages find there."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from torch import Tensor
 
 from pops.errors import UsageError
 from pops.operators import OPERATORS
-from pops.pocket.build.data import pictures, recipes
+from pops.pocket.build.data import pictures
 from pops.pocket.build.data.embeds import Embeds, load_embeds
+from pops.pocket.build.data.pool import Pool, make_pool
 from pops.pocket.build.fit import Fit, device
-from pops.pocket.build.models import autoencoder, clip, decoder, judge, priors
+from pops.pocket.build.models import autoencoder, clip_training, decoder, judge, priors
 from pops.stacks.stack import Stack, open_stack
 
 __all__ = ["Build"]
@@ -20,10 +21,16 @@ __all__ = ["Build"]
 
 @dataclass(frozen=True)
 class Build:
-    """Where the build keeps its work and how its stages find each other's results.
+    """A build: its settings, and where its stages find each other's results.
 
-    runs: the work folder. out: the stack folder that `pack` writes. configs: the folder of the
-    training configs of the operators. processes: how many work at once.
+    Args:
+        runs: the work folder.
+        out: the stack folder that the stage `pack` writes.
+        shards: the number of shards of training pictures.
+        configs: the folder of the training configs of the operators.
+        processes: the number of processes that work at once.
+        operators: the operators that are trained.
+        steps: the steps of every operator; None for as many as its config says.
     """
 
     runs: Path
@@ -32,31 +39,40 @@ class Build:
     configs: Path
     processes: int
     operators: tuple[str, ...] = tuple(OPERATORS)
-    steps: int | None = None  # of every operator; None: as its config says
+    steps: int | None = None
 
     @property
     def world(self) -> int:
-        """How many processes train one model together."""
+        """The number of processes that train one model together."""
         return 1 if device().type == "cuda" else self.processes
 
     @property
     def pictures(self) -> Path:
+        """The folder of the training pictures."""
         return self.runs / "pictures"
 
     @property
     def garments(self) -> Path:
+        """The folder of the pictures of garments without a wearer."""
         return self.runs / "garments"
 
     @property
     def stack(self) -> Path:
-        """The stack as it stands, in half precision: every stage that trains writes its part."""
+        """The stack folder in half precision, into which every stage writes the part it trains."""
         return self.runs / "stack"
 
     def part(self, name: str, stage: str) -> Path:
-        """A part of the stack, such as "prior/image_encoder": of this build, else the packed one's.
+        """Find a part of the stack: that of this build, or else that of the packed stack.
+
+        Args:
+            name: the path of the part in a stack folder, such as "prior/image_encoder".
+            stage: the stage that makes it.
+
+        Returns:
+            The path of the part.
 
         Raises:
-            UsageError: neither has it; names the stage that makes it.
+            UsageError: it is in neither; names the stage that makes it.
         """
         for folder in (self.stack, self.out):
             if (folder / name).exists():
@@ -68,21 +84,25 @@ class Build:
 
     @cached_property
     def encoders(self) -> Stack:
-        """The stack's encoders, and its base prior where that is there already."""
+        """The encoders of the stack, and its base prior where that is there already."""
         folder = self.part("prior/image_encoder", "clip").parent
         return open_stack("pocket", device="cpu", prior=folder)
 
     @cached_property
     def embeds(self) -> tuple[list[str], Embeds]:
-        """The shards that have been encoded, and their embeddings."""
+        """The names of the shards that have been encoded, and their embeddings."""
         return load_embeds(self.runs / "embeds", self.pictures)
 
-    def pool(self) -> recipes.Pool:
-        """All that the operators learn from, normalised for the base prior."""
+    def pool(self) -> Pool:
+        """Read all that the operators learn from, normalised for the base prior.
+
+        Returns:
+            The pool of records and embeddings.
+        """
         self.part("prior/prior", "prior")
         names, embeds = self.embeds
         alone, garments = load_embeds(self.runs / "embeds-garments", self.garments)
-        pool = recipes.make_pool(
+        pool = make_pool(
             pictures.load_records(self.pictures, names),
             embeds,
             pictures.load_records(self.garments, alone),
@@ -91,15 +111,24 @@ class Build:
         return pool.normalised(self.encoders.clip_stats)
 
     def basis(self) -> autoencoder.PatchBasis:
+        """Read the basis of the autoencoder's latents, or find it in the training pictures.
+
+        Returns:
+            The basis.
+        """
         return autoencoder.patch_basis(self.runs / "autoencoder", self.pictures)
 
     def _embeddings(self) -> Tensor:
         return self.embeds[1].pictures
 
     def fits(self) -> dict[str, Fit]:
-        """Every stage of its own that has trained, as it stands."""
+        """Load the training states of the build's own models.
+
+        Returns:
+            Name of the stage -> its state, for the stages that have begun.
+        """
         every: dict[str, Callable[[Path], Fit]] = {
-            "clip": lambda folder: clip.clip_fit(folder, ()),
+            "clip": lambda folder: clip_training.clip_fit(folder, ()),
             "autoencoder": autoencoder.autoencoder_fit,
             "judge": judge.judge_fit,
             "prior": lambda folder: priors.prior_fit(folder, self._embeddings()),

@@ -15,6 +15,5 @@ Modules:
     shade        materials under light
     render       scenes to pictures, with the exact place of every item
     cutout       things cut out on white
-    patches      square patches of a material
     sheet        contact sheets and the default inputs
 """

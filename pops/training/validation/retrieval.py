@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Retrieval", "cosine_ranks", "measure_retrieval"]
+__all__ = ["Retrieval", "cosine_ranks", "mean_retrieval", "measure_retrieval"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,24 @@ def cosine_ranks(
     return best, rank, likeness.argmax(1)
 
 
+def mean_retrieval(cosine: Tensor, rank: Tensor) -> Retrieval:
+    """Take the means over all queries.
+
+    Args:
+        cosine: (Q,), the cosine of each query to its best right row.
+        rank: (Q,), the rank of that row, from 1.
+
+    Returns:
+        The means.
+    """
+    return Retrieval(
+        cosine=float(cosine.mean()),
+        top1=float((rank == 1).float().mean()),
+        top5=float((rank <= 5).float().mean()),
+        mean_rank=float(rank.float().mean()),
+    )
+
+
 def measure_retrieval(queries: Tensor, gallery: Tensor, right: Tensor | None = None) -> Retrieval:
     """Measure how well queries find their right rows in a gallery.
 
@@ -55,10 +73,5 @@ def measure_retrieval(queries: Tensor, gallery: Tensor, right: Tensor | None = N
     Returns:
         The means over all queries.
     """
-    best, rank, _ = cosine_ranks(queries, gallery, right)
-    return Retrieval(
-        cosine=float(best.mean()),
-        top1=float((rank == 1).float().mean()),
-        top5=float((rank <= 5).float().mean()),
-        mean_rank=float(rank.float().mean()),
-    )
+    cosine, rank, _ = cosine_ranks(queries, gallery, right)
+    return mean_retrieval(cosine, rank)

@@ -1,11 +1,12 @@
-"""What the pocket stack learns from, from scenes to examples of operators.
+"""Training data of the pocket stack, from scenes to examples of operators.
 
 Modules:
-    families  scenes that are easily confused
+    families  families of scenes that are easily confused
     pictures  shards of training pictures, rendered and read back
-    labels    what a record says, as numbers
-    batches   what the encoders see in a step
-    embeds    pictures, and what is cut out of them, as embeddings
-    recipes   from records to examples of the operators
+    labels    the answers that a record gives, as numbers
+    batches   the batches that the encoders are trained on
+    embeds    embeddings of pictures and of what is cut out of them
+    pool      records and embeddings that the examples are made of
+    recipes   examples of the operators, drawn from a pool
     caches    examples in the form that `pops train` reads
 """

@@ -1,7 +1,8 @@
-"""What the encoders see in a step: families of near misses, things cut out, swatches, patches.
+"""Batches of pictures that the encoders are trained on.
 
-Of every family a few contents are drawn, each in both its geometries: each picture then has one of
-the same content in the batch, and many of nearly the same.
+A batch shows families of near misses, things cut out, swatches and patches. It shows a few contents
+of every family, each in both of its geometries, so that each picture has another one of the same
+content beside it, and many of nearly the same.
 """
 
 import math
@@ -14,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pops.evaluation.pocket.patches import crop_patch
 from pops.pocket.build.data.labels import answer, piece_labels
 from pops.pocket.build.data.pictures import Pictures, cut_record
 from pops.pocket.world.cutout import cut_out, on_white, slots_of
-from pops.pocket.world.patches import crop_patch
 from pops.pocket.world.scene import plural, with_article
 from pops.pocket.world.vocabulary import BACKGROUND_WORDS, MATERIAL_WORDS
 
@@ -25,20 +26,32 @@ Choice = TypeVar("Choice")
 
 __all__ = ["Batch", "Batches", "caption_facts", "jitter", "soften"]
 
-# Families of each kind in a batch, and of each so many contents, each twice. A family shows one
-# object: many small families teach shapes faster than few large ones.
+# Kind of family -> how many families of it a batch has, and how many contents of each; each content
+# is there twice. Many small families teach shapes faster than few large ones, as a family shows one
+# object.
 FAMILIES = {"single": (12, 2), "adjective": (4, 2), "pair": (5, 3), "outfit": (4, 3)}
-SWATCHES, EMPTY, PATCHES, CUTS = 4, 2, 4, 6  # of each, cut-outs twice
-REACH = 21  # by this part of its side a picture is moved at most
+SWATCHES, EMPTY, PATCHES = 4, 2, 4  # how many a batch has
+CUTS = 6  # things on white in a batch; each is there twice
+REACH = 21  # a picture is moved by at most its side divided by this
 ALONE = 0.3  # share of cut-outs that are garments pictured without a wearer
 
 
 @dataclass
 class Batch:
-    """Pictures (N, 3, H, W), clean and as the encoder sees them, and all that is known of them.
+    """N pictures and all that is known of them.
 
-    names: two pictures of one name show the same; alike: of one such name they show nearly the
-    same, which counts neither for nor against. facts: what is true of each picture.
+    Attributes:
+        pictures: N pictures (3, H, W) in [0, 1].
+        answers: for each picture the right answer to every question of `CLASSES`.
+        names: for each picture a name of what it shows; two of one name show the same.
+        alike: for each picture a name of what it nearly shows. That two share it, but not their
+            name, counts neither for nor against them.
+        captions: a caption of each picture.
+        wanted: for each picture the facts that its caption states.
+        facts: for each picture all the facts that are true of it.
+        rows: the rows of the pictures that are whole; these come first in the batch.
+        what: (W, grid * grid), what each piece of the W whole pictures shows.
+        material: (W, grid * grid), of what material it is.
     """
 
     pictures: list[Tensor] = field(default_factory=list)
@@ -46,20 +59,29 @@ class Batch:
     names: list[str] = field(default_factory=list)
     alike: list[str] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
-    wanted: list[frozenset[str]] = field(default_factory=list)  # the facts that a caption says
+    wanted: list[frozenset[str]] = field(default_factory=list)
     facts: list[frozenset[str]] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)  # of whole pictures; these come first
+    rows: list[int] = field(default_factory=list)
     what: Tensor | None = None
     material: Tensor | None = None
 
     def true(self) -> tuple[list[str], Tensor]:
-        """The captions, each once, and which is true of which picture: (N, C) bool."""
+        """Tell which captions are true of which pictures.
+
+        Returns:
+            The C captions, each once, and (N, C) of booleans.
+        """
         said = dict(zip(self.captions, self.wanted, strict=True))
         rows = [[wanted <= facts for wanted in said.values()] for facts in self.facts]
         return list(said), torch.tensor(rows)
 
     def same(self) -> tuple[Tensor, Tensor]:
-        """Which pictures show the same, and which nearly the same or are one: (N, N) bool each."""
+        """Tell which pictures show the same.
+
+        Returns:
+            Two (N, N) of booleans: two different pictures show the same; they show nearly the same,
+            or are one picture.
+        """
         same, near = (_equal(names) for names in (self.names, self.alike))
         near = (near & ~same).fill_diagonal_(True)
         return same.fill_diagonal_(False), near
@@ -75,7 +97,14 @@ def _equal(names: Sequence[str]) -> Tensor:
 
 
 def caption_facts(record: Mapping[str, Any]) -> frozenset[str]:
-    """All that is true of a picture, its whole caption included."""
+    """List all that is true of a picture.
+
+    Args:
+        record: the record of the picture.
+
+    Returns:
+        The facts, one of which is its whole caption.
+    """
     facts = {record["caption"]}
     if record["kind"] in ("single", "adjective", "cut"):
         ((shape, material),) = record["things"]
@@ -85,7 +114,7 @@ def caption_facts(record: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _caption(record: Mapping[str, Any], rng: random.Random) -> tuple[str, frozenset[str]]:
-    """The whole caption or one that names a part, so that no part can be ignored."""
+    """Draw the whole caption or one that names a part, so that no part can be ignored."""
     if record["kind"] == "cut":
         return record["caption"], caption_facts(record) - {record["caption"]}
     way = rng.random()
@@ -112,7 +141,15 @@ def _caption(record: Mapping[str, Any], rng: random.Random) -> tuple[str, frozen
 
 
 def jitter(pictures: Tensor, rng: random.Random) -> Tensor:
-    """Each picture (N, 3, H, W) moved by a few pixels, its edge repeated."""
+    """Move each picture by a few pixels.
+
+    Args:
+        pictures: (N, 3, H, H).
+        rng: chooses how far each is moved.
+
+    Returns:
+        The moved pictures (N, 3, H, H); their edges are repeated where nothing was.
+    """
     reach = pictures.shape[-1] // REACH
     wide = F.pad(pictures, (reach,) * 4, mode="replicate")
     side = pictures.shape[-1]
@@ -124,7 +161,15 @@ def jitter(pictures: Tensor, rng: random.Random) -> Tensor:
 
 
 def soften(pictures: Tensor, rng: random.Random) -> Tensor:
-    """Blurred, noisy and re-lit copies of some pictures, as a decoder draws them."""
+    """Blur some pictures, make some noisy and change the light of all, as a decoder would.
+
+    Args:
+        pictures: (N, 3, H, H) in [0, 1].
+        rng: chooses the pictures that are blurred; light and noise are of torch's own generator.
+
+    Returns:
+        The changed copies (N, 3, H, H) in [0, 1].
+    """
     out = pictures.clone()
     n, size = len(out), out.shape[-1]
     for factor in (2.6, 1.6):
@@ -138,7 +183,10 @@ def soften(pictures: Tensor, rng: random.Random) -> Tensor:
 class Batches:
     """Random batches of pictures.
 
-    alone: pictures of garments, each without its wearer. share: how much of a whole batch is drawn.
+    Args:
+        data: pictures of families, swatches and empty places.
+        alone: pictures of garments, each without its wearer.
+        share: how much of a whole batch is drawn.
     """
 
     def __init__(self, data: Pictures, alone: Pictures, share: float = 1.0) -> None:
@@ -164,7 +212,15 @@ class Batches:
             self.portraits.setdefault(record["caption"], []).append(row)
 
     def draw(self, rng: random.Random, grid: int) -> Batch:
-        """A batch; its whole pictures are told piece by piece on a grid of `grid` x `grid`."""
+        """Draw a batch.
+
+        Args:
+            rng: chooses the pictures and captions.
+            grid: pieces along a side of a picture, each of which is labelled.
+
+        Returns:
+            The batch.
+        """
         batch = Batch()
         for kind, (many, contents) in FAMILIES.items():
             for family in self._some(self.families[kind], many, rng):
@@ -213,7 +269,7 @@ class Batches:
             self._add(batch, swatch, rng, f"#patch {row}")
 
     def _add_cuts(self, batch: Batch, rng: random.Random) -> None:
-        """One thing on white, twice: cut out of two pictures of it, or pictured alone."""
+        """Add one thing on white, twice: cut out of two pictures of it, or pictured alone."""
         if rng.random() < ALONE:
             rows = rng.sample(self.portraits[rng.choice(list(self.portraits))], 2)
             pair = [(self.alone.records[row], self.alone.batch([row])[0]) for row in rows]
@@ -229,7 +285,7 @@ class Batches:
             self._add(batch, record, rng, f"cut {record['caption']}")
 
     def _cut(self, row: int, which: int, other: bool) -> tuple[dict[str, Any], Tensor] | None:
-        """Thing `which` of a picture on white; of shoes `other` says which one."""
+        """Cut thing number `which` out of a picture; `other` chooses between two shoes."""
         record = self.data.records[row]
         shape, material = record["things"][which]
         worn = record["kind"] == "outfit"

@@ -1,4 +1,4 @@
-"""Stage `caches`: what the operators learn from, in the form that `pops train` reads."""
+"""Stage `caches`: training examples of the operators, in the form that `pops train` reads."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from pops.data.reader import RecipeSettings
 from pops.data.recipes import find_recipe
 from pops.io.files import make_folder
 from pops.operators import Operator
-from pops.pocket.build.data.recipes import Example, Recipe
+from pops.pocket.build.data.pool import Example, Recipe
 from pops.pocket.world.split import SPLIT_NAME
 from pops.prior.conditions import drop_conditions
 from pops.stacks.stack import Stack
@@ -30,7 +30,14 @@ RECORDS, VARIANTS = 16384, 8
 
 
 def write_cache(folder: Path, recipe: Recipe, stack: Stack, records: int = RECORDS) -> None:
-    """Draw examples into a cache of one shard, as `pops embed` would write it."""
+    """Draw examples into a cache of one shard, as `pops embed` would write it.
+
+    Args:
+        folder: the folder of the cache.
+        recipe: what makes the examples.
+        stack: the encoders that made the recipe's embeddings; it encodes the texts.
+        records: the number of records; each has `VARIANTS` examples.
+    """
     _, published = find_recipe(recipe.operator.name)
     index = CacheIndex(
         stack=stack.name,
@@ -90,7 +97,7 @@ def _examples(recipe: Recipe, count: int) -> Iterator[Example]:
 
 
 def _dropped(operator: Operator, count: int) -> Tensor:
-    """(N, conditions) bool: what the operator's chances drop of each example."""
+    """Draw which conditions are dropped, by the operator's chances: (count, conditions) bool."""
     conditions = len(operator.inputs) + operator.takes_text
     kept = drop_conditions(
         torch.ones(count, conditions, 1),

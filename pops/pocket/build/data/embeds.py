@@ -1,9 +1,10 @@
-"""Stage `embeds`: every training picture, and what is cut out of it, as an embedding, once.
+"""Stage `embeds`: embeddings of every training picture and of what is cut out of it.
 
-By slot, of what is cut out: the two things of a pair are 0 and 1, garments have the clothes
-operator's slots, and a single object is 0 on white and 1 pasted where another picture shows an
-empty place. The encoder is the packed one, in half precision, as users have it. One file for each
-shard of pictures, which names its encoder: where that has trained on since, it is made again.
+Each piece that is cut out has a slot. The two things of a pair have slots 0 and 1, and garments
+have those of the clothes operator. A single object has slot 0 where it is on white, and 1 where it
+is pasted into another picture's empty place. The encoder is the packed one, in half precision, as
+users have it. There is one file for each shard of pictures. The file names its encoder, and is made
+again where the encoder has been trained further since.
 """
 
 import random
@@ -20,23 +21,30 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from pops.errors import WeightsError
+from pops.evaluation.pocket.patches import crop_patch
 from pops.io.files import atomic_path
-from pops.operators import GARMENTS as SLOTS
+from pops.operators import GARMENTS as GARMENT_SLOTS
 from pops.pocket.build.data.pictures import Pictures, load_pictures, shard_names
 from pops.pocket.build.models.clip import see
-from pops.pocket.build.progress import told
+from pops.pocket.build.progress import print_progress
 from pops.pocket.world.cutout import cut_out, on_white, slots_of
-from pops.pocket.world.patches import crop_patch
 
 __all__ = ["Embeds", "build_embeds", "load_embeds", "zero_embed"]
 
 BATCH = 256
-NO_SLOT, PATCH = -1, -2  # a whole picture; a patch of its thing
+NO_SLOT, PATCH = -1, -2  # slots of a whole picture, and of a patch of its thing
 
 
 @dataclass(frozen=True)
 class Embeds:
-    """pictures (N, D), and pieces of them (C, D), each with its picture's row and its slot."""
+    """Embeddings of pictures and of the pieces that are cut out of them.
+
+    Args:
+        pictures: (N, D), of whole pictures.
+        cuts: (C, D), of pieces.
+        rows: for each piece the row of its picture.
+        slots: for each piece its slot.
+    """
 
     pictures: Tensor
     cuts: Tensor
@@ -44,7 +52,11 @@ class Embeds:
     slots: list[int]
 
     def by_row(self) -> dict[int, dict[int, int]]:
-        """Row -> slot -> which piece."""
+        """Find the pieces of every picture.
+
+        Returns:
+            Row of the picture -> slot -> row of `cuts`.
+        """
         found: dict[int, dict[int, int]] = {}
         for i, (row, slot) in enumerate(zip(self.rows, self.slots, strict=True)):
             found.setdefault(row, {})[slot] = i
@@ -55,7 +67,7 @@ class Embeds:
 
 
 def _of_several(data: Pictures, row: int) -> Iterator[tuple[int, Tensor]]:
-    """(slot, picture) of everything that can be cut out of a pair or of clothes."""
+    """Yield (slot, picture) of everything that can be cut out of a pair or of clothes."""
     record, picture, seen = data.records[row], data.batch([row])[0], data.seen([row])[0]
     worn = record["kind"] == "outfit"
     for i, (shape, _) in enumerate(record["things"]):
@@ -64,13 +76,13 @@ def _of_several(data: Pictures, row: int) -> Iterator[tuple[int, Tensor]]:
         for slot, part in parts.items():
             cut = cut_out(picture, part, picture.shape[-1])
             if cut is not None:
-                yield SLOTS.index(slot) if worn else i, cut
+                yield GARMENT_SLOTS.index(slot) if worn else i, cut
 
 
 def _of_single(
     data: Pictures, row: int, empty: list[int], rng: random.Random
 ) -> Iterator[tuple[int, Tensor]]:
-    """A patch, and the object by turns on white and in another place."""
+    """Yield a patch, and the object: on white in even rows, in another place in odd ones."""
     record, picture, mask = data.records[row], data.batch([row])[0], data.seen([row])[0] == 1
     if record.get("patch"):
         yield PATCH, crop_patch(picture, record["patch"])
@@ -81,7 +93,7 @@ def _of_single(
 
 
 def _pieces(data: Pictures, rng: random.Random) -> Iterator[tuple[int, int, Tensor]]:
-    """(row, slot, picture) of every picture and of everything that is cut out of it."""
+    """Yield (row, slot, picture) of every picture and of everything that is cut out of it."""
     empty = [i for i, r in enumerate(data.records) if r["kind"] == "empty"]
     for row, record in enumerate(data.records):
         yield row, NO_SLOT, data.batch([row])[0]
@@ -116,13 +128,13 @@ def _encode(
 
 
 def _digest(encoder: CLIPVisionModelWithProjection) -> int:
-    """A number that names the weights of an encoder."""
+    """Compute a number that names the weights of an encoder."""
     pieces = (p.detach().cpu().numpy().tobytes() for p in encoder.parameters())
     return zlib.crc32(b"".join(pieces))
 
 
 def _made_by(path: Path) -> int | None:
-    """The name of the encoder that made a file; None where there is none."""
+    """Read the digest of the encoder that made a file; None where there is no file."""
     if not path.exists():
         return None
     with np.load(path) as file:
@@ -132,7 +144,17 @@ def _made_by(path: Path) -> int | None:
 def build_embeds(
     folder: Path, encoder: CLIPVisionModelWithProjection, pictures: Path, seconds: float
 ) -> bool:
-    """Encode what is missing of a folder of pictures within the time; True when all is there."""
+    """Encode the shards of pictures that are not encoded yet, as far as the time goes.
+
+    Args:
+        folder: the folder of embeddings, one file for each shard.
+        encoder: the packed image encoder.
+        pictures: the folder of pictures.
+        seconds: the time after which no further shard is begun.
+
+    Returns:
+        Whether every shard is encoded.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     digest = _digest(encoder)
     names = shard_names(pictures)
@@ -145,15 +167,22 @@ def build_embeds(
         arrays = _encode(encoder, data, random.Random(f"embeds/{name}"))
         with atomic_path(folder / f"{name}.npz") as path, path.open("wb") as file:
             np.savez(file, allow_pickle=False, encoder=np.array(digest), **arrays)
-        told(folder.name, done + 1, len(missing), time.monotonic() - began)
+        print_progress(folder.name, done + 1, len(missing), time.monotonic() - began)
     return True
 
 
 def load_embeds(folder: Path, pictures: Path) -> tuple[list[str], Embeds]:
-    """The shards of a folder of pictures that have been encoded, and all their embeddings.
+    """Read the embeddings of all shards of pictures that have been encoded.
+
+    Args:
+        folder: the folder of embeddings.
+        pictures: the folder of pictures.
+
+    Returns:
+        The names of these shards, and the embeddings of all their pictures, in order.
 
     Raises:
-        WeightsError: there is none.
+        WeightsError: no shard has been encoded.
     """
     names = [name for name in shard_names(pictures) if (folder / f"{name}.npz").exists()]
     if not names:
@@ -172,7 +201,14 @@ def load_embeds(folder: Path, pictures: Path) -> tuple[list[str], Embeds]:
 
 @torch.no_grad()
 def zero_embed(encoder: CLIPVisionModelWithProjection) -> Tensor:
-    """The embedding (D,) of a picture that is zero after the processor, as the pipeline's."""
+    """Encode a picture whose pixels are zero after the image processor, as the pipeline does.
+
+    Args:
+        encoder: the packed image encoder.
+
+    Returns:
+        The embedding (D,), which stands for "no picture" where the decoder is guided.
+    """
     size = encoder.config.image_size
     zero = torch.zeros(1, 3, size, size, device=encoder.device, dtype=encoder.dtype)
     out: Tensor = encoder(pixel_values=zero).image_embeds[0].float().cpu()

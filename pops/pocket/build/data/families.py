@@ -1,10 +1,11 @@
-"""The contents of a shard of training pictures: families of scenes that are easily confused.
+"""Families of scenes that are easily confused, which make up a shard of training pictures.
 
-A family is a few contents (things, materials, a place, an adjective), each a near miss of the
-others: materials swapped, one thing replaced or missing, another adjective. All its contents are
-drawn in two geometries (camera, light and pose), so that every picture has one of the same content
-and many of nearly the same. The pictures of one geometry differ in nothing else and are traced
-once. Nothing that is held out, for the benchmark or for choosing settings, is in any family.
+A content is what a scene shows: things, materials, a background, an adjective. A family is a few
+contents, each a near miss of the others: materials are swapped, one thing is replaced or missing,
+or the adjective is another. All contents of a family are drawn in two geometries (camera, light and
+pose). So every picture has another one of the same content, and many of nearly the same. Pictures
+of one geometry differ in their contents alone, and their geometry is traced once. Nothing that is
+held out, for the benchmark or for choosing settings, is in any family.
 """
 
 import random
@@ -19,15 +20,22 @@ from pops.pocket.world.vocabulary import ADJECTIVES, BACKGROUNDS, MATERIALS, OBJ
 
 __all__ = ["families", "may_be_seen"]
 
-GEOMETRIES = 2  # of every content
-STUDIO = 0.4  # share of pairs in the studio, where things that are cut out on white belong
-STUDIO_OUTFITS = 0.7
+GEOMETRIES = 2  # in which every content is drawn
+STUDIO = 0.4  # share of pairs in the white studio, where things that are cut out on white belong
+STUDIO_OUTFITS = 0.7  # share of outfits there
 # Families of each kind in a shard.
 SINGLES, ADJECTIVE_FAMILIES, PAIRS, OUTFITS = 12, 4, 8, 7
 
 
 def may_be_seen(scene: Scene) -> bool:
-    """Whether training may show the scene: nothing in it is held out."""
+    """Tell whether training may show a scene.
+
+    Args:
+        scene: the scene.
+
+    Returns:
+        Whether nothing in it is held out.
+    """
     things: list[Thing] = [(i.shape, i.material) for i in scene.things]
     if any(i.shape == "mannequin" for i in scene.items):
         return not is_held_out_outfit(things)
@@ -37,7 +45,7 @@ def may_be_seen(scene: Scene) -> bool:
 
 
 def _made_of(template: Scene, things: Sequence[Thing], rng: random.Random) -> Scene:
-    """The places of a scene with other things in them, of cuts of their own."""
+    """Put other things where those of a scene are, each with a grain of its own."""
     items = tuple(
         replace(item, shape=shape, material=material, phase=rng.uniform(0.0, 20.0))
         for item, (shape, material) in zip(template.items, things, strict=False)
@@ -46,7 +54,7 @@ def _made_of(template: Scene, things: Sequence[Thing], rng: random.Random) -> Sc
 
 
 def _in_place(scenes: Sequence[Scene], background: str, rng: random.Random) -> list[Scene]:
-    """All in one place, of which they show the same part."""
+    """Give all scenes one background, and show the same part of it."""
     phase = rng.uniform(0.0, 20.0)
     return [replace(scene, background=background, phase=phase) for scene in scenes]
 
@@ -55,7 +63,7 @@ def _in_place(scenes: Sequence[Scene], background: str, rng: random.Random) -> l
 
 
 def _single(shape: str, rng: random.Random) -> list[Scene]:
-    """An object in three places, in four materials in each."""
+    """Show an object in front of three backgrounds, in four materials before each."""
     drawn = {
         place: rng.sample([m for m in MATERIALS if not is_held_out(shape, m, place)], 4)
         for place in rng.sample(BACKGROUNDS, 3)
@@ -70,7 +78,7 @@ def _single(shape: str, rng: random.Random) -> list[Scene]:
 
 
 def _adjectives(shape: str, rng: random.Random) -> list[Scene]:
-    """An object in two materials, as it is and with every adjective; the place without it, too."""
+    """Show an object in two materials, plain and with every adjective, and the empty place."""
     place = "studio" if rng.random() < STUDIO else rng.choice(BACKGROUNDS)
     materials = rng.sample([m for m in MATERIALS if not is_held_out(shape, m, place)], 2)
     scenes = []
@@ -86,7 +94,7 @@ def _adjectives(shape: str, rng: random.Random) -> list[Scene]:
 
 
 def _pairs(rng: random.Random) -> list[Scene]:
-    """Two things beside each other, and all that is nearly that."""
+    """Show two things beside each other, and all that is nearly that."""
     (a, b), (m, n) = rng.sample(OBJECTS, 2), rng.sample(MATERIALS, 2)
     contents = near_pairs((a, m), (b, n), rng)
     place = "studio" if rng.random() < STUDIO else rng.choice(BACKGROUNDS)
@@ -98,7 +106,7 @@ def _pairs(rng: random.Random) -> list[Scene]:
 
 
 def _outfits(rng: random.Random) -> list[Scene]:
-    """A person in some garments, and in nearly those."""
+    """Show a person in some garments, and in nearly those."""
     names = random_garments(rng)
     while len(names) < 2:
         names = random_garments(rng)
@@ -121,7 +129,15 @@ def _outfits(rng: random.Random) -> list[Scene]:
 
 
 def families(rng: random.Random, shard: int) -> Iterator[list[Scene]]:
-    """The families of a shard; what is held out is left away."""
+    """Make the families of a shard.
+
+    Args:
+        rng: chooses contents and geometries.
+        shard: the number of the shard; shards take turns with the objects they show.
+
+    Yields:
+        The scenes of each family, without those that are held out; last, every background alone.
+    """
 
     def shapes(n: int) -> list[str]:
         return [OBJECTS[(shard * n + i) % len(OBJECTS)] for i in range(n)]

@@ -1,4 +1,4 @@
-"""What a record says, as numbers to learn from."""
+"""The answers that a record of a picture gives to questions about it, as numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,8 +32,8 @@ _NO_OBJECT, PERSON = len(OBJECTS), len(OBJECTS) + 1
 _GARMENT = len(OBJECTS) + 2  # the first of the garments, each seen alone
 _NO_MATERIAL, _NO_PLACE, _NOT_WORN = len(MATERIALS), len(BACKGROUNDS), len(MATERIALS)
 
-# Questions about a picture and the number of their answers; "none" is an answer. Of two things
-# the left one is asked about first.
+# Questions about a picture and the number of their answers; "none" is an answer. `object` and
+# `material` ask about the left one of two things, `object_b` and `material_b` about the right one.
 CLASSES: dict[str, int] = {
     "object": _GARMENT + len(GARMENTS),
     "material": len(MATERIALS) + 1,
@@ -54,14 +54,21 @@ NOTHING: dict[str, int] = {
     "adjective": len(ADJECTIVES),
     **{f"worn {g}": _NOT_WORN for g in GARMENTS},
 }
-SAMPLES = 8  # along a side of a piece, which tell what it shows
-FAVOUR = 4  # how much more a thing counts than what is round it
+SAMPLES = 8  # pixels along a side of a piece that are looked at to tell what it shows
+FAVOUR = 4  # how much more a pixel of a thing counts than one of what is round it
 # What a piece of a picture can show: an object, a garment, the mannequin, or a place.
 WHAT = (*OBJECTS, *(f"worn {g}" for g in GARMENTS), "mannequin", *BACKGROUNDS)
 
 
 def answer(record: Mapping[str, Any]) -> dict[str, int]:
-    """The right answer to every question about one record; IGNORE where it is not asked."""
+    """Answer every question about one picture.
+
+    Args:
+        record: the record of the picture.
+
+    Returns:
+        Question -> number of the right answer, those of `NOTHING` where nothing is shown.
+    """
     found = dict(NOTHING)
     if record.get("background"):
         found["background"] = BACKGROUNDS.index(record["background"])
@@ -81,13 +88,28 @@ def answer(record: Mapping[str, Any]) -> dict[str, int]:
 
 
 def labels(records: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-    """The right answers (N,) to every question of `CLASSES`."""
+    """Answer every question about N pictures.
+
+    Args:
+        records: the records of the pictures.
+
+    Returns:
+        Question of `CLASSES` -> right answers (N,).
+    """
     answers = [answer(record) for record in records]
     return {name: torch.tensor([a[name] for a in answers]) for name in CLASSES}
 
 
 def thing_labels(record: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """(what, material) of the place and of each item of a picture, as numbers."""
+    """Tell what the background and each item of a picture is.
+
+    Args:
+        record: the record of the picture.
+
+    Returns:
+        (number in `WHAT`, number of the material) of the background and then of each item; IGNORE
+        where it is not known.
+    """
     place = record.get("background")
     found = [(WHAT.index(place) if place else IGNORE, _NO_MATERIAL)]
     if record["kind"] == "swatch":
@@ -102,12 +124,18 @@ def thing_labels(record: Mapping[str, Any]) -> list[tuple[int, int]]:
 def piece_labels(
     records: Sequence[Mapping[str, Any]], seen: Tensor, grid: int
 ) -> tuple[Tensor, Tensor]:
-    """What every piece of a picture shows, and of what: two of (N, grid * grid).
+    """Tell what every piece of N pictures shows, and of what material it is.
 
-    It is what most of the piece shows, but that things count more than what is round them, so that
+    A piece shows what most of its pixels show. Things count more than what is round them, so that
     shoes and hats, which fill no piece, are told as well.
 
-    `seen`: which item is where, (N, H, H), 0 for the place.
+    Args:
+        records: the records of the pictures.
+        seen: (N, H, H), the number of the item that each pixel shows, 0 for the background.
+        grid: pieces along a side of a picture.
+
+    Returns:
+        Two (N, grid * grid): numbers in `WHAT`, and numbers of materials.
     """
     n, side = len(records), SAMPLES
     sampled = F.interpolate(seen[:, None].float(), (grid * side,) * 2, mode="nearest").byte()

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from pops.errors import WeightsError
+from pops.evaluation.pocket.patches import find_patch
 from pops.io.files import atomic_path
 from pops.io.processes import process_pool
 from pops.pocket.build.data.families import families
-from pops.pocket.build.progress import told
+from pops.pocket.build.progress import print_progress
 from pops.pocket.world.cutout import garment_cutouts, garment_scene
-from pops.pocket.world.patches import find_patch
 from pops.pocket.world.render import Rendering, render, render_swatches
 from pops.pocket.world.scene import Scene, Swatch, with_article
 from pops.pocket.world.vocabulary import GARMENTS, MATERIAL_WORDS, MATERIALS
@@ -47,9 +47,9 @@ __all__ = [
 
 SIZE = 128
 
-# Pictures (N, 128, 128, 3), what is where in them (N, 128, 128), and N records.
+# Pictures (N, 128, 128, 3), the item that each pixel shows (N, 128, 128), and N records.
 Shard = tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]
-Maker = Callable[[random.Random, int], Shard]  # of randomness and the number of the shard
+Maker = Callable[[random.Random, int], Shard]  # takes randomness and the number of the shard
 
 
 # --- what is in a shard ---------------------------------------------------------------------
@@ -63,12 +63,29 @@ def _swatches(rng: random.Random) -> list[Swatch]:
 
 
 def draw_families(rng: random.Random, shard: int) -> Shard:
-    """The families of a shard, and a swatch of every material."""
+    """Draw the families of a shard, and a swatch of every material.
+
+    Args:
+        rng: chooses what is shown.
+        shard: the number of the shard.
+
+    Returns:
+        Pictures, items and records.
+    """
     return draw_groups(families(rng, shard), rng, shard)
 
 
 def draw_groups(groups: Iterable[list[Scene]], rng: random.Random, shard: int) -> Shard:
-    """Groups of scenes, and a swatch of every material."""
+    """Draw groups of scenes, and a swatch of every material.
+
+    Args:
+        groups: scenes that are drawn together.
+        rng: chooses patches and swatches.
+        shard: the number of the shard, which is part of the groups' names.
+
+    Returns:
+        Pictures, items and records.
+    """
     records: list[dict[str, Any]] = []
     drawn: list[Rendering] = []
     for number, made in enumerate(groups):
@@ -89,7 +106,16 @@ def draw_groups(groups: Iterable[list[Scene]], rng: random.Random, shard: int) -
 
 
 def draw_garments(rng: random.Random, shard: int, materials: Sequence[str] = MATERIALS) -> Shard:
-    """Every garment in every material, each alone on white, in one pose of its own."""
+    """Draw every garment in every material, alone on white; a garment has one pose in a shard.
+
+    Args:
+        rng: chooses the poses.
+        shard: the number of the shard.
+        materials: the materials.
+
+    Returns:
+        Pictures, items and records.
+    """
     records: list[dict[str, Any]] = []
     pictures: list[Tensor] = []
     for garment in GARMENTS:
@@ -107,7 +133,16 @@ def draw_garments(rng: random.Random, shard: int, materials: Sequence[str] = MAT
 
 
 def cut_record(shape: str, material: str, name: str) -> dict[str, Any]:
-    """The record of one thing on white, and nothing else."""
+    """Make the record of one thing on white.
+
+    Args:
+        shape: the shape of the thing.
+        material: its material.
+        name: the word for it in the caption.
+
+    Returns:
+        The record.
+    """
     told = with_article(f"{MATERIAL_WORDS[material]} {name}")
     return {"kind": "cut", "caption": told, "things": [[shape, material]], "name": name}
 
@@ -152,9 +187,18 @@ def build_pictures(
     *,
     workers: int | None = None,
 ) -> bool:
-    """Render what is missing of the shards within the time; True when all are there.
+    """Render the shards that are missing, as far as the time goes.
 
-    `make` is given to other processes: a function of a module.
+    Args:
+        folder: the folder of the shards.
+        shards: the number of shards that there should be.
+        seconds: the time after which no further shard is begun.
+        seed: the seed; a shard depends on it and on its own number alone.
+        make: draws a shard; a function of a module, as it is sent to other processes.
+        workers: the number of processes; None for one a core.
+
+    Returns:
+        Whether all shards are there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [s for s in range(shards) if not (folder / f"records-{s:04d}.json").exists()]
@@ -172,7 +216,7 @@ def build_pictures(
             for future in done:
                 future.result()
             finished = asked - len(missing) - len(running)
-            told(folder.name, finished, asked, time.monotonic() - began)
+            print_progress(folder.name, finished, asked, time.monotonic() - began)
     return True
 
 
@@ -181,10 +225,16 @@ def build_pictures(
 
 @dataclass(frozen=True)
 class Pictures:
-    """All shards as one, read where they lie: N pictures, what is where in them, and N records."""
+    """N pictures and their records, from several shards; a picture is read when it is needed.
 
-    pictures: list[np.ndarray]  # of every shard (n, 128, 128, 3)
-    things: list[np.ndarray]  # of every shard (n, 128, 128)
+    Args:
+        pictures: for each shard its n pictures (n, 128, 128, 3) uint8.
+        things: for each shard the item that each pixel shows (n, 128, 128) uint8.
+        records: the N records.
+    """
+
+    pictures: list[np.ndarray]
+    things: list[np.ndarray]
     records: list[dict[str, Any]]
 
     @cached_property
@@ -196,19 +246,33 @@ class Pictures:
         return shard, row - int(self._starts[shard])
 
     def batch(self, rows: Iterable[int]) -> Tensor:
-        """Pictures as (B, 3, 128, 128) in [0, 1]."""
+        """Read some pictures.
+
+        Args:
+            rows: the numbers of B pictures.
+
+        Returns:
+            (B, 3, 128, 128) in [0, 1].
+        """
         at = [self._at(int(row)) for row in rows]
         stacked = np.stack([self.pictures[shard][i] for shard, i in at])
         return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255.0
 
     def seen(self, rows: Iterable[int]) -> Tensor:
-        """What is where in pictures: (B, 128, 128) uint8, i + 1 where item i is seen."""
+        """Tell which item each pixel of some pictures shows.
+
+        Args:
+            rows: the numbers of B pictures.
+
+        Returns:
+            (B, 128, 128) uint8: i + 1 where item i is seen, 0 where the background is.
+        """
         at = [self._at(int(row)) for row in rows]
         return torch.from_numpy(np.stack([self.things[shard][i] for shard, i in at]))
 
 
 def _with_geometry(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Name the geometry of every record of a shard: the n-th of one caption is in the n-th."""
+    """Name the geometry of every record of a shard: a caption's n-th picture has the n-th one."""
     seen: Counter[tuple[str, str]] = Counter()
     for record in records:
         if "group" in record:
@@ -219,10 +283,16 @@ def _with_geometry(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def shard_names(folder: Path) -> list[str]:
-    """The finished shards of a folder, such as "0007".
+    """List the finished shards of a folder.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        Their names, such as "0007", in order.
 
     Raises:
-        WeightsError: there is none.
+        WeightsError: no shard is finished.
     """
     names = sorted(path.stem.removeprefix("records-") for path in folder.glob("records-*.json"))
     if not names:
@@ -231,7 +301,15 @@ def shard_names(folder: Path) -> list[str]:
 
 
 def load_records(folder: Path, shards: Sequence[str]) -> list[dict[str, Any]]:
-    """The records of some shards of a folder, each with the name of its `geometry`."""
+    """Read the records of some shards.
+
+    Args:
+        folder: the folder of the shards.
+        shards: the names of the shards.
+
+    Returns:
+        The records, in order, each with the name of its `geometry`.
+    """
     return [
         record
         for shard in shards
@@ -240,7 +318,15 @@ def load_records(folder: Path, shards: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def load_pictures(folder: Path, shards: Sequence[str] = ()) -> Pictures:
-    """Some shards of a folder, or every finished one, mapped from the disk."""
+    """Map some shards of a folder from the disk.
+
+    Args:
+        folder: the folder of the shards.
+        shards: the names of the shards; none for every finished one.
+
+    Returns:
+        Their pictures and records.
+    """
     names = shards or shard_names(folder)
     pictures, things = (
         [np.load(folder / f"{kind}-{name}.npy", mmap_mode="r") for name in names]

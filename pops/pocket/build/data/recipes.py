@@ -1,19 +1,19 @@
-"""What the operators learn from: recipes from the records of pictures to examples.
+"""Recipes: they make training examples of the operators from the records of pictures.
 
-They keep to the published recipes where the world allows it, and to one rule more, so that every
-example has one right answer: the result stands where its inputs stand, and white is the studio.
+They keep to the published recipes where the pocket world allows it. One more rule gives every
+example a single right answer: the result has the background of its inputs, and the background of
+things on white is the white studio.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
 
 from torch import Tensor
 
-from pops.operators import CLOTHES, INSTRUCT, SCENE, TEXTURING, UNION, Operator
+from pops.operators import CLOTHES, INSTRUCT, SCENE, TEXTURING, UNION
 from pops.operators import GARMENTS as GARMENT_SLOTS
-from pops.pocket.build.data.embeds import PATCH, Embeds
+from pops.pocket.build.data.embeds import PATCH
+from pops.pocket.build.data.pool import Example, Pool, Recipe
 from pops.pocket.world.cutout import SLOT_OF
 from pops.pocket.world.scene import plural, with_article
 from pops.pocket.world.vocabulary import ADJECTIVES, OBJECTS
@@ -21,104 +21,18 @@ from pops.pocket.world.vocabulary import ADJECTIVES, OBJECTS
 __all__ = [
     "RECIPES",
     "ClothesRecipe",
-    "Example",
     "InstructRecipe",
-    "Pool",
-    "Recipe",
     "SceneRecipe",
     "TexturingRecipe",
     "UnionRecipe",
-    "make_pool",
 ]
-
-Rows = dict[tuple[str, ...], list[int]]
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Records, and embeddings of their pictures and of what was cut out of them.
-
-    cut_of: row of a picture -> slot -> row of `cuts`. garment_of: (slot, material) -> rows of
-    `garments`, which are alone.
-    """
-
-    records: list[Record]
-    pictures: Tensor  # (N, D)
-    cuts: Tensor  # (C, D)
-    cut_of: dict[int, dict[int, int]]
-    garments: Tensor  # (G, D)
-    garment_of: dict[tuple[int, str], list[int]]
-
-    def normalised(self, stats: Mapping[str, Tensor]) -> "Pool":
-        """The same in the space of a prior, by its `clip_mean` and `clip_std`."""
-        embeds = (self.pictures, self.cuts, self.garments)
-        mean, std = (stats[name].float().reshape(1, -1) for name in ("clip_mean", "clip_std"))
-        pictures, cuts, alone = ((e - mean) / std for e in embeds)
-        return replace(self, pictures=pictures, cuts=cuts, garments=alone)
-
-    def rows(self, kind: str, *keys: str) -> Rows:
-        """Rows of a kind by their geometry, background or (one) thing: shape, material."""
-        found: Rows = {}
-        for i, record in enumerate(self.records):
-            if record["kind"] == kind:
-                things = record["things"]
-                said = {**record, "thing": "/".join(things[0]) if things else ""}
-                found.setdefault(tuple(str(said[k]) for k in keys), []).append(i)
-        return found
-
-
-def make_pool(
-    records: list[Record], embeds: Embeds, garment_records: Sequence[Record], garments: Tensor
-) -> Pool:
-    """A pool of pictures and of garments alone (G, D)."""
-    garment_of: dict[tuple[int, str], list[int]] = {}
-    for i, record in enumerate(garment_records):
-        slot = GARMENT_SLOTS.index(record["name"])
-        garment_of.setdefault((slot, record["things"][0][1]), []).append(i)
-    return Pool(records, embeds.pictures, embeds.cuts, embeds.by_row(), garments, garment_of)
-
-
-@dataclass(frozen=True)
-class Example:
-    """One target picture's row and its conditions: normalised embeddings by slot, and a text."""
-
-    target: int
-    slots: Sequence[Tensor | None]
-    text: str | None = None
-
-
-class Recipe:
-    """What the recipes below have in common."""
-
-    operator: Operator
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-
-    @property
-    def texts(self) -> list[str]:
-        """All that an example's text may be."""
-        return []
-
-    def example(self, rng: random.Random) -> Example | None:
-        """One example; None where what was drawn lacks an input."""
-        raise NotImplementedError
-
-    def cut(self, row: int, slot: int) -> Tensor | None:
-        """What is cut out of a picture."""
-        found = self.pool.cut_of.get(row, {}).get(slot)
-        return None if found is None else self.pool.cuts[found]
-
-    def picture(self, rows: Sequence[int], rng: random.Random) -> Tensor | None:
-        return self.pool.pictures[rng.choice(rows)] if rows else None
 
 
 class TexturingRecipe(Recipe):
-    """(an object in a place, a texture) -> the same picture with the object made of the texture.
+    """Recipe of texturing: (an object, a texture) -> the object made of the texture.
 
-    The published recipe: the object's picture differs from the target in its material, or is the
-    target itself 0.2 of the time; the exemplar is a patch of the target or a flat swatch.
+    It is the published one. The object's picture differs from the target in its material, or is the
+    target itself 0.2 of the time. The texture is a patch of the target or a flat swatch.
     """
 
     operator = TEXTURING
@@ -131,6 +45,14 @@ class TexturingRecipe(Recipe):
         self.swatches = pool.rows("swatch", "thing")
 
     def example(self, rng: random.Random) -> Example | None:
+        """Draw an example.
+
+        Args:
+            rng: chooses target and inputs.
+
+        Returns:
+            The example; None where an input of what was drawn is missing.
+        """
         target, other = rng.sample(rng.choice(self.poses), 2)
         material = self.pool.records[target]["things"][0][1]
         texture = self.cut(target, PATCH)
@@ -141,10 +63,11 @@ class TexturingRecipe(Recipe):
 
 
 class UnionRecipe(Recipe):
-    """(a thing, another) -> both beside each other.
+    """Recipe of union: (a thing, another thing) -> both beside each other.
 
-    The published recipe, both cut out of the target on white, for targets in the studio; and two
-    pictures of the things alone in the target's place, for targets anywhere.
+    Things of a target in the white studio are cut out of it half the time, which is the published
+    recipe. Otherwise they come from two pictures that show one thing each before the target's
+    background.
     """
 
     operator = UNION
@@ -156,6 +79,14 @@ class UnionRecipe(Recipe):
         self.pairs = [row for rows in pool.rows("pair").values() for row in rows]
 
     def example(self, rng: random.Random) -> Example | None:
+        """Draw an example.
+
+        Args:
+            rng: chooses target and inputs.
+
+        Returns:
+            The example; None where an input of what was drawn is missing.
+        """
         target = rng.choice(self.pairs)
         record = self.pool.records[target]
         slots: list[Tensor | None]
@@ -174,11 +105,12 @@ class UnionRecipe(Recipe):
 
 
 class SceneRecipe(Recipe):
-    """(an object, a place) -> the object in the place.
+    """Recipe of scene: (an object, a background) -> the object in front of the background.
 
-    The object is cut out of the target, on white or pasted into another place by turns, as
-    published, or half the time seen in another picture altogether. The place is the target's own
-    without the object where there is such a picture, else one of its kind.
+    Half the time the object is cut out of the target, and is on white or pasted into another place,
+    which is the published recipe. Otherwise it is seen in another picture altogether. The
+    background is that of the target without the object, where there is such a picture, or else
+    another one of the same kind.
     """
 
     operator = SCENE
@@ -192,6 +124,14 @@ class SceneRecipe(Recipe):
         self.empty = pool.rows("empty", "background")
 
     def example(self, rng: random.Random) -> Example | None:
+        """Draw an example.
+
+        Args:
+            rng: chooses target and inputs.
+
+        Returns:
+            The example; None where an input of what was drawn is missing.
+        """
         target = rng.choice(self.targets)
         record = self.pool.records[target]
         place = record["background"]
@@ -206,14 +146,14 @@ class SceneRecipe(Recipe):
 
 
 class InstructRecipe(Recipe):
-    """(an object, an adjective) -> the same object as the adjective says.
+    """Recipe of instruct: (an object, an adjective) -> the same object as the adjective says.
 
-    The published recipe has no such pictures and pulls the input towards the text; here there are
-    true ones, of the input itself.
+    The published recipe has no pictures of the result and pulls the input towards the text. The
+    pocket world has such pictures, and they are the targets here.
     """
 
     operator = INSTRUCT
-    LONG = 0.25  # share of instructions that say the object as well
+    LONG = 0.25  # share of instructions that name the object as well
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
@@ -222,9 +162,18 @@ class InstructRecipe(Recipe):
 
     @property
     def texts(self) -> list[str]:
+        """The adjectives alone, and each with each object."""
         return [*ADJECTIVES, *(instruction(a, o) for a in ADJECTIVES for o in OBJECTS)]
 
     def example(self, rng: random.Random) -> Example | None:
+        """Draw an example.
+
+        Args:
+            rng: chooses target and inputs.
+
+        Returns:
+            The example; None where an input of what was drawn is missing.
+        """
         target = rng.choice(self.targets)
         record = self.pool.records[target]
         key = (record["geometry"], "/".join(record["things"][0]), record["background"])
@@ -238,17 +187,18 @@ class InstructRecipe(Recipe):
 
 
 def instruction(adjective: str, shape: str) -> str:
-    """Such as "a tiny mug"; in plural where there are many."""
+    """Write an instruction such as "a tiny mug", in the plural where there are many."""
     if adjective == "many":
         return f"many {plural(shape)}"
     return with_article(f"{adjective} {shape}")
 
 
 class ClothesRecipe(Recipe):
-    """(garments, each in its slot) -> a person who wears them.
+    """Recipe of clothes: (garments, each in its slot) -> a person who wears them.
 
-    Each is cut out of the target on white, as published, or half the time seen alone. Slots of
-    what is not worn are zero; half the time those after the last garment are not there at all.
+    Half the time a garment is cut out of the target on white, which is the published recipe.
+    Otherwise it comes from a picture of the garment alone. The slots of garments that are not worn
+    are empty. Half the examples end with the slot of their last garment, as users give no more.
     """
 
     operator = CLOTHES
@@ -260,6 +210,14 @@ class ClothesRecipe(Recipe):
         self.targets = pool.rows("outfit", "background")[("studio",)]
 
     def example(self, rng: random.Random) -> Example | None:
+        """Draw an example.
+
+        Args:
+            rng: chooses target and inputs.
+
+        Returns:
+            The example; None where an input of what was drawn is missing.
+        """
         target = rng.choice(self.targets)
         slots: list[Tensor | None] = [None] * len(GARMENT_SLOTS)
         for shape, material in self.pool.records[target]["things"]:

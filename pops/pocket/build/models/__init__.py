@@ -1,9 +1,11 @@
-"""The models of the pocket stack that the build trains itself, and how.
+"""The models of the pocket stack that the build trains itself, and how it trains them.
 
 Modules:
-    clip         image and text encoders
-    autoencoder  pictures to latents and back
-    decoder      embeddings to latents
-    judge        the separate classifier
-    priors       the base prior
+    clip           the image encoder and the text encoder
+    clip_training  the losses and the training of both
+    autoencoder    from pictures to latents and back
+    decoder        from embeddings to latents
+    judge          the classifier that marks pictures of the other models
+    priors         the base prior
+    components     principal components of pictures
 """

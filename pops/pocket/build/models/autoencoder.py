@@ -1,9 +1,10 @@
-"""Stage `autoencoder`: pictures to a 16 x 16 grid of latents and back (MoVQ).
+"""Stage `autoencoder`: the model from pictures to a 16 x 16 grid of latents and back (MoVQ).
 
-The latents are fixed before any training: the leading principal components of 8 x 8 patches,
-scaled to a mean variance of 1. The encoder learns to give them, the decoder to draw from them
-more than the components alone say, and the diffusion model need wait for neither. The pipeline
-that decodes never quantises and never scales, so nothing else stands between.
+The latents are fixed before any training. They are the leading principal components of patches of
+8 x 8 pixels, scaled to a mean variance of 1. The encoder learns to compute them, and the decoder
+learns to draw more from them than the components alone hold. So the diffusion model need not wait
+for either. The pipeline neither quantises nor scales the latents that it decodes, and neither is
+done here.
 """
 
 import random
@@ -18,24 +19,38 @@ from torch.nn import functional as F
 from pops.io.files import atomic_path
 from pops.pocket.build.data.pictures import SIZE, load_pictures
 from pops.pocket.build.fit import Fit, device
+from pops.pocket.build.models.components import softened_components
 
 __all__ = ["LATENTS", "PatchBasis", "autoencoder_fit", "patch_basis", "train_autoencoder"]
 
 LATENTS = 16
 PATCH = 8
-WHOLE, CROPS, ENCODED = 6, 24, 8  # whole pictures, or quarters, drawn in a step; quarters encoded
-SHAKE = 0.3  # most noise on the latents: a diffusion model never draws exact ones
+WHOLE, CROPS = 6, 24  # a step decodes so many whole pictures, or so many quarters of pictures
+ENCODED = 8  # pictures or quarters that a step encodes, at most
+SHAKE = 0.3  # the most noise on the latents, as a diffusion model never draws exact ones
 
 
 @dataclass(frozen=True)
 class PatchBasis:
-    """Latents of a picture without any model: mean (192,) and scaled components (192, 16)."""
+    """The latents of pictures, which are scaled principal components of their patches.
+
+    Args:
+        mean: (192,), the mean patch.
+        components: (192, 16).
+    """
 
     mean: Tensor
     components: Tensor
 
     def latents(self, pictures: Tensor) -> Tensor:
-        """(N, 16, H / 8, W / 8) of pictures (N, 3, H, W) in [0, 1]."""
+        """Compute the latents of pictures.
+
+        Args:
+            pictures: (N, 3, H, W) in [0, 1].
+
+        Returns:
+            (N, 16, H / 8, W / 8).
+        """
         n, _, height, width = pictures.shape
         patches = F.unfold(pictures, PATCH, stride=PATCH).transpose(1, 2)
         found = (patches - self.mean) @ self.components
@@ -44,19 +59,19 @@ class PatchBasis:
 
 def _find_basis(pictures: Tensor) -> PatchBasis:
     patches = F.unfold(pictures, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1)
-    mean = patches.mean(0)
-    centred = patches - mean
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
-    values, vectors = values.flip(0)[:LATENTS], vectors.flip(1)[:, :LATENTS]
-    # Between raw components, whose first drown the rest, and whitened ones, in which grain
-    # weighs as much as shape.
-    scale = values**-0.25
-    scale = scale / (scale.square() * values).mean().sqrt()
-    return PatchBasis(mean, vectors * scale)
+    return PatchBasis(*softened_components(patches, LATENTS))
 
 
 def patch_basis(folder: Path, pictures: Path) -> PatchBasis:
-    """The basis of a build, found once from its folder of pictures."""
+    """Read the basis of a build, or find it in the pictures and keep it.
+
+    Args:
+        folder: the folder where it is kept.
+        pictures: the folder of pictures.
+
+    Returns:
+        The basis.
+    """
     path = folder / "basis.pt"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,6 +84,7 @@ def patch_basis(folder: Path, pictures: Path) -> PatchBasis:
 
 
 def make_autoencoder() -> VQModel:
+    """Make an untrained autoencoder."""
     return VQModel(
         in_channels=3,
         out_channels=3,
@@ -87,13 +103,13 @@ def make_autoencoder() -> VQModel:
 
 
 def encode(model: VQModel, pictures: Tensor) -> Tensor:
-    """Latents (N, 16, 16, 16) of pictures in [0, 1]."""
+    """Encode pictures (N, 3, H, W) in [0, 1] as latents (N, 16, H / 8, W / 8)."""
     out: Tensor = model.encode(pictures * 2 - 1).latents
     return out
 
 
 def decode(model: VQModel, latents: Tensor) -> Tensor:
-    """Pictures, about [0, 1], of latents."""
+    """Decode latents to pictures, whose values are about in [0, 1]."""
     out: Tensor = model.decode(latents, force_not_quantize=True).sample
     return out / 2 + 0.5
 
@@ -103,6 +119,7 @@ def _edges(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def losses(model: VQModel, basis: PatchBasis, pictures: Tensor) -> dict[str, Tensor]:
+    """Compute the losses of a step on pictures (N, 3, H, W) in [0, 1]."""
     latents = basis.latents(pictures)
     level = SHAKE * torch.rand(len(latents), 1, 1, 1, device=latents.device)
     drawn = decode(model, latents + level * torch.randn_like(latents)).float()
@@ -119,11 +136,26 @@ def losses(model: VQModel, basis: PatchBasis, pictures: Tensor) -> dict[str, Ten
 
 
 def autoencoder_fit(folder: Path) -> Fit:
+    """Open the training of the autoencoder.
+
+    Args:
+        folder: the folder of its state.
+
+    Returns:
+        The training, as it stands.
+    """
     model = make_autoencoder().to(memory_format=torch.channels_last)
     return Fit(folder, model, lr=1.5e-3, weight_decay=0.0, average=0.995)
 
 
 def train_autoencoder(folder: Path, pictures: Path, seconds: float) -> None:
+    """Train the autoencoder for some time.
+
+    Args:
+        folder: the folder of its state.
+        pictures: the folder of pictures.
+        seconds: the time.
+    """
     torch.manual_seed(0)
     fit = autoencoder_fit(folder)
     model = fit.module

@@ -1,7 +1,7 @@
 """Stage `decoder`: the diffusion model that draws latents from an image embedding.
 
-v-prediction (Salimans and Ho 2022, arXiv 2202.00512) on a squared-cosine schedule, the embedding
-dropped for guidance by the encoding of an all-zero picture, as the pipeline does.
+It predicts the velocity (Salimans and Ho 2022, arXiv 2202.00512) on a squared-cosine schedule. For
+guidance, some embeddings are replaced by that of an all-zero picture, as the pipeline does.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from pops.pocket.build.models.clip import DIM
 
 __all__ = ["SHARES", "Drawn", "decoder_fit", "decoder_scheduler", "train_decoder"]
 
-BATCH = 64  # over all processes
-DROP = 0.1
-# How much of the training goes to each kind of picture.
+BATCH = 64  # pictures in a step, over all processes
+DROP = 0.1  # share of embeddings that are replaced by that of an all-zero picture
+# The share of the training that each kind of picture gets.
 SHARES = {
     "single": 0.42,
     "adjective": 0.16,
@@ -33,7 +33,7 @@ SHARES = {
 
 
 def make_unet() -> UNet2DConditionModel:
-    """Narrow where it only passes fine detail on, wide on grids of 8 x 8 and 4 x 4."""
+    """Make an untrained model: wide on grids of 8 x 8 and 4 x 4, narrow on the finest one."""
     return UNet2DConditionModel(
         sample_size=SIZE // PATCH,
         in_channels=LATENTS,
@@ -63,6 +63,11 @@ def make_unet() -> UNet2DConditionModel:
 
 
 def decoder_scheduler() -> DDPMScheduler:
+    """Make the scheduler of the decoder.
+
+    Returns:
+        The scheduler, for training and for the pipeline.
+    """
     return DDPMScheduler(
         num_train_timesteps=1000,
         beta_schedule="squaredcos_cap_v2",
@@ -76,7 +81,7 @@ def decoder_scheduler() -> DDPMScheduler:
 def loss(
     unet: nn.Module, scheduler: DDPMScheduler, latents: Tensor, embeds: Tensor, t: Tensor
 ) -> Tensor:
-    """MSE of the predicted velocity; latents (N, 16, 16, 16), embeds (N, D), t (N,)."""
+    """Compute the MSE of the velocity; latents are (N, 16, 16, 16), embeds (N, D), t (N,)."""
     noise = torch.randn_like(latents)
     noisy = scheduler.add_noise(latents, noise, t)
     target = scheduler.get_velocity(latents, noise, t)
@@ -85,6 +90,14 @@ def loss(
 
 
 def decoder_fit(folder: Path) -> Fit:
+    """Open the training of the decoder.
+
+    Args:
+        folder: the folder of its state.
+
+    Returns:
+        The training, as it stands.
+    """
     return Fit(
         folder,
         make_unet().to(memory_format=torch.channels_last),
@@ -97,10 +110,14 @@ def decoder_fit(folder: Path) -> Fit:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the decoder learns from, as it is handed to other processes.
+    """The training data of the decoder, as it is sent to other processes.
 
-    pictures: the folder of the pictures. shards: those that have been encoded. embeds: their
-    embeddings (N, D). zero: the zero picture's (D,).
+    Args:
+        pictures: the folder of the pictures.
+        shards: the names of the shards that have been encoded.
+        embeds: (N, D), the embeddings of their pictures.
+        zero: (D,), the embedding of an all-zero picture.
+        basis: the basis of the latents.
     """
 
     pictures: Path
@@ -111,7 +128,7 @@ class Drawn:
 
 
 def _chances(kinds: Sequence[str]) -> Tensor:
-    """(N,): the chance of each picture or of one before it to be drawn."""
+    """Sum up the chances of pictures to be drawn: (N,), of each and all before it."""
     count = {kind: kinds.count(kind) for kind in SHARES}
     weights = torch.tensor([SHARES[kind] / count[kind] for kind in kinds], dtype=torch.float64)
     return weights.cumsum(0)
@@ -120,7 +137,7 @@ def _chances(kinds: Sequence[str]) -> Tensor:
 def _work(rank: int, world: int, folder: Path, drawn: Drawn, seconds: float) -> None:
     torch.manual_seed(0)
     fit = decoder_fit(folder)
-    # Each process its own noise, and another after every resume.
+    # Each process has its own noise, and other noise after every resume.
     torch.manual_seed(1 + fit.step * world + rank)
     data = load_pictures(drawn.pictures, drawn.shards)
     scheduler = decoder_scheduler()
@@ -133,7 +150,7 @@ def _work(rank: int, world: int, folder: Path, drawn: Drawn, seconds: float) -> 
         rows = torch.searchsorted(table, draw).clamp_max(len(table) - 1)
         given = drawn.embeds[rows].float()
         given[torch.rand(n, generator=rng) < DROP] = drawn.zero
-        # Every batch covers all noise levels evenly.
+        # The noise levels of a batch are spread evenly.
         level = (torch.arange(n) + torch.rand(n, generator=rng)) / n
         t = (level * 1000).long()
         where = device()
@@ -145,5 +162,12 @@ def _work(rank: int, world: int, folder: Path, drawn: Drawn, seconds: float) -> 
 
 
 def train_decoder(folder: Path, drawn: Drawn, seconds: float, world: int) -> None:
-    """Train in so many processes."""
+    """Train the decoder for some time.
+
+    Args:
+        folder: the folder of its state.
+        drawn: the training data.
+        seconds: the time.
+        world: the number of processes.
+    """
     in_processes(_work, world, folder, drawn, seconds)

@@ -1,7 +1,7 @@
 """Stage `judge`: a small convolutional classifier of pictures.
 
-It shares nothing with the encoders, so that decoder and operators are not marked by the very
-model that they work for.
+It shares nothing with the encoders, so that decoder and operators are not marked by the model that
+they were trained for.
 """
 
 import random
@@ -19,17 +19,34 @@ from pops.pocket.judge import Judge, JudgeConfig
 
 __all__ = ["judge_fit", "train_judge"]
 
-EACH = 24  # of every kind in a batch
+EACH = 24  # pictures of every kind in a batch
 KINDS = ("single", "adjective", "pair", "outfit")
 CONFIG = JudgeConfig(size=SIZE, widths=(32, 64, 96, 128, 128), questions=CLASSES)
 
 
 def judge_fit(folder: Path) -> Fit:
+    """Open the training of the judge.
+
+    Args:
+        folder: the folder of its state.
+
+    Returns:
+        The training, as it stands.
+    """
     return Fit(folder, Judge(CONFIG), lr=2e-3, average=0.99, half=True)
 
 
 def train_judge(folder: Path, data: Pictures, seconds: float) -> None:
-    """Train on as many pictures of every kind, moved a little, and softened now and then."""
+    """Train the judge for some time.
+
+    A batch has as many pictures of one kind as of any other. Each is moved a little, and some are
+    blurred or made noisy.
+
+    Args:
+        folder: the folder of its state.
+        data: the pictures.
+        seconds: the time.
+    """
     torch.manual_seed(0)
     fit = judge_fit(folder)
     rows = {k: [i for i, r in enumerate(data.records) if r["kind"] == k] for k in KINDS}

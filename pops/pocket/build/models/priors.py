@@ -1,6 +1,6 @@
 """Stage `prior`: the base prior, from the text of a caption to the embedding of its picture.
 
-The operators are tuned from it, by `pops train`.
+The operators start from it: `pops train` tunes it.
 """
 
 import random
@@ -20,12 +20,12 @@ from pops.training.loss import prior_loss
 __all__ = ["CLIP_RANGE", "prior_fit", "train_base_prior"]
 
 BATCH = 128
-CLIP_RANGE = 5.0
-DROP = 0.1
+CLIP_RANGE = 5.0  # predictions are limited to this many deviations
+DROP = 0.1  # share of texts that are replaced by zeros
 
 
 def make_prior(embeds: Tensor) -> Prior:
-    """A new prior for the space of embeddings (N, D), whose mean and deviation it keeps."""
+    """Make an untrained prior for embeddings (N, D), whose mean and deviation it keeps."""
     prior = Prior(
         PriorConfig(
             num_attention_heads=6,
@@ -43,18 +43,35 @@ def make_prior(embeds: Tensor) -> Prior:
 
 
 def prior_fit(folder: Path, embeds: Tensor) -> Fit:
+    """Open the training of the base prior.
+
+    Args:
+        folder: the folder of its state.
+        embeds: (N, D), embeddings, whose mean and deviation a new prior takes.
+
+    Returns:
+        The training, as it stands.
+    """
     return Fit(folder, make_prior(embeds), lr=1e-3, weight_decay=0.01)
 
 
 def _timesteps(n: int) -> Tensor:
-    """Uniform timesteps, spread evenly over the batch."""
+    """Draw uniform timesteps (n,) that are spread evenly over the batch."""
     return (((torch.arange(n) + torch.rand(n)) / n) * 1000).long().to(device())
 
 
 def train_base_prior(
     folder: Path, encoder: TextEncoder, captions: Sequence[str], embeds: Tensor, seconds: float
 ) -> None:
-    """Train on captions (N) and the embeddings (N, D) of their pictures."""
+    """Train the base prior for some time.
+
+    Args:
+        folder: the folder of its state.
+        encoder: the text encoder of the stack.
+        captions: N captions.
+        embeds: (N, D), the embeddings of their pictures.
+        seconds: the time.
+    """
     torch.manual_seed(0)
     fit = prior_fit(folder, embeds)
     prior = fit.module

@@ -1,4 +1,4 @@
-"""Square patches of a material, cut out of a picture."""
+"""Square patches of a material that the benchmark and the training cut out of pictures."""
 
 import random
 from collections.abc import Sequence
@@ -7,33 +7,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pops.data.cutting import find_square
+
 __all__ = ["crop_patch", "find_patch"]
+
+SIDES = (28, 22, 16, 12, 9, 7, 6)  # of patches, in 64ths of the picture's side
 
 
 def find_patch(mask: np.ndarray, rng: random.Random) -> tuple[int, int, int] | None:
-    """Find a random square that lies wholly inside a mask, as large as the mask allows.
+    """Find a random square that lies wholly inside a square mask, as large as the mask allows.
 
     Args:
-        mask: (H, W) of booleans.
+        mask: (H, H) of booleans.
         rng: chooses the largest size that is tried, and the place.
 
     Returns:
         (x, y, side) in pixels; None where not even 6 in 64 of the picture's side fit.
     """
-    summed = np.pad(mask.astype(np.int32), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    largest = rng.choice((28, 22, 16))
-    for side in (s * len(mask) // 64 for s in (28, 22, 16, 12, 9, 7, 6) if s <= largest):
-        inside = (
-            summed[side:, side:]
-            - summed[:-side, side:]
-            - summed[side:, :-side]
-            + summed[:-side, :-side]
-        )
-        ys, xs = np.nonzero(inside == side * side)
-        if len(ys):
-            k = rng.randrange(len(ys))
-            return int(xs[k]), int(ys[k]), side
-    return None
+    largest = rng.choice(SIDES[:3])
+    sides = [side * len(mask) // 64 for side in SIDES if side <= largest]
+    return find_square(mask, rng, sides)
 
 
 def crop_patch(picture: Tensor, patch: Sequence[int]) -> Tensor:

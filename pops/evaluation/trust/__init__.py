@@ -1,0 +1,8 @@
+"""Which metrics can be trusted: a check on the pocket world, where it is known what is right.
+
+Modules:
+    candidates  pictures that answer a request: true, wrong, of operators and means, and noise
+    truth       how right a picture is, part by part
+    check       measures the candidates, and ranks them by the metrics and by the truth
+    write       the table, the figure and the page
+"""

@@ -1,0 +1,315 @@
+"""Protocols: what they ask, how they resume, and what their reports say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pops.cli import main as cli
+from pops.datagen.stages import Detection
+from pops.errors import UsageError
+from pops.evaluation.config import EvalInstructConfig, EvalTexturingConfig
+from pops.evaluation.metrics.base import Made, Metric, measure, stages_of
+from pops.evaluation.metrics.regions import gram_distance
+from pops.evaluation.metrics.table import METRICS, choose_metrics
+from pops.evaluation.protocols.inputs import Input
+from pops.evaluation.protocols.methods import Request, mean_of, read_methods
+from pops.evaluation.protocols.rows import Evaluation
+from pops.evaluation.protocols.table import PROTOCOLS
+from pops.evaluation.report.statistics import Estimate, compare, summarise, wilson
+from pops.evaluation.report.tables import latex_table, markdown_table
+from pops.evaluation.stages import ORDER, Look, Read, Remembering, Seen
+from pops.evaluation.store import Line, Lines, read_lines
+from pops.operators import OPERATORS
+from pops.settings.shard import Shard
+from tests.evaluation import tiny
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [("instruct", 10_140), ("texturing", 2_496), ("scene", 2_496), ("union", 2_496)],
+)
+def test_the_protocols_are_of_the_published_sizes(
+    name: str, pictures: int, capsys: Capture, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["eval", name, "--stack=kandinsky-2.2", "--dry_run", f"--out={out}"]) == 0
+    assert f"{pictures:,} pictures of each method" in capsys.readouterr().out
+    assert not out.exists()
+
+
+def test_a_limit_takes_pictures_that_lie_evenly_and_shards_divide_them(tmp_path: Path) -> None:
+    config = EvalTexturingConfig(out=tmp_path)
+    protocol = PROTOCOLS["texturing"]
+    requests = protocol.requests(config)
+    plan = Evaluation(requests, protocol.methods, (0, 1, 2), (), limit=30)
+    own = [row for row in plan.rows if row.method == "mean"]
+    assert len(own) == 30 and {row.seed for row in own} == {0, 1, 2}
+    assert {row.request for row in own} > {0} and max(row.request for row in own) > 300
+    parts = [plan.indices(Shard(i, 4)) for i in range(4)]
+    assert sorted(index for part in parts for index in part) == list(range(len(plan.rows)))
+
+
+def test_a_composition_of_the_user_takes_the_inputs_by_their_slots() -> None:
+    request = Request({"object": Input("mug", Path("m.png")), "texture": Input("w", Path("w.png"))})
+    methods = read_methods(
+        "a = mean('object', 'texture', 0.3); b = texturing('texture', _)",
+        ("object", "texture"),
+        OPERATORS,
+    )
+    assert [str(method(request)) for method in methods.values()] == [
+        "mean('m.png', 'w.png', 0.3)",
+        "texturing('w.png', _)",
+    ]
+    said = Request({"object": Input("mug", Path("m.png"))}, "shiny")
+    (told,) = read_methods("c = instruct('object', 'text')", ("object",), OPERATORS).values()
+    assert str(told(said)) == "instruct('m.png', 'shiny')"
+    with pytest.raises(UsageError, match="objekt"):
+        read_methods("a = mean('objekt', 'texture')", ("object", "texture"), OPERATORS)
+
+
+def test_the_mean_of_several_inputs_weighs_them_alike() -> None:
+    request = Request({slot: Input(slot, Path(f"{slot}.png")) for slot in ("hat", "bag", "scarf")})
+    assert str(mean_of(request)) == "mix('hat.png', 'bag.png', 'scarf.png')"
+
+
+# --- metrics --------------------------------------------------------------------------------
+
+
+class _Answers:
+    """Answers every stage with numbers that depend on what is asked alone."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, requests):  # type: ignore[no-untyped-def]
+        (stage,) = {request.stage for request in requests}
+        self.asked.append(stage)
+        return [self._answer(stage, request) for request in requests]
+
+    def _answer(self, stage, request):  # type: ignore[no-untyped-def]
+        unit = np.array([0.6, 0.8])
+        return {
+            "clip": unit,
+            "features": Seen(unit, np.eye(2)),
+            "detect": Detection((4, 4, 24, 24), 0.9),
+            "depth": np.arange(9.0).reshape(3, 3),
+            "caption": "a mug",
+            "sentence": unit,
+            "judge": {"object": 4, "texture": None, "text": 2},
+        }[stage]
+
+
+MADE = Made(
+    Image.linear_gradient("L").convert("RGB").resize((32, 32)),
+    {
+        slot: Image.radial_gradient("L").convert("RGB").resize((32, 32))
+        for slot in ("object", "texture", "background", "first", "second")
+    },
+    dict.fromkeys(("object", "texture", "background", "first", "second"), "mug"),
+    "shiny",
+    ("wooden", "golden"),
+)
+
+
+def test_all_metrics_together_ask_each_stage_once_and_in_order() -> None:
+    answers = _Answers()
+    metrics = list(METRICS.values())
+    running = measure(metrics, MADE)
+    asked = next(running)
+    try:
+        while True:
+            asked = running.send(answers(asked))
+    except StopIteration as end:
+        numbers = end.value
+    assert answers.asked == [stage for stage in ORDER if stage != "make"]
+    assert numbers["object_clip"] == pytest.approx(1.0)
+    assert (numbers["judge_object"], numbers["judge_texture"], numbers["judge_mean"]) == (
+        4,
+        None,
+        3,
+    )
+    assert numbers["lost"] == 0.0 and numbers["leak"] is None  # both look alike
+    assert set(numbers) == set(METRICS)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_asks_the_stages_that_it_names_alone(name: str) -> None:
+    metric, answers = METRICS[name], _Answers()
+    running = metric(MADE)
+    try:
+        asked = next(running)
+        while True:
+            asked = running.send(answers(asked))
+    except StopIteration:
+        pass
+    assert tuple(answers.asked) == metric.stages == stages_of([metric])
+
+
+def test_a_metric_without_a_model_is_left_out_or_refused_where_it_was_asked_for() -> None:
+    chosen, without = choose_metrics(["object_clip", "object_depth"], (), {"clip"})
+    assert [metric.name for metric in chosen] == ["object_clip"]
+    assert without == {"object_depth": "no model answers depth"}
+    with pytest.raises(UsageError, match="--models depth="):
+        choose_metrics(["object_depth"], ("object_depth",), {"clip"})
+
+
+def test_gram_matrices_do_not_know_places() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(16, 5)), rng.normal(size=(9, 5)) + 3
+    assert gram_distance(a, rng.permutation(a)) == pytest.approx(0.0, abs=1e-12)
+    full = 1 - np.sum((a.T @ a) * (b.T @ b)) / np.linalg.norm(a.T @ a) / np.linalg.norm(b.T @ b)
+    assert gram_distance(a, b) == pytest.approx(full)
+
+
+def test_a_stage_answers_an_input_once() -> None:
+    seen: list[int] = []
+    stage = Remembering(lambda asked: [seen.append(len(asked)), *asked][1:])
+    red, again = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "red")
+    first, second, text = stage([Look(red), Look(again), Read("red")])
+    assert first is second and text.text == "red" and seen == [2]
+    assert stage([Read("red"), Look(again)]) == [text, first] and seen == [2]
+
+
+# --- numbers --------------------------------------------------------------------------------
+
+
+def _lines(values: dict[str, list[float | None]]) -> list[Line]:
+    return [
+        Line(
+            index=i,
+            request=i // 2,
+            method=method,
+            seed=i % 2,
+            words={},
+            numbers={"x": value},
+        )
+        for method, own in values.items()
+        for i, value in enumerate(own)
+    ]
+
+
+def test_intervals_are_over_requests_and_hold_the_mean() -> None:
+    rng = np.random.default_rng(1)
+    values = np.repeat(rng.normal(5, 1, 60), 2)  # both seeds of a request give the same
+    (found,) = summarise(_lines({"a": list(values)}))["a"].values()
+    assert found.mean == pytest.approx(values.mean())
+    assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 60**0.5, rel=0.2)
+    alone = summarise(_lines({"a": [1.0, None, 1.0, 1.0]}))["a"]["x"]
+    assert (alone.low, alone.high, alone.count, alone.missing) == (1.0, 1.0, 3, 1)
+
+
+def test_methods_are_compared_picture_by_picture() -> None:
+    lines = _lines({"operator": [1, 2, 3, 4], "mean": [0.5, 1.5, None, 3.5]})
+    found = compare(lines, "operator")["mean"]["x"]
+    assert (found.mean, found.low, found.high, found.count) == (0.5, 0.5, 0.5, 3)
+
+
+def test_the_wilson_interval_is_the_published_one() -> None:
+    low, high = wilson(8, 10)  # Wilson 1927; by hand
+    assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)
+
+
+def test_tables_mark_the_best_and_escape_names() -> None:
+    summary = {
+        "op_1": {"lost": Estimate(0.1, 0.05, 0.2, 9)},
+        "mean": {"lost": Estimate(0.4, 0.3, 0.5, 9)},
+    }
+    metrics: list[Metric] = [METRICS["lost"]]
+    assert "**0.100 [0.050, 0.200]**" in markdown_table(summary, metrics)
+    table = latex_table(summary, metrics)
+    assert r"op\_1 & \textbf{0.100}" in table and r"lost $\downarrow$" in table
+
+
+# --- folders --------------------------------------------------------------------------------
+
+
+def _line(index: int) -> Line:
+    return Line(index=index, request=0, method="mean", seed=0, words={}, numbers={"x": 1.0})
+
+
+def test_a_killed_run_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:
+    lines = Lines(tmp_path / "a", Shard())
+    with lines.open({"seeds": [1]}):
+        lines.add(_line(3), {"mean/one.png": Image.new("RGB", (4, 4))})
+    with lines.path.open("ab") as file:
+        file.write(b'{"index": 4, "requ')
+    with lines.open({"seeds": [1]}) as there:
+        assert there == {3}
+        lines.add(_line(4), {})
+    assert [line.index for line in read_lines(tmp_path / "a")] == [3, 4]
+    assert (tmp_path / "a" / "pictures" / "mean" / "one.png").is_file()
+    with pytest.raises(UsageError, match="made with seeds"), lines.open({"seeds": [2]}):
+        raise AssertionError
+
+
+# --- whole runs -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, golden: Path) -> str:
+    root = tmp_path_factory.mktemp("models")
+    folders = tiny.make_all(root, golden / "kandinsky-tiny-prior" / "tokenizer")
+    return ",".join(f"{stage}={folder}" for stage, folder in folders.items())
+
+
+def run(name: str, out: Path, *more: str) -> dict[str, object]:
+    arguments = [f"--out={out}", "--limit=2", "--seeds=0,1", "--batch_size=4", "--device=cpu"]
+    assert cli.main(["eval", name, *arguments, *more]) == 0
+    found: dict[str, object] = json.loads((out / "report.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", ["instruct", "scene", "union", "clothes"])
+def test_a_protocol_runs_whole_on_tiny_models_of_the_real_classes(
+    name: str, models: str, tmp_path: Path
+) -> None:
+    methods = "operator" if name == "instruct" else "operator,mean"
+    report = run(name, tmp_path, f"--models={models}", f"--methods={methods}")
+    wanted = {m for m in PROTOCOLS[name].metrics if not m.startswith("judge")}
+    assert set(report["metrics"]) == wanted  # type: ignore[call-overload]
+    assert not report["left_out"]
+    assert report["settings"]["models"]["make"]["name"] == "pocket"  # type: ignore[index]
+    assert report["versions"].keys() >= {"pops", "torch", "transformers"}  # type: ignore[union-attr]
+    with Image.open(tmp_path / "report.png") as figure:
+        assert figure.width > 100
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_shards_and_a_run_that_goes_on_give_what_one_run_gives(
+    models: str, tmp_path: Path, capsys: Capture
+) -> None:
+    methods = [f"--models={models}", "--also=third = mean('object', 'texture', 0.3)"]
+    methods += ["--methods=operator", "--keep_pictures"]
+    whole = run("texturing", tmp_path / "a", *methods)
+    shared = [f"--out={tmp_path / 'b'}", "--limit=2", "--seeds=0,1", "--device=cpu", *methods]
+    assert cli.main(["eval", "texturing", *shared, "--shard=1/2"]) == 0
+    assert "2 of others are left" in capsys.readouterr().out
+    assert not (tmp_path / "b" / "report.json").exists()
+    assert cli.main(["eval", "texturing", *shared, "--shard=0/2"]) == 0
+    parts = json.loads((tmp_path / "b" / "report.json").read_text())
+    assert parts["methods"] == whole["methods"]
+    pictures = [sorted((tmp_path / run / "pictures").rglob("*.png")) for run in "ab"]
+    assert len(pictures[0]) == 4
+    for a, b in zip(*pictures, strict=True):
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_words_are_drawn_once_into_the_folder(models: str, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("mug\nteapot\n")
+    arguments = [f"--objects={tmp_path / 'words.txt'}", "--metrics=object_clip"]
+    run("instruct", tmp_path / "out", *arguments, "--methods=object")
+    drawn = tmp_path / "out" / "inputs" / "objects" / "teapot.png"
+    before = drawn.stat().st_mtime_ns
+    (tmp_path / "out" / "report.json").unlink()
+    run("instruct", tmp_path / "out", *arguments, "--methods=object")  # nothing is left to do
+    assert drawn.stat().st_mtime_ns == before
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="--judge wants an address"):
+        EvalInstructConfig(judge="localhost")
