@@ -15,7 +15,7 @@ from pops.figures import Cell
 from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.pictures import open_picture
 from pops.operators import Operator
-from pops.settings.groups import OwnOperators, SamplingConfig, StackConfig
+from pops.settings.groups import CompiledConfig, OwnOperators, SamplingConfig, StackConfig
 
 if TYPE_CHECKING:
     from pops.engine import Engine
@@ -36,6 +36,9 @@ def load(config: StackConfig) -> Engine:
         The engine.
     """
     print(f"loading {config.stack}", file=sys.stderr)
+    compiled = isinstance(config, CompiledConfig) and config.compile
+    if compiled:
+        print("compiling: the first step of each new size takes minutes", file=sys.stderr)
     from pops.engine import Engine
 
     return Engine.load(
@@ -43,6 +46,7 @@ def load(config: StackConfig) -> Engine:
         config.device,
         config.dtype,
         offload=config.offload,
+        compiled=compiled,
         operator_folders=config.operators if isinstance(config, OwnOperators) else (),
     )
 

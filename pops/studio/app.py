@@ -82,6 +82,7 @@ def start(config: StudioConfig) -> tuple[Server, str, StudioService]:
         config.device,
         config.dtype,
         offload=config.offload,
+        compiled=config.compile,
         operator_folders=config.operators,
     )
     local = config.host in LOCAL
