@@ -166,7 +166,7 @@ def test_a_renderer_is_a_class_and_its_row(
     assert main(["apply", "texturing", MUG, WOOD, "--seeds=3", "--steps=1", *flags]) == 0
     with Image.open(tmp_path / "texturing_mug_wood_s3_r5.png") as drawn:
         assert drawn.size == (24, 24) and drawn.getpixel((0, 0)) == (5, 5, 5)
-    assert Options.read({"renderer": "flat"}).renderer == "flat"
+    assert Options.read({"renderer": "flat"}).rendering.renderer == "flat"
     capsys.readouterr()
     assert main(["apply", "--help"]) == 0
     assert "depth,flat}" in capsys.readouterr().out
@@ -188,4 +188,4 @@ def test_a_sampler_is_a_function_and_its_row(
     flags = ["--sampler=counted", "--seeds=3", "--steps=1", "--render_steps=1", f"--out={tmp_path}"]
     assert main(["apply", "texturing", MUG, WOOD, *flags]) == 0
     assert len(calls) == 2
-    assert Options.read({"sampler": "counted"}).sampler == "counted"
+    assert Options.read({"sampler": "counted"}).sampling.sampler == "counted"

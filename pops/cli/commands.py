@@ -24,11 +24,22 @@ from pops.cli.outputs import (
     keeps_depth,
     part_names,
 )
-from pops.cli.steps import EMBEDDING, captioned, equation, load, preview, seed_pairs
-from pops.compose.functions import fill_slots
-from pops.compose.plan import make_plan
+from pops.cli.steps import (
+    EMBEDDING,
+    Input,
+    captioned,
+    equation,
+    input_name,
+    load,
+    preview,
+    seed_pairs,
+)
+from pops.compose.calls import text as made_from
+from pops.compose.functions import fill_slots, operator_function
+from pops.compose.nodes import Call, Leaf, plain_number
+from pops.compose.plan import Plan, is_range, make_plan
 from pops.errors import UsageError, check_known, install_hint
-from pops.figures import strips
+from pops.figures import save_animation, strips
 from pops.io.files import make_folder, staged_folder
 from pops.io.names import check_name, name_of_words
 from pops.io.pictures import save_picture
@@ -49,7 +60,7 @@ from pops.settings.commands import (
     PocketSheetConfig,
     RunConfig,
 )
-from pops.settings.groups import DrawnConfig, SamplingConfig
+from pops.settings.groups import DrawnConfig
 from pops.settings.parsing import unknown_flag
 from pops.settings.progress import Progress, ProgressBars
 from pops.settings.rendering import RenderSettings
@@ -84,28 +95,33 @@ def apply(config: ApplyConfig) -> int:
         The exit status.
     """
     folder = Path(config.operator).expanduser()
-    own = (folder / "operator.json").is_file()
-    operator = read_operator_card(folder).operator if own else _named_operator(config)
+    if (folder / "operator.json").is_file():
+        operator = read_operator_card(folder).operator
+        config = replace(config, operators=(*config.operators, str(folder)))
+    else:
+        operator = _named_operator(config)
     request = _request(operator, config)
     shown = [preview(source) for source in request]
-    stems = [None if source is None else source.stem for source in request]
-    name = name_of_words([operator.name, *input_words(operator, stems), config.text or ""])
+    words = input_words(operator, list(map(input_name, request)))
+    how_far = "" if config.strength == 1 else f"strength-{plain_number(config.strength)}"
+    name = name_of_words([operator.name, *words, config.text or "", how_far])
     plain = replace(config.rendering, renderer=RenderSettings.renderer)  # an input has no depth
+    plan = _plan(operator, request, config)
     with staged_folder(config.out) as stage:
         check_name(stage, f"{name}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
         first = _depth_source(request, config)
         engine = load(config)
+        weights = {operator.name: config.weights} if config.weights else None
         with closing(ProgressBars()) as progress:
-            made = _sample(
-                engine, config.operator, [request], config, progress, config.text, config.weights
-            )
+            result = engine.run(plan, weights=weights, progress=progress, **vars(config.sampling))
+            made = result.embeddings
             depth_of = None if first is None else [first] * len(made)
             pictures = _render(engine, made, config.rendering, progress, depth_of)
             shown = [
-                _render(engine, engine.encode([source]), plain, progress)[0]
-                if source and image == EMBEDDING
+                _render(engine, result[node][:1], plain, progress)[0]
+                if node and image == EMBEDDING
                 else image
-                for source, image in zip(request, shown, strict=True)
+                for node, image in zip(plan.composition.inputs, shown, strict=True)
             ]
         for seed, embedding in zip(config.seeds, made, strict=True):
             embedding.save(stage / f"{name}_s{seed}.safetensors")
@@ -130,6 +146,10 @@ def run(config: RunConfig) -> int:
     """
     previews = Previews()
     plan = make_plan(config.composition, previews.usable, _known_operators(config))
+    if config.animate != "none" and not any(map(is_range, plan.axes)):
+        raise UsageError(
+            "--animate shows a range: write one in place of a number, as in strength=0..1:9"
+        )
     weights = given_weights(config, plan)
     for leaf in plan.leaves:
         previews.open(leaf)
@@ -158,6 +178,9 @@ def run(config: RunConfig) -> int:
         files.save_pictures(stage, pictures, config.render_seeds)
         for name, figure in figures.items():
             save_picture(figure, stage / name)
+        if config.animate != "none":
+            for name, frames in files.animations(shown).items():
+                save_animation(frames, stage / f"{name}.{config.animate}")
     lost = list(dict.fromkeys(result.lost.values()))
     for said in (
         *(f"skipped: {file}" for file in previews.skipped),
@@ -289,23 +312,12 @@ def _named_operator(config: ApplyConfig) -> Operator:
     return known[config.operator]
 
 
-def _sample(
-    engine: "Engine",
-    operator: str,
-    requests: Sequence[tuple[Path | None, ...]],
-    config: SamplingConfig,
-    progress: Progress,
-    text: str | None = None,
-    weights: str | None = None,
-) -> "Embeddings":
-    return engine.apply(
-        operator,
-        requests,
-        text=text,
-        weights=weights,
-        progress=progress,
-        **vars(config.sampling),
-    )
+def _plan(operator: Operator, request: Sequence[Input], config: ApplyConfig) -> Plan:
+    """A composition of one operator."""
+    nodes = [Leaf(source) if isinstance(source, Path) else source for source in request]
+    text = {} if config.text is None else {"text": config.text}
+    node = operator_function(operator)(*nodes, **text, strength=config.strength)
+    return Plan(node, (), (node,), {operator.name: operator})
 
 
 def _render(
@@ -318,7 +330,7 @@ def _render(
     return engine.render(made, depth_of=depth_of, progress=progress, **vars(rendering))
 
 
-def _request(operator: Operator, config: ApplyConfig) -> tuple[Path | None, ...]:
+def _request(operator: Operator, config: ApplyConfig) -> tuple[Input, ...]:
     """The inputs in the order of the operator's slots, given by place or by the slots' names."""
     slots = [slot.replace("-", "_") for slot in operator.inputs]
     for name, place in config.slots.items():
@@ -326,16 +338,22 @@ def _request(operator: Operator, config: ApplyConfig) -> tuple[Path | None, ...]
             flags = [one.name for one in fields(config)]
             raise UsageError(f"{unknown_flag(name, [*flags, *slots])} (see pops apply --help)")
         if not isinstance(place, str) or not place:
-            raise UsageError(f"--{name} wants a picture or an embedding file")
+            raise UsageError(f"--{name} wants a picture, an embedding file or text:WORDS")
     given = fill_slots(operator, config.inputs, config.slots)
     operator.check_inputs(len(given), config.text)
-    return tuple(None if one in (None, LEFT_OUT) else Path(str(one)).expanduser() for one in given)
+    return tuple(None if one in (None, LEFT_OUT) else _input(str(one)) for one in given)
 
 
-def _depth_source(request: Sequence[Path | None], config: ApplyConfig) -> Path | None:
+def _input(given: str) -> Path | Call:
+    """A file, or a text that is given as `text:WORDS`."""
+    kind, colon, words = given.partition(":")
+    return made_from(words.strip()) if kind == "text" and colon else Path(given).expanduser()
+
+
+def _depth_source(request: Sequence[Input], config: ApplyConfig) -> Path | None:
     """The first input, where the renderer keeps its depth."""
     if not keeps_depth(config.renderer):
         return None
-    if request[0] is None:
+    if not isinstance(request[0], Path):
         raise UsageError(DEPTH_NEEDED.format(config.renderer))
     return request[0]

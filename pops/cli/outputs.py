@@ -215,6 +215,28 @@ class RunFiles:
                         figures[name] = draw_tree(result, render, shown, at=at, row=row)
         return figures
 
+    def animations(self, shown: Pictures) -> dict[str, list[Image.Image]]:
+        """Draw the frames of moving pictures of the last range.
+
+        Args:
+            shown: the pictures of the results.
+
+        Returns:
+            The frames by the name of their file, without ending.
+        """
+        from pops.compose.draw import draw_frames
+
+        result = self.result
+        drawn = draw_frames(result, shown)
+        several = any(first for first, _ in drawn)
+        named: dict[str, list[Image.Image]] = {}
+        for (first, row), frames in drawn.items():
+            node = result.plan.results[first]
+            seeds = result[node].seeds
+            whole = self.names[node if several else result.plan.composition]
+            named[whole + (f"_s{seeds[row]}" if seeds else "")] = frames
+        return named
+
     @contextmanager
     def _leaving_out(self, name: str) -> Iterator[None]:
         try:

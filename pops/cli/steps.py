@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from pops.compose.nodes import Call
 from pops.errors import InputError
 from pops.figures import Cell
 from pops.io.files import EMBEDDING_SUFFIXES
@@ -20,8 +21,19 @@ from pops.settings.groups import CompiledConfig, OwnOperators, SamplingConfig, S
 if TYPE_CHECKING:
     from pops.engine import Engine
 
-__all__ = ["EMBEDDING", "LEFT_OUT", "captioned", "equation", "load", "preview", "seed_pairs"]
+__all__ = [
+    "EMBEDDING",
+    "LEFT_OUT",
+    "Input",
+    "captioned",
+    "equation",
+    "input_name",
+    "load",
+    "preview",
+    "seed_pairs",
+]
 
+Input = Path | Call | None  # a file, a text, or nothing
 # In place of the picture of an input.
 EMBEDDING, LEFT_OUT = "embedding", "left out"
 
@@ -51,20 +63,22 @@ def load(config: StackConfig) -> Engine:
     )
 
 
-def preview(source: Path | None) -> Image.Image | str:
+def preview(source: Input) -> Image.Image | str:
     """Open an input as a strip shows it.
 
     Args:
-        source: a picture or an embedding file; None for an input that is left out.
+        source: a picture or an embedding file, a text, or None for an input that is left out.
 
     Returns:
-        The picture; or words, in place of an embedding that is yet to be rendered or of nothing.
+        The picture; or words, in place of what is yet to be rendered or of nothing.
 
     Raises:
         InputError: the file is missing, or is no picture.
     """
     if source is None:
         return LEFT_OUT
+    if isinstance(source, Call):
+        return EMBEDDING
     if source.suffix.lower() not in EMBEDDING_SUFFIXES:
         return open_picture(source)
     if not source.is_file():
@@ -72,9 +86,23 @@ def preview(source: Path | None) -> Image.Image | str:
     return EMBEDDING
 
 
+def input_name(source: Input) -> str | None:
+    """Name an input, as it is written under its picture.
+
+    Args:
+        source: a file, a text, or None for an input that is left out.
+
+    Returns:
+        The name of the file without its ending, or the text; None for None.
+    """
+    if isinstance(source, Call):
+        return str(source.values["words"])
+    return None if source is None else source.stem
+
+
 def equation(
     operator: Operator,
-    request: Sequence[Path | None],
+    request: Sequence[Input],
     inputs: Sequence[Image.Image | str],
     text: str | None,
     results: Sequence[Cell],
@@ -83,7 +111,7 @@ def equation(
 
     Args:
         operator: the row of the operator.
-        request: the files of its inputs, None for one that is left out.
+        request: the files or texts of its inputs, None for one that is left out.
         inputs: the pictures of its inputs, or words in their place.
         text: the text, for an operator that takes one.
         results: the cells of the results.
@@ -93,7 +121,7 @@ def equation(
     """
     slots = operator.inputs[: len(request)]
     row = [
-        Cell(image, "" if source is None else source.stem, slot, sign="plus")
+        Cell(image, input_name(source) or "", slot, sign="plus")
         for image, source, slot in zip(inputs, request, slots, strict=True)
     ]
     if text is not None:

@@ -8,8 +8,8 @@ computes it, and what figures write under its inputs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -279,6 +279,8 @@ class Function:
         is_sampled: whether it is sampled by the base prior, once for each seed.
         notes: gives the words under each input in figures, from the arguments.
         check: "module:function" that checks the arguments against the stack, before it is loaded.
+        sliders: the ends between which people choose a number, by the name of the argument.
+        files: the names of arguments that may be a file.
     """
 
     build: Callable[..., Call]
@@ -286,6 +288,8 @@ class Function:
     is_sampled: bool = False
     notes: Callable[[Call], Sequence[str]] = lambda call: [""] * len(call.inputs)
     check: str | None = None
+    sliders: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
 
 def _shares(call: Call) -> list[str]:
@@ -309,10 +313,10 @@ def _amounts(call: Call) -> list[str]:
 HOME = "pops.compose.algebra"
 FUNCTIONS: dict[str, Function] = {
     "text": Function(text, f"{HOME}:sample_texts", is_sampled=True),
-    "mean": Function(mean, f"{HOME}:take_mean", notes=_shares),
+    "mean": Function(mean, f"{HOME}:take_mean", notes=_shares, sliders={"weight": (0, 1)}),
     "mix": Function(mix, f"{HOME}:mix", notes=_shares),
-    "slerp": Function(slerp, f"{HOME}:slerp", notes=_shares),
-    "add": Function(add, f"{HOME}:add", notes=_amounts),
+    "slerp": Function(slerp, f"{HOME}:slerp", notes=_shares, sliders={"t": (0, 1)}),
+    "add": Function(add, f"{HOME}:add", notes=_amounts, sliders={"amount": (-2, 2)}),
     "direction": Function(direction, f"{HOME}:direction", notes=lambda _: ["from", "to"]),
-    "swap": Function(swap, f"{HOME}:swap", check=f"{HOME}:check_swap"),
+    "swap": Function(swap, f"{HOME}:swap", check=f"{HOME}:check_swap", files=("what",)),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import torch
@@ -12,19 +13,20 @@ from PIL import Image, ImageOps
 
 from pops.compose.calls import FUNCTIONS
 from pops.compose.nodes import Apply, Argument, Call, Leaf, Node, Sweep, plain_number
-from pops.compose.plan import Setting, leaf_name, open_leaf
+from pops.compose.plan import Setting, is_range, leaf_name, open_leaf
 from pops.compose.run import Result
 from pops.errors import UsageError
 from pops.figures import WIDEST, Branch, Cell, grid, strips, tree
 from pops.io.embeddings import Embeddings
 
-__all__ = ["Pictures", "Render", "draw_grids", "draw_tree"]
+__all__ = ["Pictures", "Render", "draw_frames", "draw_grids", "draw_tree"]
 
 LARGEST_SIDE = 20_000  # pixels of a figure: well under what picture files hold
 LARGEST_AREA = 100_000_000
 TREE_SIZES = range(168, 47, -8)  # of a tree's pictures; smaller where it is large
 GRID_SIZES = range(192, 47, -8)
 STRIP_SIZES = range(224, 47, -8)
+FRAME_SIZE = 256
 FEW_TEXTS = 3  # of a list that a tree writes out
 Render = Callable[[Embeddings], list[Image.Image]]
 Pictures = dict[tuple[Node, int], Image.Image]  # of the rows of nodes
@@ -155,7 +157,7 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
         pictures += drawn or ["not finite"] * len(seeds)
     per_seed = [list(pictures[row :: len(seeds)]) for row in range(len(seeds))]
     title = str(_by_names(result.plan.composition))
-    if not outer and isinstance(last[0], Setting):
+    if not outer and is_range(last):
         return {None: _strip(per_seed, list(map(str, last)), seeds, title)}
     columns = [_head((item,), shown) for item in last]
     titles = [f"{title}, {seed}" if seed else title for seed in seeds]
@@ -176,6 +178,38 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
         for table, above in zip(per_seed, titles, strict=True)
     ]
     return dict(zip(result.seeds if len(tables) > 1 else (None,), tables, strict=True))
+
+
+def draw_frames(result: Result, shown: Pictures) -> dict[tuple[int, int], list[Image.Image]]:
+    """Draw the values of a range as the frames of moving pictures, each with its caption.
+
+    The last range of the composition moves; of the other folders and ranges, and of the seeds, each
+    combination is a moving picture of its own.
+
+    Args:
+        result: what a composition with a range gave.
+        shown: the pictures of `result.keys`.
+
+    Returns:
+        The frames by the number of their first result and the row of their seed; those whose
+        results are not all finite are left out.
+    """
+    axes = result.plan.axes
+    moving = max(at for at, axis in enumerate(axes) if is_range(axis))
+    step = prod(len(axis) for axis in axes[moving + 1 :])
+    frames: dict[tuple[int, int], list[Image.Image]] = {}
+    for first in range(len(result.plan.results)):
+        if first // step % len(axes[moving]):
+            continue
+        nodes = [result.plan.results[first + at * step] for at in range(len(axes[moving]))]
+        for row in range(min(len(result.of(node)) for node in nodes)):
+            seed = result.parts[nodes[0]].seeds[row : row + 1]
+            note = f"seed {seed[0]}" if seed else ""
+            frames[first, row] = [
+                strips([[Cell(shown[node, row], str(value), note)]], FRAME_SIZE)
+                for node, value in zip(nodes, axes[moving], strict=True)
+            ]
+    return frames
 
 
 def _strip(

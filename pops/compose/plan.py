@@ -24,7 +24,16 @@ from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.pictures import open_picture, picture_suffixes
 from pops.operators import OPERATORS, Operator
 
-__all__ = ["Axis", "Plan", "Setting", "Step", "leaf_name", "make_plan", "open_leaf"]
+__all__ = [
+    "Axis",
+    "Plan",
+    "Setting",
+    "Step",
+    "is_range",
+    "leaf_name",
+    "make_plan",
+    "open_leaf",
+]
 
 MOST_RESULTS = 100_000  # of a grid
 SHOWN_SIZE = (512, 512)  # pixels within which a figure's pictures are kept
@@ -128,6 +137,18 @@ def make_plan(
         return Plan(node, (), (node,), operators)
     picks = itertools.product(*axes)
     return Plan(node, axes, tuple(_fill(node, iter(pick)) for pick in picks), operators)
+
+
+def is_range(axis: Axis) -> bool:
+    """Tell whether an axis holds the values of a range.
+
+    Args:
+        axis: what a folder or a range holds.
+
+    Returns:
+        True for a range, false for a folder.
+    """
+    return isinstance(axis[0], Setting)
 
 
 def open_leaf(leaf: Leaf) -> Image.Image | None:

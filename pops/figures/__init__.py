@@ -4,15 +4,17 @@ White pages, hairline frames, one quiet typeface that comes with Pillow. A capti
 it is wrapped to the width of its cell, in smaller type when it is long, and the row grows.
 
 Modules:
-    drawing  pages, pictures, words and signs
-    text     captions, wrapped to a width
-    tables   strips and grids
-    trees    how a result was made
+    drawing    pages, pictures, words and signs
+    text       captions, wrapped to a width
+    tables     strips and grids
+    trees      how a result was made
+    animation  pictures that move through the values of a range
 """
 
+from pops.figures.animation import save_animation
 from pops.figures.drawing import Cell
 from pops.figures.tables import WIDEST, grid, strips
 from pops.figures.text import wrap
 from pops.figures.trees import Branch, tree
 
-__all__ = ["WIDEST", "Branch", "Cell", "grid", "strips", "tree", "wrap"]
+__all__ = ["WIDEST", "Branch", "Cell", "grid", "save_animation", "strips", "tree", "wrap"]

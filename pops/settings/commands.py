@@ -37,17 +37,19 @@ class ApplyConfig(DrawnConfig):
 
     Writes a captioned strip, the pictures and the embeddings into a folder; an embedding file
     can be the input of the next operator. An input may also be given by the name of its slot, as
-    in --hat hat.png.
+    in --hat hat.png, and made from a text, as in "text:rusty iron".
     """
 
     operator: PathOrName = argument(
         "texturing, union, scene, instruct, clothes, or an operator folder"
     )
     inputs: PathsOrNames = argument(
-        "pictures or embedding files in the order of the operator's slots; _ leaves one out", "*"
+        "pictures, embedding files or text:WORDS in the order of the slots; _ leaves one out",
+        "*",
     )
     slots: Mapping[str, str | list[str] | None] = others("inputs by the names of their slots")
     text: str | None = setting(None, "the instruction, for an operator that takes one")
+    strength: float = setting(1.0, "how far to go from the first input, from 0 to 1")
     weights: PathOrName | None = setting(
         None, "operator folder, weights file or REPOSITORY:FILE in place of the stack's own"
     )
@@ -57,18 +59,35 @@ class ApplyConfig(DrawnConfig):
         "pops apply texturing assets/objects/mug.png assets/textures/wood.png",
         "pops apply texturing mug.jpg wood.jpg --seeds 1,2,3,4 --guidance 4 --out out/mugs",
         "pops apply texturing _ wood.jpg            # the first input left out",
+        'pops apply texturing mug.jpg "text:rusty iron" --strength 0.7',
         "pops apply clothes --hat assets/garments/hat.png --bag assets/garments/bag.png",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"--strength must be from 0 to 1, not {self.strength:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(DrawnConfig):
     """Run a composition: operators applied to what operators made.
 
-    It is made of operators, quoted files and texts, mean(a, b, 0.3), where 0.3 is the weight of
-    b, and _ for an input left out; a folder in place of a file makes a grid. Writes the embedding
-    of every part, pictures of the results, and for each seed a tree that shows how it was made,
-    or the grid.
+    It is made of operators, quoted files, and _ for an input left out; a folder in place of a file
+    makes a grid. Writes the embedding of every part, pictures of the results, and for each seed a
+    tree that shows how it was made, or the grid.
+
+    A strength tells how far an operator goes: texturing(a, b, strength=0.6). These need no
+    training:
+      text('rusty iron', negative='')    an embedding made from a text by the stack's base prior
+      mean(a, b, 0.3)                    0.7 a + 0.3 b
+      mix(a, b, c, weights=[2, 1, 1])    the weighted mean of any number
+      slerp(a, b, 0.3)                   the way from a to b on an arc
+      add(a, b, -0.5)                    a with half of b taken away; b may be a direction
+      direction(a, b)                    the way from a to b, for add
+      swap(a, b, 'pattern')              a with the pattern of b; a word list, a file, or texts
+
+    A range in place of a number makes a strip, two a grid: strength=0..1:6 is six values.
     """
 
     composition: str = argument("the composition, in quotes")
@@ -78,12 +97,16 @@ class RunConfig(DrawnConfig):
     trees: Literal["auto", "all", "none"] = setting(
         "auto", "trees to draw, one for a result and seed; auto: all but those of a grid"
     )
+    animate: Literal["none", "webp", "gif"] = setting(
+        "none", "show the last range of the composition as a moving picture of this kind, too"
+    )
     out: Path = setting(Path("out/run"), "folder to write into")
 
     examples = (
         "pops run \"scene(texturing('mug.jpg', 'wood.jpg'), 'beach.jpg')\" --seeds 18,42",
         "pops run \"instruct(union('mug.jpg', 'hat.jpg'), 'shiny')\"",
         "pops run \"texturing('assets/objects', 'assets/textures')\"      # a grid",
+        "pops run \"texturing('mug.jpg', text('rusty iron'), strength=0..1:6)\" --animate webp",
     )
 
     @property

@@ -27,6 +27,7 @@ __all__ = [
 
 MOST_STEPS = 1000  # the schedule's training steps
 MOST_SIZE = 4096  # pixels of a side of a rendered picture
+MOST_NUMBERS = 10_000  # of one range
 LARGEST_SEED = 2**63 - 1
 
 
@@ -57,7 +58,7 @@ def whole_numbers(value: str | int | Iterable[str | int]) -> tuple[int, ...]:
     """Read whole numbers.
 
     Args:
-        value: `18,42`, `[18,42]`, `18` or a list.
+        value: `18,42`, `[18,42]`, `1..8` for all from 1 to 8, `18` or a list.
 
     Returns:
         The numbers.
@@ -68,7 +69,19 @@ def whole_numbers(value: str | int | Iterable[str | int]) -> tuple[int, ...]:
     if isinstance(value, str):
         value = value.strip().removeprefix("[").removesuffix("]").split(",")
     items = value if isinstance(value, Iterable) else [value]
-    return tuple(map(whole_number, items))
+    return tuple(number for item in items for number in _from_to(item))
+
+
+def _from_to(value: str | int) -> Iterable[int]:
+    """A whole number, or all from one to another: `1..8`, `8..1`."""
+    first, dots, last = value.partition("..") if isinstance(value, str) else (value, "", "")
+    if not dots:
+        return [whole_number(value)]
+    start, stop = whole_number(first), whole_number(last)
+    step = 1 if start <= stop else -1
+    if abs(stop - start) >= MOST_NUMBERS:
+        raise ValueError(f"{value!r} is more than {MOST_NUMBERS} numbers")
+    return range(start, stop + step, step)
 
 
 def setting(default: Any, says: str, choices: Iterable[str] | None = None) -> Any:

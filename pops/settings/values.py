@@ -145,7 +145,7 @@ _KINDS: dict[Any, Kind] = {
     Path: Kind(_path, "a path", "PATH"),
     PathOrName: Kind(_place, "a path or a name", "PATH"),
     PathsOrNames: Kind(_places, "paths or names, as in [a,b]", "A,B"),
-    tuple[int, ...]: Kind(whole_numbers, "whole numbers, as in 18,42", "N,N"),
+    tuple[int, ...]: Kind(whole_numbers, "whole numbers, as in 18,42 or 1..8", "N,N"),
     tuple[float, ...]: Kind(_numbers, "numbers, as in 1,8", "X,X"),
     tuple[str, ...]: Kind(_texts, "texts, as in [a,b]", "A,B"),
 }

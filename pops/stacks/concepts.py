@@ -7,6 +7,7 @@ of `general`.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,8 @@ def read_concept(stack: Stack, what: str | tuple[str, ...]) -> tuple[str, ...]:
 
     Args:
         stack: the stack whose word lists are known by name.
-        what: the name of a list, a file of texts, or the texts themselves.
+        what: the name of a list; a file of texts, whose name has an ending or a folder; or the
+            texts themselves.
 
     Returns:
         Two or more texts.
@@ -56,7 +58,8 @@ def read_concept(stack: Stack, what: str | tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(str, what))
     known = find_concepts(stack)
     path = known.get(what, expand_home(what))
-    if what not in known and not path.is_file():
+    # A plain word is never a file: who writes a composition elsewhere can read none by it.
+    if what not in known and (re.fullmatch(r"\w+", what) or not path.is_file()):
         near = nearest(what, known) or f": the lists of {stack.name} are {', '.join(known)}"
         error = UsageError(f"there is no word list {str(what)!r}{near}; or name a file of texts")
         raise error.at(getattr(what, "span", None))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
@@ -11,8 +12,8 @@ from cachetools import LRUCache
 from PIL import Image
 
 from pops import Result, draw_tree
-from pops.compose.calls import FUNCTIONS
-from pops.compose.nodes import Call, Leaf, Node, Span, function_name
+from pops.compose.calls import FUNCTIONS, slerp
+from pops.compose.nodes import Apply, Argument, Call, Leaf, Node, Span, Sweep, function_name
 from pops.compose.parse import parse
 from pops.compose.plan import Plan
 from pops.errors import PopsError, UsageError, nearest
@@ -54,12 +55,29 @@ def read(text: str, inputs: Inputs, operators: Operators = OPERATORS) -> Node:
     node = parse(text, operators)
     if node.parts > MOST_PARTS:
         raise UsageError(f"the composition has more than {MOST_PARTS} parts: use fewer here")
+    _check_arguments(node)
     for leaf in leaves_of(node):
         name = str(leaf.source)
         if name not in inputs:
             hint = nearest(name, inputs) or ": add a picture of that name"
             raise UsageError(f"there is no picture {name!r}{hint}").at(leaf.span)
     return node
+
+
+def _check_arguments(node: Node) -> None:
+    """Refuse what is not for visitors: ranges, and files that lie where the studio runs."""
+    files = FUNCTIONS[node.function].files if isinstance(node, Call) else ()
+    for name, value, _ in node.arguments:
+        several = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(one, Sweep) for one in several):
+            raise UsageError(f"{name}: write one number here, and move its slider in the tree")
+        if name in files and isinstance(value, str) and not re.fullmatch(r"\w+", value):
+            raise UsageError(
+                f"{str(value)!r} is no name of a word list: name one, or write texts in brackets"
+            ).at(getattr(value, "span", None))
+    for made in node.inputs:
+        if made is not None:
+            _check_arguments(made)
 
 
 def check(
@@ -98,23 +116,33 @@ def _tree(node: Node | None, operators: Operators) -> dict[str, Any]:
     if isinstance(node, Leaf):
         return {"kind": "leaf", "name": str(node.source), "expression": str(node)}
     if isinstance(node, Call):
-        made_by: dict[str, Any] = {
-            "operator": node.function,
-            "function": node.function,
-            "text": None,
-            "arguments": list(map(str, node.arguments)),
-        }
-        slots: Sequence[str] = FUNCTIONS[node.function].notes(node)
+        row = FUNCTIONS[node.function]
+        name, spelled, slots = node.function, node.function, row.notes(node)
+        text, sliders = node.values.get("words"), row.sliders
+        arguments = [one for one in node.arguments if one.name != "words"]
     else:
-        made_by = {
-            "operator": node.operator,
-            "function": function_name(node.operator),
-            "text": node.text,
-            "arguments": list(map(str, node.arguments)),
-        }
-        slots = operators[node.operator].inputs
+        name, spelled = node.operator, function_name(node.operator)
+        slots, text, sliders = operators[node.operator].inputs, node.text, {"strength": (0.0, 1.0)}
+        arguments = [Argument("strength", node.strength, True)]
     inputs = [{"slot": s, **_tree(n, operators)} for s, n in zip(slots, node.inputs, strict=False)]
-    return {"kind": "made", "expression": str(node), **made_by, "inputs": inputs}
+    return {
+        "kind": "made",
+        "expression": str(node),
+        "operator": name,
+        "function": spelled,
+        "text": text,
+        "arguments": [_argument(one, sliders) for one in arguments],
+        "inputs": inputs,
+    }
+
+
+def _argument(argument: Argument, sliders: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+    """An argument as it is written and, where it is a number with a slider, its ends."""
+    told = {"name": argument.name, "named": argument.named}
+    if argument.name not in sliders:
+        return {**told, "written": str(argument._replace(named=False))}
+    least, most = sliders[argument.name]
+    return {**told, "value": argument.value, "least": least, "most": most}
 
 
 class Composer:
@@ -146,23 +174,25 @@ class Composer:
         made, sampled = self._sample(job, node, keys, inputs, options)
         shown: dict[tuple[Node, int], Image.Image] = {}
         drawn: list[StoredItem] = []
-        for part, embedding in made.items():
+        visible = _visible(node)
+        parts = {part: embedding for part, embedding in made.items() if part in visible}
+        for part, embedding in parts.items():
             picture = self._picture(job, part, keys, embedding, inputs, options)
             shown[part, 0] = picture
             item = inputs[str(part.source)] if isinstance(part, Leaf) else None
             if item is None or not item.shown:
                 name = item.name if item else _maker(part)
-                item = self.runner.keep(embedding, picture, name, options.render_seeds[0])
+                item = self.runner.keep(embedding, picture, name, options.rendering.seeds[0])
             drawn.append(item)
             told = {"state": "part", "expression": str(part), "item": item.told}
-            job.tell({**told, "new": part in sampled, "made": len(drawn), "of": len(made)})
-        result = Result(Plan(node, (), (node,), self.operators), options.seeds[:1], made)
+            job.tell({**told, "new": part in sampled, "made": len(drawn), "of": len(parts)})
+        result = Result(Plan(node, (), (node,), self.operators), options.sampling.seeds[:1], made)
         figure = self.runner.keep_figure("composition", draw_tree(result, _never, shown))
         job.tell(
             {
                 "state": "done",
                 "result": drawn[-1].told,
-                "sampled": [str(part) for part in made if part in sampled],
+                "sampled": [str(part) for part in parts if part in sampled],
                 "figure": figure.told,
             }
         )
@@ -188,6 +218,9 @@ class Composer:
                 bound[part] = Leaf(known)
             elif isinstance(part, Leaf):
                 bound[part] = Leaf(inputs[str(part.source)].source)
+            elif isinstance(part, Apply) and part.strength != 1:
+                first, whole = part.needs
+                bound[part] = slerp(bound[first], bound[whole], part.strength)
             else:
                 within = tuple(None if one is None else bound[one] for one in part.inputs)
                 bound[part] = replace(part, inputs=within)  # type: ignore[arg-type]
@@ -197,11 +230,8 @@ class Composer:
                 continue
             result = self.runner.engine.run(
                 bound[part],
-                seeds=options.seeds[:1],
-                guidance=options.guidance,
-                steps=options.steps,
-                sampler=options.sampler,
                 progress=job.progress,
+                **{**vars(options.sampling), "seeds": options.sampling.seeds[:1]},
             )
             for one in sampled:
                 if one not in made and bound[one] in result.parts:
@@ -224,11 +254,12 @@ class Composer:
         if isinstance(part, Leaf) and inputs[str(part.source)].shown:
             content = inputs[str(part.source)].shown
             return Image.open(BytesIO(content), formats=["PNG", "JPEG"])
-        settings = (options.renderer, options.render_steps, options.render_guidance)
-        key = _digest(keys[part], repr((*settings, options.render_seeds[0])).encode())
+        seed = options.rendering.seeds[0]
+        settings = {**vars(options.rendering), "seeds": seed}
+        key = _digest(keys[part], repr(sorted(settings.items())).encode())
         known = self._pictures.get(key)
         if known is None:
-            ((_, picture),) = self.runner.render(job, embedding, options.render_seeds[0], options)
+            ((_, picture),) = self.runner.render(job, embedding, seed, options)
             known = self._pictures[key] = encode_picture(picture)
         return Image.open(BytesIO(known), formats=["PNG"])
 
@@ -246,21 +277,30 @@ def _keys(node: Node, inputs: Inputs, options: Options, keys: dict[Node, bytes])
     """Name what each part gives, inputs first; names are equal where results must be equal."""
     if node in keys:
         return
-    for made in node.inputs:
-        if made is not None:
-            _keys(made, inputs, options, keys)
+    for made in node.needs:
+        _keys(made, inputs, options, keys)
     within = [b"-" if made is None else keys[made] for made in node.inputs]
     if isinstance(node, Leaf):
         keys[node] = _digest(b"leaf", inputs[str(node.source)].digest)
     elif isinstance(node, Call):
-        sampled = (options.seeds[0], options.steps, options.sampler)
+        asked = options.sampling
+        sampled = (asked.seeds[0], asked.steps, asked.sampler)
         seeded = sampled if FUNCTIONS[node.function].is_sampled else ()
         what = repr((node.function, node.arguments, *seeded)).encode()
         keys[node] = _digest(b"call", what, *within)
+    elif node.strength != 1:
+        first, whole = node.needs
+        keys[node] = _digest(b"strength", repr(node.strength).encode(), keys[first], keys[whole])
     else:
-        how = (node.operator, node.text, node.strength, options.seeds[0], options.guidance)
-        said = repr((*how, options.steps, options.sampler)).encode()
-        keys[node] = _digest(b"apply", said, *within)
+        how = (node.operator, node.text)
+        asked = sorted({**vars(options.sampling), "seeds": options.sampling.seeds[0]}.items())
+        keys[node] = _digest(b"apply", repr((how, asked)).encode(), *within)
+
+
+def _visible(node: Node) -> set[Node]:
+    """The parts that the tree shows: without the wholes that parts of less strength lead to."""
+    inputs = (made for made in node.inputs if made is not None)
+    return {node}.union(*map(_visible, inputs))
 
 
 def _digest(*parts: bytes) -> bytes:

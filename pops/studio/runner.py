@@ -62,8 +62,8 @@ class Runner:
         job.progress("loading", 0, 1)
         made = self.sample(job, operator.name, [request], [text], options)
         results: list[StoredItem] = []
-        count = len(made) * len(options.render_seeds)
-        for render_seed in options.render_seeds:
+        count = len(made) * len(options.rendering.seeds)
+        for render_seed in options.rendering.seeds:
             for at, picture in self.render(job, made, render_seed, options, depth_of):
                 results.append(self.keep(made[at], picture, operator.name, render_seed))
                 told = results[-1].told
@@ -105,13 +105,14 @@ class Runner:
             tables["mean"] = self.engine.mean([(a, b) for a, b in sources], progress=job.progress)
         labels = [_label(row) for row in rows], [_label(column) for column in columns]
         figures: dict[str, dict[str, object]] = {}
+        (seed,) = options.rendering.seeds
         for name, made in tables.items():
             depth_of = [self.depth_source(request, options) for request in requests]
             pictures = []
-            for at, picture in self.render(job, made, options.render_seeds[0], options, *depth_of):
+            for at, picture in self.render(job, made, seed, options, *depth_of):
                 place = {"row": at // len(columns), "column": at % len(columns), "table": name}
                 pictures.append(picture)
-                item = self.keep(made[at], picture, name, options.render_seeds[0])
+                item = self.keep(made[at], picture, name, seed)
                 told = {"state": "result", "result": item.told, **place}
                 job.tell({**told, "made": len(pictures), "of": len(pairs)})
             table = [pictures[i : i + len(columns)] for i in range(0, len(pictures), len(columns))]
@@ -142,11 +143,8 @@ class Runner:
             operator,
             requests,
             text=texts,
-            seeds=options.seeds,
-            guidance=options.guidance,
-            steps=options.steps,
-            sampler=options.sampler,
             progress=job.progress,
+            **vars(options.sampling),
         )
 
     def render(
@@ -173,12 +171,9 @@ class Runner:
             shown = [depth_of[min(row, len(depth_of) - 1)] for row in rows] if depth_of else [None]
             pictures = self.engine.render(
                 made[list(rows)],
-                seeds=[seed],
-                steps=options.render_steps,
-                guidance=options.render_guidance,
-                renderer=options.renderer,
                 depth_of=None if None in shown else shown,  # type: ignore[arg-type]
                 progress=lambda what, done, total: job.progress("drawing", done, total),
+                **{**vars(options.rendering), "seeds": [seed]},
             )
             yield from zip(rows, pictures, strict=True)
 
@@ -198,7 +193,7 @@ class Runner:
         if not options.takes_depth:
             return None
         if request[0] is None:
-            name = options.renderer
+            name = options.rendering.renderer
             raise UsageError(f"the {name} renderer keeps the depth of the first input: give one")
         return request[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -79,7 +79,7 @@ def save_composition(
         "format": FORMAT,
         "stack": stack,
         "expression": text,
-        "settings": asdict(options),
+        "settings": options.told,
         "inputs": kept,
     }
 

@@ -211,7 +211,7 @@ class StudioService:
         ]
         if not lefts or not tops or len(lefts) * len(tops) > MOST_CELLS:
             raise UsageError(f"a grid has 1 to {MOST_CELLS} cells, not {len(lefts)} x {len(tops)}")
-        if len(options.seeds) * len(options.render_seeds) > 1:
+        if options.results > 1:
             raise UsageError("a grid has one seed and one render seed")
         if not isinstance(mean, bool | None):
             raise UsageError("mean is true or false")

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pops.compose.nodes import Apply, Leaf, Node
 from pops.studio.options import Options
 
 __all__ = ["Speller", "leaves_of"]
-
-RENDER = "render_"  # how the settings of the renderer begin
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,9 @@ class Speller:
         loaded = {"stack": self.stack} if self.stack != "pocket" else {}
         if folders:
             loaded["operator_folders"] = folders  # type: ignore[assignment]
-        given = _given(options)
-        sampled = {"seeds": list(options.seeds), **_sampling(given)}
-        rendered = {"seeds": list(options.render_seeds), **_rendering(given)}
+        plain = Options()
+        sampled = _changed(options.sampling, plain.sampling)
+        rendered = _changed(options.rendering, plain.rendering)
         return (
             "from pops import Engine\n\n"
             f"engine = Engine.load({_arguments(loaded)})\n"
@@ -69,7 +67,12 @@ class Speller:
         )
 
     def _command(self, text: str, options: Options, folders: list[str]) -> str:
-        flags: dict[str, Any] = {"seeds": ",".join(map(str, options.seeds)), **_given(options)}
+        plain = Options().told
+        flags: dict[str, Any] = {
+            name: ",".join(map(str, value)) if name.endswith("seeds") else value
+            for name, value in options.told.items()
+            if name == "seeds" or value != plain[name]
+        }
         if self.stack != "pocket":
             flags["stack"] = shlex.quote(self.stack)
         if folders:
@@ -105,21 +108,10 @@ def _moved(node: Node, places: Mapping[str, str]) -> Node:
     return replace(node, inputs=inputs)  # type: ignore[arg-type]
 
 
-def _given(options: Options) -> dict[str, Any]:
-    """The settings, beside the seeds, that are not what they are when nothing is said."""
-    plain = Options()
-    values = {one.name: getattr(options, one.name) for one in fields(options)}
-    given = {n: v for n, v in values.items() if n != "seeds" and v != getattr(plain, n)}
-    return {n: ",".join(map(str, v)) if n == "render_seeds" else v for n, v in given.items()}
-
-
-def _sampling(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {n: v for n, v in given.items() if not n.startswith("render")}
-
-
-def _rendering(given: Mapping[str, Any]) -> dict[str, Any]:
-    rest = {n: v for n, v in given.items() if n.startswith("render") and n != "render_seeds"}
-    return {n.removeprefix(RENDER): v for n, v in rest.items()}
+def _changed(settings: object, plain: object) -> dict[str, Any]:
+    """The seeds, and the settings that are not what they are when nothing is said."""
+    given = {n: v for n, v in vars(settings).items() if n == "seeds" or v != getattr(plain, n)}
+    return {**given, "seeds": list(given["seeds"])}
 
 
 def _arguments(values: Mapping[str, Any]) -> str:

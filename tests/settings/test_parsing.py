@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pops.cli.main import main
 from pops.errors import UsageError, nearest
-from pops.settings.fields import PathOrName, PathsOrNames, argument, setting
+from pops.settings.fields import PathOrName, PathsOrNames, argument, setting, whole_numbers
 from pops.settings.parsing import parse
 
 
@@ -274,3 +274,23 @@ def test_a_name_is_suggested_only_where_one_is_near(
 
 def test_the_separator_of_paths_is_that_of_the_system() -> None:
     assert flags("--out", f"a{os.sep}b").out == Path("a") / "b"
+
+
+@pytest.mark.parametrize(
+    "given, numbers",
+    [
+        ("1..4", (1, 2, 3, 4)),
+        ("[3..1]", (3, 2, 1)),
+        ("18,1..2,7", (18, 1, 2, 7)),
+        (["5..6", 9], (5, 6, 9)),
+        ("4..4", (4,)),
+    ],
+)
+def test_whole_numbers_may_be_given_as_a_range(given: object, numbers: tuple[int, ...]) -> None:
+    assert whole_numbers(given) == numbers  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", ["1..", "..4", "1...4", "1..4..5", "1.5..3", "0..10000"])
+def test_what_is_no_range_of_whole_numbers_is_refused(given: str) -> None:
+    with pytest.raises(ValueError):
+        whole_numbers(given)

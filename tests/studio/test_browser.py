@@ -317,6 +317,28 @@ def test_the_tree_is_built_by_clicking(visit) -> None:
     expect(page.locator("#expression")).to_have_value("texturing(_, texturing('car.png', _))")
 
 
+def test_numbers_of_the_tree_are_moved_by_sliders_and_texts_are_written(visit) -> None:
+    page = visit("compose")
+    quick(page, "compose", steps=2)
+    page.fill("#expression", "texturing('mug.png', text('a red fish'))")
+    strength = page.get_by_label("strength of texturing")
+    expect(strength).to_have_value("1")
+    make(page, "compose")
+    expect(page.locator("#panel-compose .node img")).to_have_count(3)
+    strength.fill("0.6")  # what is made is made again at once
+    moved = "texturing('mug.png', text('a red fish'), strength=0.6)"
+    expect(page.locator("#expression")).to_have_value(moved)
+    expect(page.locator("#panel-compose")).to_contain_text("1 of 3 parts were made")
+    page.locator(".node", has_text="“a red fish”").last.get_by_text("Text").click()
+    page.locator("dialog").get_by_label("Text").fill("it's wood")
+    page.locator("dialog").get_by_text("Use this").click()
+    spelled = moved.replace("'a red fish'", r"'it\\'s wood'")
+    expect(page.locator("#expression")).to_have_value(spelled)
+    page.get_by_text("Start over").click()
+    page.locator("dialog").get_by_text("slerp", exact=True).click()
+    expect(page.locator("#expression")).to_have_value("slerp(_, _, 0.5)")
+
+
 def test_a_composition_is_copied_saved_and_opened(visit, tmp_path) -> None:
     page = visit("compose")
     text = page.locator("#expression").input_value()

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from pops import scene, texturing
+from pops import text as made_from
 from pops.engine import Engine
 from pops.errors import InputError, UsageError
 from pops.io.embeddings import Embeddings
@@ -18,7 +21,8 @@ from pops.studio.runner import Runner
 from pops.studio.saved import open_composition, save_composition
 from pops.studio.store import Store, StoredItem
 
-QUICK = Options(steps=3, render_steps=1)
+QUICK_SETTINGS: dict[str, Any] = {"steps": 3, "render_steps": 1}
+QUICK = Options.read(QUICK_SETTINGS)
 SIZE = 32  # pixels of a side
 
 
@@ -49,7 +53,7 @@ class _Counting(Engine):
 
     def render(self, embeddings: Embeddings, **how: Any) -> list[Image.Image]:
         self.rendered += len(embeddings)
-        return super().render(embeddings, size=SIZE, **how)
+        return super().render(embeddings, **{**how, "size": SIZE})
 
 
 @pytest.fixture
@@ -96,8 +100,6 @@ def test_every_part_is_drawn_inputs_first(
 def test_the_result_is_that_of_the_engine(
     composer: Composer, inputs: dict[str, StoredItem], engine: Engine
 ) -> None:
-    from pops import scene, texturing
-
     events = run(composer, NESTED, inputs)
     found = composer.runner.store.get(events[-1]["result"]["id"]).embedding
     mug, wood, sea = (inputs[f"{name}.png"].source for name in ("mug", "wood", "sea"))
@@ -122,18 +124,18 @@ def test_only_what_depends_on_a_changed_leaf_is_made_again(
 @pytest.mark.parametrize(
     "other",
     [
-        Options(seeds=(19,), steps=3, render_steps=1),
-        Options(steps=4, render_steps=1),
-        Options(steps=3, render_steps=1, guidance=2.5),
-        Options(steps=3, render_steps=1, sampler="ddim"),
+        {"seeds": [19]},
+        {"steps": 4},
+        {"guidance": 2.5},
+        {"sampler": "ddim"},
     ],
 )
 def test_another_setting_of_the_sampling_makes_all_again(
-    other: Options, composer: Composer, counting: _Counting, inputs: dict[str, StoredItem]
+    other: dict[str, Any], composer: Composer, counting: _Counting, inputs: dict[str, StoredItem]
 ) -> None:
     run(composer, NESTED, inputs)
     before = counting.sampled
-    run(composer, NESTED, inputs, other)
+    run(composer, NESTED, inputs, Options.read({**QUICK_SETTINGS, **other}))
     assert counting.sampled == before + 2
 
 
@@ -142,7 +144,7 @@ def test_another_drawing_seed_only_draws_again(
 ) -> None:
     run(composer, NESTED, inputs)
     before = counting.sampled, counting.rendered
-    run(composer, NESTED, inputs, Options(steps=3, render_steps=1, render_seeds=(5,)))
+    run(composer, NESTED, inputs, Options.read({**QUICK_SETTINGS, "render_seeds": [5]}))
     assert (counting.sampled, counting.rendered) == (before[0], before[1] + 2)
 
 
@@ -157,6 +159,78 @@ def test_equal_pictures_are_known_by_any_name_and_keep_their_own(
     item = composer.runner.store.get(events[-1]["result"]["id"])
     assert item.embedding is not None
     assert item.embedding.expressions == (NESTED.replace("mug", "secret"),)
+
+
+def test_another_strength_samples_nothing_and_shows_no_other_parts(
+    composer: Composer, counting: _Counting, inputs: dict[str, StoredItem]
+) -> None:
+    text = "texturing('mug.png', text('a car'), strength={})"
+    run(composer, text.format(0.25), inputs)
+    before = counting.sampled, counting.rendered
+    events = run(composer, text.format(0.5), inputs)
+    assert (counting.sampled, counting.rendered) == (before[0], before[1] + 1)
+    parts = [event["expression"] for event in events if event["state"] == "part"]
+    assert parts == ["'mug.png'", "text('a car')", text.format(0.5)]
+    found = composer.runner.store.get(events[-1]["result"]["id"]).embedding
+    mug = inputs["mug.png"].source
+    plan = texturing(mug, made_from("a car"), strength=0.5)
+    made = counting.run(plan, seeds=[18], steps=3).embeddings
+    assert found is not None
+    torch.testing.assert_close(found.image_embeds, made.image_embeds)
+
+
+def test_functions_compose_and_texts_depend_on_the_seed(
+    composer: Composer, inputs: dict[str, StoredItem]
+) -> None:
+    text = (
+        "add(swap('mug.png', text('ice'), ['red', 'blue']), direction('sea.png', 'ice.png'), -0.5)"
+    )
+    for seed in (18, 19):
+        options = Options(seeds=(seed,), steps=3, render_steps=1)
+        last = run(composer, text, inputs, options)[-1]
+        assert {text, inner, "text('ice')"} <= set(last["sampled"])
+        assert last["result"]["expression"] == text
+    assert run(composer, text, inputs, options)[-1]["sampled"] == []
+
+
+def test_the_tree_tells_arguments_and_the_ends_of_their_sliders(
+    inputs: dict[str, StoredItem],
+) -> None:
+    text = "texturing(slerp('mug.png', text('a car', negative='red'), 0.3), 'ice.png')"
+    tree = check(text, inputs, Options())["tree"]
+    assert tree["arguments"] == [
+        {"name": "strength", "named": True, "value": 1.0, "least": 0.0, "most": 1.0}
+    ]
+    inner = tree["inputs"][0]
+    assert inner["arguments"] == [
+        {"name": "t", "named": False, "value": 0.3, "least": 0, "most": 1}
+    ]
+    words = inner["inputs"][1]
+    assert (words["operator"], words["text"], words["inputs"]) == ("text", "a car", [])
+    assert words["arguments"] == [{"name": "negative", "named": True, "written": "'red'"}]
+
+
+@pytest.mark.parametrize("what", ["/etc/passwd", "../words.txt", "words.txt", "~/x", "a b", ""])
+def test_a_visitor_reads_no_files_of_the_studio(what: str, inputs: dict[str, StoredItem]) -> None:
+    told = check(f"mean(swap('mug.png', 'ice.png', '{what}'), 'sea.png')", inputs, Options())
+    assert not told["ok"] and "no name of a word list" in told["error"]
+
+
+def test_a_plain_word_is_no_file(
+    composer: Composer,
+    inputs: dict[str, StoredItem],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("secret").write_text("one\ntwo\n")
+    with pytest.raises(UsageError, match="there is no word list 'secret'"):
+        run(composer, "swap('mug.png', 'ice.png', 'secret')", inputs)
+
+
+def test_a_range_is_for_the_command_line(inputs: dict[str, StoredItem]) -> None:
+    told = check("texturing('mug.png', 'ice.png', strength=0..1:6)", inputs, Options())
+    assert not told["ok"] and "move its slider" in told["error"]
 
 
 def test_a_part_that_was_forgotten_is_made_again(

@@ -13,6 +13,8 @@ from pops.cli.main import main
 from pops.compose.parse import parse
 from pops.engine import Engine
 from pops.io.embeddings import load_embeddings
+from pops.settings.rendering import RenderSettings
+from pops.settings.sampling import SamplingSettings
 from pops.studio.options import Options
 from pops.studio.service import StudioService
 from pops.studio.spelling import Speller
@@ -89,7 +91,10 @@ def test_nobody_elsewhere_is_told_where_things_lie(engine: Engine) -> None:
 
 
 def test_all_that_makes_a_difference_is_spelled() -> None:
-    options = Options(seeds=(1, 2), render_seeds=(3,), render_guidance=2.0, renderer="ip_adapter")
+    options = Options(
+        sampling=SamplingSettings(seeds=(1, 2)),
+        rendering=RenderSettings(seeds=(3,), guidance=2.0, renderer="ip_adapter"),
+    )
     node = parse("texturing('a.png', 'b.png')")
     spelled = Speller("kandinsky-2.2", {}, {"texturing": "my operators/t"}).spell(node, options)
     flags = shlex.split(spelled["command"])[3:]

@@ -53,7 +53,7 @@ export async function composeTab(stack) {
 
   function draw() {
     tree.style.setProperty("--levels", levels(told.tree));
-    tree.replaceChildren(drawTree(stack, told.tree, items, find, write));
+    tree.replaceChildren(drawTree(stack, told.tree, items, find, change));
   }
 
   function forget() {
@@ -67,6 +67,13 @@ export async function composeTab(stack) {
     box.value = text;
     fit();
     return look();
+  }
+
+  /** Take what the tree was changed to; a number that was moved in what is made is made at once. */
+  async function change(text, again) {
+    const ready = again && made !== undefined;
+    await write(text);
+    if (ready && told.ok) await start();
   }
 
   /** Run something; its error is told beside the expression. */
@@ -152,7 +159,7 @@ export async function composeTab(stack) {
   const element = h("form.columns.compose", { onsubmit: (event) => (event.preventDefault(), start()) },
     h("section.inputs", { "aria-label": "The composition" },
       h("label.heading", { htmlFor: "expression" }, "Expression"),
-      h("p.hint", {}, "Operators within operators. Pictures are named in quotes, _ leaves an input empty, mean(a, b, 0.3) mixes two."),
+      h("p.hint", {}, "Operators within operators. Pictures are named in quotes, _ leaves an input empty, text('a red mug') is made from words, mean(a, b, 0.3) mixes two, strength=0.6 stops on the way."),
       box, fault,
       h("div.actions", {},
         copier("Copy expression", () => told.expression),

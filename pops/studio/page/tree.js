@@ -12,10 +12,28 @@ export function spell(node) {
   if (node.kind === "empty") return "_";
   if (node.kind === "leaf") return `'${node.name}'`;
   const inputs = node.inputs.map(spell);
-  if (node.operator === "mean") inputs.push(`${node.weight}`);
-  if (node.text !== null) inputs.push(`'${node.text.replace(/[\\']/g, "\\$&")}'`);
+  if (node.text !== null) inputs.push(quoted(node.text));
+  for (const one of node.arguments) {
+    if (one.name === "strength" && one.value === 1) continue;
+    inputs.push(`${one.named ? `${one.name}=` : ""}${one.written ?? one.value}`);
+  }
   return `${node.function}(${inputs.join(", ")})`;
 }
+
+const quoted = (text) => `'${text.replace(/[\\']/g, "\\$&").replace(/\n/g, "\\n")}'`;
+
+/** A function that needs no training, with nothing in it. */
+function call(name, slots, text, given = []) {
+  const inputs = Array.from({ length: slots }, () => ({ ...EMPTY, slot: "" }));
+  return { kind: "made", operator: name, function: name, text, arguments: given, inputs };
+}
+
+const FUNCTIONS = [
+  { label: "a text", value: call("text", 0, "a red mug") },
+  { label: "mean", value: call("mean", 2, null, [{ name: "weight", named: false, value: 0.5 }]) },
+  { label: "slerp", value: call("slerp", 2, null, [{ name: "t", named: false, value: 0.5 }]) },
+  { label: "add", value: call("add", 2, null, [{ name: "amount", named: false, value: 1 }]) },
+];
 
 /** How many parts stand beside each other from a leaf to the result, at most. */
 export const levels = (node) => 1 + Math.max(0, ...(node.inputs ?? []).map(levels));
@@ -25,15 +43,16 @@ export function wrap(stack, name, node = EMPTY, slot = null) {
   const { function: spelled, slots, takes_text: takesText, optional, words } = stack.operators.find((one) => one.name === name);
   const used = optional ? slots.slice(0, slots.findIndex((one) => one.name === slot) + 1 || 1) : slots;
   const inputs = used.map((one) => ({ ...(one.name === slot ? node : EMPTY), slot: one.name }));
-  return { kind: "made", operator: name, function: spelled, text: takesText ? (words[0] ?? "shiny") : null, inputs };
+  return { kind: "made", operator: name, function: spelled, text: takesText ? (words[0] ?? "shiny") : null, arguments: [], inputs };
 }
 
 /**
  * The tree as elements. `items`: what was made, by expression. `find`: the item of a leaf's name.
- * `change(text)` is called with the new expression when something in the tree is changed.
+ * `change(text, again)` is called with the new expression when something in the tree is changed, and
+ * with true where only a number of it is.
  */
 export function drawTree(stack, root, items, find, change) {
-  const replace = (path, node) => change(spell(replaced(root, path, node)));
+  const replace = (path, node, again = false) => change(spell(replaced(root, path, node)), again);
 
   function draw(node, path) {
     const shown = h("div.shown", {}, picture(node));
@@ -44,6 +63,7 @@ export function drawTree(stack, root, items, find, change) {
         node.slot ? h("small", {}, title(node.slot)) : null,
         h("span.caption", {}, label),
         node.text ? h("span.text", {}, `\u201c${node.text}\u201d`) : null,
+        ...(node.arguments ?? []).map((one) => argument(node, path, one)),
         h("div.actions", {}, buttons(node, path)),
       ),
     );
@@ -57,6 +77,19 @@ export function drawTree(stack, root, items, find, change) {
     return item ? portrait(item) : h("span.pending", {}, "not made yet");
   }
 
+  /** What an operator or a function is given beside its inputs: a slider, or as it is written. */
+  function argument(node, path, one) {
+    if (one.written !== undefined) return h("span.text", {}, `${one.name} ${one.written}`);
+    const value = h("output", {}, `${one.value}`);
+    const slider = h("input", { type: "range", min: one.least, max: one.most, step: 0.05, value: one.value, "aria-label": `${one.name} of ${node.operator}` });
+    slider.oninput = () => (value.textContent = slider.value);
+    slider.onchange = () => replace(path, {
+      ...node,
+      arguments: node.arguments.map((other) => (other === one ? { ...one, value: Number(slider.value) } : other)),
+    }, true);
+    return h("label.slider", {}, h("small", {}, one.name), slider, value);
+  }
+
   function buttons(node, path) {
     const change = h("button.small", { type: "button", onclick: () => pickPart(path) }, node.kind === "empty" ? "Fill" : "Change");
     const use = h("button.small", { type: "button", title: "Use as input of an operator", onclick: () => useNode(node, path) }, icon("use"), "Use");
@@ -65,7 +98,8 @@ export function drawTree(stack, root, items, find, change) {
   }
 
   async function rewrite(node, path) {
-    const text = await chooseText(stack.operators.find((one) => one.name === node.operator), node.text);
+    const known = stack.operators.find((one) => one.name === node.operator);
+    const text = await chooseText(known ?? { name: node.operator, words: [] }, node.text);
     if (text) replace(path, { ...node, text });
   }
 
@@ -88,7 +122,8 @@ async function chooseText(operator, text) {
   const box = h("input", { type: "text", value: text, maxLength: 500, "aria-label": "Text" });
   const write = (end) => [h("form.actions.written", { onsubmit: (event) => (event.preventDefault(), end(box.value.trim())) },
     box, h("button", { type: "submit" }, "Use this"))];
-  return choose(`Text of ${operator.name}`, [{ title: group, choices: operator.words.map((word) => ({ label: word, value: word })) }], write);
+  const words = operator.words.map((word) => ({ label: word, value: word }));
+  return choose(`Text of ${operator.name}`, words.length ? [{ title: group, choices: words }] : [], write);
 }
 
 /** Ask for what should stand in a place: a picture, an operator, or nothing. */
@@ -99,6 +134,7 @@ export async function choosePart(stack) {
   return choose("What should stand here?", [
     { title: "Yours", choices: ownItems().map(leaf) },
     { title: "An operator", choices: [...operators, { label: "leave empty", value: EMPTY }] },
+    { title: "Without training", choices: FUNCTIONS },
     ...folders.map(([folder, list]) => ({ title: folder, choices: list.map(leaf) })),
   ], uploader);
 }
