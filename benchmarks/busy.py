@@ -19,11 +19,12 @@ from time import perf_counter
 
 from benchmarks.command import run_benchmark
 from benchmarks.machine import cores
+from benchmarks.page import check_page, write_table
 from pops.errors import PopsError, UsageError
 from pops.settings.fields import setting
 from pops.settings.threads import CHOICES
 
-__all__ = ["BusyBenchmark", "Report", "main", "measure"]
+__all__ = ["BusyBenchmark", "Report", "main", "markdown", "measure"]
 
 ROOT = Path(__file__).parents[1]
 POPS = (sys.executable, "-m", "pops")
@@ -36,6 +37,7 @@ WAITS = {
     "pops": {},
 }
 LOADS = ("idle", "busy")
+TABLE = "numbers of a busy machine"  # the name in the marks of a page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,23 +45,27 @@ class BusyBenchmark:
     """Time whole commands while nothing else runs, and beside processes that never rest.
 
     Every command is a process of its own, from its start to its end. All of them take turns, and
-    the median of each is reported. Nothing else should run on the machine meanwhile.
+    the median of each is reported. Nothing else should run on the machine meanwhile. On two idle
+    cores one turn takes some three minutes, and no other is begun unless it fits the time.
     """
 
     works: tuple[str, ...] = setting(
         ("prior", "training", "generation", "apply"), "the commands that are timed"
     )
     waits: tuple[str, ...] = setting(
-        tuple(WAITS), "how threads wait: torch (its default), passive, spin_1000 or pops (ours)"
+        ("torch", "passive", "pops"),
+        "how threads wait: torch (its default), passive, spin_1000 or pops (ours)",
     )
     beside: int = setting(1, "busy processes beside the command, each on one core")
-    steps: int = setting(20, "training steps")
+    steps: int = setting(10, "training steps")
     count: int = setting(12, "samples that are generated")
-    repeats: int = setting(3, "turns")
+    repeats: int = setting(3, "turns at most")
+    seconds: float = setting(240.0, "time in which a further turn must fit; the first always runs")
+    page: Path | None = setting(None, "Markdown file whose marked table is written anew")
     json: bool = setting(False, "print one JSON object as the last line")
 
     examples = (
-        "python -m benchmarks.busy --json",
+        "python -m benchmarks.busy --page=docs/performance.md",
         "python -m benchmarks.busy --works=apply --repeats=1   # a small try",
     )
 
@@ -81,6 +87,8 @@ class Report:
     """The median seconds of every command, by work, load and wait."""
 
     settings: BusyBenchmark
+    turns: int
+    load: float  # processes that wanted a core before, on average of a minute
     seconds: dict[tuple[str, str, str], float]
 
     def values(self) -> dict[str, float]:
@@ -101,18 +109,39 @@ def measure(settings: BusyBenchmark) -> Report:
     Returns:
         The measurements.
     """
+    if settings.page is not None:
+        check_page(settings.page, TABLE)  # before anything is measured
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    times: dict[tuple[str, str, str], list[float]] = {}
+    start, turns = perf_counter(), 0
     with tempfile.TemporaryDirectory() as folder:
         commands = _commands(settings, Path(folder))
         if "training" in settings.works:
             _seconds([*commands["generation"], "--output_dir", f"{folder}/data"], {})
-        times: dict[tuple[str, str, str], list[float]] = {}
-        for turn, load in product(range(settings.repeats), LOADS):
-            with _beside(settings.beside if load == "busy" else 0):
-                for work, wait in product(settings.works, settings.waits):
-                    command = [*commands[work], *_output(work, f"{folder}/{load}-{wait}-{turn}")]
-                    seconds = _seconds(command, WAITS[wait])
-                    times.setdefault((work, load, wait), []).append(seconds)
-    return Report(settings, {key: median(values) for key, values in times.items()})
+        while turns < settings.repeats and _fits(perf_counter() - start, turns, settings.seconds):
+            for key, seconds in _turn(settings, commands, f"{folder}/{turns}"):
+                times.setdefault(key, []).append(seconds)
+            turns += 1
+    report = Report(settings, turns, load, {key: median(own) for key, own in times.items()})
+    if settings.page is not None:
+        write_table(settings.page, TABLE, markdown(report))
+    return report
+
+
+def _fits(spent: float, turns: int, limit: float) -> bool:
+    """Tell whether a further turn ends in time, as far as those before it tell."""
+    return turns == 0 or spent * (turns + 1) / turns <= limit
+
+
+def _turn(
+    settings: BusyBenchmark, commands: dict[str, list[str]], folder: str
+) -> Iterator[tuple[tuple[str, str, str], float]]:
+    """Time every command once, by work, load and wait."""
+    for load in LOADS:
+        with _beside(settings.beside if load == "busy" else 0):
+            for work, wait in product(settings.works, settings.waits):
+                command = [*commands[work], *_output(work, f"{folder}-{load}-{wait}")]
+                yield (work, load, wait), _seconds(command, WAITS[wait])
 
 
 def _commands(settings: BusyBenchmark, folder: Path) -> dict[str, list[str]]:
@@ -170,14 +199,44 @@ def show(report: Report) -> str:
     columns = list(product(LOADS, settings.waits))
     heads = (f"{f'{load} {wait}':>16}" for load, wait in columns)
     lines = [
-        f"{cores()} cores; busy: beside {settings.beside} process(es) that never rest; seconds",
+        f"{cores()} cores; busy: beside {settings.beside} process(es) that never rest; seconds; "
+        f"before, {report.load:.1f} processes wanted a core",
         f"{'':12}" + "".join(heads),
     ]
     for work in settings.works:
         cells = (f"{report.seconds[work, load, wait]:16.1f}" for load, wait in columns)
         lines.append(f"{work:12}" + "".join(cells))
-    lines.append(f"medians of {settings.repeats} turns, each command a process of its own")
+    lines.append(f"medians of {report.turns} turn(s), each command a process of its own")
     return "\n".join(lines)
+
+
+def markdown(report: Report) -> str:
+    """Write the report as a table of a page.
+
+    Args:
+        report: The measurements.
+
+    Returns:
+        Lines of Markdown.
+    """
+    settings = report.settings
+    columns = list(product(LOADS, settings.waits))
+    rows = [
+        "| " + " | ".join(cells) + " |"
+        for cells in (
+            ("seconds", *(f"{load}, {wait}" for load, wait in columns)),
+            ("---",) * (len(columns) + 1),
+            *(
+                (work, *(f"{report.seconds[work, load, wait]:.1f}" for load, wait in columns))
+                for work in settings.works
+            ),
+        )
+    ]
+    told = (
+        f"{cores()} cores; busy: beside {settings.beside} process(es) that never rest. Medians of "
+        f"{report.turns} turn(s). Before, {report.load:.1f} processes wanted a core."
+    )
+    return "\n".join([*rows, "", told])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from benchmarks import grid, half, prior, training
 from benchmarks.command import run_benchmark
 from benchmarks.full_size import stack_folder
 from benchmarks.machine import cores, device_name, peak_bytes
+from benchmarks.page import check_page, write_table
 from pops.errors import UsageError
 from pops.io.files import atomic_path
 from pops.io.placement import choose_device
@@ -24,7 +25,7 @@ from pops.settings.fields import setting
 __all__ = ["GpuBenchmark", "Report", "main", "measure"]
 
 Values = dict[str, float]
-MARKS = ("<!-- numbers of a GPU: begin -->", "<!-- numbers of a GPU: end -->")
+TABLE = "numbers of a GPU"  # the name in the marks of a page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def measure(settings: GpuBenchmark) -> Report:
         UsageError: The page has no marked place for the table.
     """
     if settings.page is not None:
-        _around(settings.page)  # before anything is measured
+        check_page(settings.page, TABLE)  # before anything is measured
     device = choose_device(settings.device)
     name = device_name(device, cores())
     key = f"{name}; {_sizes(settings)}"
@@ -114,7 +115,7 @@ def measure(settings: GpuBenchmark) -> Report:
                 file.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
     report = Report(name, {part: found[part] for part in settings.parts})
     if settings.page is not None:
-        _write_page(settings.page, report)
+        write_table(settings.page, TABLE, show(report))
     return report
 
 
@@ -197,23 +198,6 @@ def show(report: Report) -> str:
             for name, value in values.items()
         ]
     return "\n".join(lines)
-
-
-def _around(page: Path) -> tuple[str, str]:
-    """Read the text before and after the marked table of a page; UsageError where none is."""
-    begin, end = MARKS
-    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise UsageError(f"{page} has no lines {begin} and {end}: add them where the table belongs")
-    return before, after
-
-
-def _write_page(page: Path, report: Report) -> None:
-    """Replace what stands between the marks of a page by the table."""
-    before, after = _around(page)
-    with atomic_path(page) as part:
-        part.write_text(f"{before}{MARKS[0]}\n{show(report)}\n{MARKS[1]}{after}", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -52,7 +52,7 @@ with quietly():
         CLIPVisionModelWithProjection,
     )
 
-__all__ = ["Report", "TrainingBenchmark", "compare", "main"]
+__all__ = ["Models", "Report", "TrainingBenchmark", "compare", "main", "our_loop"]
 
 ASSETS = Path(__file__).parents[1] / "assets"
 RECORDS, VARIANTS = 512, 4  # of the cache
@@ -255,7 +255,24 @@ def _take(steps: Iterator[object], count: int) -> None:
 def our_steps(
     settings: TrainingBenchmark, models: Models, accelerator: Accelerator, folder: Path
 ) -> Iterator[object]:
-    """Take the steps of the training loop of pops on a cache."""
+    """Take the steps of the training loop of pops."""
+    yield from our_loop(settings, models, accelerator, folder).steps()
+
+
+def our_loop(
+    settings: TrainingBenchmark, models: Models, accelerator: Accelerator, folder: Path
+) -> Loop:
+    """Make the training loop of pops on a cache of random embeddings.
+
+    Args:
+        settings: The batch.
+        models: What is trained.
+        accelerator: Where it is trained.
+        folder: Where the cache is written.
+
+    Returns:
+        The loop, which logs nothing.
+    """
     prior = _copy(models.prior)
     source = CachedSource([random_cache(folder, prior)], _stats(prior), TEXTURING)
     looped = LoopSettings(10**6, settings.batch, LearningRate(LR))
@@ -266,7 +283,7 @@ def our_steps(
         fused=accelerator.device.type == "cuda" or None,
     )
     model, prepared = accelerator.prepare(prior, optimiser)
-    loop = Loop(
+    return Loop(
         settings=looped,
         accelerator=accelerator,
         model=model,
@@ -280,7 +297,6 @@ def our_steps(
         log=lambda step, values: None,
         validate=lambda step: None,
     )
-    return loop.steps()
 
 
 def _copy(prior: Prior) -> Prior:

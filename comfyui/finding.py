@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io
-from pops.search.exact import Index
 
 from pops.engine import Engine
 from pops.errors import check_known
 from pops.io.pictures import open_picture
+from pops.search.exact import Index
 
 from .places import fingerprint, index_places
 from .values import as_embeddings, as_image, embeddings_input, stack_input

@@ -71,6 +71,7 @@ class Engine:
         dtype: str = "auto",
         *,
         offload: str = "none",
+        compiled: bool = False,
         operator_folders: Iterable[str | Path] = (),
         **parts: str | Path | None,
     ) -> Engine:
@@ -81,6 +82,8 @@ class Engine:
             device: auto, cpu, cuda or mps.
             dtype: the number format of the models: auto, float32, bfloat16 or float16.
             offload: with "model", each model is on the device only while it is used.
+            compiled: whether prior and decoder are compiled: the first step of each new size
+                takes minutes, and later ones of it are faster.
             operator_folders: folders of operators of your own, which are then known by name, as
                 those of the stack are, in `apply` and in compositions.
             parts: folders or hub repositories in place of some of the stack's, by the names of
@@ -90,7 +93,8 @@ class Engine:
             The engine.
 
         Raises:
-            UsageError: unknown stack, device, dtype or offload, or a folder holds no operator.
+            UsageError: unknown stack, device, dtype or offload, a folder holds no operator, or
+                nothing can be compiled here.
         """
         return cls(
             open_stack(
@@ -98,6 +102,7 @@ class Engine:
                 device=device,
                 dtype=dtype,
                 offload=offload,
+                compiled=compiled,
                 operator_folders=operator_folders,
                 **parts,
             )

@@ -37,7 +37,7 @@ from pops.compose.plan import is_range, make_plan
 from pops.errors import UsageError, check_known
 from pops.figures import save_animation, strips
 from pops.io.files import staged_folder
-from pops.io.names import check_name, name_of_words
+from pops.io.names import check_name, expand_home, name_of_words
 from pops.io.pictures import save_picture
 from pops.operators import (
     Operator,

@@ -16,7 +16,13 @@ from pops.figures import Cell
 from pops.io.files import EMBEDDING_SUFFIXES
 from pops.io.pictures import open_picture
 from pops.operators import Operator, find_operator_folders, known_operators
-from pops.settings.groups import DrawnConfig, OwnOperators, SamplingConfig, StackConfig
+from pops.settings.groups import (
+    CompiledConfig,
+    DrawnConfig,
+    OwnOperators,
+    SamplingConfig,
+    StackConfig,
+)
 
 if TYPE_CHECKING:
     from pops.compose.nodes import Node
@@ -58,6 +64,9 @@ def load(config: StackConfig) -> Engine:
         for picture in filter(None, (config.init, config.mask)):
             open_picture(picture)
     print(f"loading {config.stack}", file=sys.stderr)
+    compiled = isinstance(config, CompiledConfig) and config.compile
+    if compiled:
+        print("compiling: the first step of each new size takes minutes", file=sys.stderr)
     from pops.engine import Engine
 
     return Engine.load(
@@ -65,6 +74,7 @@ def load(config: StackConfig) -> Engine:
         config.device,
         config.dtype,
         offload=config.offload,
+        compiled=compiled,
         operator_folders=config.operators if isinstance(config, OwnOperators) else (),
         index=config.index if isinstance(config, DrawnConfig) else None,
         sdxl=config.sdxl if isinstance(config, DrawnConfig) else None,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +22,7 @@ __all__ = [
     "Placement",
     "choose_device",
     "choose_placement",
+    "compile_steps",
     "has_bfloat16",
     "in_batches",
     "naming_memory",
@@ -25,16 +30,25 @@ __all__ = [
 ]
 
 OFFLOADS = ("none", "model")
+Function = TypeVar("Function", bound=Callable[..., Any])
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The device and number format of models; with `offload`, they wait in the host's memory."""
+    """The device and number format of models, and how they are kept and run.
+
+    Attributes:
+        device: Where they run.
+        dtype: Their number format.
+        offload: Whether they wait in the host's memory while they are not used.
+        compiled: Whether those that take many steps are compiled.
+    """
 
     device: torch.device = torch.device("cpu")
     dtype: torch.dtype = torch.float32
     offload: bool = False
+    compiled: bool = False
 
     @property
     def rest(self) -> torch.device:
@@ -97,7 +111,9 @@ def _copy(tensor: Tensor, device: torch.device) -> Tensor:
     return copy
 
 
-def choose_placement(device: str = "auto", dtype: str = "auto", offload: str = "none") -> Placement:
+def choose_placement(
+    device: str = "auto", dtype: str = "auto", offload: str = "none", compiled: bool = False
+) -> Placement:
     """Choose where and how models run from the words of the command line.
 
     Args:
@@ -105,17 +121,33 @@ def choose_placement(device: str = "auto", dtype: str = "auto", offload: str = "
         dtype: `auto`, `float32`, `bfloat16` or `float16`. `auto` is float32 on a CPU, and float16
             on a GPU: there it is as fast as bfloat16, nearer to float32, and on every card.
         offload: `none`, or `model` for models that are on the device only while they are used.
+        compiled: Whether models that take many steps are compiled.
 
     Returns:
         The placement of all models of a stack.
 
     Raises:
-        UsageError: A word is unknown, or the device is not on this machine.
+        UsageError: A word is unknown, the device is not on this machine, or nothing can be
+            compiled for it.
     """
     if offload not in OFFLOADS:
         raise UsageError(f"unknown offload {offload!r}: use {' or '.join(OFFLOADS)}")
     where = choose_device(device)
-    return Placement(where, _choose_dtype(dtype, where), offload == "model")
+    if compiled:
+        _check_compiler(where, offload)
+    return Placement(where, _choose_dtype(dtype, where), offload == "model", compiled)
+
+
+def _check_compiler(device: torch.device, offload: str) -> None:
+    if offload != "none":
+        raise UsageError("--compile needs models that stay on the device: leave out --offload")
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise UsageError("--compile on a GPU needs Triton, which torch brings on Linux")
+    compilers = (os.environ.get("CXX"), "g++", "clang++", "cl")
+    if device.type == "cpu" and not any(c and shutil.which(c) for c in compilers):
+        raise UsageError("--compile on a CPU needs a C++ compiler, such as g++")
+    if device.type not in ("cuda", "cpu"):
+        raise UsageError(f"--compile is for CUDA and CPUs, not for {device.type}")
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -146,6 +178,22 @@ def choose_device(device: str = "auto") -> torch.device:
         here = f"the last one here is {chosen.type}:{count - 1}" if count else "use auto or cpu"
         raise UsageError(f"device {device!r} is not on this machine: {here}")
     return chosen
+
+
+def compile_steps(function: Function) -> Function:
+    """Compile a function that takes many steps with tensors of the same sizes.
+
+    It is compiled when it is called, and anew for other sizes. On CUDA the operations of a call
+    become one graph, which is launched at once.
+
+    Args:
+        function: A function of tensors, or a model.
+
+    Returns:
+        The compiled function.
+    """
+    made: Function = torch.compile(function, mode="reduce-overhead")  # type: ignore[assignment]
+    return made
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -202,7 +202,7 @@ def _sample(
     def denoise(x_t: Tensor, t: int) -> Tensor:
         if t not in times:  # a sampler may take other timesteps than these
             times[t] = prior.time_tokens(torch.tensor([t]).to(device))[0]
-        return prior.denoise(x_t, times[t], cache)
+        return prior.step(x_t, times[t], cache)
 
     x0 = sampler(guide(denoise, scale), noise, schedule, steps, on_step)
     return prior.denormalise(x0).cpu()

@@ -13,7 +13,8 @@ and unused slots are masked, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Self
 
 import torch
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from pops.io.placement import compile_steps
 from pops.prior.blocks import MOVING, Block, ConditionCache, TimeEmbedding
 from pops.prior.config import PriorConfig, read_prior_config
 from pops.prior.linear import Linear
@@ -62,6 +64,7 @@ class Prior(nn.Module):
         self.clip_mean = nn.Parameter(torch.zeros(1, clip_dim), requires_grad=False)
         self.clip_std = nn.Parameter(torch.ones(1, clip_dim), requires_grad=False)
         self.gradient_checkpointing = False  # in `forward`: less memory, more computing
+        self.compiled = False  # `step` runs compiled
 
     def forward(
         self,
@@ -176,6 +179,23 @@ class Prior(nn.Module):
         x = last.finish(x, kv[-1], cache, cache.joined[-1])  # type: ignore[operator]
         return self._predict(x).to(x_t.dtype)
 
+    def step(self, x_t: Tensor, time: Tensor, cache: ConditionCache) -> Tensor:
+        """Do what `denoise` does, compiled where `compiled` is set: the first call of a size waits.
+
+        Args:
+            x_t: Noisy embeddings (N, D).
+            time: The time token (width,) of the timestep.
+            cache: The conditions of the N rows.
+
+        Returns:
+            x0 (N, D) in the dtype of x_t; to be used before the next call, which may overwrite it.
+        """
+        if not self.compiled:
+            return self.denoise(x_t, time, cache)
+        # It stays where it is for all steps: a CUDA graph need not copy it, and may write to it.
+        torch._dynamo.mark_static_address(cache.kv)
+        return _compiled_denoise()(self, x_t, time, cache)
+
     def sharing(self, own: Mapping[str, Tensor] | None = None) -> Prior:
         """Make another prior that shares the tensors of this one in memory.
 
@@ -188,6 +208,7 @@ class Prior(nn.Module):
         with torch.device("meta"):
             other = Prior(self.config)
         other.load_state_dict({**self.state_dict(), **(own or {})}, assign=True)
+        other.compiled = self.compiled
         return other.requires_grad_(False).eval()
 
     def normalise(self, embeddings: Tensor) -> Tensor:
@@ -237,6 +258,12 @@ class Prior(nn.Module):
     def _predict(self, last: Tensor) -> Tensor:
         out: Tensor = self.proj_to_clip_embeddings(self.norm_out(last))
         return out
+
+
+@cache
+def _compiled_denoise() -> Callable[[Prior, Tensor, Tensor, ConditionCache], Tensor]:
+    """Compile `denoise` once for all priors of the same sizes."""
+    return compile_steps(Prior.denoise)
 
 
 def _computed_in(x: Tensor) -> torch.dtype:

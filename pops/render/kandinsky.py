@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pops.errors import UsageError
-from pops.io.placement import HOST, Placement, in_batches
+from pops.io.placement import HOST, Placement, compile_steps, in_batches
 from pops.render.batches import Counter, PlainRenderer
 from pops.settings.progress import Progress
 from pops.settings.rendering import PUBLISHED, DecoderSettings
@@ -64,6 +64,10 @@ class KandinskyRenderer(PlainRenderer):
         self._layout = torch.channels_last if by_channels else torch.preserve_format
         self.unet = unet.to(memory_format=self._layout)
         self.movq = movq.to(memory_format=self._layout)
+        self._predict, self._to_pixels = self.unet, self.movq.decode
+        if placement.compiled:
+            self._predict = compile_steps(self._predict)
+            self._to_pixels = compile_steps(self._to_pixels)
         self.scheduler = scheduler
         self.negative = negative
         self.settings = settings
@@ -178,7 +182,7 @@ class KandinskyRenderer(PlainRenderer):
         timesteps = self.scheduler.timesteps
         for t, t_there in zip(timesteps, timesteps.to(device), strict=True):
             doubled = torch.cat([x, x]) if guided else x
-            output = self.unet(
+            output = self._predict(
                 doubled.to(dtype, memory_format=self._layout),
                 t_there,
                 encoder_hidden_states=None,
@@ -205,7 +209,7 @@ class KandinskyRenderer(PlainRenderer):
 
         def decode(rows: slice, done: int, batches: int) -> None:
             some = latents[rows].to(self.movq.dtype, memory_format=self._layout)
-            image = self.movq.decode(some, force_not_quantize=True).sample.float().cpu()
+            image = self._to_pixels(some, force_not_quantize=True).sample.float().cpu()
             pictures[rows] = (image * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
         most = max(1, DECODE_PIXELS // (pictures.shape[1] * pictures.shape[2]))

@@ -17,6 +17,7 @@ from pops.data.cache.fingerprints import encoder_digests
 from pops.data.encoding import encode_pixels
 from pops.errors import DataError, InputError
 from pops.io.files import folder_lock
+from pops.io.names import expand_home
 from pops.io.pictures import open_picture, picture_suffixes
 from pops.io.processes import end_with_parent
 from pops.search.config import IndexConfig
@@ -37,7 +38,7 @@ def index(config: IndexConfig) -> int:
     Returns:
         The exit status: 1 where a picture is left out.
     """
-    home, out = config.folder.expanduser(), config.out.expanduser()
+    home, out = expand_home(config.folder), expand_home(config.out)
     names = list_pictures(home)
     if config.lance:
         from pops.search.lance import check_lance

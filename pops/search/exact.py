@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pops.errors import DataError, UsageError
+from pops.io.names import expand_home
 from pops.search.format import Shard, read_index_file, read_shards
 from pops.stacks.stack import Stack
 
@@ -44,7 +45,7 @@ class Index:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = expand_home(folder)
         self.file = read_index_file(self.folder)
         shards = read_shards(self.folder, self.file.dim)
         self._shards: Sequence[Shard] = [shard for shard in shards.values() if shard.names]

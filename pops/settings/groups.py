@@ -9,6 +9,7 @@ from pops.settings.rendering import OPTIONS, PRESETS, RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = [
+    "CompiledConfig",
     "DrawnConfig",
     "Dtype",
     "NamedStack",
@@ -45,7 +46,16 @@ class StackConfig(PlacementConfig, NamedStack):  # whose fields come first
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingConfig(StackConfig):
+class CompiledConfig:
+    """Whether models are compiled."""
+
+    compile: bool = setting(
+        False, "compile prior and decoder: each new size waits, later ones of it are faster"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig(CompiledConfig, StackConfig):
     """How an operator is sampled and its result rendered by the stack's own decoder."""
 
     seeds: tuple[int, ...] = setting(

@@ -110,6 +110,7 @@ def open_stack(
     device: str = "auto",
     dtype: str = "auto",
     offload: str = "none",
+    compiled: bool = False,
     operator_folders: Iterable[str | Path] = (),
     **parts: str | Path | None,
 ) -> Stack:
@@ -120,6 +121,7 @@ def open_stack(
         device: where its models run.
         dtype: the number format of its models.
         offload: with "model", each model is on the device only while it is used.
+        compiled: whether prior and decoder are compiled.
         operator_folders: operators that are known by name beside those of the stack.
         parts: what replaces fields of its `StackSpec`.
 
@@ -127,12 +129,13 @@ def open_stack(
         The stack.
 
     Raises:
-        UsageError: the stack is unknown, with the nearest name, or an operator folder is none.
+        UsageError: the stack is unknown, with the nearest name, an operator folder is none, or
+            nothing can be compiled here.
     """
     given = {name: str(place) for name, place in parts.items() if place is not None}
     return Stack(
         replace(_find_spec(stack), **given),
-        choose_placement(device, dtype, offload),
+        choose_placement(device, dtype, offload, compiled),
         find_operator_folders(operator_folders),
     )
 
@@ -467,6 +470,7 @@ class Stack:
         # The statistics stay in float32: they scale every embedding that goes in or out.
         for key, value in self.clip_stats.items():
             getattr(prior, key).data = value.to(self.placement.rest)
+        prior.compiled = self.placement.compiled
         # Offloaded weights are copied to the device one by one, and so cannot be joined there.
         return prior if self.placement.offload else prior.join_projections()
 

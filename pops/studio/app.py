@@ -96,6 +96,7 @@ def start(
         config.device,
         config.dtype,
         offload=config.offload,
+        compiled=config.compile,
         operator_folders=config.operators,
         index=config.index,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pops.errors import UsageError
 from pops.settings.fields import check_range, setting
-from pops.settings.groups import OwnOperators, StackConfig
+from pops.settings.groups import CompiledConfig, OwnOperators, StackConfig
 
 __all__ = ["ASK", "PASSWORD_VARIABLE", "StudioConfig"]
 
@@ -15,7 +15,7 @@ PASSWORD_VARIABLE = "POPS_STUDIO_PASSWORD"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudioConfig(StackConfig, OwnOperators):
+class StudioConfig(CompiledConfig, StackConfig, OwnOperators):
     """Open the studio: operators, compositions and grids in the browser.
 
     It listens on this machine only, unless --host says otherwise; it needs the extra `studio`.

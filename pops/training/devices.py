@@ -19,7 +19,13 @@ from pops.io.placement import choose_device, has_bfloat16
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["DeviceSettings", "OptimiserSettings", "make_accelerator", "make_optimiser"]
+__all__ = [
+    "DeviceSettings",
+    "OptimiserSettings",
+    "choose_precision",
+    "make_accelerator",
+    "make_optimiser",
+]
 
 PATIENCE = timedelta(hours=6)  # how long processes wait for the one that validates
 
@@ -64,15 +70,11 @@ def make_accelerator(
         from accelerate import Accelerator, InitProcessGroupKwargs
     except ImportError as error:
         raise UsageError(f"training needs accelerate: {install_hint('train')}") from error
-    device = choose_device(settings.device)
+    device, precision = choose_device(settings.device), choose_precision(settings)
     if ":" in settings.device:
         os.environ.setdefault("ACCELERATE_TORCH_DEVICE", settings.device)
     torch.backends.cuda.matmul.allow_tf32 = settings.allow_tf32
     torch.backends.cudnn.allow_tf32 = settings.allow_tf32
-    automatic = "bf16" if has_bfloat16(device) else "no"
-    precision = automatic if settings.mixed_precision == "auto" else settings.mixed_precision
-    if precision == "fp16" and device.type != "cuda":
-        raise UsageError("--mixed_precision fp16 is for CUDA devices: use bf16 or no on others")
     return Accelerator(
         mixed_precision=precision,
         cpu=device.type == "cpu",
@@ -80,6 +82,26 @@ def make_accelerator(
         project_dir=folder,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
+
+
+def choose_precision(settings: DeviceSettings) -> str:
+    """Choose the number format of the products of a run.
+
+    Args:
+        settings: Where it computes.
+
+    Returns:
+        bf16, fp16 or no; `auto` is bf16 where the device computes in it itself.
+
+    Raises:
+        UsageError: The device is not here, or cannot do what is asked.
+    """
+    device = choose_device(settings.device)
+    automatic = "bf16" if has_bfloat16(device) else "no"
+    precision = automatic if settings.mixed_precision == "auto" else settings.mixed_precision
+    if precision == "fp16" and device.type != "cuda":
+        raise UsageError("--mixed_precision fp16 is for CUDA devices: use bf16 or no on others")
+    return precision
 
 
 def make_optimiser(

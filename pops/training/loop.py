@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Loop", "LoopSettings"]
 
+SKIPPED = "skipped"  # of a step, whether fp16 skipped it; in the means, the share
+
 
 @dataclass(frozen=True)
 class LoopSettings:
@@ -115,7 +117,8 @@ class Loop:
         """Take all steps that are left.
 
         Yields:
-            For every step, the losses and the norm of the gradients by name.
+            For every step, the losses and the norm of the gradients by name; in fp16, also
+            whether the step was skipped, since its gradients were infinite.
         """
         settings, sampler = self.settings, self.sampler
         order = partial(row, settings.seed, length=len(self.source))
@@ -147,7 +150,12 @@ class Loop:
         self.state.optimiser.step()
         self.state.optimiser.zero_grad(set_to_none=True)
         self.state.advance()
-        return {**sums, "grad_norm": norm}
+        if self.state.scaler is None:
+            return {**sums, "grad_norm": norm}
+        # In fp16 the scaler leaves out steps whose gradients are infinite; only accelerate knows.
+        skipped = bool(self.state.optimiser.step_was_skipped)  # type: ignore[attr-defined]
+        norm = torch.zeros_like(norm) if skipped else norm
+        return {**sums, "grad_norm": norm, SKIPPED: torch.tensor(float(skipped))}
 
     def _losses(self, batch: Batch, noise: StepNoise) -> dict[str, Tensor]:
         there = partial(send, device=self.accelerator.device)
@@ -183,22 +191,21 @@ class Loop:
     def _log(self, meter: Meter) -> None:
         """Log the means over the steps since the last line, over all processes."""
         means = meter.means()
-        names = [name for name in means if name != "grad_norm"]
+        names = [name for name in means if name not in ("grad_norm", SKIPPED)]
         if self.accelerator.num_processes > 1:
             stacked = self.accelerator.reduce(torch.stack([means[n] for n in names]), "mean")
             means |= zip(names, stacked, strict=True)
         values = {name: float(value) for name, value in means.items()}
         loss = sum(values[name] for name in names)
-        scaled = self.state.scaler is not None  # fp16 skips steps of infinite gradients
-        if not math.isfinite(loss) or not (scaled or math.isfinite(values["grad_norm"])):
+        counted, said = _skipped_steps(values, meter.steps)
+        if not math.isfinite(loss) or not math.isfinite(values["grad_norm"]):
             raise self._diverged(f"the loss is {loss}, the gradient's norm {values['grad_norm']}")
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
         step, steps = self.state.step, self.settings.steps
         rate, speed = self.settings.learning_rate.at(step - 1), meter.speed()
-        self.log(step, {"loss": loss, **finite, "lr": rate, "samples_per_s": speed})
+        self.log(step, {"loss": loss, **values, **counted, "lr": rate, "samples_per_s": speed})
         self.accelerator.print(
             f"step {step}/{steps}  loss {loss:.5f}  lr {rate:.2e}  "
-            f"gradient {values['grad_norm']:.3f}  {speed:.1f} samples/s",
+            f"gradient {values['grad_norm']:.3f}  {speed:.1f} samples/s{said}",
             flush=True,
         )
         meter.restart()
@@ -237,6 +244,20 @@ class Loop:
         if self.accelerator.is_main_process:
             self.validate(self.state.step)
         self.accelerator.wait_for_everyone()
+
+
+def _skipped_steps(values: dict[str, float], steps: int) -> tuple[dict[str, float], str]:
+    """Count the steps that fp16 skipped, for the log and in words.
+
+    Takes their share out of the means, and makes the mean of the gradient's norm that of the
+    others, in place.
+    """
+    if SKIPPED not in values:
+        return {}, ""
+    skipped = round(values.pop(SKIPPED) * steps)
+    values["grad_norm"] *= steps / max(steps - skipped, 1)
+    said = f"  {skipped} of {steps} steps skipped: infinite gradients in fp16" if skipped else ""
+    return {"skipped_steps": skipped}, said
 
 
 class Meter:

@@ -19,7 +19,7 @@ from pops.operators import OperatorCard
 from pops.prior.joint import JointPrior
 from pops.stacks.stack import Stack, open_stack
 from pops.training.config import TrainConfig
-from pops.training.devices import make_accelerator, make_optimiser
+from pops.training.devices import choose_precision, make_accelerator, make_optimiser
 from pops.training.loop import Loop
 from pops.training.model import Footprint, make_model, trained_parameters
 from pops.training.outputs.curves import draw_panels, training_panels
@@ -88,6 +88,9 @@ def _dry_run(config: TrainConfig, tasks: Sequence[TrainingTask]) -> int:
     source = open_tasks(tasks, stack)
     model = make_model(model_settings(config), stack, len(tasks))
     rows = [task.operator for task in tasks]
+    precision: str = config.mixed_precision  # asked for by name, it may be that of another machine
+    if precision == "auto":
+        precision = choose_precision(device_settings(config))
     footprint = Footprint.of(
         model,
         max(len(row.inputs) + TEXT_TOKENS * row.takes_text for row in rows),
@@ -95,6 +98,7 @@ def _dry_run(config: TrainConfig, tasks: Sequence[TrainingTask]) -> int:
         use_ema=config.use_ema,
         use_8bit_adam=config.use_8bit_adam,
         gradient_checkpointing=config.gradient_checkpointing,
+        half=precision != "no",
     )
     print(to_yaml(config), end="")
     print(f"records: {len(source)}")

@@ -11,7 +11,8 @@ TINY = [
     *("--layers=1", "--heads=1", "--dim=16", "--batches=1,2", "--train_batch=2", "--steps=2"),
     *("--repeats=1", "--matmul_size=32", "--device=cpu", "--parts=prior"),
 ]
-PAGE = f"# Numbers\n\n{gpu.MARKS[0]}\nold\n{gpu.MARKS[1]}\n\nThe end.\n"
+BEGIN, END = f"<!-- {gpu.TABLE}: begin -->", f"<!-- {gpu.TABLE}: end -->"
+PAGE = f"# Numbers\n\n{BEGIN}\nold\n{END}\n\nThe end.\n"
 
 
 def test_it_writes_its_page_and_measures_nothing_twice(

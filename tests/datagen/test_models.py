@@ -20,6 +20,7 @@ from pops.datagen.config import ScenesConfig
 from pops.datagen.folder.manifest import read_manifest
 from pops.datagen.models import diffusion as models
 from pops.datagen.models import registry as rows
+from pops.datagen.models import vision
 from pops.datagen.models.diffusion import (
     ControlNetUnion,
     DepthDiffusion,
@@ -174,6 +175,22 @@ def test_a_box_is_cut_to_the_picture_in_pixels_of_its_longer_side() -> None:
     assert to_detection(wide, 0.5, (0.1, 0.4, 0.4, 0.4)) == Detection((0, 8, 12, 20), 0.5)
     assert to_detection(wide, 0.5, (0.5, 0.9, 0.1, 0.1)) is None  # in the padding
     assert to_detection(wide, 0.2, (0.5, 0.25, 0.5, 0.25)) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "here", "first"),
+    [
+        ("cuda:2", ["CUDAExecutionProvider"], ("CUDAExecutionProvider", {"device_id": 2})),
+        ("cuda", ["CUDAExecutionProvider"], ("CUDAExecutionProvider", {"device_id": 0})),
+        ("cuda", ["CPUExecutionProvider"], "CPUExecutionProvider"),
+        ("cpu", ["CUDAExecutionProvider"], "CPUExecutionProvider"),
+    ],
+)
+def test_a_graph_runs_on_the_device_that_was_asked_for(
+    device: str, here: list[str], first: object
+) -> None:
+    found = vision._providers(torch.device(device), here)
+    assert (found[0], found[-1]) == (first, "CPUExecutionProvider")
 
 
 @pytest.mark.parametrize("name", ["rmbg", "birefnet"])

@@ -157,6 +157,8 @@ def test_the_estimate_counts_what_is_trained(layers: int | None, golden: Path):
     found = Footprint.of(prior, tokens=2, batch=32, use_ema=True)
     trained = sum(p.numel() for p in trained_parameters(prior).values())
     assert (found.trained, found.gradients, found.optimiser) == (trained, 4 * trained, 8 * trained)
+    half = Footprint.of(prior, tokens=2, batch=32, use_ema=True, half=True)
+    assert half.total - found.total == half.copies == 2 * trained  # what autocast keeps
     assert not {"clip_mean", "clip_std"} & trained_parameters(prior).keys()
     blocks = {name.split(".")[1] for name in trained_parameters(prior) if "blocks" in name}
     assert blocks == ({"0", "1", "2"} if layers is None else {"2"})

@@ -191,6 +191,17 @@ def _whole(part: np.ndarray, request: Segment, box: Box) -> np.ndarray:
     return mask
 
 
+Provider = str | tuple[str, dict[str, int]]
+
+
+def _providers(device: torch.device, here: Sequence[str]) -> list[Provider]:
+    """Name what onnxruntime computes with: the device that was asked for, then the CPU."""
+    wanted: list[Provider] = ["CPUExecutionProvider"]
+    if device.type == "cuda" and "CUDAExecutionProvider" in here:
+        wanted.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
+    return wanted
+
+
 class OnnxForeground(_Segmenter):
     """A foreground model as an ONNX graph: no code comes with it."""
 
@@ -220,9 +231,7 @@ class OnnxForeground(_Segmenter):
             raise UsageError(
                 f"the foreground model needs onnxruntime: {install_hint('generate')}"
             ) from error
-        wanted = ["CUDAExecutionProvider"] if placement.device.type == "cuda" else []
-        here = onnxruntime.get_available_providers()
-        providers = [name for name in (*wanted, "CPUExecutionProvider") if name in here]
+        providers = _providers(placement.device, onnxruntime.get_available_providers())
         try:
             session = onnxruntime.InferenceSession(str(file), providers=providers)
         except Exception as error:  # its errors have no common class
