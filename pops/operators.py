@@ -6,8 +6,8 @@ The table costs nothing to import: torch is imported by the functions that read 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -286,9 +286,8 @@ def read_operator_card(folder: str | Path) -> OperatorCard:
     from pops.io.schema import OperatorFile, read_json
 
     path = Path(folder) / "operator.json"
-    with suppress(OSError):  # which reading will tell of
-        if not path.exists():
-            raise WeightsError(f"{path} is missing: {path.parent} is no operator folder")
+    if not os.path.exists(path):  # nor does one whose name no file can have
+        raise WeightsError(f"{path} is missing: {path.parent} is no operator folder")
     found = read_json(path, OperatorFile, WeightsError)
     return OperatorCard(Operator(**fields_of(found.operator)), found.stack, found.training)
 
@@ -303,8 +302,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         The tensors by name, without the clip statistics.
 
     Raises:
-        WeightsError: The file is missing, cut short, holds anything but tensors by name, or a
-            number that is not finite.
+        WeightsError: The file is missing or damaged, or holds anything but finite tensors by name.
     """
     from pops.io.tensors import read_tensors
 

@@ -39,6 +39,7 @@ __all__ = [
     "made_shards",
     "read_index",
     "read_shard",
+    "shard_file",
     "write_index",
     "write_shard",
 ]
