@@ -26,7 +26,7 @@ Answer = tuple[StripGroup, list[Embeddings]]  # one embedding for each seed and 
 Embed = Callable[[Sequence[Path]], Mapping[Path, Embeddings]]
 
 LARGEST, SMALLEST = 512, 224  # pixels of a picture's side
-LONGEST_ROW = 64  # pictures; a JPEG is at most 65,535 pixels wide
+LONGEST_ROW = 60_000  # pixels; a JPEG is at most 65,535 wide
 KEPT_OPEN = 512  # pictures
 TOGETHER = 8  # inputs that are rendered together
 CAPTIONS = {"kandinsky": "", "ip_adapter": " IP-Adapter", "depth": " IP-Adapter Depth"}
@@ -139,9 +139,7 @@ class Figure:
         drawn = [cell.image for cell in results if isinstance(cell.image, Image.Image)]
         side = min(LARGEST, max(SMALLEST, *(picture.width for picture in drawn)))
         inputs = [self._input(each, side) for each in strip.inputs if each.shown]
-        cells = [*inputs, *results]
-        rows = [cells[at : at + LONGEST_ROW] for at in range(0, len(cells), LONGEST_ROW)]
-        return strips(rows, side)
+        return strips([[*inputs, *results]], side, widest=LONGEST_ROW)
 
     def _input(self, given: StripInput, side: int) -> Cell:
         if given.source is None:

@@ -14,18 +14,21 @@ SIGN_GAP, ROW_GAP = 60, 32
 WIDEST = 2000  # pixels of a row of a strip, but for a single picture
 
 
-def strips(rows: Sequence[Sequence[Cell]], size: int = 224, title: str = "") -> Image.Image:
+def strips(
+    rows: Sequence[Sequence[Cell]], size: int = 224, title: str = "", widest: int = WIDEST
+) -> Image.Image:
     """Draw rows of cells under each other; a row that is too wide goes on below its results.
 
     Args:
         rows: the cells of each row.
         size: the side in pixels of the square that each picture is fitted into.
         title: words above them all.
+        widest: the most pixels that a row takes before it goes on below.
 
     Returns:
         The figure.
     """
-    lines = [line for row in rows for line in _lines(row, size)]
+    lines = [line for row in rows for line in _lines(row, size, widest)]
     texts = [[text_lines(cell.caption, cell.note, size) for cell in row] for _, row in lines]
     heights = [size + text_height(row) for row in texts]
     width = max(left + _width(row, size) for left, row in lines)
@@ -48,12 +51,12 @@ def strips(rows: Sequence[Sequence[Cell]], size: int = 224, title: str = "") -> 
     return page
 
 
-def _lines(row: Sequence[Cell], size: int) -> list[tuple[int, Sequence[Cell]]]:
+def _lines(row: Sequence[Cell], size: int, widest: int) -> list[tuple[int, Sequence[Cell]]]:
     """A row in lines that are not too wide, each with where it begins: below the first result."""
     first = next((at for at, cell in enumerate(row) if cell.sign == "arrow"), 0)
     lead = _width(row[: first + 1], size) - size
-    lead, first = (lead, first) if lead <= WIDEST // 2 else (0, 0)
-    each = max(1, (WIDEST - lead + GAP) // (size + GAP))
+    lead, first = (lead, first) if lead <= widest // 2 else (0, 0)
+    each = max(1, (widest - lead + GAP) // (size + GAP))
     ends = [first + each, *range(first + 2 * each, len(row) + each, each)]
     lines = [(0, row[: ends[0]])]
     return lines + [(lead, row[a:b]) for a, b in pairwise(ends) if row[a:b]]

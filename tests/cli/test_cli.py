@@ -441,7 +441,7 @@ def test_name_and_version_of_the_distribution_stand_in_one_place() -> None:
         (["demo", "--sedes=3"], "unknown flag --sedes: did you mean --seeds?"),
         (["demo", "--see", "3"], "unknown flag --see"),
         (["demo", "--seeds"], "--seeds wants whole numbers"),
-        (["demo", "--seeds", "a,b"], "--seeds wants whole numbers, as in 18,42, not 'a,b'"),
+        (["demo", "--seeds", "a,b"], "--seeds wants whole numbers, as in 18,42 or 1..8, not 'a,b'"),
         (["demo", "--steps", "many"], "--steps wants a whole number, not 'many'"),
         (["demo", "--steps", "0"], "--steps must be from 1"),
         (["demo", "--guidance", "x"], "--guidance wants a number or null, not 'x'"),

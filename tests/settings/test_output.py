@@ -62,4 +62,4 @@ def test_a_closed_output_stops_no_work(tmp_path: Path) -> None:
 def test_a_full_disk_behind_the_output_is_no_success(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = run_python(PROGRAM.format(path=str(tmp_path / "made")), stdout=full)
-    assert done.returncode == 1 and b"No space left" in done.stderr
+    assert done.returncode == 1 and b"no space left" in done.stderr
