@@ -262,7 +262,7 @@ def strips_shown(monkeypatch: pytest.MonkeyPatch) -> list[list[Cell]]:
     shown: list[list[Cell]] = []
     from pops.compat import figure
 
-    def draw(rows: Sequence[Sequence[Cell]], size: int) -> Image.Image:
+    def draw(rows: Sequence[Sequence[Cell]], size: int, widest: int) -> Image.Image:
         shown.append([cell for row in rows for cell in row])
         return Image.new("RGB", (8, 8))
 
