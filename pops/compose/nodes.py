@@ -134,9 +134,10 @@ class Sweep:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The values in order, without the last digits that dividing leaves."""
+        """The values in order, rounded to a thousandth of a step: they name files."""
         step = (self.stop - self.start) / (self.count - 1)
-        inner = (float(f"{self.start + step * at:.12g}") for at in range(1, self.count - 1))
+        digits = max(0, 3 + math.ceil(-math.log10(abs(step))))
+        inner = (round(self.start + step * at, digits) for at in range(1, self.count - 1))
         return (float(self.start), *inner, float(self.stop))
 
     def __str__(self) -> str:

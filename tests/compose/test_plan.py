@@ -167,10 +167,11 @@ def test_a_range_has_both_ends_and_even_steps(start: float, stop: float, count: 
     assert (len(values), values[0], values[-1]) == (count, start, stop)
     step = (stop - start) / (count - 1)
     assert all(
-        value == pytest.approx(start + at * step, rel=1e-9, abs=1e-9 * (abs(start) + abs(stop) + 1))
+        value == pytest.approx(start + at * step, rel=1e-9, abs=max(abs(step) * 1e-3, 1e-9))
         for at, value in enumerate(values)
     )
     assert Sweep(0, 1, 11).values[3] == 0.3  # without the digits that dividing leaves
+    assert Sweep(0, 1, 4).values == (0.0, 0.3333, 0.6667, 1.0)
 
 
 def test_ranges_that_are_too_many_are_refused() -> None:
