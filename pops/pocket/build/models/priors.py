@@ -15,7 +15,7 @@ from pops.prior.conditions import Conditions
 from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule
 from pops.stacks.clip import TextEncoder
-from pops.training.loss import prior_loss
+from pops.training.step.loss import prior_loss
 
 __all__ = ["CLIP_RANGE", "prior_fit", "train_base_prior"]
 
