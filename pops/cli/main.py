@@ -28,7 +28,7 @@ from pops.evaluation.config import (
     EvalTexturingConfig,
     EvalUnionConfig,
 )
-from pops.search.config import FindConfig, IndexConfig
+from pops.search.config import FindConfig, IndexConfig, StatsConfig
 from pops.settings.commands import (
     ApplyConfig,
     ConvertConfig,
@@ -77,6 +77,7 @@ COMMANDS = {
     "demo": Command(DemoConfig, "pops.cli.demo"),
     "index": Command(IndexConfig, "pops.search.build"),
     "find": Command(FindConfig, "pops.cli.find"),
+    "stats": Command(StatsConfig, "pops.search.stats"),
     "doctor": Command(DoctorConfig, "pops.cli.doctor"),
     "pocket sheet": Command(PocketSheetConfig, "pops.cli.pocket"),
     "pocket assets": Command(PocketAssetsConfig, "pops.cli.pocket"),

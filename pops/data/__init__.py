@@ -4,6 +4,8 @@ Modules:
     config         the settings of training data
     records        samples on disk in the published layouts
     persons        records of human parsing, from a folder or the hub
+    captions       pictures with captions, for a base prior
+    example        a training example
     recipes        from a record to a training example of an operator
     reader         the settings of recipes, and the opening of a record's files
     human_parsing  the labels of garments, and cutting them out

@@ -24,7 +24,11 @@ __all__ = ["DataConfig", "EmbedConfig"]
 class DataConfig:
     """The operator, its data, and how examples are made of them."""
 
-    mode: str = setting("texturing", "the operator: texturing, scene, union, instruct or clothes")
+    mode: str = setting(
+        "texturing",
+        "the operator: texturing, scene, union, instruct or clothes; base: the base prior of a "
+        "stack, which learns from captions",
+    )
     operator: Path | None = setting(
         None, "Python file that defines an OPERATOR and a RECIPE of your own, in place of mode"
     )

@@ -48,6 +48,7 @@ from pops.prior.schedule import Schedule, read_schedule
 from pops.settings.rendering import DecoderSettings
 from pops.stacks.clip import ImageEncoder, TextEncoder, check_processor, check_tokenizer
 from pops.stacks.known import KnownWords, read_known
+from pops.stacks.untrained import is_untrained, read_stats, untrained_config
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
@@ -213,6 +214,8 @@ class Stack:
         """The sizes of the prior."""
         if self.spec.prior in PRIOR_CONFIGS and not Path(self.spec.prior).is_dir():
             return PRIOR_CONFIGS[self.spec.prior]
+        if is_untrained(self.prior_folder):
+            return untrained_config(self.prior_folder)
         return read_prior_config(self.prior_folder / "prior")
 
     @cached_property
@@ -222,7 +225,9 @@ class Stack:
 
     @cached_property
     def schedule(self) -> Schedule:
-        """The noise schedule of the prior."""
+        """The noise schedule of the prior; the usual one where the prior is still to be trained."""
+        if is_untrained(self.prior_folder) and not (self.prior_folder / "scheduler").exists():
+            return Schedule()
         return read_schedule(self.prior_folder / "scheduler")
 
     @cached_property
@@ -235,6 +240,11 @@ class Stack:
     def render_sizes(self) -> tuple[int, ...]:
         """The sizes that the decoder was trained to draw; empty where it draws any."""
         return self._render_file.sizes
+
+    @property
+    def own_renderer(self) -> str:
+        """The renderer whose models the decoder holds."""
+        return self._render_file.renderer
 
     @cached_property
     def _render_file(self) -> RenderFile:
@@ -312,6 +322,8 @@ class Stack:
     @cached_property
     def clip_stats(self) -> dict[str, Tensor]:
         """`clip_mean` and `clip_std` (1, D) float32, read from the base prior without the rest."""
+        if is_untrained(self.prior_folder):
+            return read_stats(self.prior_folder, self.prior_config.embedding_dim)
         path = self.prior_folder / "prior" / PRIOR_WEIGHTS
         with reading(path), safe_open(path, framework="pt") as file:
             stats = {key: file.get_tensor(key).float() for key in ("clip_mean", "clip_std")}

@@ -29,6 +29,11 @@ class TrainingTask:
     recipe: Recipe
 
     @property
+    def is_base(self) -> bool:
+        """Whether a base prior is trained, from nothing: its row has no slots."""
+        return not self.operator.inputs
+
+    @property
     def text_weight(self) -> float:
         """The weight of the text loss beside the squared error."""
         if not self.config.use_clip_loss:
@@ -83,7 +88,7 @@ def find_tasks(config: TrainConfig) -> list[TrainingTask]:
     """
     config = with_stack(config)
     if not config.joint:
-        return [TrainingTask(config, *config.found())]
+        return [_checked(TrainingTask(config, *config.found()))]
     tasks: dict[str, TrainingTask] = {}
     for path in config.joint:
         own = parse("train", TrainConfig, [f"--config_path={path}"])
@@ -94,10 +99,21 @@ def find_tasks(config: TrainConfig) -> list[TrainingTask]:
         if own.stack != config.stack:
             raise UsageError(f"--joint: {path} is for {own.stack}, not {config.stack}: --stack")
         task = TrainingTask(replace(own, seed=config.seed), *own.found())
+        if task.is_base:
+            raise UsageError(f"--joint: {path} is of a base prior, which learns alone")
         if task.operator.name in tasks:
             raise UsageError(f"--joint: two configs are of {task.operator.name}: name one")
         tasks[task.operator.name] = task
     return list(tasks.values())
+
+
+def _checked(task: TrainingTask) -> TrainingTask:
+    config = task.config
+    for name in ("init_from", "lora_rank", "layers"):
+        if task.is_base and getattr(config, name) is not None:
+            flag = "training_mode" if name == "layers" else name
+            raise UsageError(f"--mode base trains a whole prior from nothing: leave out --{flag}")
+    return task
 
 
 def open_training(task: TrainingTask, stack: Stack) -> BatchSource:
