@@ -113,7 +113,7 @@ class StableUnCLIPRenderer(PlainRenderer):
         own, taken = stack.prior_config.embedding_dim, models["image_normalizer"].mean.shape[-1]
         if taken != own:
             raise UsageError(
-                f"{folder} takes embeddings of {taken} numbers, and those of {stack.name} have {own}"
+                f"{folder} takes embeddings of {taken} numbers; those of {stack.name} have {own}"
             )
         with reading(folder), quietly():
             pipeline = _Pipeline(
