@@ -144,3 +144,13 @@ def test_a_run_goes_on_with_its_own_sizes_and_statistics_alone(
     flags += ["--output_dir=runs/base", "--report_to=none", "--train_batch_size=20"]
     assert cli.main(["train", *flags, "--base_layers=2", "--base_width=128"]) == 2
     assert "was trained with base_width 64, not 128" in capsys.readouterr().err
+
+
+def test_the_doctor_knows_the_parts(
+    followed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(followed)
+    cli.main(["doctor", "--stack=stacks/open-clip", "--step=false", "--json"])
+    lines = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
+    for part in ("prior configs", "decoder configs"):
+        assert "they fit the files" in lines[part]["says"], lines[part]

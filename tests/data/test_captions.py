@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from pops.data.cache.build import embed_dataset, make_index
+from pops.data.cache.format import write_index
 from pops.data.cache.read import CachedSource
 from pops.data.captions import BASE, read_captioned
 from pops.data.dataset import ExampleDataset
@@ -81,6 +82,7 @@ def test_a_text_is_in_the_pooled_slot_too_from_pictures_and_from_a_cache(
     out = tmp_path / "cache"
     out.mkdir()
     index = make_index(data, stack, 2, shard_records=3)
+    write_index(out, index)
     embed_dataset(out, index, data, stack)
     cached = CachedSource([out], stack.clip_stats, BASE)
     keys = [(epoch, at) for epoch in range(2) for at in range(4)]
