@@ -14,7 +14,7 @@ from pops.data.example import Example
 from pops.data.reader import Reader
 from pops.data.records import PictureRecord, read_pictures
 from pops.errors import InputError
-from pops.io.schema import read_lines
+from pops.io.formats.schema import read_lines
 from pops.operators import Operator
 
 __all__ = ["BASE", "CaptionRecord", "make_captioned", "read_captioned"]

@@ -20,7 +20,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from pops.errors import UsageError, WeightsError
 from pops.io.loading import check_code, check_config, load_model, quietly, reading
-from pops.io.placement import Placement, in_batches
+from pops.io.machine.placement import Placement, in_batches
 from pops.render.batches import Counter, PlainRenderer
 from pops.settings.progress import Progress
 from pops.settings.rendering import DecoderSettings

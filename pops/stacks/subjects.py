@@ -10,11 +10,11 @@ from torch import Tensor
 
 from pops.errors import UsageError, WeightsError
 from pops.io.embeddings import Embeddings
-from pops.io.hub import fetch
+from pops.io.formats.tensors import check_finite, read_tensors
+from pops.io.hub.repositories import PART_FILES
+from pops.io.hub.snapshots import fetch
 from pops.io.names import expand_home
-from pops.io.repositories import PART_FILES
 from pops.io.sources import Source
-from pops.io.tensors import check_finite, read_tensors
 from pops.operators import check_state_dict
 from pops.prior.config import read_prior_config
 from pops.prior.subjects import SubjectTransformer

@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from pops.errors import WeightsError
-from pops.io.schema import fit, read_json
-from pops.io.tensors import read_tensors, save_tensors
+from pops.io.formats.schema import fit, read_json
+from pops.io.formats.tensors import read_tensors, save_tensors
 from pops.prior.config import PriorConfig, Size
 
 __all__ = ["STATS", "is_untrained", "read_stats", "save_stats", "untrained_config"]

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from pops.errors import PopsError, UsageError
 from pops.operators import Operator
 from pops.studio import about
-from pops.studio.compose import Composer, check, read
-from pops.studio.job import OWN, Client, Job
-from pops.studio.options import MOST_RESULTS, Options
-from pops.studio.queue import JobQueue
-from pops.studio.runner import MOST_CELLS, Runner
+from pops.studio.jobs.compose import Composer, check, read
+from pops.studio.jobs.job import OWN, Client, Job
+from pops.studio.jobs.options import MOST_RESULTS, Options
+from pops.studio.jobs.queue import JobQueue
+from pops.studio.jobs.runner import MOST_CELLS, Runner
 from pops.studio.saved import open_composition, save_composition
 from pops.studio.spelling import Speller
 from pops.studio.store import Store, StoredItem, is_plain

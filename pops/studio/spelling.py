@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pops.compose.nodes import Apply, Leaf, Node
-from pops.studio.options import Options
+from pops.studio.jobs.options import Options
 
 __all__ = ["Speller", "leaves_of"]
 

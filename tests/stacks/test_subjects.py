@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pops.engine import Engine
 from pops.errors import UsageError, WeightsError
-from pops.io.tensors import read_tensors, save_tensors
+from pops.io.formats.tensors import read_tensors, save_tensors
 from pops.prior.config import PriorConfig
 from pops.prior.subjects import SubjectTransformer
 from pops.stacks.stack import PRIOR_WEIGHTS

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pops.studio.service import StudioService
-from tests.studio_server import ignored, png_that_says, running
+from tests.studio.studio_server import ignored, png_that_says, running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 from playwright.sync_api import (  # noqa: E402

@@ -10,17 +10,18 @@ from diffusers import PriorTransformer
 from pops.data.sources.batches import Batch
 from pops.engine import Engine
 from pops.errors import UsageError, WeightsError
-from pops.io.tensors import save_tensors
+from pops.io.formats.tensors import save_tensors
 from pops.prior.conditions import Conditions
 from pops.prior.model import Prior
 from pops.prior.schedule import Schedule, read_schedule
-from pops.settings.parsing import parse
+from pops.settings.flags.parsing import parse
 from pops.stacks.encoding import make_prompts
 from pops.stacks.stack import open_stack
 from pops.stacks.untrained import STATS
 from pops.training.config import TrainConfig
 from pops.training.model import ModelSettings, NewPrior, make_model
 from pops.training.outputs.base_folder import save_base
+from pops.training.step.loss import prior_loss
 from pops.training.tasks import find_tasks
 from pops.training.validation.measure import validate
 
@@ -41,6 +42,17 @@ def test_a_prior_in_training_is_diffusers_with_a_text_in_the_pooled_slot(engine:
         without = ours(x_t, t, tokens[:, :5], mask[:, :5])
     torch.testing.assert_close(made, wanted, atol=1e-4, rtol=1e-4)
     assert (made - without).abs().max() > 1e-3
+
+
+def test_the_loss_of_a_base_prior_sees_the_pooled_text(engine: Engine) -> None:
+    prior, schedule = engine.stack.base_prior, engine.stack.schedule
+    target, tokens = torch.randn(2, 32), torch.randn(2, 3, 32)
+    mask, t = torch.ones(2, 3, dtype=torch.bool), torch.tensor([100, 900])
+    losses = []
+    for pooled in (None, torch.zeros(2, 32), torch.randn(2, 32)):
+        torch.manual_seed(5)
+        losses.append(prior_loss(prior, schedule, target, Conditions(tokens, mask, pooled), t))
+    assert torch.equal(losses[0], losses[1]) and not torch.equal(losses[0], losses[2])
 
 
 def test_a_new_prior_is_the_same_for_a_seed_and_knows_the_space(engine: Engine) -> None:
