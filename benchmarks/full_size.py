@@ -24,9 +24,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from benchmarks import sizes
-from benchmarks.command import run_benchmark
-from benchmarks.machine import cores
-from benchmarks.weights import random_model
+from benchmarks.harness.command import run_benchmark
+from benchmarks.harness.machine import cores
+from benchmarks.models.weights import random_model
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.io.loading import quietly

@@ -21,7 +21,7 @@ from pops.settings.progress import Progress
 from pops.settings.rendering import DecoderSettings
 from pops.settings.sampling import SAMPLERS
 from pops.stacks.stack import Stack, open_stack
-from pops.studio.options import Options
+from pops.studio.jobs.options import Options
 
 ROOT = Path(__file__).parents[1]
 MUG, WOOD, BEACH = (

@@ -40,7 +40,7 @@ from pops.settings.commands import (
     PocketSheetConfig,
     RunConfig,
 )
-from pops.settings.parsing import parse, resumable, run_command
+from pops.settings.flags.parsing import parse, resumable, run_command
 from pops.settings.sharing import ExportOperatorConfig, PullConfig, PushConfig
 from pops.studio.config import StudioConfig
 from pops.training.config import TrainConfig

@@ -19,8 +19,8 @@ from PIL import Image
 from pops.data.human_parsing import LARGEST_LABEL
 from pops.data.records import Stems, folder_of
 from pops.errors import DataError, InputError, install_hint
-from pops.io.asking import ask_hub
-from pops.io.hub import is_repository
+from pops.io.hub.asking import ask_hub
+from pops.io.hub.snapshots import is_repository
 from pops.io.names import expand_home
 from pops.io.pictures import open_picture
 

@@ -13,11 +13,11 @@ from safetensors import safe_open
 
 from pops.doctor.lines import Line
 from pops.errors import PopsError, WeightsError
-from pops.io.asking import check_reachable
-from pops.io.hub import cached_folder, is_repository
+from pops.io.hub.asking import check_reachable
+from pops.io.hub.repositories import PART_FILES, REPOSITORIES, Repository
+from pops.io.hub.snapshots import cached_folder, is_repository
 from pops.io.loading import check_config, quietly, reading
 from pops.io.names import expand_home
-from pops.io.repositories import PART_FILES, REPOSITORIES, Repository
 from pops.prior.model import Prior, read_prior_config
 from pops.prior.schedule import read_schedule
 from pops.stacks.clip import check_processor, check_tokenizer

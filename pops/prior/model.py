@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pops.io.placement import compile_steps
+from pops.io.machine.placement import compile_steps
 from pops.prior.blocks import MOVING, Block, ConditionCache, TimeEmbedding
 from pops.prior.config import PriorConfig, read_prior_config
 from pops.prior.linear import Linear

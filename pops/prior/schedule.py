@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pops.errors import UsageError, WeightsError
-from pops.io.schema import Meta, Schema, fit, read_json
+from pops.io.formats.schema import Meta, Schema, fit, read_json
 
 __all__ = [
     "Schedule",

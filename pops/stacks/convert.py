@@ -8,7 +8,7 @@ import torch
 
 from pops.errors import UsageError, WeightsError
 from pops.io.files import atomic_path, new_folder
-from pops.io.tensors import check_finite, saving
+from pops.io.formats.tensors import check_finite, saving
 from pops.operators import (
     OPERATORS,
     Operator,

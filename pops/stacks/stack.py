@@ -25,13 +25,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 from pops.errors import UsageError, WeightsError, check_known, nearest
-from pops.io.hub import fetch, fetch_file, is_repository
+from pops.io.formats.schema import RenderFile, read_json
+from pops.io.formats.tensors import check_finite
+from pops.io.hub.repositories import PART_FILES
+from pops.io.hub.snapshots import fetch, fetch_file, is_repository
 from pops.io.loading import check_config, load_model, reading
+from pops.io.machine.placement import Placement, choose_placement
 from pops.io.names import expand_home
-from pops.io.placement import Placement, choose_placement
-from pops.io.repositories import PART_FILES
-from pops.io.schema import RenderFile, read_json
-from pops.io.tensors import check_finite
 from pops.operators import (
     Operator,
     check_state_dict,

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pops import __version__
 from pops.compose.nodes import function_name
-from pops.io.hub import is_repository
+from pops.io.hub.repositories import REPOSITORIES
+from pops.io.hub.snapshots import is_repository
 from pops.io.names import expand_home
 from pops.io.pictures import open_picture
-from pops.io.repositories import REPOSITORIES
 from pops.operators import Operator, read_operator_card
 from pops.prior.sampling import SAMPLERS
 from pops.render import RENDERERS

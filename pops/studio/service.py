@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pops.errors import PopsError, UsageError
 from pops.operators import Operator
 from pops.studio import about
-from pops.studio.compose import Composer, check, read
-from pops.studio.finder import MOST_FOUND, Finder
-from pops.studio.job import OWN, Client, Job
-from pops.studio.options import (
+from pops.studio.jobs.compose import Composer, check, read
+from pops.studio.jobs.finder import MOST_FOUND, Finder
+from pops.studio.jobs.job import OWN, Client, Job
+from pops.studio.jobs.options import (
     MOST_RESULTS,
     Options,
     read_count,
@@ -20,8 +20,8 @@ from pops.studio.options import (
     read_list,
     read_slots,
 )
-from pops.studio.queue import JobQueue
-from pops.studio.runner import MOST_CELLS, Runner
+from pops.studio.jobs.queue import JobQueue
+from pops.studio.jobs.runner import MOST_CELLS, Runner
 from pops.studio.saved import open_composition, save_composition
 from pops.studio.spelling import Speller, place_of
 from pops.studio.store import Store, StoredItem, is_plain

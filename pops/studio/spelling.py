@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pops.compose.nodes import Apply, Leaf, Node
-from pops.studio.options import Options
+from pops.studio.jobs.options import Options
 
 __all__ = ["Speller", "leaves_of", "place_of"]
 

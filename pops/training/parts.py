@@ -10,9 +10,9 @@ import yaml
 
 from pops.training.config import TrainConfig
 from pops.training.devices import DeviceSettings, OptimiserSettings
-from pops.training.learning_rate import LearningRate
 from pops.training.loop import LoopSettings
 from pops.training.model import ModelSettings
+from pops.training.step.learning_rate import LearningRate
 
 __all__ = [
     "device_settings",

@@ -13,7 +13,7 @@ from pops.data.sources.open import open_source
 from pops.errors import UsageError
 from pops.io.names import expand_home
 from pops.operators import Operator
-from pops.settings.parsing import parse
+from pops.settings.flags.parsing import parse
 from pops.stacks.stack import STACKS, Stack
 from pops.training.config import DEFAULT_STACK, TrainConfig
 

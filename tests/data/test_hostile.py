@@ -23,8 +23,8 @@ from pops.data.recipes import Recipe
 from pops.data.records import read_scenes, read_unions
 from pops.data.word_lists import read_words
 from pops.errors import DataError, InputError
-from pops.io.arrays import read_array
 from pops.io.files import folder_lock
+from pops.io.formats.arrays import read_array
 from pops.stacks.stack import Stack, open_stack
 from tests.tiny_data import WRITERS, dataset, write_pictures, write_scenes
 

@@ -16,8 +16,8 @@ from pops.cli.main import main
 from pops.doctor import machine, models
 from pops.doctor.lines import Line, gigabytes
 from pops.doctor.trial import try_step
-from pops.io.placement import Placement
-from pops.io.repositories import PART_FILES, REPOSITORIES
+from pops.io.hub.repositories import PART_FILES, REPOSITORIES
+from pops.io.machine.placement import Placement
 from pops.prior.model import Prior, PriorConfig, read_prior_config
 from pops.prior.schedule import read_schedule
 from pops.stacks.stack import PRIOR_CONFIGS, STACKS

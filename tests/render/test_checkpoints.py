@@ -9,7 +9,7 @@ import torch
 from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionXLPipeline
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from benchmarks import tiny_sdxl
+from benchmarks.models import tiny_sdxl
 from pops.engine import Engine
 from pops.errors import UsageError, WeightsError
 from pops.io.embeddings import Embeddings

@@ -17,7 +17,7 @@ from diffusers import (
 )
 from PIL import Image
 
-from benchmarks import tiny_sdxl
+from benchmarks.models import tiny_sdxl
 from pops.cli import main as cli
 from pops.engine import Engine
 from pops.errors import InputError, UsageError, WeightsError

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks import tiny_sdxl
+from benchmarks.models import tiny_sdxl
 from pops.cli import main as cli
 from pops.engine import Engine
 from pops.errors import UsageError, WeightsError

@@ -14,7 +14,7 @@ from pops.errors import OutputError, UsageError, WeightsError
 from pops.io.embeddings import load_embeddings
 from pops.operators import OPERATORS, OperatorCard, read_state_dict, save_operator
 from pops.stacks.convert import convert
-from tests.limits import no_larger_than
+from tests.io.limits import no_larger_than
 
 Parts = dict[str, Path]
 

@@ -17,7 +17,7 @@ from pops import __file__ as package
 from pops.engine import Engine
 from pops.search.build import build_index, list_pictures
 from pops.studio.service import StudioService
-from tests.studio_server import ignored, png_that_says, running
+from tests.studio.studio_server import ignored, png_that_says, running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 from playwright.sync_api import (  # noqa: E402

@@ -12,14 +12,14 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from benchmarks import tiny_sdxl
+from benchmarks.models import tiny_sdxl
 from pops.io.loading import quietly
 from pops.render.depth import DepthRenderer
 from pops.render.ip_adapter import IPAdapterRenderer
 from pops.render.revision import RevisionRenderer
 from pops.settings.rendering import DecoderSettings
 from pops.studio.service import StudioService
-from tests.studio_server import ignored, running
+from tests.studio.studio_server import ignored, running
 
 pytestmark = [
     *ignored,

@@ -17,7 +17,7 @@ from pops.errors import UsageError
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
 from pops.studio.service import StudioService
-from tests.studio_server import ignored, running
+from tests.studio.studio_server import ignored, running
 
 pytest.importorskip("mcp")
 pytestmark = ignored

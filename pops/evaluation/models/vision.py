@@ -21,7 +21,7 @@ from pops.evaluation.stages import (
     Understand,
 )
 from pops.io.loading import load_model, quietly, reading
-from pops.io.placement import Placement
+from pops.io.machine.placement import Placement
 
 __all__ = ["Captions", "Clip", "Depth", "Features", "Sentences"]
 

@@ -18,7 +18,7 @@ from pops.studio.http.messages import Calls
 from pops.studio.http.security import client_of
 
 if TYPE_CHECKING:
-    from pops.studio.job import Job
+    from pops.studio.jobs.job import Job
     from pops.studio.service import StudioService
 
 __all__ = ["add_calls"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from gradio import Server
 
-    from pops.studio.job import Client, Job
+    from pops.studio.jobs.job import Client, Job
     from pops.studio.service import StudioService
 
 __all__ = ["add_tools"]
