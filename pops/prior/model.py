@@ -92,8 +92,8 @@ class Prior(nn.Module):
         """
         prefix = self._prefix(tokens, pooled)
         if marks is not None:
-            conditions, pooled = marks.split(1, dim=1)
-            prefix = prefix + torch.cat([conditions.expand(-1, tokens.shape[1], -1), pooled], dim=1)
+            conditions, text = marks.split(1, dim=1)
+            prefix = prefix + torch.cat([conditions.expand(-1, tokens.shape[1], -1), text], dim=1)
         moving = self._moving(x_t, self.time_embedding(t.reshape(-1)))
         x = torch.cat([prefix, moving], dim=1)  # (N, K + 4, width)
         bias = None

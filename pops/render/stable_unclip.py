@@ -113,7 +113,7 @@ class StableUnCLIPRenderer(PlainRenderer):
         own, taken = stack.prior_config.embedding_dim, models["image_normalizer"].mean.shape[-1]
         if taken != own:
             raise UsageError(
-                f"{folder} takes embeddings of {taken} numbers, and those of {stack.name} have {own}"
+                f"{folder} takes embeddings of {taken} numbers; those of {stack.name} have {own}"
             )
         with reading(folder), quietly():
             pipeline = _Pipeline(
@@ -224,4 +224,4 @@ def _scheduler(folder: Path) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
         raise WeightsError(f"{path}: {config.get('_class_name')!r} is no scheduler of diffusers")
     with reading(path):
-        return kind.from_config(config)
+        return kind.from_config(config)  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ Modules:
     known      the words that a stack knows, where they are few
     clip       image and text encoders that encode each distinct input once
     untrained  stacks that have no base prior yet
+    subjects   pictures in the place of words
     concepts   word lists by name, for swaps of what they are about
     convert    operators between the published weights file and an operator folder
 """

@@ -152,6 +152,7 @@ def describe(engine: Engine, store: Store, limits: dict[str, int]) -> dict[str, 
             for folder in folders
         },
         "limits": limits,
+        "finds": bool(stack.spec.index),
         "about": {
             "facts": _facts(engine),
             "parts": _parts(stack),

@@ -1,21 +1,31 @@
-"""The settings of a job, as other programs send them: checked by name, kind and range."""
+"""What a job is given, as other programs send it: checked by name, kind and range."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pops.errors import UsageError
+from pops.operators import Operator
 from pops.render import find_renderer
 from pops.settings.fields import check_range
 from pops.settings.rendering import RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
-__all__ = ["Options"]
+__all__ = [
+    "MOST_RESULTS",
+    "Options",
+    "read_count",
+    "read_instruction",
+    "read_list",
+    "read_slots",
+]
 
 MOST_RESULTS = 16  # of one job
 MOST_STEPS = 250
+LONGEST_TEXT = 500  # letters of an instruction
+FOUND = 12  # pictures, where nothing is said
 Number = int | float
 
 # Names of the settings, as they are sent -> fields of `SamplingSettings` and of `RenderSettings`.
@@ -112,3 +122,83 @@ def _read(name: str, value: object) -> Any:
 
 def _is_number(value: object, kind: Any) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool) and value == value
+
+
+def read_list(name: str, value: object) -> list[Any]:
+    """Check that something is a list.
+
+    Args:
+        name: What it is called.
+        value: What was sent.
+
+    Returns:
+        The list.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not isinstance(value, list | tuple):
+        raise UsageError(f"{name} is a list")
+    return list(value)
+
+
+def read_count(name: str, value: object, most: int) -> int:
+    """Check how many things are asked for.
+
+    Args:
+        name: What the number is called.
+        value: What was sent; None where nothing was said.
+        most: The largest number.
+
+    Returns:
+        The number.
+
+    Raises:
+        UsageError: It is no whole number from 1 to `most`.
+    """
+    count = FOUND if value is None else value
+    if not _is_number(count, int) or not 1 <= count <= most:  # type: ignore[operator]
+        raise UsageError(f"{name} is a whole number from 1 to {most}")
+    return int(count)  # type: ignore[call-overload]
+
+
+def read_instruction(text: object) -> str:
+    """Check the instruction of an operator.
+
+    Args:
+        text: What was sent.
+
+    Returns:
+        Its words, with single spaces.
+
+    Raises:
+        UsageError: There are none, or too many.
+    """
+    words = " ".join(text.split()) if isinstance(text, str) else ""
+    if not words:
+        raise UsageError("write a word or two of instruction")
+    if len(words) > LONGEST_TEXT:
+        raise UsageError(f"an instruction has at most {LONGEST_TEXT} letters")
+    return words
+
+
+def read_slots(row: Operator, slots: Sequence[str] | None) -> tuple[int, ...]:
+    """Find the slots that the rows and the columns of a grid go into.
+
+    Args:
+        row: The operator.
+        slots: Their names; the first ones if left out.
+
+    Returns:
+        Where in a request the row's input stands and, unless it is a text, the column's.
+
+    Raises:
+        UsageError: They are not slots of the operator.
+    """
+    wanted = 1 if row.takes_text else 2
+    names = row.inputs[:wanted] if slots is None else tuple(read_list("slots", slots))
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError("slots are names")
+    if len(set(names)) != wanted or not set(names) <= set(row.inputs):
+        raise UsageError(f"slots are {wanted} of those of {row.name}: {', '.join(row.inputs)}")
+    return tuple(row.inputs.index(name) for name in names)
