@@ -143,7 +143,9 @@ class Engine:
             WeightsError: its weights are missing or do not fit.
         """
         if name not in self._renderers:
-            self._renderers[name] = find_renderer(name).load(self.stack)
+            own = name == RenderSettings.renderer
+            kind = find_renderer(self.stack.own_renderer if own else name)
+            self._renderers[name] = kind.load(self.stack)
         return self._renderers[name]
 
     def encode(self, sources: Sequence[Source], progress: Progress | None = None) -> Embeddings:

@@ -150,7 +150,7 @@ class StudioService:
             UsageError: Something does not fit, or too many jobs wait.
             InputError: An input is no longer there.
         """
-        row, options = self._operator(operator), Options.read(settings)
+        row, options = self._operator(operator), Options.read(settings, self._item)
         items = [None if name is None else self._item(name) for name in read_list("inputs", inputs)]
         words = read_instruction(text) if row.takes_text else None
         row.check_inputs(len(items), words)
@@ -176,7 +176,7 @@ class StudioService:
             UsageError: Something does not fit, or too many jobs wait.
             InputError: An input is no longer there.
         """
-        items, options = self._named(inputs), Options.read(settings)
+        items, options = self._named(inputs), Options.read(settings, self._item)
         if options.takes_depth:
             raise UsageError("a composition has no single shape to keep: use another renderer")
         node = read(expression, items, self.operators)
@@ -210,7 +210,7 @@ class StudioService:
             UsageError: Something does not fit, or too many jobs wait.
             InputError: An input is no longer there.
         """
-        row, options = self._operator(operator), Options.read(settings)
+        row, options = self._operator(operator), Options.read(settings, self._item)
         lefts = [self._item(name) for name in read_list("rows", rows)]
         tops: list[StoredItem | str] = [
             read_instruction(name) if row.takes_text else self._item(name)
@@ -255,7 +255,7 @@ class StudioService:
         """
         if not self.engine.stack.spec.index:
             raise UsageError("this studio has no pictures to find: start it with --index")
-        items, options = self._named(inputs), Options.read(settings)
+        items, options = self._named(inputs), Options.read(settings, self._item)
         wanted = read_count("k", k, MOST_FOUND)
         node = read(expression, items, self.operators)
         return self.queue.submit(
@@ -279,7 +279,7 @@ class StudioService:
             UsageError: The inputs or the settings do not fit.
             InputError: An input is no longer there.
         """
-        items, options = self._named(inputs), Options.read(settings)
+        items, options = self._named(inputs), Options.read(settings, self._item)
         return check(expression, items, options, self.operators, self.speller)
 
     def save(
@@ -299,7 +299,7 @@ class StudioService:
             UsageError: Something does not fit.
             InputError: An input is no longer there.
         """
-        items, options = self._named(inputs), Options.read(settings)
+        items, options = self._named(inputs), Options.read(settings, self._item)
         read(expression, items, self.operators)
         stack = self.engine.stack.name
         return save_composition(expression, items, options, stack, self.operators)

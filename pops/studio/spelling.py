@@ -59,7 +59,8 @@ class Speller:
             loaded["operator_folders"] = folders  # type: ignore[assignment]
         plain = Options()
         sampled = _changed(options.sampling, plain.sampling)
-        rendered = _changed(options.rendering, plain.rendering)
+        names = {name: item.name for name, item in options.pictures.items()}
+        rendered = _changed(options.rendering, plain.rendering) | names
         return (
             "from pops import Engine\n\n"
             f"engine = Engine.load({_arguments(loaded)})\n"
@@ -71,10 +72,11 @@ class Speller:
     def _command(self, text: str, options: Options, folders: list[str]) -> str:
         plain = Options().told
         flags: dict[str, Any] = {
-            name: ",".join(map(str, value)) if name.endswith("seeds") else value
+            name: ",".join(map(str, value)) if name.endswith("seeds") else shlex.quote(str(value))
             for name, value in options.told.items()
             if name == "seeds" or value != plain[name]
         }
+        flags |= {name: shlex.quote(item.name) for name, item in options.pictures.items()}
         if self.stack != "pocket":
             flags["stack"] = shlex.quote(self.stack)
         if folders:
