@@ -172,12 +172,18 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
         return {None: _strip(per_seed, list(map(str, last)), seeds, title)}
     columns = [head((item,), shown) for item in last]
     titles = [f"{title}, {seed}" if seed else title for seed in seeds]
+    widest = None if outer else WIDEST  # any number of seeds may be asked for
     if outer:
         heads = [head(items, shown) for items in itertools.product(*outer)]
     else:
         heads, columns, per_seed, titles = columns, list(seeds), [pictures], [title]
-    sides = len(columns), len(heads)
-    size = _largest(GRID_SIZES, lambda size: tuple((n + 1) * (size + 70) for n in sides))
+
+    def sides(size: int) -> tuple[int, int]:
+        bands = 1 if outer else 1 + len(columns) * (size + 16) // WIDEST
+        across, down = len(columns) // bands + 1, bands * (len(heads) + 1)
+        return across * (size + 70), down * (size + 70)
+
+    size = _largest(GRID_SIZES, sides)
     tables = [
         grid(
             [table[at : at + len(columns)] for at in range(0, len(table), len(columns))],
@@ -185,6 +191,7 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
             columns,
             size,
             above,
+            widest,
         )
         for table, above in zip(per_seed, titles, strict=True)
     ]
