@@ -86,7 +86,7 @@ def _lance(config: FindConfig) -> "LanceIndex":
 
 
 def _starts(result: "Result", shown: "Pictures") -> list[Cell]:
-    """What each search looked for: a file, a choice from folders and ranges, or words; its seed."""
+    """Caption each search by what it looked for: a file, a choice from folders, or words."""
     from pops.compose.draw import head
 
     starts = []
