@@ -14,6 +14,7 @@ and unused slots are masked, so
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import cache
 from typing import Self
 
@@ -205,10 +206,9 @@ class Prior(nn.Module):
         Returns:
             A frozen prior.
         """
-        with torch.device("meta"):
-            other = Prior(self.config)
+        state = self.state_dict(keep_vars=True)
+        other = deepcopy(self, {id(tensor): tensor for tensor in state.values()})
         other.load_state_dict({**self.state_dict(), **(own or {})}, assign=True)
-        other.compiled = self.compiled
         return other.requires_grad_(False).eval()
 
     def normalise(self, embeddings: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from pops.errors import UsageError, WeightsError, check_known, nearest
 from pops.io.formats.schema import RenderFile, read_json
@@ -30,7 +30,7 @@ from pops.io.formats.tensors import check_finite
 from pops.io.hub.repositories import PART_FILES
 from pops.io.hub.snapshots import fetch, fetch_file, is_repository
 from pops.io.loading import check_config, load_model, reading
-from pops.io.machine.placement import Placement, choose_placement
+from pops.io.machine.placement import HOST, Placement, choose_placement
 from pops.io.names import expand_home
 from pops.operators import (
     Operator,
@@ -42,6 +42,7 @@ from pops.operators import (
     without_stats,
 )
 from pops.prior.adapters import ADAPTER_CONFIG, Adapter
+from pops.prior.int8 import round_to_int8
 from pops.prior.joint import OWN_WEIGHTS, SHARED_WEIGHTS, read_own
 from pops.prior.model import Prior, PriorConfig, read_prior_config
 from pops.prior.schedule import Schedule, read_schedule
@@ -64,6 +65,7 @@ __all__ = [
 
 WEIGHTS = Path(__file__).parents[1] / "pocket" / "weights"
 Part = TypeVar("Part")
+Model = TypeVar("Model", bound=nn.Module)
 PRIOR_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -246,7 +248,7 @@ class Stack:
         """The CLIP image encoder with its processor."""
         from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
-        model = self._model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
+        model = self.model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
         folder = self.prior_folder / "image_processor"
         check_config(folder / "preprocessor_config.json")
         with reading(folder):
@@ -259,7 +261,7 @@ class Stack:
         """The CLIP text encoder with its tokenizer."""
         from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-        model = self._model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
+        model = self.model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
         folder = self.prior_folder / "tokenizer"
         with reading(folder):
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
@@ -271,14 +273,14 @@ class Stack:
         """The network of the decoder."""
         from diffusers import UNet2DConditionModel
 
-        return self._model(UNet2DConditionModel, self.decoder_folder / "unet")
+        return self.model(UNet2DConditionModel, self.decoder_folder / "unet")
 
     @cached_property
     def movq(self) -> VQModel:
         """The autoencoder of the decoder."""
         from diffusers import VQModel
 
-        return self._model(VQModel, self.decoder_folder / "movq")
+        return self.model(VQModel, self.decoder_folder / "movq")
 
     @cached_property
     def decoder_scheduler(self) -> DDPMScheduler:
@@ -462,22 +464,24 @@ class Stack:
         with torch.device("meta"):
             prior = Prior(self.prior_config)
         prior.load_state_dict({**state, **self.clip_stats}, assign=True)
-        prior.requires_grad_(False).eval().to(self.placement.rest, self.placement.dtype)
+        prior.requires_grad_(False).eval().to(dtype=self.placement.dtype)
         if self.placement.dtype != torch.float32:  # which they were read in
             check_finite(
                 dict(prior.named_parameters()), f"{source} in {self.placement.dtype}", WeightsError
             )
         # The statistics stay in float32: they scale every embedding that goes in or out.
         for key, value in self.clip_stats.items():
-            getattr(prior, key).data = value.to(self.placement.rest)
+            getattr(prior, key).data = value
+        self.at_rest(prior)
         prior.compiled = self.placement.compiled
         # Offloaded weights are copied to the device one by one, and so cannot be joined there.
-        return prior if self.placement.offload else prior.join_projections()
+        whole = not (self.placement.offload or self.placement.int8)
+        return prior.join_projections() if whole else prior
 
     @property
     def prior_bytes(self) -> int:
         """The bytes of one loaded prior."""
-        return sum(t.numel() for t in self.prior_shapes.values()) * self.placement.dtype.itemsize
+        return sum(t.numel() for t in self.prior_shapes.values()) * self.placement.weight_bytes
 
     def operator_path(self, name: str) -> Path:
         """Find the weights of an operator by its name, downloaded first where they are on the hub.
@@ -525,8 +529,33 @@ class Stack:
             return fetch(place, PART_FILES[part])
         raise WeightsError(f"{folder} is missing: the stack {self.name} is not whole")
 
-    def _model(self, kind: Any, folder: Path) -> Any:
-        return load_model(kind, folder, self.placement.rest, self.placement.dtype)
+    def model(self, kind: Any, folder: Path) -> Any:
+        """Load a frozen model in this stack's number format.
+
+        Args:
+            kind: A class of transformers or diffusers.
+            folder: Its config and weights.
+
+        Returns:
+            The model, at rest.
+
+        Raises:
+            WeightsError: The folder is missing, damaged, or does not fit the class.
+        """
+        return self.at_rest(load_model(kind, folder, HOST.device, self.placement.dtype))
+
+    def at_rest(self, model: Model) -> Model:
+        """Put a frozen model where it waits; with weights of 8 bits it is rounded before.
+
+        Args:
+            model: The model, in the host's memory, in the number format that it computes in.
+
+        Returns:
+            The model itself.
+        """
+        if self.placement.int8:
+            round_to_int8(model)
+        return model.to(self.placement.rest)
 
 
 def local_path(place: str | Path) -> Path:
