@@ -206,9 +206,14 @@ class Prior(nn.Module):
         Returns:
             A frozen prior.
         """
-        state = self.state_dict(keep_vars=True)
-        other = deepcopy(self, {id(tensor): tensor for tensor in state.values()})
-        other.load_state_dict({**self.state_dict(), **(own or {})}, assign=True)
+        shared = {
+            id(tensor): nn.Parameter(tensor.detach(), requires_grad=False)
+            if isinstance(tensor, nn.Parameter)
+            else tensor
+            for tensor in self.state_dict(keep_vars=True).values()
+        }
+        other = deepcopy(self, shared)  # the layers anew, whatever kind they are
+        other.load_state_dict({**other.state_dict(), **(own or {})}, assign=True)
         return other.requires_grad_(False).eval()
 
     def normalise(self, embeddings: Tensor) -> Tensor:
