@@ -27,7 +27,7 @@ from pops.io.machine.placement import choose_device, choose_placement
 from pops.prior.int8 import round_to_int8
 from pops.prior.model import Prior, PriorConfig
 from pops.settings.fields import setting
-from pops.stacks.stack import StackSpec
+from pops.stacks.spec import StackSpec
 
 __all__ = ["FormatsBenchmark", "Report", "compare", "main"]
 

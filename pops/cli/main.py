@@ -28,7 +28,7 @@ from pops.evaluation.config import (
     EvalTexturingConfig,
     EvalUnionConfig,
 )
-from pops.search.config import FindConfig, IndexConfig
+from pops.search.config import FindConfig, IndexConfig, StatsConfig
 from pops.settings.commands import (
     ApplyConfig,
     ConvertConfig,
@@ -75,8 +75,9 @@ COMMANDS = {
     "push": Command(PushConfig, "pops.cli.sharing"),
     "pull": Command(PullConfig, "pops.cli.sharing"),
     "demo": Command(DemoConfig, "pops.cli.demo"),
-    "index": Command(IndexConfig, "pops.search.build"),
+    "index": Command(IndexConfig, "pops.datagen.indexing"),
     "find": Command(FindConfig, "pops.cli.find"),
+    "stats": Command(StatsConfig, "pops.search.stats"),
     "doctor": Command(DoctorConfig, "pops.cli.doctor"),
     "pocket sheet": Command(PocketSheetConfig, "pops.cli.pocket"),
     "pocket assets": Command(PocketAssetsConfig, "pops.cli.pocket"),

@@ -161,6 +161,8 @@ class Loop:
         there = partial(send, device=self.accelerator.device)
         used = batch.text_embeds is not None and self.text_weights.any()
         predict: Predict = self.model
+        if batch.conditions.pooled is not None:
+            predict = partial(self.model, pooled=there(batch.conditions.pooled))
         weight = self.text_weights[0]
         if batch.operator is not None:
             predict = partial(self.model, operator=there(batch.operator))

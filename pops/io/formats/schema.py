@@ -260,6 +260,7 @@ class RenderFile(Schema):
     size: Annotated[int, Meta(ge=1, le=8192)] = 512
     # The sizes that it was trained to draw; others are scaled. Empty: it draws any.
     sizes: Annotated[tuple[Annotated[int, Meta(ge=1, le=8192)], ...], Meta(max_length=64)] = ()
+    renderer: Name = "kandinsky"  # the renderer whose models the decoder holds
 
 
 class AdapterFile(Schema):

@@ -47,6 +47,11 @@ REPOSITORIES = {
             size="about 5.3 GB",
             licence="Apache-2.0",
         ),
+        Repository(
+            "ECLIPSE-Community/Lambda-ECLIPSE-Prior-v1.0",
+            size="about 0.1 GB",
+            licence="Apache-2.0",
+        ),
         Repository("pOpsPaper/operators", "main", "about 4.1 GB an operator", "MIT"),
         Repository(
             "stabilityai/stable-diffusion-xl-base-1.0",
@@ -183,6 +188,7 @@ PART_FILES = {
         "prior/*.safetensors",
         "scheduler/scheduler_config.json",
     ),
+    "subjects": ("config.json", "diffusion_pytorch_model.safetensors"),
     "decoder": DECODER,
     "inpaint_decoder": DECODER,
     "depth_decoder": DECODER,

@@ -197,6 +197,23 @@ class Composer:
             }
         )
 
+    def embedding(self, job: Job, node: Node, inputs: Inputs, options: Options) -> Embeddings:
+        """Make what a composition gives, without a picture of it.
+
+        Args:
+            job: Is told of the progress.
+            node: The composition.
+            inputs: The items that its leaves name.
+            options: How it is sampled.
+
+        Returns:
+            One embedding.
+        """
+        keys: dict[Node, bytes] = {}
+        _keys(node, inputs, options, keys)
+        job.progress("loading", 0, 1)
+        return self._sample(job, node, keys, inputs, options)[0][node]
+
     def _sample(
         self,
         job: Job,
@@ -255,7 +272,7 @@ class Composer:
             content = inputs[str(part.source)].shown
             return Image.open(BytesIO(content), formats=["PNG", "JPEG"])
         seed = options.rendering.seeds[0]
-        settings = {**vars(options.rendering), "seeds": seed}
+        settings = {**options.told_rendering, "render_seeds": seed}
         key = _digest(keys[part], repr(sorted(settings.items())).encode())
         known = self._pictures.get(key)
         if known is None:

@@ -34,7 +34,8 @@ def prior_loss(
         The loss, a scalar.
     """
     x_t = add_noise(target, torch.randn_like(target), t, schedule)
-    return F.mse_loss(prior(x_t, t, conditions.tokens, conditions.mask), target)
+    given = conditions.tokens, conditions.mask
+    return F.mse_loss(prior(x_t, t, *given, pooled=conditions.pooled), target)
 
 
 def operator_losses(

@@ -48,6 +48,9 @@ def run(hub: Hub, home: Path, *words: object, token: str | None = TOKEN) -> tupl
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        # A busy machine takes as long as it takes: the client must not give up before the hub does.
+        "HF_HUB_DOWNLOAD_TIMEOUT": "600",
+        "HF_HUB_ETAG_TIMEOUT": "600",
         **({} if token is None else {"HF_TOKEN": token}),
     }
     done = subprocess.run(
