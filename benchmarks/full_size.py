@@ -34,7 +34,7 @@ from pops.operators import OperatorCard, find_operator, save_operator
 from pops.prior.model import Prior, PriorConfig
 from pops.settings.fields import setting
 from pops.settings.groups import Dtype
-from pops.stacks.stack import PRIOR_WEIGHTS, WEIGHTS
+from pops.stacks.spec import PRIOR_WEIGHTS, WEIGHTS
 
 with quietly():
     from diffusers import DDPMScheduler, UnCLIPScheduler, UNet2DConditionModel, VQModel

@@ -27,7 +27,7 @@ from pops.io.loading import quietly
 from pops.settings.fields import setting
 from pops.settings.groups import Dtype
 from pops.settings.rendering import DecoderSettings
-from pops.stacks.stack import WEIGHTS
+from pops.stacks.spec import WEIGHTS
 
 __all__ = ["GridBenchmark", "Report", "compare", "main"]
 

@@ -23,7 +23,7 @@ from pops.io.embeddings import Embeddings
 from pops.io.machine.placement import Placement, choose_device
 from pops.prior.model import PriorConfig
 from pops.settings.fields import setting
-from pops.stacks.stack import StackSpec
+from pops.stacks.spec import StackSpec
 
 __all__ = ["HalfBenchmark", "Report", "compare", "main"]
 

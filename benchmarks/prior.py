@@ -34,7 +34,8 @@ from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule
 from pops.settings.fields import setting
 from pops.settings.groups import Dtype
-from pops.stacks.stack import Stack, StackSpec
+from pops.stacks.spec import StackSpec
+from pops.stacks.stack import Stack
 
 __all__ = ["PriorBenchmark", "Report", "compare", "main"]
 

@@ -26,7 +26,6 @@ MODULES_OF_A_FOLDER = 12
 LONG = frozenset(
     {
         "pops/engine.py",
-        "pops/stacks/stack.py",
     }
 )
 

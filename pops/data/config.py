@@ -173,7 +173,7 @@ class EmbedConfig(StackConfig, DataConfig):
 def _pictures(folder: Path | None) -> tuple[Path, ...]:
     if folder is None:
         return ()
-    from pops.data.records import find_pictures
+    from pops.data.records.layouts import find_pictures
 
     found = tuple(find_pictures(expand_home(folder)))
     if not found:

@@ -16,13 +16,12 @@ from typing import Any
 
 from PIL import Image
 
-from pops.data.captions import BASE, make_captioned, read_captioned
 from pops.data.cutting import find_patch, paste_at_random, pasted, square
 from pops.data.example import Example
 from pops.data.human_parsing import GARMENT_LABELS, cut_garment
-from pops.data.persons import ATR, PersonRecord, read_persons
 from pops.data.reader import Reader
-from pops.data.records import (
+from pops.data.records.captions import BASE, make_captioned, read_captioned
+from pops.data.records.layouts import (
     PictureRecord,
     Record,
     SceneRecord,
@@ -33,6 +32,7 @@ from pops.data.records import (
     read_texturing,
     read_unions,
 )
+from pops.data.records.persons import ATR, PersonRecord, read_persons
 from pops.errors import InputError, UsageError, check_known
 from pops.io.names import expand_home
 from pops.operators import OPERATORS, Operator

@@ -21,7 +21,7 @@ from pops.io.names import expand_home
 from pops.prior.model import Prior, read_prior_config
 from pops.prior.schedule import read_schedule
 from pops.stacks.clip import check_processor, check_tokenizer
-from pops.stacks.stack import StackSpec
+from pops.stacks.spec import StackSpec
 
 __all__ = [
     "PARTS",

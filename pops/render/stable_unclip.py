@@ -224,4 +224,4 @@ def _scheduler(folder: Path) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
         raise WeightsError(f"{path}: {config.get('_class_name')!r} is no scheduler of diffusers")
     with reading(path):
-        return kind.from_config(config)
+        return kind.from_config(config)  # type: ignore[attr-defined]

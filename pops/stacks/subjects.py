@@ -19,7 +19,8 @@ from pops.operators import check_state_dict
 from pops.prior.config import read_prior_config
 from pops.prior.subjects import SubjectTransformer
 from pops.stacks.encoding import encode_sources, encode_texts
-from pops.stacks.stack import PRIOR_WEIGHTS, Stack
+from pops.stacks.spec import PRIOR_WEIGHTS
+from pops.stacks.stack import Stack
 
 __all__ = ["PUBLISHED", "SubjectPrior"]
 

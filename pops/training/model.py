@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from pops.errors import UsageError
+from pops.io.hub.snapshots import local_path
 from pops.io.names import expand_home
 from pops.operators import OPERATORS, without_stats
 from pops.prior.adapters import ADAPTER_CONFIG, Adapter, adapter_state, add_adapter, merge_adapter
 from pops.prior.joint import JointPrior
 from pops.prior.model import Prior, PriorConfig
-from pops.stacks.stack import Stack, local_path
+from pops.stacks.stack import Stack
 
 __all__ = [
     "Footprint",

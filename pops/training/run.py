@@ -277,8 +277,8 @@ class Run:
         drawn = draw_panels(training_panels(read_metrics(log)), folder / CURVES)
         if self.tasks[0].is_base:
             with self.loop.state.averaged():
-                place = save_base(folder, self.model, self.stack.schedule)
-            print(f"{place}  (copy what is in it into the folder prior of the stack)", flush=True)
+                base = save_base(folder, self.model, self.stack.schedule)
+            print(f"{base}  (copy what is in it into the folder prior of the stack)", flush=True)
             return
         cards = [
             OperatorCard(task.row, self.stack.name, self._summary(task, step, numbers))

@@ -14,7 +14,8 @@ from pops.errors import UsageError
 from pops.io.names import expand_home
 from pops.operators import Operator
 from pops.settings.flags.parsing import parse
-from pops.stacks.stack import STACKS, Stack
+from pops.stacks.spec import STACKS
+from pops.stacks.stack import Stack
 from pops.training.config import DEFAULT_STACK, TrainConfig
 
 __all__ = ["TrainingTask", "find_tasks", "open_tasks", "open_training", "with_stack"]

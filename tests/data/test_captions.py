@@ -10,11 +10,11 @@ from PIL import Image
 from pops.data.cache.build import embed_dataset, make_index
 from pops.data.cache.format import write_index
 from pops.data.cache.read import CachedSource
-from pops.data.captions import BASE, read_captioned
 from pops.data.dataset import ExampleDataset
 from pops.data.encoding import encode_texts
 from pops.data.reader import Reader
 from pops.data.recipes import RECIPES, Example, drop
+from pops.data.records.captions import BASE, read_captioned
 from pops.data.sources.online import OnlineSource
 from pops.errors import InputError, UsageError
 from pops.stacks.stack import Stack, open_stack

@@ -21,7 +21,7 @@ from pops.prior.model import PriorConfig
 from pops.prior.schedule import Schedule
 from pops.render.kandinsky import KandinskyRenderer
 from pops.settings.rendering import DecoderSettings
-from pops.stacks.stack import StackSpec
+from pops.stacks.spec import StackSpec
 from pops.training.step.loss import operator_losses
 from tests.device.pretended import DEVICE, LOG, pretended, reason_to_skip
 from tests.render.test_render import small_decoder

@@ -22,7 +22,8 @@ from pops.prior.conditions import Conditions
 from pops.prior.joint import JointPrior
 from pops.prior.model import PriorConfig
 from pops.prior.schedule import Schedule
-from pops.stacks.stack import Stack, StackSpec
+from pops.stacks.spec import StackSpec
+from pops.stacks.stack import Stack
 from pops.training.step.loss import operator_losses
 from pops.training.validation.measure import validate
 from tests.device.pretended import DEVICE, LOG, MixedDevices, autocast, pretended, reason_to_skip

@@ -200,7 +200,7 @@ def test_revision_of_a_stack_of_other_embeddings_asks_no_hub(
     def asked(*_: object) -> Path:
         raise AssertionError("asked the hub")
 
-    monkeypatch.setattr("pops.stacks.stack.fetch", asked)
+    monkeypatch.setattr("pops.stacks.models.fetch", asked)
     with pytest.raises(UsageError, match="pooled prompt of SDXL takes embeddings of 1280"):
         Engine.load("pocket", "cpu", **stack_parts).renderer("revision")
 

@@ -16,7 +16,7 @@ from pops.errors import UsageError, WeightsError
 from pops.io.formats.tensors import read_tensors, save_tensors
 from pops.prior.config import PriorConfig
 from pops.prior.subjects import SubjectTransformer
-from pops.stacks.stack import PRIOR_WEIGHTS
+from pops.stacks.spec import PRIOR_WEIGHTS
 from pops.stacks.subjects import SubjectPrior
 
 TEXT = "a red cat on a hat"

@@ -17,7 +17,7 @@ from pops.search.exact import Index
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
 from pops.studio.service import StudioService
-from tests.studio_server import ignored, running
+from tests.studio.studio_server import ignored, running
 
 pytestmark = ignored
 

@@ -86,7 +86,7 @@ def test_what_is_written_is_read_by_a_stack_and_by_diffusers(
 
 
 def test_validation_samples_it_as_the_engine_samples_a_text(engine: Engine) -> None:
-    """Of a held-out caption, the sample at guidance 1 is `Engine.text` with the seed of its row."""
+    """Compare the sample of a held-out caption at guidance 1 with `Engine.text`, same seed."""
     (task,) = find_tasks(config("--stack=pocket"))
     prior, stats = engine.stack.base_prior, engine.stack.clip_stats
     wanted = engine.text("a red cat", seeds=[18], guidance=1.0).image_embeds

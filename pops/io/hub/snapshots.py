@@ -16,6 +16,7 @@ from pathlib import Path
 from pops.errors import WeightsError
 from pops.io.hub.asking import ask_hub, list_files, quiet_client, refusal
 from pops.io.hub.repositories import REPOSITORIES, Repository
+from pops.io.names import expand_home
 
 __all__ = [
     "cached_folder",
@@ -23,6 +24,7 @@ __all__ = [
     "fetch_file",
     "fetch_first",
     "is_repository",
+    "local_path",
 ]
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,24 @@ def fetch_file(repository: str, file: str) -> Path:
         WeightsError: As `fetch`.
     """
     return fetch(repository, (file,)) / file
+
+
+def local_path(place: str | Path) -> Path:
+    """Find a local file, downloaded first where it is spelled REPOSITORY:FILE.
+
+    Args:
+        place: A path, or a file of a repository.
+
+    Returns:
+        The local path, whether there is a file or not.
+
+    Raises:
+        WeightsError: The file cannot be downloaded.
+    """
+    repository, colon, file = str(place).partition(":")
+    if colon and is_repository(repository):
+        return fetch_file(repository, file)
+    return expand_home(place)
 
 
 def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket") -> Path:

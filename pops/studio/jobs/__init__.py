@@ -6,4 +6,5 @@ Modules:
     options  the settings of a job
     runner   the work of a job: operators and grids
     compose  compositions: checked, and run with what is known already
+    finder   the search of an index for what a composition gives
 """

@@ -190,7 +190,7 @@ def read_count(name: str, value: object, most: int) -> int:
     count = FOUND if value is None else value
     if not _is_number(count, int) or not 1 <= count <= most:  # type: ignore[operator]
         raise UsageError(f"{name} is a whole number from 1 to {most}")
-    return int(count)  # type: ignore[call-overload, no-any-return]
+    return int(count)  # type: ignore[call-overload]
 
 
 def read_instruction(text: object) -> str:

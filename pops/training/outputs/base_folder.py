@@ -8,7 +8,7 @@ from pathlib import Path
 from pops.io.files import atomic_path, make_folder
 from pops.io.formats.tensors import save_tensors
 from pops.prior.schedule import Schedule, schedule_config
-from pops.stacks.stack import PRIOR_WEIGHTS
+from pops.stacks.spec import PRIOR_WEIGHTS
 from pops.training.model import TrainedPrior
 
 __all__ = ["save_base"]

@@ -14,7 +14,7 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Repo
 from pops.errors import WeightsError
 from pops.io.hub.repositories import PART_FILES, REPOSITORIES
 from pops.io.hub.snapshots import fetch, fetch_file, fetch_first, is_repository
-from pops.stacks.stack import STACKS
+from pops.stacks.spec import STACKS
 
 NAME = "kandinsky-community/kandinsky-2-2-decoder"
 Snapshot = Callable[..., str]

@@ -12,7 +12,7 @@ from random import Random
 
 from pops.data.example import Example
 from pops.data.reader import Reader
-from pops.data.records import PictureRecord, read_pictures
+from pops.data.records.layouts import PictureRecord, read_pictures
 from pops.errors import InputError
 from pops.io.formats.schema import read_lines
 from pops.operators import Operator

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from pops.data.human_parsing import LARGEST_LABEL
-from pops.data.records import Stems, folder_of
+from pops.data.records.layouts import Stems, folder_of
 from pops.errors import DataError, InputError, install_hint
 from pops.io.hub.asking import ask_hub
 from pops.io.hub.snapshots import is_repository
