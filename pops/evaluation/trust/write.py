@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from pops.errors import InputError
 from pops.evaluation.report.write import versions
-from pops.evaluation.trust.check import Finding
+from pops.evaluation.trust.ranks import Finding
 from pops.io.files import atomic_path
 from pops.io.schema import read_text
 
@@ -32,11 +33,12 @@ def trust_table(findings: Sequence[Finding]) -> str:
     """
     rows = [
         "| operator | metric | claims | rank correlation | as a whole | rendered "
-        "| truth above mean | trusted |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| truth above mean | both rendered | trusted |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for one in findings:
-        numbers = (one.drawn, one.whole, one.rendered, one.above_mean)
+        ranks = (one.drawn, one.whole, one.rendered)
+        numbers = (*ranks, one.above_mean, one.redrawn_above_mean)
         cells = [one.operator, one.metric, one.claim, *map(_shown, numbers)]
         rows.append(f"| {' | '.join([*cells, VERDICTS[one.trusted]])} |")
     return "\n".join(rows) + "\n"
@@ -46,13 +48,16 @@ def _shown(found: tuple[float, float, float] | None) -> str:
     return "-" if found is None else "{:.2f} [{:.2f}, {:.2f}]".format(*found)
 
 
-def write_trust(folder: Path, findings: Sequence[Finding], settings: dict[str, Any]) -> list[Path]:
+def write_trust(
+    folder: Path, findings: Sequence[Finding], settings: dict[str, Any], table: bool = True
+) -> list[Path]:
     """Write the findings as JSON, as a table and as a figure.
 
     Args:
         folder: The folder to write into.
         findings: The findings.
         settings: What they depend on.
+        table: Whether the table is a file of its own; not where a page holds it.
 
     Returns:
         The files that were written.
@@ -64,7 +69,7 @@ def write_trust(folder: Path, findings: Sequence[Finding], settings: dict[str, A
     content = {"settings": settings, "versions": versions(), "findings": plain}
     files = {
         "metrics.json": json.dumps(content, indent=1, allow_nan=False) + "\n",
-        "metrics.md": trust_table(findings),
+        **({"metrics.md": trust_table(findings)} if table else {}),
     }
     for name, text in files.items():
         with atomic_path(folder / name) as part:
@@ -138,9 +143,12 @@ def write_page(page: Path, findings: Sequence[Finding], settings: dict[str, Any]
     if not (begin and end):
         raise InputError(f"{page} has no place for the table: write {BEGIN} and {END} into it")
     models = sorted({f"{one['name']}@{one['revision']}" for one in settings["models"].values()})
+    weights = ", ".join(f"{part} {digest}" for part, digest in settings["weights"].items())
+    count = Counter(one.trusted for one in findings)
     said = (
-        f"{settings['requests']} requests of each operator, on {settings['stack']}; "
-        f"models: {', '.join(models)}."
+        f"Of {len(findings)} metrics {count['yes']} can be trusted, {count['no']} cannot, and "
+        f"{count['open']} are open. {settings['requests']} requests of each operator, drawn at "
+        f"random, on {settings['stack']}; models: {', '.join(models)}; weights: {weights}."
     )
     table = f"{before}{BEGIN}\n\n{trust_table(findings)}\n{said}\n\n{END}{after}"
     with atomic_path(page) as part:
