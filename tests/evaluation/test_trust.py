@@ -77,7 +77,7 @@ class _Told(Metric):
         return None
 
 
-def _findings(of: Callable[[str, float], float | None]) -> Finding:
+def _findings(of: Callable[[str, float], float | None], count: int = 20) -> Finding:
     kinds = {"truth": 1.0, "wrong": 0.5, "input": 0.25, "noise": 0.0}
     kinds |= {"mean": 0.5, "operator": 0.9, "redrawn": 0.95}
     requests = [
@@ -89,7 +89,7 @@ def _findings(of: Callable[[str, float], float | None]) -> Finding:
                 for kind, truth in kinds.items()
             ],
         )
-        for at in range(20)
+        for at in range(count)
     ]
     (found,) = find_trust("union", requests, [_Told("object_x")])
     return found
@@ -155,7 +155,8 @@ def test_a_metric_that_likes_the_mean_is_not_trusted() -> None:
         0.0,
         pytest.approx(0.161, abs=1e-3),
     )
-    assert found.trusted == "no"
+    assert found.trusted == "no" and found.failing == ("mean",)
+    assert "| **no**: mean |" in trust_table([found])
 
 
 def test_a_metric_that_gives_the_same_to_all_or_nothing_is_not_trusted() -> None:
@@ -174,6 +175,13 @@ def test_too_few_requests_leave_it_open() -> None:
     assert (
         Finding("union", "x", "whole", wide, above_mean=(0.9, 0.6, 1.0), **asked).trusted == "yes"
     )
+
+
+def test_of_fewer_than_five_requests_nothing_is_said() -> None:
+    found = _findings(lambda kind, truth: -truth, count=4)
+    assert found.above_mean is None and found.drawn is None and found.trusted == "open"
+    found = _findings(lambda kind, truth: -truth, count=5)
+    assert found.trusted == "no" and found.failing == ("claim", "mean")
 
 
 def test_a_picture_without_a_number_ranks_last() -> None:

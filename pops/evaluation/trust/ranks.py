@@ -18,6 +18,7 @@ from pops.io.schema import Text
 
 __all__ = ["Answer", "CheckedRequest", "Finding", "find_trust", "rank_correlation"]
 
+_Interval = tuple[float, float, float] | None
 FEWEST = 5  # requests whose pictures differ in the truth; of fewer nothing is said
 
 
@@ -69,26 +70,37 @@ class Finding:
     operator: str
     metric: str
     claim: str
-    drawn: tuple[float, float, float] | None
-    rendered: tuple[float, float, float] | None
-    whole: tuple[float, float, float] | None
-    above_mean: tuple[float, float, float] | None
-    redrawn_above_mean: tuple[float, float, float] | None
+    drawn: _Interval
+    rendered: _Interval
+    whole: _Interval
+    above_mean: _Interval
+    redrawn_above_mean: _Interval
     requests: int
+
+    @property
+    def failing(self) -> tuple[Literal["claim", "mean"], ...]:
+        """The tests that it fails, by intervals that lie at chance or below.
+
+        `claim`: it does not rank pictures by what it claims; `mean`: it does not rank the truth
+        above the mean of the inputs, and says nothing without the mean beside it.
+        """
+        return tuple(name for name, found, chance in self._tests if found and found[2] <= chance)
 
     @property
     def trusted(self) -> Literal["yes", "no", "open"]:
         """Whether it ranks pictures by what it claims, and the truth above the mean.
 
-        `yes` where both intervals lie above chance, `no` where one lies at or below it, and `open`
-        where there are too few requests to tell.
+        `yes` where both intervals lie above chance, `no` where it fails a test, and `open` where
+        there are too few requests to tell.
         """
-        against_chance = ((self.drawn, 0.0), (self.above_mean, 0.5))
-        known = [(found, chance) for found, chance in against_chance if found is not None]
-        if any(found[2] <= chance for found, chance in known):
+        if self.failing:
             return "no"
-        sure = len(known) == len(against_chance)
-        return "yes" if sure and all(found[1] > chance for found, chance in known) else "open"
+        sure = all(found and found[1] > chance for _, found, chance in self._tests)
+        return "yes" if sure else "open"
+
+    @property
+    def _tests(self) -> tuple[tuple[Literal["claim", "mean"], _Interval, float], ...]:
+        return ("claim", self.drawn, 0.0), ("mean", self.above_mean, 0.5)
 
 
 def find_trust(
@@ -128,9 +140,6 @@ def find_trust(
     return found
 
 
-_Interval = tuple[float, float, float] | None
-
-
 def _goodness(metric: Metric, answers: Sequence[Answer]) -> list[float]:
     """Turn numbers so that higher is better; one that is missing is worse than all."""
     sign = 1.0 if metric.better == "higher" else -1.0
@@ -148,7 +157,9 @@ def _share_above(
         if kind in by_kind and other in by_kind:
             better, worse = _goodness(metric, (by_kind[kind], by_kind[other]))
             above.append(better > worse)
-    return (sum(above) / len(above), *wilson(sum(above), len(above))) if above else None
+    if len(above) < FEWEST:
+        return None
+    return sum(above) / len(above), *wilson(sum(above), len(above))
 
 
 def _correlation(

@@ -17,7 +17,6 @@ from pops.io.schema import read_text
 
 __all__ = ["draw_trust", "trust_table", "write_page", "write_trust"]
 
-VERDICTS = {"yes": "yes", "no": "**no**", "open": "open"}
 COLOURS = {"yes": "#2f7d4f", "no": "#c8502d", "open": "#7a828a"}
 BEGIN, END = "<!-- metrics: begin -->", "<!-- metrics: end -->"
 
@@ -40,7 +39,8 @@ def trust_table(findings: Sequence[Finding]) -> str:
         ranks = (one.drawn, one.whole, one.rendered)
         numbers = (*ranks, one.above_mean, one.redrawn_above_mean)
         cells = [one.operator, one.metric, one.claim, *map(_shown, numbers)]
-        rows.append(f"| {' | '.join([*cells, VERDICTS[one.trusted]])} |")
+        verdict = f"**no**: {', '.join(one.failing)}" if one.failing else one.trusted
+        rows.append(f"| {' | '.join([*cells, verdict])} |")
     return "\n".join(rows) + "\n"
 
 
@@ -65,7 +65,7 @@ def write_trust(
     Raises:
         OutputError: A file cannot be written.
     """
-    plain = [{**asdict(one), "trusted": one.trusted} for one in findings]
+    plain = [{**asdict(one), "trusted": one.trusted, "failing": one.failing} for one in findings]
     content = {"settings": settings, "versions": versions(), "findings": plain}
     files = {
         "metrics.json": json.dumps(content, indent=1, allow_nan=False) + "\n",
@@ -101,7 +101,7 @@ def draw_trust(findings: Sequence[Finding], path: Path) -> bool:
     figure, axes = pyplot.subplots(
         1, 2, figsize=(9, 0.24 * len(names) + 1.2), constrained_layout=True, sharey=True
     )
-    titles = ("rank correlation with the truth", "share: truth above the mean")
+    titles = ("rank correlation with the claim (Somers' D)", "share: truth above the mean")
     for axis, field, title, none in zip(
         axes, ("drawn", "above_mean"), titles, (0.0, 0.5), strict=True
     ):
