@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from benchmarks.command import run_benchmark
-from benchmarks.machine import cores
-from benchmarks.page import check_page, write_table
+from benchmarks.harness.command import run_benchmark
+from benchmarks.harness.machine import cores
+from benchmarks.harness.page import check_page, write_table
 from pops.errors import PopsError, UsageError
 from pops.settings.fields import setting
 from pops.settings.threads import CHOICES

@@ -18,10 +18,10 @@ from time import perf_counter
 
 import torch
 
-from benchmarks.command import run_benchmark
-from benchmarks.datagen_settings import DatagenBenchmark
-from benchmarks.engines import EngineReport, compare_engines, files_of
-from benchmarks.machine import cores
+from benchmarks.harness.command import run_benchmark
+from benchmarks.harness.datagen_settings import DatagenBenchmark
+from benchmarks.harness.engines import EngineReport, compare_engines, files_of
+from benchmarks.harness.machine import cores
 from pops.datagen.engines.local import Finished, Local, schedule
 from pops.datagen.folder.store import Store
 from pops.datagen.pocket.prompts import POCKET_WORDS
@@ -132,7 +132,7 @@ def _setting(settings: DatagenBenchmark) -> Iterator[_Setting]:
     if settings.models == "pocket":
         yield POCKET_WORDS, lambda batched: pocket_stages(settings.size, share=batched)
         return
-    from benchmarks.tiny_stages import TINY_WORDS, tiny_stages
+    from benchmarks.models.tiny_stages import TINY_WORDS, tiny_stages
 
     with tiny_stages(settings.size) as stages:
         yield TINY_WORDS, lambda batched: stages

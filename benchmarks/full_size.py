@@ -24,9 +24,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from benchmarks import sizes
-from benchmarks.command import run_benchmark
-from benchmarks.machine import cores
-from benchmarks.weights import random_model
+from benchmarks.harness.command import run_benchmark
+from benchmarks.harness.machine import cores
+from benchmarks.models.weights import random_model
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.io.loading import quietly
@@ -34,7 +34,7 @@ from pops.operators import OperatorCard, find_operator, save_operator
 from pops.prior.model import Prior, PriorConfig
 from pops.settings.fields import setting
 from pops.settings.groups import Dtype
-from pops.stacks.stack import PRIOR_WEIGHTS, WEIGHTS
+from pops.stacks.spec import PRIOR_WEIGHTS, WEIGHTS
 
 with quietly():
     from diffusers import DDPMScheduler, UnCLIPScheduler, UNet2DConditionModel, VQModel

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.command import run_benchmark
+from benchmarks.harness.command import run_benchmark
 from pops.compose import algebra
 from pops.engine import Engine
 from pops.errors import UsageError

@@ -13,13 +13,13 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks import grid, half, prior, training
-from benchmarks.command import run_benchmark
 from benchmarks.full_size import stack_folder
-from benchmarks.machine import cores, device_name, peak_bytes
-from benchmarks.page import check_page, write_table
+from benchmarks.harness.command import run_benchmark
+from benchmarks.harness.machine import cores, device_name, peak_bytes
+from benchmarks.harness.page import check_page, write_table
 from pops.errors import UsageError
 from pops.io.files import atomic_path
-from pops.io.placement import choose_device
+from pops.io.machine.placement import choose_device
 from pops.settings.fields import setting
 
 __all__ = ["GpuBenchmark", "Report", "main", "measure"]

@@ -18,16 +18,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.command import run_benchmark
-from benchmarks.machine import Stopwatch, cores
-from benchmarks.published import PublishedPrior
+from benchmarks.harness.command import run_benchmark
+from benchmarks.harness.machine import Stopwatch, cores
+from benchmarks.models.published import PublishedPrior
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.io.loading import quietly
 from pops.settings.fields import setting
 from pops.settings.groups import Dtype
 from pops.settings.rendering import DecoderSettings
-from pops.stacks.stack import WEIGHTS
+from pops.stacks.spec import WEIGHTS
 
 __all__ = ["GridBenchmark", "Report", "compare", "main"]
 

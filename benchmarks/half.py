@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.command import run_benchmark
+from benchmarks.harness.command import run_benchmark
 from benchmarks.prior import OPERATOR, RandomStack, random_prior
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.io.embeddings import Embeddings
-from pops.io.placement import Placement, choose_device
+from pops.io.machine.placement import Placement, choose_device
 from pops.prior.model import PriorConfig
 from pops.settings.fields import setting
-from pops.stacks.stack import StackSpec
+from pops.stacks.spec import StackSpec
 
 __all__ = ["HalfBenchmark", "Report", "compare", "main"]
 

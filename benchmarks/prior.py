@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.command import run_benchmark
-from benchmarks.machine import (
+from benchmarks.harness.command import run_benchmark
+from benchmarks.harness.machine import (
     Laps,
     Limits,
     Stopwatch,
@@ -24,17 +24,18 @@ from benchmarks.machine import (
     measure_limits,
     step_seconds,
 )
-from benchmarks.published import PublishedPrior
-from benchmarks.weights import random_model
+from benchmarks.models.published import PublishedPrior
+from benchmarks.models.weights import random_model
 from pops.engine import Engine
 from pops.errors import UsageError
-from pops.io.placement import choose_placement
+from pops.io.machine.placement import choose_placement
 from pops.operators import TEXTURING, Operator
 from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule
 from pops.settings.fields import setting
 from pops.settings.groups import Dtype
-from pops.stacks.stack import Stack, StackSpec
+from pops.stacks.spec import StackSpec
+from pops.stacks.stack import Stack
 
 __all__ = ["PriorBenchmark", "Report", "compare", "main"]
 

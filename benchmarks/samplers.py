@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.command import run_benchmark
+from benchmarks.harness.command import run_benchmark
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.pocket.world.render import render, render_swatches

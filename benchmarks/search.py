@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.command import run_benchmark
+from benchmarks.harness.command import run_benchmark
 from pops.engine import Engine
 from pops.evaluation.pocket.cases import draw_scenes
 from pops.evaluation.pocket.run import TASKS

@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 
 from pops.settings.fields import check_range, setting
-from pops.settings.parsing import parse, run_command
+from pops.settings.flags.parsing import parse, run_command
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
 from pops.studio.service import StudioService

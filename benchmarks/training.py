@@ -22,26 +22,26 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.command import run_benchmark
-from benchmarks.machine import Limits, Stopwatch, cores, device_name, measure_limits
-from benchmarks.published import PublishedPrior
-from benchmarks.weights import random_model
+from benchmarks.harness.command import run_benchmark
+from benchmarks.harness.machine import Limits, Stopwatch, cores, device_name, measure_limits
+from benchmarks.models.published import PublishedPrior
+from benchmarks.models.weights import random_model
 from pops.data.cache.fingerprints import operator_traits, stats_digest
 from pops.data.cache.format import CacheIndex, CacheShard, DatasetTraits, write_index, write_shard
 from pops.data.cache.read import CachedSource
 from pops.errors import UsageError
 from pops.io.loading import quietly
+from pops.io.machine.placement import choose_device, has_bfloat16
 from pops.io.pictures import open_picture
-from pops.io.placement import choose_device, has_bfloat16
 from pops.operators import TEXTURING
 from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule, add_noise
 from pops.settings.fields import setting
 from pops.stacks.stack import open_stack
-from pops.training.learning_rate import LearningRate
 from pops.training.loop import Loop, LoopSettings
 from pops.training.model import trained_parameters
 from pops.training.state import State
+from pops.training.step.learning_rate import LearningRate
 
 with quietly():
     from transformers import (

@@ -10,18 +10,18 @@ except ImportError as error:  # `pops` on the package index is another project
         "python -m pip install pops-operators"
     ) from error
 
-from .combining import Add, Mix, Slerp, Swap
-from .composing import Compose
-from .exchange import ToClipVision, ToIPAdapter
-from .files import LoadEmbeddings, SaveEmbeddings
-from .finding import Find
-from .operators import operator_node
-from .pictures import EncodePictures, ExamplePicture
+from .nodes.combining import Add, Mix, Slerp, Swap
+from .nodes.composing import Compose
+from .nodes.exchange import ToClipVision, ToIPAdapter
+from .nodes.files import LoadEmbeddings, SaveEmbeddings
+from .nodes.finding import Find
+from .nodes.operators import operator_node
+from .nodes.pictures import EncodePictures, ExamplePicture
+from .nodes.rendering import Render
+from .nodes.rows import BatchEmbeddings, PickEmbeddings, SplitEmbeddings
+from .nodes.stack import LoadStack
+from .nodes.texts import EncodeText
 from .places import add_folders, own_operators
-from .rendering import Render
-from .rows import BatchEmbeddings, PickEmbeddings, SplitEmbeddings
-from .stack import LoadStack
-from .texts import EncodeText
 
 __all__ = ["PopsExtension", "comfy_entrypoint"]
 

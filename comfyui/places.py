@@ -14,7 +14,7 @@ import folder_paths
 
 from pops.errors import PopsError
 from pops.operators import read_operator_card
-from pops.stacks.stack import STACKS
+from pops.stacks.spec import STACKS
 
 __all__ = ["add_folders", "fingerprint", "index_places", "own_operators", "stack_places"]
 

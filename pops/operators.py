@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pops.errors import UsageError, WeightsError, check_known
 from pops.io.files import atomic_path, make_folder
-from pops.io.model_card import model_card
+from pops.io.hub.model_card import model_card
+from pops.io.hub.sharing import Shareable
 from pops.io.names import expand_home
-from pops.io.sharing import Shareable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -238,7 +238,7 @@ def save_operator(
     Raises:
         OutputError: it cannot be written.
     """
-    from pops.io.tensors import save_tensors
+    from pops.io.formats.tensors import save_tensors
 
     folder = save_card(folder, card, pictures)
     metadata = {"format": "pt", "operator": card.operator.name}
@@ -283,7 +283,7 @@ def read_operator_card(folder: str | Path) -> OperatorCard:
     """
     from msgspec.structs import asdict as fields_of
 
-    from pops.io.schema import OperatorFile, read_json
+    from pops.io.formats.schema import OperatorFile, read_json
 
     path = Path(folder) / "operator.json"
     if not os.path.exists(path):  # nor does one whose name no file can have
@@ -304,7 +304,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: The file is missing or damaged, or holds anything but finite tensors by name.
     """
-    from pops.io.tensors import read_tensors
+    from pops.io.formats.tensors import read_tensors
 
     return without_stats(read_tensors(path))
 

@@ -25,9 +25,9 @@ from pops import DISTRIBUTION
 from pops.compose.functions import fill_slots
 from pops.errors import UsageError, WeightsError
 from pops.io.files import atomic_path
-from pops.io.placement import Placement
+from pops.io.formats.schema import OperatorRow, fit
+from pops.io.machine.placement import Placement
 from pops.io.requests import Request, as_requests, check_finite_rows, each_text
-from pops.io.schema import OperatorRow, fit
 from pops.io.sources import Source
 from pops.operators import Operator
 from pops.prior.adapters import effective_state

@@ -22,9 +22,9 @@ from multiprocessing import get_context, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from pops.io.processes import end_with_parent
+from pops.io.machine.processes import end_with_parent
 from pops.settings.fields import check_range, setting
-from pops.settings.parsing import parse, run_command
+from pops.settings.flags.parsing import parse, run_command
 
 ASSETS = Path(__file__).parents[1] / "assets"
 KILLS_OF_A_RUN = 3  # then it is finished, compared, and begun anew

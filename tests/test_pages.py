@@ -25,7 +25,7 @@ from pops.engine import Engine
 from pops.prior.sampling import seeded_noise
 from pops.prior.schedule import Schedule, betas
 from pops.settings import rendering
-from pops.settings.parsing import parse
+from pops.settings.flags.parsing import parse
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]

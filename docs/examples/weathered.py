@@ -6,7 +6,7 @@ from PIL import Image, ImageEnhance
 
 from pops.data.reader import Reader
 from pops.data.recipes import Example, Recipe
-from pops.data.records import PictureRecord, read_pictures
+from pops.data.records.layouts import PictureRecord, read_pictures
 from pops.operators import Operator
 
 AMOUNTS = {"new": 0.0, "old": 0.5, "ancient": 1.0}

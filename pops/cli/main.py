@@ -28,7 +28,7 @@ from pops.evaluation.config import (
     EvalTexturingConfig,
     EvalUnionConfig,
 )
-from pops.search.config import FindConfig, IndexConfig
+from pops.search.config import FindConfig, IndexConfig, StatsConfig
 from pops.settings.commands import (
     ApplyConfig,
     ConvertConfig,
@@ -40,7 +40,7 @@ from pops.settings.commands import (
     PocketSheetConfig,
     RunConfig,
 )
-from pops.settings.parsing import parse, resumable, run_command
+from pops.settings.flags.parsing import parse, resumable, run_command
 from pops.settings.sharing import ExportOperatorConfig, PullConfig, PushConfig
 from pops.studio.config import StudioConfig
 from pops.training.config import TrainConfig
@@ -77,6 +77,7 @@ COMMANDS = {
     "demo": Command(DemoConfig, "pops.cli.demo"),
     "index": Command(IndexConfig, "pops.datagen.indexing"),
     "find": Command(FindConfig, "pops.cli.find"),
+    "stats": Command(StatsConfig, "pops.search.stats"),
     "doctor": Command(DoctorConfig, "pops.cli.doctor"),
     "pocket sheet": Command(PocketSheetConfig, "pops.cli.pocket"),
     "pocket assets": Command(PocketAssetsConfig, "pops.cli.pocket"),

@@ -13,8 +13,8 @@ from pops.figures import Cell
 from pops.figures.page import run_page
 from pops.io.files import atomic_path
 from pops.settings.commands import ApplyConfig, RunConfig
-from pops.settings.spelling import spell_command
-from pops.settings.values import shown
+from pops.settings.flags.spelling import spell_command
+from pops.settings.flags.values import shown
 
 __all__ = ["write_page"]
 

@@ -16,7 +16,7 @@ from pops.errors import UsageError
 from pops.io.names import expand_home
 from pops.operators import Operator
 from pops.settings.commands import ApplyConfig
-from pops.settings.parsing import unknown_flag
+from pops.settings.flags.parsing import unknown_flag
 
 __all__ = ["depth_source", "read_request", "request_plan"]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from pops.errors import InputError, UsageError
 from pops.io.files import staged_folder
-from pops.io.hub import is_repository
+from pops.io.formats.schema import read_json
+from pops.io.hub.sharing import LARGE, pull_folder, push_files, shared_files
+from pops.io.hub.snapshots import is_repository
 from pops.io.names import expand_home
 from pops.io.pictures import open_picture
-from pops.io.schema import read_json
-from pops.io.sharing import LARGE, pull_folder, push_files, shared_files
 from pops.operators import Operator, read_operator_card
 from pops.settings.sharing import ExportOperatorConfig, PullConfig, PushConfig
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from pops.compat.config import BinaryConfig, ClothesConfig, InstructConfig, PublishedConfig
-from pops.settings.parsing import parse, resumable, run_command
+from pops.settings.flags.parsing import parse, resumable, run_command
 
 __all__ = ["infer_binary", "infer_clothes", "infer_instruct"]
 

@@ -12,7 +12,7 @@ from pops.datagen.config import (
     TexturesConfig,
     UnionsConfig,
 )
-from pops.settings.parsing import parse, resumable, run_command
+from pops.settings.flags.parsing import parse, resumable, run_command
 
 __all__ = [
     "generate_clothes",

@@ -2,8 +2,7 @@
 
 Modules:
     config         the settings of training data
-    records        samples on disk in the published layouts
-    persons        records of human parsing, from a folder or the hub
+    example        a training example
     recipes        from a record to a training example of an operator
     reader         the settings of recipes, and the opening of a record's files
     human_parsing  the labels of garments, and cutting them out
@@ -12,6 +11,10 @@ Modules:
     order          the order of records
     dataset        examples by (epoch, index)
     encoding       from examples to embeddings
-    sources        batches from caches, from pictures, or of several operators
-    cache          caches of embeddings
+
+Packages:
+    records  samples on disk, in the published layouts and others
+    sources  batches from caches, from pictures, or of several operators
+    cache    caches of embeddings
+    words    text files: the lists of words that come with pops
 """

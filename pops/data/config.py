@@ -24,7 +24,11 @@ __all__ = ["DataConfig", "EmbedConfig"]
 class DataConfig:
     """The operator, its data, and how examples are made of them."""
 
-    mode: str = setting("texturing", "the operator: texturing, scene, union, instruct or clothes")
+    mode: str = setting(
+        "texturing",
+        "the operator: texturing, scene, union, instruct or clothes; base: the base prior of a "
+        "stack, which learns from captions",
+    )
     operator: Path | None = setting(
         None, "Python file that defines an OPERATOR and a RECIPE of your own, in place of mode"
     )
@@ -169,7 +173,7 @@ class EmbedConfig(StackConfig, DataConfig):
 def _pictures(folder: Path | None) -> tuple[Path, ...]:
     if folder is None:
         return ()
-    from pops.data.records import find_pictures
+    from pops.data.records.layouts import find_pictures
 
     found = tuple(find_pictures(expand_home(folder)))
     if not found:

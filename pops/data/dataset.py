@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from pops.data.order import Parts
 from pops.data.reader import Reader, RecipeSettings
 from pops.data.recipes import Example, Recipe, make_example
-from pops.data.records import Record
+from pops.data.records.layouts import Record
 from pops.errors import DataError, InputError, PopsError
 from pops.operators import Operator
 

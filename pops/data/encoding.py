@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pops.data.recipes import Example
+from pops.data.example import Example
 from pops.data.sources.batches import Batch
 from pops.errors import DataError
 from pops.prior.conditions import Conditions
@@ -124,7 +124,7 @@ def encode_pixels(stack: Stack, pixels: np.ndarray, most: int) -> Tensor:
 
 
 def encode_texts(stack: Stack, texts: Sequence[str], most: int) -> dict[str, TextEncoding]:
-    """Encode texts, each distinct text once.
+    """Encode texts, each distinct text once; what is over the encoder's length is cut off.
 
     Args:
         stack: The stack, whose text encoder is used.
@@ -141,7 +141,7 @@ def encode_texts(stack: Stack, texts: Sequence[str], most: int) -> dict[str, Tex
         with stack.placement.using(encoder.model):
             for start in range(0, len(distinct), most):
                 part = distinct[start : start + most]
-                found |= zip(part, encoder.encode(part), strict=True)
+                found |= zip(part, encoder.encode(part, cut=True), strict=True)
     return found
 
 
@@ -167,7 +167,8 @@ def make_batch(
         gathered: (N, 1 + slots, D) normalised: the target, then the inputs, zero where dropped.
         text: Text tokens (N, L, D), zero where dropped, and the mask of those that are used; None
             for an operator without a text.
-        text_embeds: (N, D) un-normalised embeddings of the target texts.
+        text_embeds: (N, D) un-normalised embeddings of the target texts. Without slots, these are
+            the texts of a base prior, which are in its pooled-text slot, too.
 
     Returns:
         The batch.
@@ -176,5 +177,6 @@ def make_batch(
     used = torch.ones(slots.shape[:2], dtype=torch.bool)
     if text is None:
         return Batch(target, Conditions(slots, used), None)
-    tokens = torch.cat([slots, text.tokens], dim=1)
-    return Batch(target, Conditions(tokens, torch.cat([used, text.mask], dim=1)), text_embeds)
+    tokens, mask = torch.cat([slots, text.tokens], dim=1), torch.cat([used, text.mask], dim=1)
+    pooled = None if slots.shape[1] else text_embeds  # a base prior sees the text there, too
+    return Batch(target, Conditions(tokens, mask, pooled), text_embeds)

@@ -13,9 +13,9 @@ from pops.data.cutting import Box
 from pops.data.human_parsing import LEAST_AREA, LEAST_SIDE
 from pops.data.word_lists import read_words
 from pops.errors import InputError
-from pops.io.arrays import read_array
+from pops.io.formats.arrays import read_array
+from pops.io.formats.schema import read_json
 from pops.io.pictures import open_picture
-from pops.io.schema import read_json
 
 __all__ = ["Reader", "RecipeSettings"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 from PIL import Image
 
 from pops.data.cutting import find_patch, paste_at_random, pasted, square
+from pops.data.example import Example
 from pops.data.human_parsing import GARMENT_LABELS, cut_garment
-from pops.data.persons import ATR, PersonRecord, read_persons
 from pops.data.reader import Reader
-from pops.data.records import (
+from pops.data.records.captions import BASE, make_captioned, read_captioned
+from pops.data.records.layouts import (
     PictureRecord,
     Record,
     SceneRecord,
@@ -31,9 +32,10 @@ from pops.data.records import (
     read_texturing,
     read_unions,
 )
-from pops.errors import InputError, UsageError
+from pops.data.records.persons import ATR, PersonRecord, read_persons
+from pops.errors import InputError, UsageError, check_known
 from pops.io.names import expand_home
-from pops.operators import Operator, find_operator
+from pops.operators import OPERATORS, Operator
 
 __all__ = ["RECIPES", "Example", "Recipe", "drop", "find_recipe", "make_example"]
 
@@ -42,32 +44,6 @@ EVEN = 0.5  # chance of each of two equally likely choices
 PATCH_LEAST = 96 / 512  # smallest side of a patch, as a share of the picture's shorter side
 PATCH_MOST = 0.5  # largest side of a patch, as a share of the box's shorter side
 PUBLISHED_MODES = {"texture": "texturing"}  # published modes that differ from the operator's name
-
-
-@dataclass(frozen=True)
-class Example:
-    """One training example. An input that is None is a null input: a zero token, but visible."""
-
-    target: Image.Image
-    inputs: tuple[Image.Image | None, ...]
-    text: str | None = None
-    text_dropped: bool = False  # the tokens of the text are then zeros, as many as it has
-    target_text: str | None = None  # the text loss pulls the prediction to its embedding
-
-    def without(self, inputs: Sequence[bool], text: bool) -> Example:
-        """Drop conditions of this example.
-
-        Args:
-            inputs: For each slot, whether its input is dropped.
-            text: Whether the text is dropped.
-
-        Returns:
-            A new example; what was dropped before stays dropped.
-        """
-        kept = tuple(
-            None if gone else given for given, gone in zip(self.inputs, inputs, strict=True)
-        )
-        return replace(self, inputs=kept, text_dropped=self.text_dropped or text)
 
 
 Make = Callable[[Any, Random, Reader], Example]
@@ -133,7 +109,8 @@ def find_recipe(mode: str, operator_file: str | Path | None = None) -> tuple[Ope
     """Find an operator and its recipe by name, or in a Python file of the user's own.
 
     Args:
-        mode: The name of an operator, or `texture`, which is the published name of texturing.
+        mode: The name of an operator, or `texture`, which is the published name of texturing, or
+            `base`, the base prior of a stack.
         operator_file: A Python file that defines OPERATOR and RECIPE; it is run, and `mode` is
             not looked at.
 
@@ -145,8 +122,10 @@ def find_recipe(mode: str, operator_file: str | Path | None = None) -> tuple[Ope
     """
     if operator_file is not None:
         return _own(expand_home(operator_file))
-    operator = find_operator(PUBLISHED_MODES.get(mode, mode))
-    return operator, RECIPES[operator.name]
+    trained = {**OPERATORS, BASE.name: BASE}
+    name = PUBLISHED_MODES.get(mode, mode)
+    check_known("operator", name, trained)
+    return trained[name], RECIPES[name]
 
 
 def _own(path: Path) -> tuple[Operator, Recipe]:
@@ -335,5 +314,6 @@ RECIPES: dict[str, Recipe] = {
         Recipe("scene", read_scenes, make_scene, random_share=0.1, random_drop=(1.0, 1.0)),
         Recipe("instruct", read_pictures, make_instruct),
         Recipe("clothes", read_persons, make_clothes, default_dataset=ATR),
+        Recipe("base", read_captioned, make_captioned),
     )
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pops.errors import InputError
+from pops.io.formats.schema import read_lines
 from pops.io.names import expand_home
-from pops.io.schema import read_lines
 
 __all__ = ["read_word_list", "read_words"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pops.data.cutting import cut_out
-from pops.data.records import find_pictures
+from pops.data.records.layouts import find_pictures
 from pops.datagen.config import CutoutsConfig
 from pops.datagen.folder.store import Store
 from pops.datagen.presets import load_preset

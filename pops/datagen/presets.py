@@ -19,8 +19,8 @@ from pops.datagen.models.registry import (
 from pops.datagen.stages import Picture, StageModel, Stages
 from pops.datagen.words import PromptWords, read_prompt_words, shipped_words
 from pops.errors import UsageError
+from pops.io.hub.repositories import REPOSITORIES, Repository
 from pops.io.pictures import open_picture
-from pops.io.repositories import REPOSITORIES, Repository
 
 __all__ = ["PRESETS", "Preset", "load_preset"]
 

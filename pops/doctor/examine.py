@@ -9,7 +9,7 @@ from pops.doctor import machine, models
 from pops.doctor.lines import Line
 from pops.doctor.trial import try_step
 from pops.errors import PopsError
-from pops.io.placement import choose_placement
+from pops.io.machine.placement import choose_placement
 from pops.stacks.stack import Stack, open_stack
 
 __all__ = ["examine"]

@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pops import DISTRIBUTION, __version__
 from pops.doctor.lines import Line, gigabytes
-from pops.io.placement import Placement, has_bfloat16
+from pops.io.machine.placement import Placement, has_bfloat16
 
 __all__ = ["device", "disk", "free_memory", "memory", "number_format", "versions"]
 

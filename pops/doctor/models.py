@@ -13,15 +13,15 @@ from safetensors import safe_open
 
 from pops.doctor.lines import Line
 from pops.errors import PopsError, WeightsError
-from pops.io.asking import check_reachable
-from pops.io.hub import cached_folder, is_repository
+from pops.io.hub.asking import check_reachable
+from pops.io.hub.repositories import PART_FILES, REPOSITORIES, Repository
+from pops.io.hub.snapshots import cached_folder, is_repository
 from pops.io.loading import check_config, quietly, reading
 from pops.io.names import expand_home
-from pops.io.repositories import PART_FILES, REPOSITORIES, Repository
 from pops.prior.model import Prior, read_prior_config
 from pops.prior.schedule import read_schedule
 from pops.stacks.clip import check_processor, check_tokenizer
-from pops.stacks.stack import StackSpec
+from pops.stacks.spec import StackSpec
 
 __all__ = [
     "PARTS",
@@ -50,6 +50,10 @@ MODELS = {
         "unet": "diffusers:UNet2DConditionModel",
         "movq": "diffusers:VQModel",
     },
+}
+STABLE_UNCLIP = {
+    "unet": "diffusers:UNet2DConditionModel",
+    "vae": "diffusers:AutoencoderKL",
 }
 # The numbers that the models of Kandinsky 2.2 hold, as the headers of their files say.
 PUBLISHED = {
@@ -85,6 +89,14 @@ class Part:
         if expand_home(self.place).is_dir() or not is_repository(self.place):
             return None
         return REPOSITORIES.get(self.place, Repository(self.place))
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """The classes of its models by their folders; none for a part that pops does not check."""
+        own = MODELS.get(self.name, {})
+        if self.folder is None or self.name != "decoder":
+            return own
+        return STABLE_UNCLIP if (self.folder / "image_normalizer").is_dir() else own
 
     @property
     def to_fetch(self) -> int:
@@ -189,8 +201,7 @@ def numbers_of(parts: Iterable[Part]) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
     for part in parts:
-        models = MODELS.get(part.name, {"": ""})
-        for model in models:
+        for model in part.models or {"": ""}:
             name = model or part.name
             if part.folder is not None:
                 shapes = _file_shapes(part.folder / model).values()
@@ -211,19 +222,19 @@ def check_part(part: Part) -> Line | None:
     Returns:
         The line; None for a part that is not here, or whose models are those of another library.
     """
-    if part.folder is None or part.name not in MODELS:
+    if part.folder is None or not part.models:
         return None
     what = f"{part.name} configs"
     try:
-        found = list(_check_models(part.name, part.folder))
+        found = list(_check_models(part, part.folder))
     except PopsError as error:
         return Line(what, str(error), "fetch or build this part again")
     return Line(what, f"read; they fit the files: {', '.join(found)}")
 
 
-def _check_models(name: str, home: Path) -> Iterator[str]:
+def _check_models(part: Part, home: Path) -> Iterator[str]:
     """Check each model of a part; its name and size where it fits. WeightsError where not."""
-    for model, kind in MODELS[name].items():
+    for model, kind in part.models.items():
         folder = home / model
         weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
         check_config(folder / "config.json", weights)
@@ -238,7 +249,7 @@ def _check_models(name: str, home: Path) -> Iterator[str]:
             _check_tokenizer(home / "tokenizer", made.config.vocab_size)
         if model == "prior":
             read_schedule(home / "scheduler")
-    if name == "decoder":
+    if part.name == "decoder":
         check_config(home / "scheduler" / "scheduler_config.json")
 
 

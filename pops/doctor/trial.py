@@ -8,7 +8,7 @@ import torch
 
 from pops.doctor.lines import Line, gigabytes
 from pops.errors import PopsError
-from pops.io.placement import Placement
+from pops.io.machine.placement import Placement
 from pops.prior.batching import sample_requests
 from pops.prior.model import Prior, PriorConfig
 from pops.prior.sampling import find_sampler

@@ -20,7 +20,7 @@ from pops.datagen.sample import Content, encode
 from pops.errors import InputError, OutputError, UsageError
 from pops.evaluation.metrics.base import Numbers
 from pops.io.files import atomic_path, folder_lock, make_folder
-from pops.io.schema import Count, Text, decode_json, read_json
+from pops.io.formats.schema import Count, Text, decode_json, read_json
 from pops.settings.shard import Shard
 
 __all__ = ["PICTURES", "ROWS", "SETTINGS", "Indexed", "Line", "Lines", "read_lines"]

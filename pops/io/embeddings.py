@@ -22,11 +22,11 @@ from torch import Tensor
 
 from pops import __version__
 from pops.errors import InputError, OutputError
-from pops.io.arrays import read_array
 from pops.io.files import atomic_path, check_file
+from pops.io.formats.arrays import read_array
+from pops.io.formats.schema import Finite, Meta, Schema, Text, decode_json, fit
+from pops.io.formats.tensors import is_finite, read_pickle, save_tensors, saving
 from pops.io.names import EMBEDDING_SUFFIXES
-from pops.io.schema import Finite, Meta, Schema, Text, decode_json, fit
-from pops.io.tensors import is_finite, read_pickle, save_tensors, saving
 
 if TYPE_CHECKING:
     from PIL import Image

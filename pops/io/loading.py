@@ -16,8 +16,8 @@ import torch
 from safetensors import safe_open
 
 from pops.errors import PopsError, WeightsError
-from pops.io.schema import read_json
-from pops.io.tensors import check_finite
+from pops.io.formats.schema import read_json
+from pops.io.formats.tensors import check_finite
 
 __all__ = ["can_load_cheaply", "check_code", "check_config", "load_model", "quietly", "reading"]
 

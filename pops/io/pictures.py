@@ -10,7 +10,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pops.errors import InputError, OutputError, nearest
 from pops.io.files import atomic_path
-from pops.io.metadata import orientation_of, without_metadata
+from pops.io.formats.metadata import orientation_of, without_metadata
 from pops.io.names import PICTURE_SUFFIXES
 
 __all__ = ["MAX_PIXELS", "MAX_SIDE", "open_picture", "picture_suffixes", "save_picture"]

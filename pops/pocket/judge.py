@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pops.errors import WeightsError
-from pops.io.schema import Meta, fit, read_json
-from pops.io.tensors import read_tensors
+from pops.io.formats.schema import Meta, fit, read_json
+from pops.io.formats.tensors import read_tensors
 
 __all__ = ["JUDGE_CONFIG", "JUDGE_WEIGHTS", "Judge", "JudgeConfig", "load_judge"]
 

@@ -10,5 +10,6 @@ Modules:
     sampling    guidance and samplers, as pure functions
     batching    many requests with many seeds, as batches of the prior
     adapters    low-rank adapters, in peft's file format
+    subjects    a prior of another layout, that of λ-ECLIPSE
     joint       one prior for several operators, and the files of what each has alone
 """

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from pops.errors import UsageError, WeightsError, install_hint
 from pops.io.files import atomic_path
+from pops.io.formats.schema import AdapterFile, decode_json, fit, read_json
+from pops.io.formats.tensors import read_tensors, save_tensors
 from pops.io.loading import reading
-from pops.io.schema import AdapterFile, decode_json, fit, read_json
-from pops.io.tensors import read_tensors, save_tensors
 from pops.prior.model import Prior
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pops.errors import UsageError
-from pops.io.placement import in_batches
+from pops.io.machine.placement import in_batches
 from pops.prior.conditions import Conditions, Prompt, null_conditions, pack, pack_prompts
 from pops.prior.model import ConditionCache, Prior
 from pops.prior.sampling import OnStep, Sampler, guide, seeded_noise

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pops.errors import WeightsError
-from pops.io.schema import Meta, Share, fit, read_json
+from pops.io.formats.schema import Meta, Share, fit, read_json
 
-__all__ = ["PriorConfig", "read_prior_config"]
+__all__ = ["PriorConfig", "Size", "read_prior_config"]
 
 Size = Annotated[int, Meta(ge=1, le=2**16)]
 

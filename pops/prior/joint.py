@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pops.errors import WeightsError
 from pops.io.files import make_folder
-from pops.io.tensors import read_tensors, save_tensors
+from pops.io.formats.tensors import read_tensors, save_tensors
 from pops.prior.model import Prior, PriorConfig
 
 __all__ = [

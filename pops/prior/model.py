@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pops.io.placement import compile_steps
+from pops.io.machine.placement import compile_steps
 from pops.prior.blocks import MOVING, Block, ConditionCache, TimeEmbedding
 from pops.prior.config import PriorConfig, read_prior_config
 from pops.prior.linear import Linear
@@ -73,6 +73,7 @@ class Prior(nn.Module):
         tokens: Tensor,
         mask: Tensor | None = None,
         marks: Tensor | None = None,
+        pooled: Tensor | None = None,
     ) -> Tensor:
         """Predict the clean embedding, for training.
 
@@ -83,14 +84,16 @@ class Prior(nn.Module):
             mask: True (N, K) for slots that are used; None: all are.
             marks: Two vectors (N, 2, width): the first is added to the projected conditions, the
                 second to the pooled-text slot.
+            pooled: Text embeddings (N, P) for the pooled-text slot, as a base prior has; None:
+                zeros.
 
         Returns:
             x0 (N, D), normalised.
         """
-        prefix = self._prefix(tokens)
+        prefix = self._prefix(tokens, pooled)
         if marks is not None:
-            conditions, pooled = marks.split(1, dim=1)
-            prefix = prefix + torch.cat([conditions.expand(-1, tokens.shape[1], -1), pooled], dim=1)
+            conditions, text = marks.split(1, dim=1)
+            prefix = prefix + torch.cat([conditions.expand(-1, tokens.shape[1], -1), text], dim=1)
         moving = self._moving(x_t, self.time_embedding(t.reshape(-1)))
         x = torch.cat([prefix, moving], dim=1)  # (N, K + 4, width)
         bias = None

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from pops.errors import UsageError, WeightsError
-from pops.io.schema import Meta, Schema, fit, read_json
+from pops.io.formats.schema import Meta, Schema, fit, read_json
 
 __all__ = [
     "Schedule",
     "add_noise",
     "betas",
     "read_schedule",
+    "schedule_config",
     "schedule_from_config",
     "timesteps",
 ]
@@ -155,6 +156,26 @@ def schedule_from_config(config: Mapping[str, Any], source: str = "scheduler con
     found = fit(own, _SchedulerFile, WeightsError, source)
     clip = found.clip_sample_range if found.clip_sample else None
     return Schedule(betas(found.num_train_timesteps), clip)
+
+
+def schedule_config(schedule: Schedule) -> dict[str, Any]:
+    """Give the config of a schedule, as diffusers' UnCLIPScheduler and `read_schedule` read it.
+
+    Args:
+        schedule: A squared-cosine schedule.
+
+    Returns:
+        The fields of a scheduler_config.json.
+    """
+    return {
+        "_class_name": "UnCLIPScheduler",
+        "prediction_type": "sample",
+        "beta_schedule": "squaredcos_cap_v2",
+        "variance_type": "fixed_small_log",
+        "num_train_timesteps": schedule.train_timesteps,
+        "clip_sample": schedule.clip_range is not None,
+        "clip_sample_range": schedule.clip_range or 1.0,
+    }
 
 
 class _SchedulerFile(Schema):

@@ -8,6 +8,7 @@ Modules:
     checkpoints loads SDXL: of a folder, of a repository or of a single file
     revision    SDXL with the embedding in the place of its prompt's
     decoders    the decoders of Kandinsky 2.2 that start from a picture
+    stable_unclip  Stable unCLIP, the decoder of stacks of OpenCLIP ViT-H/14 or CLIP ViT-L/14
     batches     batches of pictures that halve where memory is short
 """
 

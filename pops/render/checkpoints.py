@@ -14,13 +14,12 @@ from transformers import (
 )
 
 from pops.errors import UsageError, WeightsError
-from pops.io.hub import fetch_first, is_repository
+from pops.io.formats.tensors import check_finite
+from pops.io.hub.repositories import PART_FILES
+from pops.io.hub.snapshots import fetch_first, is_repository, local_path
 from pops.io.loading import can_load_cheaply, load_model, quietly, reading
 from pops.io.names import expand_home
-from pops.io.repositories import PART_FILES
-from pops.io.tensors import check_finite
 from pops.render.sdxl import SDXL, Pipeline
-from pops.stacks.stack import local_path
 
 if TYPE_CHECKING:
     from pops.stacks.stack import Stack

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pops.errors import UsageError, WeightsError
 from pops.io.loading import check_config, load_model, quietly, reading
-from pops.io.placement import Placement, in_batches
+from pops.io.machine.placement import Placement, in_batches
 from pops.render.batches import Counter, to_pictures
 from pops.render.depth import DepthEstimator
 from pops.settings.progress import Progress

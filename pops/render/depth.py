@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import DPTForDepthEstimation, DPTImageProcessorPil
 
 from pops.io.loading import load_model, quietly, reading
-from pops.io.placement import Placement
+from pops.io.machine.placement import Placement
 from pops.render.batches import to_pictures
 from pops.render.checkpoints import load_sdxl
 from pops.render.sdxl import OPTIONS, SDXL, SETTINGS, ControlNetPipeline, render_batches

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pops.errors import UsageError
-from pops.io.placement import HOST, Placement, compile_steps, in_batches
+from pops.io.machine.placement import HOST, Placement, compile_steps, in_batches
 from pops.render.batches import Counter, PlainRenderer
 from pops.settings.progress import Progress
 from pops.settings.rendering import PUBLISHED, DecoderSettings

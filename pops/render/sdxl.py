@@ -15,7 +15,7 @@ from diffusers import StableDiffusionXLControlNetPipeline, StableDiffusionXLPipe
 from torch import Tensor
 
 from pops.errors import UsageError
-from pops.io.placement import Placement, in_batches
+from pops.io.machine.placement import Placement, in_batches
 from pops.render.batches import Counter
 from pops.settings.progress import Progress
 from pops.settings.rendering import PRESETS, DecoderSettings

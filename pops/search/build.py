@@ -18,9 +18,9 @@ from pops.data.cache.fingerprints import encoder_digests
 from pops.data.encoding import encode_pixels
 from pops.errors import DataError, InputError
 from pops.io.files import folder_lock
+from pops.io.machine.processes import end_with_parent
 from pops.io.names import expand_home
 from pops.io.pictures import open_picture, picture_suffixes
-from pops.io.processes import end_with_parent
 from pops.search.config import IndexConfig
 from pops.search.format import IndexFile, Shard, read_shards, write_index_file, write_shard
 from pops.settings.progress import Progress, ProgressBars

@@ -7,10 +7,10 @@ from typing import Literal
 
 from pops.errors import UsageError
 from pops.settings.fields import argument, check_range, setting
-from pops.settings.groups import OwnOperators, SamplingConfig, StackConfig
+from pops.settings.groups import NamedStack, OwnOperators, SamplingConfig, StackConfig
 from pops.settings.shard import Shard
 
-__all__ = ["FindConfig", "IndexConfig"]
+__all__ = ["FindConfig", "IndexConfig", "StatsConfig"]
 
 MOST_FOUND = 10_000
 
@@ -90,3 +90,16 @@ class FindConfig(SamplingConfig, OwnOperators):
         check_range("k", self.k, 1, MOST_FOUND)
         if not str(self.index):
             raise UsageError("--index is empty: name a folder, as pops index writes it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatsConfig(NamedStack):
+    """Measure mean and deviation of the embeddings of an index, for a stack of your own.
+
+    A stack needs them before its base prior is trained. The index is that of a folder of pictures,
+    as many and as varied as the stack is to know. Writes prior/stats.safetensors into the stack.
+    """
+
+    index: Path = argument("folder of the index, as pops index writes it")
+
+    examples = ("pops stats photos.index --stack stacks/open-clip",)

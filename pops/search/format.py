@@ -21,9 +21,9 @@ import numpy as np
 
 from pops.data.cache.format import shard_file
 from pops.errors import DataError
-from pops.io.arrays import read_array
 from pops.io.files import atomic_path, make_folder
-from pops.io.schema import Schema, Text, read_json
+from pops.io.formats.arrays import read_array
+from pops.io.formats.schema import Schema, Text, read_json
 
 __all__ = [
     "IndexFile",

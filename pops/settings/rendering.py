@@ -33,6 +33,7 @@ RENDERERS: dict[str, str | type] = {
     "img2img": "pops.render.decoders:Img2ImgRenderer",
     "inpaint": "pops.render.decoders:InpaintRenderer",
     "kandinsky_depth": "pops.render.decoders:KandinskyDepthRenderer",
+    "stable_unclip": "pops.render.stable_unclip:StableUnCLIPRenderer",
 }
 
 

@@ -181,13 +181,15 @@ class TextEncoder:
         self.tokenizer = tokenizer
 
     @torch.inference_mode()
-    def encode(self, texts: Sequence[str]) -> list[TextEncoding]:
+    def encode(self, texts: Sequence[str], *, cut: bool = False) -> list[TextEncoding]:
         """Encode texts.
 
         Padding after the end token changes nothing before it, since attention is causal.
 
         Args:
             texts: Texts of any length up to the model's.
+            cut: Whether longer texts are cut off there, as those of training data, in place of
+                an error.
 
         Returns:
             The encodings, in float32 on the CPU, in order.
@@ -200,8 +202,14 @@ class TextEncoder:
         for text in texts:
             if any("\ud800" <= letter <= "\udfff" for letter in text):  # of broken UTF-8
                 raise UsageError(f"text {text[:40]!r} holds a letter that is none: type it anew")
-        batch = self.tokenizer(list(texts), padding=True, return_tensors="pt")
         limit = self.model.config.max_position_embeddings
+        batch = self.tokenizer(
+            list(texts),
+            padding=True,
+            truncation=cut,
+            max_length=limit if cut else None,
+            return_tensors="pt",
+        )
         lengths = batch["attention_mask"].sum(dim=1).tolist()
         for text, length in zip(texts, lengths, strict=True):
             if length > limit:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pops.errors import InputError, UsageError, nearest
+from pops.io.formats.schema import read_lines
 from pops.io.names import expand_home
-from pops.io.schema import read_lines
 
 if TYPE_CHECKING:
     from pops.stacks.stack import Stack

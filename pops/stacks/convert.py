@@ -8,7 +8,8 @@ import torch
 
 from pops.errors import UsageError, WeightsError
 from pops.io.files import atomic_path, new_folder
-from pops.io.tensors import check_finite, saving
+from pops.io.formats.tensors import check_finite, saving
+from pops.io.hub.snapshots import local_path
 from pops.operators import (
     OPERATORS,
     Operator,
@@ -21,7 +22,8 @@ from pops.operators import (
     without_stats,
 )
 from pops.prior.adapters import check_lora, effective_state, read_lora, save_adapter
-from pops.stacks.stack import STACKS, local_path, open_stack
+from pops.stacks.spec import STACKS
+from pops.stacks.stack import open_stack
 
 __all__ = ["convert"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pops.errors import WeightsError, nearest
-from pops.io.schema import Meta, Schema, read_json
+from pops.io.formats.schema import Meta, Schema, read_json
 
 __all__ = ["KNOWN", "KnownWords", "find_unknown", "read_known", "warn_of_unknown"]
 

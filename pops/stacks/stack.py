@@ -1,16 +1,4 @@
-"""Open stacks, the frozen models of one embedding space, by name or by folder.
-
-A stack is two folders in the layout of Kandinsky 2.2 and, where there are any, its operators:
-
-    prior/      image_encoder  image_processor  text_encoder  tokenizer  prior  scheduler
-    decoder/    unet  movq  scheduler  [render.json]
-    operators/  NAME/operator.json + prior.safetensors, or in its place an adapter's files, or
-                own.safetensors where several share one prior.safetensors beside their folders;
-                or models/NAME/learned_prior.pth
-
-The models of the other renderers may lie beside them: sdxl, sdxl_vae, ip_adapter, controlnet and
-dpt. Where they do not, they are those of the hub.
-"""
+"""Open stacks, by name or by folder: frozen models of one embedding space, and its operators."""
 
 from __future__ import annotations
 
@@ -18,20 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
-from pops.errors import UsageError, WeightsError, check_known, nearest
-from pops.io.hub import fetch, fetch_file, is_repository
-from pops.io.loading import check_config, load_model, reading
+from pops.errors import UsageError, WeightsError, check_known
+from pops.io.formats.tensors import check_finite
+from pops.io.hub.snapshots import fetch_file, is_repository, local_path
+from pops.io.machine.placement import Placement, choose_placement
 from pops.io.names import expand_home
-from pops.io.placement import Placement, choose_placement
-from pops.io.repositories import PART_FILES
-from pops.io.schema import RenderFile, read_json
-from pops.io.tensors import check_finite
 from pops.operators import (
     Operator,
     check_state_dict,
@@ -43,65 +27,16 @@ from pops.operators import (
 )
 from pops.prior.adapters import ADAPTER_CONFIG, Adapter
 from pops.prior.joint import OWN_WEIGHTS, SHARED_WEIGHTS, read_own
-from pops.prior.model import Prior, PriorConfig, read_prior_config
-from pops.prior.schedule import Schedule, read_schedule
-from pops.settings.rendering import DecoderSettings
-from pops.stacks.clip import ImageEncoder, TextEncoder, check_processor, check_tokenizer
-from pops.stacks.known import KnownWords, read_known
-
-if TYPE_CHECKING:
-    from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
+from pops.prior.model import Prior
+from pops.stacks.models import StackModels
+from pops.stacks.spec import PRIOR_WEIGHTS, STACKS, StackSpec, find_spec
 
 __all__ = [
-    "PRIOR_WEIGHTS",
-    "STACKS",
-    "WEIGHTS",
     "Stack",
-    "StackSpec",
-    "local_path",
     "open_stack",
 ]
 
-WEIGHTS = Path(__file__).parents[1] / "pocket" / "weights"
 Part = TypeVar("Part")
-PRIOR_WEIGHTS = "diffusion_pytorch_model.safetensors"
-
-
-@dataclass(frozen=True)
-class StackSpec:
-    """Where a stack lives: each part a folder, or a repository of the hub."""
-
-    name: str
-    prior: str
-    decoder: str
-    operators: str
-    sdxl: str = "stabilityai/stable-diffusion-xl-base-1.0"
-    sdxl_vae: str = "madebyollin/sdxl-vae-fp16-fix"
-    ip_adapter: str = "h94/IP-Adapter"
-    controlnet: str = "diffusers/controlnet-depth-sdxl-1.0"
-    dpt: str = "Intel/dpt-hybrid-midas"
-    index: str = ""  # a folder that pops index wrote, for the renderer `find`
-    sdxl_config: str = "stabilityai/stable-diffusion-xl-base-1.0"  # sizes of a single-file sdxl
-    inpaint_decoder: str = "kandinsky-community/kandinsky-2-2-decoder-inpaint"
-    depth_decoder: str = "kandinsky-community/kandinsky-2-2-controlnet-depth"
-
-
-STACKS = {
-    spec.name: spec
-    for spec in (
-        StackSpec(
-            "pocket", str(WEIGHTS / "prior"), str(WEIGHTS / "decoder"), str(WEIGHTS / "operators")
-        ),
-        StackSpec(
-            "kandinsky-2.2",
-            "kandinsky-community/kandinsky-2-2-prior",
-            "kandinsky-community/kandinsky-2-2-decoder",
-            "pOpsPaper/operators",
-        ),
-    )
-}
-# Known without a download, so that an operator's weights can be checked without it.
-PRIOR_CONFIGS = {"kandinsky-community/kandinsky-2-2-prior": PriorConfig()}
 
 
 def open_stack(
@@ -134,42 +69,20 @@ def open_stack(
     """
     given = {name: str(place) for name, place in parts.items() if place is not None}
     return Stack(
-        replace(_find_spec(stack), **given),
+        replace(find_spec(stack), **given),
         choose_placement(device, dtype, offload, compiled),
         find_operator_folders(operator_folders),
     )
 
 
-def _find_spec(stack: str | Path) -> StackSpec:
-    if str(stack) in STACKS:
-        return STACKS[str(stack)]
-    folder = expand_home(stack)
-    if folder.is_dir():
-        if not (folder / "prior").is_dir():
-            raise WeightsError(f"{folder} is no stack: it has no folder named prior")
-        own = {part: str(folder / part) for part in PART_FILES if (folder / part).is_dir()}
-        needed = {part: str(folder / part) for part in ("prior", "decoder", "operators")}
-        return StackSpec(folder.resolve().name, **(own | needed))
-    raise UsageError(
-        f"unknown stack {str(stack)!r}{nearest(str(stack), STACKS)} "
-        f"(name one of {', '.join(STACKS)}, or a folder)"
-    )
-
-
 @dataclass(frozen=True)
-class Stack:
-    """The parts of a stack, each loaded when first used.
-
-    Every part raises WeightsError where its files are missing, damaged, or of another kind.
+class Stack(StackModels):
+    """A stack: its frozen models, and the operators that are tuned from its base prior.
 
     Attributes:
-        spec: Where the parts are.
-        placement: Where and in which number format they run.
         operator_folders: Operators known by name beside those of the stack.
     """
 
-    spec: StackSpec
-    placement: Placement
     operator_folders: Mapping[str, Path] = field(default_factory=dict)
 
     @classmethod
@@ -188,109 +101,6 @@ class Stack:
         stack.__dict__.update(parts)  # where cached_property looks first
         return stack
 
-    @property
-    def name(self) -> str:
-        """The name of the stack."""
-        return self.spec.name
-
-    @property
-    def device(self) -> torch.device:
-        """The device where its models run."""
-        return self.placement.device
-
-    @cached_property
-    def prior_folder(self) -> Path:
-        """The local folder of encoders, base prior and its scheduler."""
-        return self.folder("prior")
-
-    @cached_property
-    def decoder_folder(self) -> Path:
-        """The local folder of the decoder."""
-        return self.folder("decoder")
-
-    @cached_property
-    def prior_config(self) -> PriorConfig:
-        """The sizes of the prior."""
-        if self.spec.prior in PRIOR_CONFIGS and not Path(self.spec.prior).is_dir():
-            return PRIOR_CONFIGS[self.spec.prior]
-        return read_prior_config(self.prior_folder / "prior")
-
-    @cached_property
-    def known_words(self) -> KnownWords | None:
-        """The words that its text encoder was trained on; None where the stack does not say."""
-        return read_known(self.prior_folder)
-
-    @cached_property
-    def schedule(self) -> Schedule:
-        """The noise schedule of the prior."""
-        return read_schedule(self.prior_folder / "scheduler")
-
-    @cached_property
-    def render_settings(self) -> DecoderSettings:
-        """The decoder's own `render.json`, or the published 50 steps, guidance 4, 512 pixels."""
-        own = self._render_file
-        return DecoderSettings(own.steps, own.guidance, own.size)
-
-    @property
-    def render_sizes(self) -> tuple[int, ...]:
-        """The sizes that the decoder was trained to draw; empty where it draws any."""
-        return self._render_file.sizes
-
-    @cached_property
-    def _render_file(self) -> RenderFile:
-        path = self.decoder_folder / "render.json"
-        return read_json(path, RenderFile, WeightsError) if path.is_file() else RenderFile()
-
-    @cached_property
-    def image_encoder(self) -> ImageEncoder:
-        """The CLIP image encoder with its processor."""
-        from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
-
-        model = self._model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
-        folder = self.prior_folder / "image_processor"
-        check_config(folder / "preprocessor_config.json")
-        with reading(folder):
-            processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
-            check_processor(processor, model.config.image_size)
-        return ImageEncoder(model, processor)
-
-    @cached_property
-    def text_encoder(self) -> TextEncoder:
-        """The CLIP text encoder with its tokenizer."""
-        from transformers import CLIPTextModelWithProjection, CLIPTokenizer
-
-        model = self._model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
-        folder = self.prior_folder / "tokenizer"
-        with reading(folder):
-            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-            check_tokenizer(tokenizer, model.config.vocab_size)
-        return TextEncoder(model, tokenizer)
-
-    @cached_property
-    def unet(self) -> UNet2DConditionModel:
-        """The network of the decoder."""
-        from diffusers import UNet2DConditionModel
-
-        return self._model(UNet2DConditionModel, self.decoder_folder / "unet")
-
-    @cached_property
-    def movq(self) -> VQModel:
-        """The autoencoder of the decoder."""
-        from diffusers import VQModel
-
-        return self._model(VQModel, self.decoder_folder / "movq")
-
-    @cached_property
-    def decoder_scheduler(self) -> DDPMScheduler:
-        """The noise schedule of the decoder, as diffusers keeps it."""
-        from diffusers import DDPMScheduler
-
-        folder = self.decoder_folder / "scheduler"
-        check_config(folder / "scheduler_config.json")
-        with reading(folder):
-            scheduler: DDPMScheduler = DDPMScheduler.from_pretrained(folder, local_files_only=True)
-        return scheduler
-
     def shared(self, load: Callable[[Stack], Part]) -> Part:
         """Load a part that several renderers share once, and keep it.
 
@@ -308,15 +118,6 @@ class Stack:
     @cached_property
     def _shared(self) -> dict[Callable[[Stack], Any], Any]:
         return {}
-
-    @cached_property
-    def clip_stats(self) -> dict[str, Tensor]:
-        """`clip_mean` and `clip_std` (1, D) float32, read from the base prior without the rest."""
-        path = self.prior_folder / "prior" / PRIOR_WEIGHTS
-        with reading(path), safe_open(path, framework="pt") as file:
-            stats = {key: file.get_tensor(key).float() for key in ("clip_mean", "clip_std")}
-        check_finite(stats, str(path), WeightsError)
-        return stats
 
     @cached_property
     def base_prior(self) -> Prior:
@@ -504,47 +305,6 @@ class Stack:
         if not found:
             raise WeightsError(f"{root / name} is missing: {self.name} has no operator {name}")
         return found[0]
-
-    def folder(self, part: str) -> Path:
-        """Find the folder of a part, downloaded first where it is a repository.
-
-        Args:
-            part: The name of a field of `StackSpec`.
-
-        Returns:
-            The local folder.
-
-        Raises:
-            WeightsError: The folder is missing, or cannot be downloaded.
-        """
-        place = getattr(self.spec, part)
-        folder = expand_home(place)
-        if folder.is_dir():
-            return folder
-        if is_repository(place):
-            return fetch(place, PART_FILES[part])
-        raise WeightsError(f"{folder} is missing: the stack {self.name} is not whole")
-
-    def _model(self, kind: Any, folder: Path) -> Any:
-        return load_model(kind, folder, self.placement.rest, self.placement.dtype)
-
-
-def local_path(place: str | Path) -> Path:
-    """Find a local file, downloaded first where it is spelled REPOSITORY:FILE.
-
-    Args:
-        place: A path, or a file of a repository.
-
-    Returns:
-        The local path, whether there is a file or not.
-
-    Raises:
-        WeightsError: The file cannot be downloaded.
-    """
-    repository, colon, file = str(place).partition(":")
-    if colon and is_repository(repository):
-        return fetch_file(repository, file)
-    return expand_home(place)
 
 
 def _operator_folder(place: str | Path | None) -> Path | None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pops import __version__
 from pops.compose.nodes import function_name
-from pops.io.hub import is_repository
+from pops.io.hub.repositories import REPOSITORIES
+from pops.io.hub.snapshots import is_repository
 from pops.io.names import expand_home
 from pops.io.pictures import open_picture
-from pops.io.repositories import REPOSITORIES
 from pops.operators import Operator, read_operator_card
 from pops.prior.sampling import SAMPLERS
 from pops.render import RENDERERS
+from pops.settings.rendering import RenderSettings
 from pops.studio.store import StoredItem
 
 if TYPE_CHECKING:
@@ -43,9 +44,19 @@ ADAPTED = {
     "ip_adapter": "ip_adapter",
     "depth": "ip_adapter",
     "revision": "sdxl",
+    "inpaint": "inpaint_decoder",
     "kandinsky_depth": "depth_decoder",
 }
-UNASKED = ("img2img", "inpaint")  # they start from a picture that the page does not ask for
+UNNAMED = ("stable_unclip",)  # where it fits, it is the stack's own
+# What renderers take beside the embedding, as their classes say, which are not imported for it.
+TAKES = {
+    "ip_adapter": ("prompt", "ip_adapter_scale"),
+    "depth": ("prompt", "ip_adapter_scale"),
+    "revision": ("prompt",),
+    "img2img": ("init", "init_strength"),
+    "inpaint": ("init", "mask"),
+    "stable_unclip": ("prompt",),
+}
 # Of an operator whose card names none: words of the paper.
 WORDS = ["shiny", "golden", "broken", "made of glass", "melting", "a painting"]
 RENDERER_SAYS = {
@@ -54,6 +65,8 @@ RENDERER_SAYS = {
     "depth": "SDXL, keeping the first input's shape",
     "find": "nearest picture of the index",
     "revision": "SDXL, without an adapter",
+    "img2img": "the stack's own, from a picture",
+    "inpaint": "Kandinsky, a part of a picture",
     "kandinsky_depth": "Kandinsky, keeping the first input's shape",
 }
 
@@ -91,11 +104,13 @@ def offered_renderers(stack: Stack) -> list[str]:
     """
 
     def fits(name: str) -> bool:
+        if name == "img2img":  # by the models of the stack's own decoder
+            return stack.own_renderer == RenderSettings.renderer
         part = ADAPTED.get(name)
         known = stack.prior_config.embedding_dim == ADAPTER_DIM
         return part is None or known or Path(getattr(stack.spec, part)).is_dir()
 
-    offered = (name for name in RENDERERS if name not in UNASKED and fits(name))
+    offered = (name for name in RENDERERS if name not in UNNAMED and fits(name))
     return [name for name in offered if name != FINDING or stack.spec.index]
 
 
@@ -140,9 +155,7 @@ def describe(engine: Engine, store: Store, limits: dict[str, int]) -> dict[str, 
         "version": __version__,
         "operators": [_operator(row, stack, store) for row in offered_operators(stack)],
         "samplers": list(SAMPLERS),
-        "renderers": [
-            {"name": name, "says": RENDERER_SAYS.get(name, "")} for name in offered_renderers(stack)
-        ],
+        "renderers": [_renderer(name, stack) for name in offered_renderers(stack)],
         "examples": {
             folder: [
                 {**item.told, "kind": "example"}
@@ -152,6 +165,7 @@ def describe(engine: Engine, store: Store, limits: dict[str, int]) -> dict[str, 
             for folder in folders
         },
         "limits": limits,
+        "finds": bool(stack.spec.index),
         "about": {
             "facts": _facts(engine),
             "parts": _parts(stack),
@@ -181,6 +195,12 @@ def _operator(row: Operator, stack: Stack, store: Store) -> dict[str, Any]:
         "optional": row.min_inputs is not None,
         "guidance": row.guidance,
     }
+
+
+def _renderer(name: str, stack: Stack) -> dict[str, Any]:
+    meant = stack.own_renderer if name == RenderSettings.renderer else name
+    says = RENDERER_SAYS.get(name, "")
+    return {"name": name, "says": says, "takes": list(TAKES.get(meant, ()))}
 
 
 def _known_words(row: Operator, stack: Stack) -> list[str]:

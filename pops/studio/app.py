@@ -77,6 +77,7 @@ def start(
 
     Raises:
         UsageError: A package of the extra is not installed, or the port is taken.
+        DataError: The index is missing or damaged.
     """
     os.environ.update(QUIET | {PROXIES: ",".join(config.trusted_proxies)})
     try:
@@ -87,10 +88,13 @@ def start(
     if config.mcp and importlib.util.find_spec("mcp") is None:
         raise UsageError(f"--mcp needs the package mcp: {install_hint('mcp')}")
     from pops.engine import Engine
+    from pops.search.exact import Index
     from pops.studio.http.hosts import LOCAL
     from pops.studio.http.waiting import Waiting
     from pops.studio.service import StudioService
 
+    if config.index is not None:
+        Index(config.index)  # a wrong name ends the command, not a visitor's first search
     engine = Engine.load(
         config.stack,
         config.device,

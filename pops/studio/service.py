@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pops.errors import PopsError, UsageError
 from pops.operators import Operator
 from pops.studio import about
-from pops.studio.compose import Composer, check, read
-from pops.studio.job import OWN, Client, Job
-from pops.studio.options import MOST_RESULTS, Options
-from pops.studio.queue import JobQueue
-from pops.studio.runner import MOST_CELLS, Runner
+from pops.studio.jobs.compose import Composer, check, read
+from pops.studio.jobs.finder import MOST_FOUND, Finder
+from pops.studio.jobs.job import OWN, Client, Job
+from pops.studio.jobs.options import (
+    MOST_RESULTS,
+    Options,
+    read_count,
+    read_instruction,
+    read_list,
+    read_slots,
+)
+from pops.studio.jobs.queue import JobQueue
+from pops.studio.jobs.runner import MOST_CELLS, Runner
 from pops.studio.saved import open_composition, save_composition
-from pops.studio.spelling import Speller
+from pops.studio.spelling import Speller, place_of
 from pops.studio.store import Store, StoredItem, is_plain
 from pops.studio.uploads import read_upload
 
@@ -28,7 +34,6 @@ __all__ = ["StudioService"]
 
 STORE_BYTES = 256 * 2**20
 MOST_NAMES = 256  # pictures that an expression can choose from
-LONGEST_TEXT = 500  # letters of an instruction
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +65,13 @@ class StudioService:
         examples = about.add_examples(self.store)
         self.speller = Speller(
             stack if local and stack else engine.stack.name,
-            {name: _place(path, local) for name, path in examples.items()},
-            {name: _place(path, local) for name, path in engine.stack.operator_folders.items()},
+            {name: place_of(path, local) for name, path in examples.items()},
+            {name: place_of(path, local) for name, path in engine.stack.operator_folders.items()},
         )
         self.queue = JobQueue(waiting)
         self.runner = Runner(engine, self.store)
         self.composer = Composer(self.runner, self.operators)
+        self.finder = Finder(self.composer)
 
     def warm_up(self) -> Job:
         """Load every model, so that the first visitor need not wait for it.
@@ -100,6 +106,7 @@ class StudioService:
             "upload_bytes": self.upload_bytes,
             "results": MOST_RESULTS,
             "cells": MOST_CELLS,
+            "found": MOST_FOUND,
         }
         return about.describe(self.engine, self.store, limits)
 
@@ -143,9 +150,9 @@ class StudioService:
             UsageError: Something does not fit, or too many jobs wait.
             InputError: An input is no longer there.
         """
-        row, options = self._operator(operator), Options.read(settings)
-        items = [None if name is None else self._item(name) for name in _list("inputs", inputs)]
-        words = _text(text) if row.takes_text else None
+        row, options = self._operator(operator), Options.read(settings, self._item)
+        items = [None if name is None else self._item(name) for name in read_list("inputs", inputs)]
+        words = read_instruction(text) if row.takes_text else None
         row.check_inputs(len(items), words)
         return self.queue.submit(
             lambda job: self.runner.apply(job, row, items, words, options), client
@@ -169,7 +176,7 @@ class StudioService:
             UsageError: Something does not fit, or too many jobs wait.
             InputError: An input is no longer there.
         """
-        items, options = self._named(inputs), Options.read(settings)
+        items, options = self._named(inputs), Options.read(settings, self._item)
         if options.takes_depth:
             raise UsageError("a composition has no single shape to keep: use another renderer")
         node = read(expression, items, self.operators)
@@ -203,11 +210,11 @@ class StudioService:
             UsageError: Something does not fit, or too many jobs wait.
             InputError: An input is no longer there.
         """
-        row, options = self._operator(operator), Options.read(settings)
-        lefts = [self._item(name) for name in _list("rows", rows)]
+        row, options = self._operator(operator), Options.read(settings, self._item)
+        lefts = [self._item(name) for name in read_list("rows", rows)]
         tops: list[StoredItem | str] = [
-            _text(name) if row.takes_text else self._item(name)
-            for name in _list("columns", columns)
+            read_instruction(name) if row.takes_text else self._item(name)
+            for name in read_list("columns", columns)
         ]
         if not lefts or not tops or len(lefts) * len(tops) > MOST_CELLS:
             raise UsageError(f"a grid has 1 to {MOST_CELLS} cells, not {len(lefts)} x {len(tops)}")
@@ -217,9 +224,42 @@ class StudioService:
             raise UsageError("mean is true or false")
         if mean and row.takes_text:
             raise UsageError(f"there is no mean of a picture and a text: {row.name} has none")
-        at = _positions(row, slots)
+        at = read_slots(row, slots)
         return self.queue.submit(
             lambda job: self.runner.grid(job, row, lefts, tops, at, bool(mean), options), client
+        )
+
+    def find(
+        self,
+        expression: str,
+        inputs: Mapping[str, str] | None,
+        settings: Any,
+        k: int | None = None,
+        client: Client = OWN,
+    ) -> Job:
+        """Queue a search of the studio's index for what a composition gives.
+
+        Args:
+            expression: The composition; a single name is one, too.
+            inputs: Ids of items by the names that the expression uses.
+            settings: What `Options.read` takes.
+            k: How many pictures to find; 12 if left out.
+            client: Whose job it is.
+
+        Returns:
+            The job.
+
+        Raises:
+            UsageError: There is no index, something does not fit, or too many jobs wait.
+            InputError: An input is no longer there.
+        """
+        if not self.engine.stack.spec.index:
+            raise UsageError("this studio has no pictures to find: start it with --index")
+        items, options = self._named(inputs), Options.read(settings, self._item)
+        wanted = read_count("k", k, MOST_FOUND)
+        node = read(expression, items, self.operators)
+        return self.queue.submit(
+            lambda job: self.finder.run(job, node, items, options, wanted), client
         )
 
     def check(
@@ -239,7 +279,7 @@ class StudioService:
             UsageError: The inputs or the settings do not fit.
             InputError: An input is no longer there.
         """
-        items, options = self._named(inputs), Options.read(settings)
+        items, options = self._named(inputs), Options.read(settings, self._item)
         return check(expression, items, options, self.operators, self.speller)
 
     def save(
@@ -259,7 +299,7 @@ class StudioService:
             UsageError: Something does not fit.
             InputError: An input is no longer there.
         """
-        items, options = self._named(inputs), Options.read(settings)
+        items, options = self._named(inputs), Options.read(settings, self._item)
         read(expression, items, self.operators)
         stack = self.engine.stack.name
         return save_composition(expression, items, options, stack, self.operators)
@@ -304,38 +344,3 @@ class StudioService:
                 )
         examples = {item.name: item for item in self.store.examples.values()}
         return examples | {name: self._item(of) for name, of in (inputs or {}).items()}
-
-
-def _place(path: Path, local: bool) -> str:
-    """A path as whoever uses the studio can use it; nobody elsewhere is told this machine's own."""
-    if not local:
-        return "/".join(path.parts[-3:] if path.suffix == ".png" else path.parts[-1:])
-    with suppress(ValueError):
-        return path.resolve().relative_to(Path.cwd()).as_posix()
-    return path.resolve().as_posix()
-
-
-def _positions(row: Operator, slots: Sequence[str] | None) -> tuple[int, ...]:
-    """Where in a request the row's input stands and, unless it is a text, the column's."""
-    wanted = 1 if row.takes_text else 2
-    names = row.inputs[:wanted] if slots is None else tuple(_list("slots", slots))
-    if not all(isinstance(name, str) for name in names):
-        raise UsageError("slots are names")
-    if len(set(names)) != wanted or not set(names) <= set(row.inputs):
-        raise UsageError(f"slots are {wanted} of those of {row.name}: {', '.join(row.inputs)}")
-    return tuple(row.inputs.index(name) for name in names)
-
-
-def _list(name: str, value: object) -> list[Any]:
-    if not isinstance(value, list | tuple):
-        raise UsageError(f"{name} is a list")
-    return list(value)
-
-
-def _text(text: object) -> str:
-    words = " ".join(text.split()) if isinstance(text, str) else ""
-    if not words:
-        raise UsageError("write a word or two of instruction")
-    if len(words) > LONGEST_TEXT:
-        raise UsageError(f"an instruction has at most {LONGEST_TEXT} letters")
-    return words

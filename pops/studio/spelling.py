@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from pops.compose.nodes import Apply, Leaf, Node
-from pops.studio.options import Options
+from pops.studio.jobs.options import Options
 
-__all__ = ["Speller", "leaves_of"]
+__all__ = ["Speller", "leaves_of", "place_of"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Speller:
             loaded["operator_folders"] = folders  # type: ignore[assignment]
         plain = Options()
         sampled = _changed(options.sampling, plain.sampling)
-        rendered = _changed(options.rendering, plain.rendering)
+        names = {name: item.name for name, item in options.pictures.items()}
+        rendered = _changed(options.rendering, plain.rendering) | names
         return (
             "from pops import Engine\n\n"
             f"engine = Engine.load({_arguments(loaded)})\n"
@@ -69,15 +72,33 @@ class Speller:
     def _command(self, text: str, options: Options, folders: list[str]) -> str:
         plain = Options().told
         flags: dict[str, Any] = {
-            name: ",".join(map(str, value)) if name.endswith("seeds") else value
+            name: ",".join(map(str, value)) if name.endswith("seeds") else shlex.quote(str(value))
             for name, value in options.told.items()
             if name == "seeds" or value != plain[name]
         }
+        flags |= {name: shlex.quote(item.name) for name, item in options.pictures.items()}
         if self.stack != "pocket":
             flags["stack"] = shlex.quote(self.stack)
         if folders:
             flags["operators"] = shlex.quote(",".join(folders))
         return " ".join(["pops run", _quoted(text), *(f"--{n} {v}" for n, v in flags.items())])
+
+
+def place_of(path: Path, local: bool) -> str:
+    """Spell a path as whoever uses the studio can use it.
+
+    Args:
+        path: The path.
+        local: Whether they are at this machine; nobody elsewhere is told its own paths.
+
+    Returns:
+        The path from the folder that the studio was started in, or its last parts.
+    """
+    if not local:
+        return "/".join(path.parts[-3:] if path.suffix == ".png" else path.parts[-1:])
+    with suppress(ValueError):
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    return path.resolve().as_posix()
 
 
 def leaves_of(node: Node) -> list[Leaf]:

@@ -9,9 +9,10 @@ from pops.data.config import DataConfig
 from pops.errors import UsageError
 from pops.settings.fields import LARGEST_SEED, PathOrName, PathsOrNames, check_range, setting
 
-__all__ = ["DEFAULT_STACK", "TrainConfig"]
+__all__ = ["DEFAULT_STACK", "HEAD", "TrainConfig"]
 
 DEFAULT_STACK = "kandinsky-2.2"
+HEAD = 64  # numbers of a head of a new base prior
 MOST = 10**12  # largest value of every setting that counts something
 
 
@@ -47,6 +48,8 @@ class TrainConfig(DataConfig):
     )
     training_mode: str = setting("full", "full, or N_layers: only the last N transformer blocks")
     lora_rank: int | None = setting(None, "train a low-rank adapter of this rank instead")
+    base_layers: int = setting(20, "mode base: transformer blocks of the new prior")
+    base_width: int = setting(2048, "mode base: numbers of a token in it, a multiple of 64")
 
     train_batch_size: int = setting(32, "examples that one process takes at a time")
     gradient_accumulation_steps: int = setting(1, "batches of each process in one step")
@@ -100,6 +103,7 @@ class TrainConfig(DataConfig):
         "python -m scripts.train --config_path=configs/training/texturing.yaml --dry-run",
         "pops train --config_path configs/training/scene.yaml --init_from operators/texturing",
         "pops train --config_path configs/training/pocket/joint.yaml",
+        "pops train --mode base --stack stacks/open-clip --dataset_path captioned --lr 1e-4",
         "accelerate launch --multi_gpu --num_processes 2 -m scripts.train --config_path=...",
     )
 
@@ -109,6 +113,7 @@ class TrainConfig(DataConfig):
         for name in (
             *("train_batch_size", "gradient_accumulation_steps", "max_train_steps", "log_every"),
             *("lora_rank", "checkpointing_steps", "keep_checkpoints", "n_val_records"),
+            *("base_layers", "base_width"),
         ):
             check_range(name, getattr(self, name), 1, MOST)
         for name in ("lr_warmup_steps", "log_validation"):
@@ -127,6 +132,8 @@ class TrainConfig(DataConfig):
             )
         if self.joint and self.lora_rank is not None:
             raise UsageError("--lora_rank trains an adapter of one operator: leave out --joint")
+        if self.base_width % HEAD:
+            raise UsageError(f"--base_width must be a multiple of {HEAD}, not {self.base_width}")
         if self.joint and (self.cache or self.dataset_path or self.val_dataset_path):
             raise UsageError("--joint takes all data from the configs that it names: name it there")
 

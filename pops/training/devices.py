@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pops.errors import UsageError, install_hint
-from pops.io.placement import choose_device, has_bfloat16
+from pops.io.machine.placement import choose_device, has_bfloat16
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

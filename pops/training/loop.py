@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from pops.data.order import row
 from pops.errors import PopsError
-from pops.io.placement import send
+from pops.io.machine.placement import send
 from pops.prior.conditions import Conditions
 from pops.prior.model import Prior
 from pops.prior.schedule import Schedule
-from pops.training.batch_sampler import BatchSampler, StepNoise, seed_dropout
 from pops.training.interrupt import Interrupt
-from pops.training.learning_rate import LearningRate
-from pops.training.loss import Predict, operator_losses
 from pops.training.state import State, latest_checkpoint, save_checkpoint
+from pops.training.step.batch_sampler import BatchSampler, StepNoise, seed_dropout
+from pops.training.step.learning_rate import LearningRate
+from pops.training.step.loss import Predict, operator_losses
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -161,6 +161,8 @@ class Loop:
         there = partial(send, device=self.accelerator.device)
         used = batch.text_embeds is not None and self.text_weights.any()
         predict: Predict = self.model
+        if batch.conditions.pooled is not None:
+            predict = partial(self.model, pooled=there(batch.conditions.pooled))
         weight = self.text_weights[0]
         if batch.operator is not None:
             predict = partial(self.model, operator=there(batch.operator))

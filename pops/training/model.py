@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from pops.errors import UsageError
+from pops.io.hub.snapshots import local_path
 from pops.io.names import expand_home
 from pops.operators import OPERATORS, without_stats
 from pops.prior.adapters import ADAPTER_CONFIG, Adapter, adapter_state, add_adapter, merge_adapter
 from pops.prior.joint import JointPrior
-from pops.prior.model import Prior
-from pops.stacks.stack import Stack, local_path
+from pops.prior.model import Prior, PriorConfig
+from pops.stacks.stack import Stack
 
 __all__ = [
     "Footprint",
     "ModelSettings",
+    "NewPrior",
     "TrainedPrior",
     "make_model",
     "operator_state",
@@ -25,10 +28,44 @@ __all__ = [
 ]
 
 TrainedPrior = Prior | JointPrior
+EMBEDDING_STD = 0.02  # of positions, as transformers usually start
 CONSTANTS = ("clip_mean", "clip_std")
 # Floats that one token of one block keeps for the backward pass, in widths: two norms, the three
 # projections, attention, its output, two sums, and the feed-forward layer twice at four widths.
 KEPT_WIDTHS = 18
+
+
+@dataclass(frozen=True)
+class NewPrior:
+    """The sizes of a prior that starts from random numbers, and their seed."""
+
+    layers: int
+    heads: int
+    head_dim: int
+    seed: int = 0
+
+    def make(self, stack: Stack) -> Prior:
+        """Make the prior.
+
+        Args:
+            stack: The stack, whose embeddings it is for.
+
+        Returns:
+            A prior with the stack's mean and deviation of embeddings.
+
+        Raises:
+            WeightsError: The stack has none yet.
+        """
+        config = PriorConfig(
+            self.heads, self.head_dim, self.layers, stack.prior_config.embedding_dim
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            prior = Prior(config)
+            for learned in (prior.positional_embedding, prior.prd_embedding):
+                nn.init.normal_(learned, std=EMBEDDING_STD)
+        prior.load_state_dict(stack.clip_stats, strict=False)
+        return prior
 
 
 @dataclass(frozen=True)
@@ -39,6 +76,7 @@ class ModelSettings:
     layers: int | None = None  # only the last so many transformer blocks; None for all parameters
     lora_rank: int | None = None  # rank of the adapter that is trained in place of the prior
     gradient_checkpointing: bool = False
+    new: NewPrior | None = None  # in place of all that: a base prior from nothing
 
 
 def make_model(settings: ModelSettings, stack: Stack, operators: int = 1) -> TrainedPrior:
@@ -71,6 +109,8 @@ def make_model(settings: ModelSettings, stack: Stack, operators: int = 1) -> Tra
 
 
 def _start(settings: ModelSettings, stack: Stack) -> Prior:
+    if settings.new is not None:
+        return settings.new.make(stack)
     place = settings.init_from
     if place is None or (settings.lora_rank and _is_adapter(place)):
         return stack.prior(stack.base_prior_state(), "the base prior")

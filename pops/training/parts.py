@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
-from pops.training.config import TrainConfig
+from pops.training.config import HEAD, TrainConfig
 from pops.training.devices import DeviceSettings, OptimiserSettings
-from pops.training.learning_rate import LearningRate
 from pops.training.loop import LoopSettings
-from pops.training.model import ModelSettings
+from pops.training.model import ModelSettings, NewPrior
+from pops.training.step.learning_rate import LearningRate
 
 __all__ = [
     "device_settings",
@@ -24,17 +24,23 @@ __all__ = [
 ]
 
 
-def model_settings(config: TrainConfig) -> ModelSettings:
+def model_settings(config: TrainConfig, is_base: bool = False) -> ModelSettings:
     """Take out the settings of the model.
 
     Args:
         config: The settings of the run.
+        is_base: Whether a base prior is trained, from nothing.
 
     Returns:
         Where the model starts, and what of it is trained.
     """
+    new = NewPrior(config.base_layers, config.base_width // HEAD, HEAD, config.seed)
     return ModelSettings(
-        config.init_from, config.layers, config.lora_rank, config.gradient_checkpointing
+        config.init_from,
+        config.layers,
+        config.lora_rank,
+        config.gradient_checkpointing,
+        new if is_base else None,
     )
 
 

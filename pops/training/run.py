@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pops.data.cache.fingerprints import stats_digest
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.io.files import atomic_path, folder_lock, make_folder, new_folder
@@ -22,6 +23,7 @@ from pops.training.config import TrainConfig
 from pops.training.devices import choose_precision, make_accelerator, make_optimiser
 from pops.training.loop import Loop
 from pops.training.model import Footprint, make_model, trained_parameters
+from pops.training.outputs.base_folder import save_base
 from pops.training.outputs.curves import draw_panels, training_panels
 from pops.training.outputs.metrics import Metrics, MetricsLog, choose_trackers, read_metrics
 from pops.training.outputs.operator_folder import save_operators
@@ -48,6 +50,7 @@ CURVES = "curves.png"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Settings that cannot change when a run goes on; "rows" are those of a step.
 SAME = ("operator", "stack", "seed", "rows", "training_mode", "lora_rank", "use_ema", "init_from")
+SAME_BASE = (*SAME, "base_layers", "base_width", "clip_stats")
 
 
 def train(config: TrainConfig) -> int:
@@ -86,7 +89,7 @@ def _alone(folder: Path, accelerator: Accelerator) -> AbstractContextManager[Non
 def _dry_run(config: TrainConfig, tasks: Sequence[TrainingTask]) -> int:
     stack = _open_stack(config, "cpu", "float32")
     source = open_tasks(tasks, stack)
-    model = make_model(model_settings(config), stack, len(tasks))
+    model = make_model(model_settings(config, tasks[0].is_base), stack, len(tasks))
     rows = [task.operator for task in tasks]
     precision: str = config.mixed_precision  # asked for by name, it may be that of another machine
     if precision == "auto":
@@ -125,7 +128,8 @@ class Run:
         encoders = _open_stack(config, str(accelerator.device), "auto")
         with accelerator.main_process_first():  # one of several downloads what is missing
             self.source = open_tasks(tasks, encoders)
-            self.model = make_model(model_settings(config), self.stack, len(tasks))
+            started = model_settings(config, tasks[0].is_base)
+            self.model = make_model(started, self.stack, len(tasks))
         self.loop = self._loop()
         self.metrics = self._resume()
 
@@ -142,8 +146,9 @@ class Run:
         own = asdict(config) | {
             "operator": self.name,
             "rows": rows * self.accelerator.num_processes,
+            "clip_stats": stats_digest(self.stack.clip_stats),
         }
-        return {name: own[name] for name in SAME}
+        return {name: own[name] for name in (SAME_BASE if self.tasks[0].is_base else SAME)}
 
     def _loop(self) -> Loop:
         config, accelerator, model = self.config, self.accelerator, self.model
@@ -194,6 +199,8 @@ class Run:
     @property
     def _result(self) -> str:
         """The name of the folder of what is trained."""
+        if self.tasks[0].is_base:
+            return "base"
         return "operator" if len(self.tasks) == 1 else "operators"
 
     def train(self) -> int:
@@ -268,6 +275,11 @@ class Run:
         numbers = _validated(read_metrics(log), step) or self._validate(step, last=True)
         folder = make_folder(self.folder / self._result)
         drawn = draw_panels(training_panels(read_metrics(log)), folder / CURVES)
+        if self.tasks[0].is_base:
+            with self.loop.state.averaged():
+                base = save_base(folder, self.model, self.stack.schedule)
+            print(f"{base}  (copy what is in it into the folder prior of the stack)", flush=True)
+            return
         cards = [
             OperatorCard(task.row, self.stack.name, self._summary(task, step, numbers))
             for task in self.tasks

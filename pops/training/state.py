@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from pops.errors import PopsError, WeightsError
 from pops.io.files import make_folder
+from pops.io.formats.tensors import read_pickle, saving
 from pops.io.loading import reading
-from pops.io.tensors import read_pickle, saving
-from pops.training.ema import update_ema
+from pops.training.step.ema import update_ema
 
 __all__ = [
     "State",

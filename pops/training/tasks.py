@@ -13,8 +13,9 @@ from pops.data.sources.open import open_source
 from pops.errors import UsageError
 from pops.io.names import expand_home
 from pops.operators import Operator
-from pops.settings.parsing import parse
-from pops.stacks.stack import STACKS, Stack
+from pops.settings.flags.parsing import parse
+from pops.stacks.spec import STACKS
+from pops.stacks.stack import Stack
 from pops.training.config import DEFAULT_STACK, TrainConfig
 
 __all__ = ["TrainingTask", "find_tasks", "open_tasks", "open_training", "with_stack"]
@@ -27,6 +28,11 @@ class TrainingTask:
     config: TrainConfig
     operator: Operator
     recipe: Recipe
+
+    @property
+    def is_base(self) -> bool:
+        """Whether a base prior is trained, from nothing: its row has no slots."""
+        return not self.operator.inputs
 
     @property
     def text_weight(self) -> float:
@@ -83,7 +89,7 @@ def find_tasks(config: TrainConfig) -> list[TrainingTask]:
     """
     config = with_stack(config)
     if not config.joint:
-        return [TrainingTask(config, *config.found())]
+        return [_checked(TrainingTask(config, *config.found()))]
     tasks: dict[str, TrainingTask] = {}
     for path in config.joint:
         own = parse("train", TrainConfig, [f"--config_path={path}"])
@@ -94,10 +100,21 @@ def find_tasks(config: TrainConfig) -> list[TrainingTask]:
         if own.stack != config.stack:
             raise UsageError(f"--joint: {path} is for {own.stack}, not {config.stack}: --stack")
         task = TrainingTask(replace(own, seed=config.seed), *own.found())
+        if task.is_base:
+            raise UsageError(f"--joint: {path} is of a base prior, which learns alone")
         if task.operator.name in tasks:
             raise UsageError(f"--joint: two configs are of {task.operator.name}: name one")
         tasks[task.operator.name] = task
     return list(tasks.values())
+
+
+def _checked(task: TrainingTask) -> TrainingTask:
+    config = task.config
+    for name in ("init_from", "lora_rank", "layers"):
+        if task.is_base and getattr(config, name) is not None:
+            flag = "training_mode" if name == "layers" else name
+            raise UsageError(f"--mode base trains a whole prior from nothing: leave out --{flag}")
+    return task
 
 
 def open_training(task: TrainingTask, stack: Stack) -> BatchSource:

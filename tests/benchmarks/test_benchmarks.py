@@ -8,8 +8,8 @@ import torch
 from transformers import CLIPTextConfig, CLIPVisionConfig
 
 from benchmarks import full_size, functions, grid, prior, samplers, sizes
-from benchmarks.machine import Limits, measure_limits
-from benchmarks.published import PublishedPrior
+from benchmarks.harness.machine import Limits, measure_limits
+from benchmarks.models.published import PublishedPrior
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.operators import TEXTURING

@@ -58,7 +58,7 @@ def test_a_command_that_fails_is_said(
 
 def test_the_commands_are_known_to_pops(tmp_path: Path):
     from pops.cli.main import COMMANDS
-    from pops.settings.parsing import parse
+    from pops.settings.flags.parsing import parse
 
     commands = busy._commands(busy.BusyBenchmark(), tmp_path)
     (tmp_path / "data").mkdir()

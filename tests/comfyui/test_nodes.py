@@ -75,7 +75,7 @@ def test_each_operator_of_the_table_is_a_node(comfy: dict[str, Any], row: Operat
 
 
 def test_an_operator_may_have_slots_named_as_other_inputs(comfy: dict[str, Any]) -> None:
-    operators = importlib.import_module("comfyui.operators")
+    operators = importlib.import_module("comfyui.nodes.operators")
     row = Operator("mine", ("seed", "stack", "seed_", "object"))
     names = operators.slot_names(row)
     assert list(names.values()) == list(row.inputs)

@@ -59,7 +59,10 @@ def test_another_project_in_the_place_of_pops_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_it_lists_its_modules() -> None:
-    told = (PACK / "__init__.py").read_text(encoding="utf-8").split('"""')[1]
+@pytest.mark.parametrize("folder", [PACK, PACK / "nodes"], ids=["the pack", "its nodes"])
+def test_it_lists_its_modules(folder: Path) -> None:
+    told = (folder / "__init__.py").read_text(encoding="utf-8").split('"""')[1]
     listed = re.findall(r"^(\w+)  +\S", told, re.MULTILINE)
-    assert sorted(listed) == sorted(path.stem for path in PACK.glob("*.py"))[1:]
+    modules = [path.stem for path in folder.glob("*.py") if path.stem != "__init__"]
+    packages = [path.parent.name for path in folder.glob("*/__init__.py")]
+    assert sorted(listed) == sorted(modules + packages)

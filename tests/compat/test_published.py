@@ -17,7 +17,7 @@ import torch
 import yaml
 from PIL import Image
 
-from benchmarks import tiny_sdxl
+from benchmarks.models import tiny_sdxl
 from pops.compat import infer_binary, infer_clothes, infer_instruct
 from pops.compat.figure import Figure
 from pops.compat.strips import Strip, StripInput

@@ -18,13 +18,13 @@ from PIL import Image
 from pops.cli.main import main
 from pops.data.cache.build import embed_dataset, make_index
 from pops.data.cache.format import read_index, read_shard, write_index
-from pops.data.persons import read_persons
 from pops.data.recipes import Recipe
-from pops.data.records import read_scenes, read_unions
+from pops.data.records.layouts import read_scenes, read_unions
+from pops.data.records.persons import read_persons
 from pops.data.word_lists import read_words
 from pops.errors import DataError, InputError
-from pops.io.arrays import read_array
 from pops.io.files import folder_lock
+from pops.io.formats.arrays import read_array
 from pops.stacks.stack import Stack, open_stack
 from tests.tiny_data import WRITERS, dataset, write_pictures, write_scenes
 

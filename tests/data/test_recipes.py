@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import pops.data.persons as persons
+import pops.data.records.persons as persons
 from pops.data.cutting import cut_out, find_patch, paste_at_random, square
 from pops.data.reader import Reader, RecipeSettings
 from pops.data.recipes import RECIPES, Example, drop, find_recipe, make_example
@@ -398,7 +398,7 @@ def test_without_random_pictures_there_are_none(tmp_path: Path):
 
 OWN = """
 from pops.data.recipes import Example, Recipe
-from pops.data.records import read_pictures
+from pops.data.records.layouts import read_pictures
 from pops.operators import Operator
 
 OPERATOR = Operator("faded", ("object",), drop_all=0.5)

@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import datagen, tiny_datagen
+from benchmarks import datagen
+from benchmarks.models import tiny_datagen
 from pops.cli import main as cli
 from pops.datagen import presets
 from pops.datagen.config import ScenesConfig
@@ -43,7 +44,7 @@ from pops.datagen.stages import (
 )
 from pops.errors import DataError, UsageError, WeightsError
 from pops.io.loading import quietly
-from pops.io.placement import HOST
+from pops.io.machine.placement import HOST
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -16,8 +16,8 @@ from PIL import Image
 from benchmarks import datagen
 from pops.cli import main as cli
 from pops.compat import generation as published
-from pops.data.persons import read_persons
-from pops.data.records import read_pictures, read_scenes, read_texturing, read_unions
+from pops.data.records.layouts import read_pictures, read_scenes, read_texturing, read_unions
+from pops.data.records.persons import read_persons
 from pops.datagen.config import TexturesConfig
 from pops.datagen.engines.local import Finished, Local, schedule
 from pops.datagen.folder.export import member_name

@@ -10,19 +10,19 @@ from functools import partial
 import pytest
 import torch
 
+from benchmarks.models.published import PublishedPrior
 from benchmarks.prior import OPERATOR, RandomStack, random_prior
-from benchmarks.published import PublishedPrior
 from pops.engine import Engine
 from pops.io.loading import quietly
-from pops.io.placement import Placement
+from pops.io.machine.placement import Placement
 from pops.prior.conditions import Conditions
 from pops.prior.joint import JointPrior
 from pops.prior.model import PriorConfig
 from pops.prior.schedule import Schedule
 from pops.render.kandinsky import KandinskyRenderer
 from pops.settings.rendering import DecoderSettings
-from pops.stacks.stack import StackSpec
-from pops.training.loss import operator_losses
+from pops.stacks.spec import StackSpec
+from pops.training.step.loss import operator_losses
 from tests.device.pretended import DEVICE, LOG, pretended, reason_to_skip
 from tests.render.test_render import small_decoder
 

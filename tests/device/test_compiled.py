@@ -13,7 +13,7 @@ import torch
 from benchmarks.prior import random_prior
 from pops.engine import Engine
 from pops.errors import UsageError
-from pops.io.placement import Placement, choose_placement
+from pops.io.machine.placement import Placement, choose_placement
 from pops.prior import model
 from pops.prior.model import Prior, PriorConfig
 from pops.render import kandinsky

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import tiny_datagen, tiny_sdxl
+from benchmarks.models import tiny_datagen, tiny_sdxl
 from benchmarks.prior import random_prior
 from pops.data.sources.batches import Batch
 from pops.datagen.models.diffusion import DepthDiffusion, Sampling, TextToImage
@@ -16,14 +16,15 @@ from pops.datagen.models.vision import Owl
 from pops.datagen.stages import Depth2Image, Detect, Picture, Text2Image
 from pops.engine import Engine
 from pops.io.loading import quietly
-from pops.io.placement import HOST, Placement
+from pops.io.machine.placement import HOST, Placement
 from pops.operators import TEXTURING
 from pops.prior.conditions import Conditions
 from pops.prior.joint import JointPrior
 from pops.prior.model import PriorConfig
 from pops.prior.schedule import Schedule
-from pops.stacks.stack import Stack, StackSpec
-from pops.training.loss import operator_losses
+from pops.stacks.spec import StackSpec
+from pops.stacks.stack import Stack
+from pops.training.step.loss import operator_losses
 from pops.training.validation.measure import validate
 from tests.device.pretended import DEVICE, LOG, MixedDevices, autocast, pretended, reason_to_skip
 

@@ -37,9 +37,9 @@ from pops.errors import UsageError
 from pops.evaluation.models.rows import HUB
 from pops.evaluation.models.vision import Captions, Features, Sentences
 from pops.evaluation.stages import Describe, See, Understand
+from pops.io.hub.repositories import REPOSITORIES
 from pops.io.loading import check_config
-from pops.io.placement import Placement
-from pops.io.repositories import REPOSITORIES
+from pops.io.machine.placement import Placement
 from tests.evaluation import tiny
 
 HUB_FILES = Path(__file__).parent / "hub"

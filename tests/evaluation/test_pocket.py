@@ -32,7 +32,7 @@ from pops.pocket.world.cutout import SLOT_OF
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import single
 from pops.pocket.world.split import combination_split, outfit_split, pair_split
-from pops.stacks.stack import WEIGHTS
+from pops.stacks.spec import WEIGHTS
 
 
 def _pair(*things):

@@ -21,7 +21,7 @@ from transformers import (
     Dinov2Model,
 )
 
-from benchmarks import tiny_datagen
+from benchmarks.models import tiny_datagen
 
 SIDE = 32
 SHAPE = {

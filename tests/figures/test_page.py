@@ -17,8 +17,8 @@ from pops.cli.main import main
 from pops.figures import Cell
 from pops.figures.page import run_page
 from pops.settings.commands import ApplyConfig, RunConfig
-from pops.settings.parsing import parse
-from pops.settings.spelling import spell_command
+from pops.settings.flags.parsing import parse
+from pops.settings.flags.spelling import spell_command
 
 ROOT = Path(__file__).parents[2]
 PICTURE = Image.new("RGB", (8, 8), (200, 30, 40))

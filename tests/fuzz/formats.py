@@ -26,14 +26,14 @@ from pops.data.word_lists import read_word_list
 from pops.datagen.words import read_prompt_words
 from pops.errors import PopsError
 from pops.io.embeddings import Embeddings, load_embeddings
+from pops.io.formats.tensors import save_tensors
 from pops.io.pictures import open_picture
-from pops.io.tensors import save_tensors
 from pops.operators import OPERATORS, OperatorCard, read_state_dict, save_card, save_operator
 from pops.pocket.judge import JUDGE_CONFIG, JUDGE_WEIGHTS, Judge, JudgeConfig, load_judge
 from pops.prior.adapters import adapter_state, add_adapter, save_adapter
 from pops.prior.joint import MARKED, save_own, save_shared
 from pops.prior.model import Prior, PriorConfig
-from pops.settings.parsing import parse
+from pops.settings.flags.parsing import parse
 from pops.stacks.stack import Stack, open_stack
 from pops.training.outputs.metrics import read_metrics
 from pops.training.state import State, latest_checkpoint, save_checkpoint

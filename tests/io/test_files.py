@@ -24,7 +24,7 @@ from pops.io import files
 from pops.io.embeddings import Embeddings
 from pops.io.files import atomic_path, make_folder, staged_folder
 from pops.io.pictures import save_picture
-from tests.limits import no_larger_than
+from tests.io.limits import no_larger_than
 
 
 def test_a_failed_write_keeps_the_old_file_and_removes_its_part(tmp_path: Path) -> None:

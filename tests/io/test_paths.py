@@ -13,16 +13,16 @@ from PIL import Image
 from pops.data.word_lists import read_words
 from pops.datagen.words import read_prompt_words
 from pops.errors import PopsError
-from pops.io.arrays import read_array
 from pops.io.embeddings import Embeddings, load_embeddings
 from pops.io.files import folder_lock, make_folder, staged_folder
+from pops.io.formats.arrays import read_array
+from pops.io.formats.schema import read_text
+from pops.io.formats.tensors import read_tensors, save_tensors
 from pops.io.pictures import open_picture, save_picture
-from pops.io.schema import read_text
-from pops.io.tensors import read_tensors, save_tensors
 from pops.operators import read_operator_card
 from pops.pocket.judge import load_judge
 from pops.prior.config import read_prior_config
-from pops.settings.reading import read_settings
+from pops.settings.flags.reading import read_settings
 
 READERS: list[Callable[[Path], object]] = [
     open_picture,

@@ -9,7 +9,7 @@ import torch
 from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionXLPipeline
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from benchmarks import tiny_sdxl
+from benchmarks.models import tiny_sdxl
 from pops.engine import Engine
 from pops.errors import UsageError, WeightsError
 from pops.io.embeddings import Embeddings
@@ -200,7 +200,7 @@ def test_revision_of_a_stack_of_other_embeddings_asks_no_hub(
     def asked(*_: object) -> Path:
         raise AssertionError("asked the hub")
 
-    monkeypatch.setattr("pops.stacks.stack.fetch", asked)
+    monkeypatch.setattr("pops.stacks.models.fetch", asked)
     with pytest.raises(UsageError, match="pooled prompt of SDXL takes embeddings of 1280"):
         Engine.load("pocket", "cpu", **stack_parts).renderer("revision")
 

@@ -17,7 +17,7 @@ from diffusers import (
 )
 from PIL import Image
 
-from benchmarks import tiny_sdxl
+from benchmarks.models import tiny_sdxl
 from pops.cli import main as cli
 from pops.engine import Engine
 from pops.errors import InputError, UsageError, WeightsError
@@ -227,7 +227,7 @@ def test_a_decoder_for_other_embeddings_is_refused(
     def asked(*_: object) -> Path:
         raise AssertionError("asked the hub")
 
-    monkeypatch.setattr("pops.stacks.stack.fetch", asked)
+    monkeypatch.setattr("pops.stacks.models.fetch", asked)
     for name in ("inpaint", "kandinsky_depth"):
         with pytest.raises(UsageError, match="takes embeddings of 1280 numbers"):
             Engine.load("pocket", "cpu", **stack_parts).renderer(name)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pops.engine import Engine
 from pops.errors import UsageError
-from pops.io.placement import Placement
+from pops.io.machine.placement import Placement
 from pops.render.kandinsky import KandinskyRenderer
 from pops.settings.rendering import DecoderSettings
 from pops.stacks.stack import open_stack

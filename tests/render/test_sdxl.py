@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks import tiny_sdxl
+from benchmarks.models import tiny_sdxl
 from pops.cli import main as cli
 from pops.engine import Engine
 from pops.errors import UsageError, WeightsError
@@ -351,7 +351,7 @@ def test_a_stack_of_other_embeddings_is_refused_before_a_download(
     def asked(*_: object) -> Path:
         raise AssertionError("asked the hub")
 
-    monkeypatch.setattr("pops.stacks.stack.fetch", asked)
+    monkeypatch.setattr("pops.stacks.models.fetch", asked)
     with pytest.raises(UsageError, match="takes embeddings of 1280 numbers"):
         Engine.load("pocket", "cpu", **stack_parts).renderer("depth")
 

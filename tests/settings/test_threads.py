@@ -22,7 +22,7 @@ def test_what_the_user_has_chosen_is_kept(name: str):
     assert environment == {name: "7"}
 
 
-@pytest.mark.parametrize("module", ["pops", "benchmarks.machine", "tests"])
+@pytest.mark.parametrize("module", ["pops", "benchmarks.harness.machine", "tests"])
 def test_every_way_in_chooses_before_torch_is_imported(module: str):
     kept = {name: value for name, value in os.environ.items() if name not in CHOICES}
     code = (

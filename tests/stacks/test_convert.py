@@ -14,7 +14,7 @@ from pops.errors import OutputError, UsageError, WeightsError
 from pops.io.embeddings import load_embeddings
 from pops.operators import OPERATORS, OperatorCard, read_state_dict, save_operator
 from pops.stacks.convert import convert
-from tests.limits import no_larger_than
+from tests.io.limits import no_larger_than
 
 Parts = dict[str, Path]
 
@@ -245,7 +245,7 @@ def test_a_file_of_the_hub_is_fetched_and_named(
         asked.append((repository, file))
         return published
 
-    monkeypatch.setattr("pops.stacks.stack.fetch_file", fetched)
+    monkeypatch.setattr("pops.io.hub.snapshots.fetch_file", fetched)
     source = "pOpsPaper/operators:models/texturing/learned_prior.pth"
     folder = convert(source, tmp_path / "out", stack=str(stack))
     assert asked == [("pOpsPaper/operators", "models/texturing/learned_prior.pth")]

@@ -14,7 +14,7 @@ from pops.pocket.build.package import known_words, pack_known
 from pops.pocket.world.scene import Swatch
 from pops.pocket.world.vocabulary import MATERIALS
 from pops.stacks.known import KNOWN, find_unknown, read_known, warn_of_unknown
-from pops.stacks.stack import WEIGHTS
+from pops.stacks.spec import WEIGHTS
 
 ROOT = Path(__file__).parents[2]
 

@@ -216,7 +216,7 @@ def test_what_is_downloaded_already_is_used_without_a_word(
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
     # A tiny stack stands in for the hub's.
-    monkeypatch.setattr("pops.stacks.stack.PRIOR_CONFIGS", {})
+    monkeypatch.setattr("pops.stacks.models.PRIOR_CONFIGS", {})
     stack = open_stack("kandinsky-2.2")
     row, prior = stack.operator("texturing")
     assert (row.name, prior.config.embedding_dim) == ("texturing", 32)
@@ -266,7 +266,7 @@ def test_a_config_that_is_missing_is_one_line_and_no_report(
 def test_five_operators_share_one_set_of_encoders_and_few_are_kept(
     stack_parts: Parts, monkeypatch: pytest.MonkeyPatch
 ):
-    from pops.stacks import stack as stacks
+    from pops.stacks import models
 
     loaded: list[str] = []
 
@@ -274,8 +274,8 @@ def test_five_operators_share_one_set_of_encoders_and_few_are_kept(
         loaded.append(kind.__name__)
         return load_model(kind, *arguments)
 
-    load_model = stacks.load_model
-    monkeypatch.setattr(stacks, "load_model", counted)
+    load_model = models.load_model
+    monkeypatch.setattr(models, "load_model", counted)
     engine = Engine.load("pocket", "cpu", **stack_parts)
     monkeypatch.setattr("pops.engine.RESIDENT_BYTES", 2 * engine.stack.prior_bytes)
     picture = Image.effect_noise((40, 30), 80).convert("RGB")

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pops import __file__ as package
+from pops.engine import Engine
+from pops.search.build import build_index, list_pictures
 from pops.studio.service import StudioService
-from tests.studio_server import ignored, png_that_says, running
+from tests.studio.studio_server import ignored, png_that_says, running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 from playwright.sync_api import (  # noqa: E402
@@ -27,6 +30,7 @@ from playwright.sync_api import (  # noqa: E402
 
 pytestmark = [pytest.mark.browser, *ignored]
 
+ASSETS = Path(package).parents[1] / "assets"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PATIENCE = 90_000  # milliseconds; two cores may be shared
 PHONE = {"width": 390, "height": 844}
@@ -37,8 +41,12 @@ expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[str, StudioService]]:
-    with running() as (url, studio):
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, StudioService]]:
+    """A studio with an index of the shipped objects."""
+    home, objects = tmp_path_factory.mktemp("studio"), ASSETS / "objects"
+    stack = Engine.load(device="cpu").stack
+    build_index(home / "i", objects, list_pictures(objects), stack)
+    with running(index=home / "i") as (url, studio):
         yield url, studio
 
 
@@ -420,6 +428,116 @@ def test_a_grid_fills_and_is_one_figure(visit) -> None:
     expect(page.locator(".table > a")).to_have_count(2)
 
 
+def enlarge(page: Page, place: str) -> None:
+    page.locator(f"{place} .enlarge").first.click()
+    expect(page.locator("dialog.viewer img").first).to_be_visible()
+
+
+def test_a_cell_of_a_grid_is_made_large_and_becomes_an_input(visit) -> None:
+    page = visit("grid")
+    quick(page, "grid", steps=1)
+    make(page, "grid")
+    expect(page.locator(".table > a")).to_have_count(1)
+    enlarge(page, ".table td")
+    shown = page.locator("dialog.viewer code")
+    expect(shown).to_have_text("texturing('car.png', 'gold.png')")
+    for key, words in (
+        ("ArrowRight", "texturing('car.png', 'wood.png')"),
+        ("End", "texturing('rabbit.png', 'zebra.png')"),
+        ("ArrowRight", "texturing('car.png', 'gold.png')"),
+        ("ArrowLeft", "texturing('rabbit.png', 'zebra.png')"),
+    ):
+        page.keyboard.press(key)
+        expect(shown).to_have_text(words)
+    expect(page.locator("dialog.viewer .moves")).to_have_text("9 of 9")
+    page.locator("dialog.viewer").get_by_text("Use as input").click()
+    expect(page.locator("dialog.viewer")).to_have_count(0)
+    page.locator("dialog").get_by_text("rows", exact=True).click()
+    expect(page.locator("#panel-grid .primary")).to_have_text("Make the grid of 4 \u00d7 3")
+    enlarge(page, ".table td")
+    page.locator("dialog.viewer").get_by_text("Use as input").click()
+    page.locator("dialog").get_by_text("object", exact=True).first.click()
+    expect(page.locator("#panel-apply")).to_be_visible()
+    expect(page.locator('[data-slot="object"] .caption')).to_contain_text("seed 18")
+    page.locator("#panel-apply .primary").click()
+    nested = "texturing(texturing('car.png', 'gold.png'), 'wood.png')"
+    expect(page.locator("#panel-apply .result img").first).to_have_attribute("alt", nested)
+
+
+def test_results_are_listed_with_favourites_and_compared_and_outlive_a_reload(visit) -> None:
+    page = visit()
+    quick(page, steps=1, seeds="1, 2, 3")
+    make(page)
+    expect(page.locator(".figure a")).to_be_visible()
+    page.locator("#panel-apply .result").nth(1).get_by_label("Favourite").click()
+    page.click("#tab-history")
+    cards = page.locator("#panel-history .result")
+    expect(cards).to_have_count(3)
+    expect(cards.first.locator("figcaption")).to_contain_text("seed 3")  # the newest
+    compare = page.locator("#panel-history .bar").get_by_text(re.compile("^Compare"))
+    expect(compare).to_be_disabled()
+    for at in (0, 2):
+        cards.nth(at).get_by_label("Compare").check()
+    compare.click()
+    expect(page.locator("dialog.viewer img")).to_have_count(2)
+    expect(page.locator("dialog.viewer figcaption")).to_contain_text(["seed 3", "seed 1"])
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    expect(cards).to_have_count(3)
+    page.get_by_role("radio", name="favourites").click()
+    expect(cards).to_have_count(1)
+    expect(cards.get_by_label("Favourite")).to_have_attribute("aria-pressed", "true")
+    expect(cards.locator("figcaption")).to_contain_text("seed 2")
+    page.get_by_text("Clear all but favourites").click()
+    page.get_by_role("radio", name="all").click()
+    expect(cards).to_have_count(1)
+
+
+def test_a_result_of_the_history_is_a_part_of_a_composition(visit) -> None:
+    page = visit()
+    quick(page, steps=1)
+    make(page)
+    expect(page.locator(".figure a")).to_be_visible()
+    page.click("#tab-compose")
+    page.locator(".node[data-expression=\"'mug.png'\"]").get_by_text("Change").click()
+    page.locator("dialog").get_by_text("seed 18", exact=True).click()
+    name = "texturing_mug_wood_s18.safetensors"
+    expect(page.locator("#expression")).to_have_value(re.compile(f"'{name}'"))
+    quick(page, "compose", steps=1)
+    make(page, "compose")
+    expect(page.locator("#panel-compose .downloads a")).to_have_count(3)
+    expect(page.get_by_text(f"What is copied names {name}")).to_be_visible()
+    enlarge(page, "#panel-compose .node")
+    expect(page.locator("dialog.viewer .moves")).to_contain_text("of ")
+
+
+def test_pictures_are_found_by_a_picture_by_words_and_by_a_result(visit) -> None:
+    page = visit("find")
+    page.locator('[data-slot="picture"] .thumb[title="car"]').click()
+    page.get_by_label("Pictures").fill("3")
+    make(page, "find")
+    found = page.locator("#panel-find .result figcaption")
+    expect(found).to_have_count(3)
+    expect(found.first).to_have_text("1: car (1.000)")
+    page.get_by_role("radio", name="words").click()
+    page.get_by_label("Words").fill("a red hat")
+    make(page, "find")
+    expect(found).to_have_count(3)
+    expect(found.first).to_contain_text("1: hat")
+    page.click("#tab-apply")
+    quick(page, steps=1)
+    make(page)
+    expect(page.locator(".figure a")).to_be_visible()
+    page.locator("#panel-apply .result").get_by_text("Find").click()
+    expect(page.locator("#panel-find")).to_be_visible()
+    expect(found.first).to_contain_text("1: mug")
+    page.locator("#panel-find .result").first.get_by_text("Use as input").click()
+    page.locator("dialog").get_by_text("object", exact=True).first.click()
+    expect(page.locator('[data-slot="object"] .caption')).to_have_text("mug")
+
+
 DEEP = "'mug.png'"
 for _texture in ("wood", "gold", "zebra", "ice", "lava", "brick"):
     DEEP = f"texturing({DEEP}, '{_texture}.png')"
@@ -464,7 +582,7 @@ def test_samplers_are_those_of_the_server(visit) -> None:
     expect(options).to_have_text(list(SAMPLERS))
 
 
-@pytest.mark.parametrize("tab", ["apply", "compose", "grid", "about"])
+@pytest.mark.parametrize("tab", ["apply", "compose", "grid", "find", "history", "about"])
 def test_nothing_is_wider_than_a_phone(tab: str, visit) -> None:
     page = visit(tab, PHONE, has_touch=True, is_mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
@@ -496,7 +614,7 @@ def test_the_keyboard_alone_is_enough(visit) -> None:
 
 def test_what_can_be_pressed_has_a_name_and_pictures_have_words(visit) -> None:
     page = visit()
-    for tab in ("apply", "compose", "grid", "about"):
+    for tab in ("apply", "compose", "grid", "find", "history", "about"):
         page.click(f"#tab-{tab}")
         nameless = page.evaluate(
             """[...document.querySelectorAll('button, a, input, textarea, select, img')]

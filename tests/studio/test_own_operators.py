@@ -12,7 +12,7 @@ from gradio_client import Client
 from pops.operators import Operator, OperatorCard, save_operator
 from pops.stacks.stack import open_stack
 from pops.studio.service import StudioService
-from tests.studio_server import ignored, running
+from tests.studio.studio_server import ignored, running
 
 pytestmark = ignored
 

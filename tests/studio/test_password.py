@@ -12,11 +12,11 @@ from gradio_client import Client
 from gradio_client.exceptions import AuthenticationError
 
 from pops.errors import UsageError
-from pops.settings.parsing import parse
+from pops.settings.flags.parsing import parse
 from pops.studio import app
 from pops.studio.config import PASSWORD_VARIABLE, StudioConfig
 from pops.studio.service import StudioService
-from tests.studio_server import ignored, running
+from tests.studio.studio_server import ignored, running
 
 pytestmark = ignored
 

@@ -29,9 +29,9 @@ from pops.pocket.world.vocabulary import ADJECTIVES
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
 from pops.studio.http.security import client_of
-from pops.studio.job import Job
+from pops.studio.jobs.job import Job
 from pops.studio.service import StudioService
-from tests.studio_server import ignored, running
+from tests.studio.studio_server import ignored, running
 
 pytestmark = ignored
 

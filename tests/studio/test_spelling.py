@@ -15,7 +15,7 @@ from pops.engine import Engine
 from pops.io.embeddings import load_embeddings
 from pops.settings.rendering import RenderSettings
 from pops.settings.sampling import SamplingSettings
-from pops.studio.options import Options
+from pops.studio.jobs.options import Options
 from pops.studio.service import StudioService
 from pops.studio.spelling import Speller
 

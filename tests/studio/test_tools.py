@@ -13,11 +13,13 @@ from urllib.request import Request, urlopen
 import pytest
 from PIL import Image
 
+from pops.cli import main as cli
 from pops.errors import UsageError
+from pops.search.exact import Index
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
 from pops.studio.service import StudioService
-from tests.studio_server import ignored, running
+from tests.studio.studio_server import ignored, running
 
 pytest.importorskip("mcp")
 pytestmark = ignored
@@ -106,6 +108,45 @@ def test_an_assistant_applies_composes_and_goes_on_with_results(
         assert max(abs(a - b) for a, b in pairs) <= 2
 
     ask(url, talk)
+
+
+def test_an_assistant_finds_pictures_and_goes_on_with_them(tmp_path: Path):
+    folder = tmp_path / "my.index"
+    assert cli.main(["index", "assets/objects", f"--out={folder}", "--device=cpu"]) == 0
+    expression = "texturing('thing.png', 'wood.png')"
+    mug = base64.b64encode(Path("assets/objects/mug.png").read_bytes()).decode()
+    inputs = {"thing.png": f"data:image/png;base64,{mug}"}
+
+    async def talk(session: Session) -> Any:
+        listed = {tool.name: tool for tool in (await session.list_tools()).tools}
+        assert listed["find"].inputSchema["required"] == ["expression"]
+        asked = {"expression": expression, "inputs": inputs, "k": 3, "seed": 7}
+        found = await session.call_tool("find", asked)
+        assert not found.isError, found
+        for given, says in (
+            ({"expression": "'nothing.png'"}, "no picture 'nothing.png'"),
+            ({"expression": expression, "inputs": inputs, "k": 0}, "k is a whole number"),
+        ):
+            answer = await session.call_tool("find", given)
+            assert answer.isError and says in answer.content[0].text, answer
+        first = facts(found)[0]["id"]
+        like = await session.call_tool(
+            "find", {"expression": "'that.png'", "inputs": {"that.png": first}, "k": 1}
+        )
+        assert facts(like)[0]["found"] == facts(found)[0]["found"]
+        return found
+
+    with running(mcp=True, index=folder) as (url, service):
+        found = ask(url, talk)
+        request = Image.open("assets/objects/mug.png").convert("RGB"), "assets/textures/wood.png"
+        made = service.engine.apply("texturing", request, seeds=[7])
+    (hits,) = Index(folder).find(made.image_embeds, 3)
+    assert [fact["found"] for fact in facts(found)] == [hit.path.name for hit in hits]
+    assert [fact["rank"] for fact in facts(found)] == [1, 2, 3]
+    for fact, hit, picture in zip(facts(found), hits, pictures(found), strict=True):
+        assert fact["score"] == pytest.approx(hit.score, abs=1e-4)
+        assert str(tmp_path) not in json.dumps(fact)
+        assert picture.getbbox() and picture.width <= Image.open(hit.path).width
 
 
 def test_what_is_wrong_is_said_in_the_studio_s_words(studio: tuple[str, StudioService]):

@@ -16,10 +16,10 @@ from safetensors.torch import save
 from pops.engine import Engine
 from pops.errors import InputError, UsageError
 from pops.io.embeddings import Embeddings
-from pops.studio.options import Options
+from pops.studio.jobs.options import Options
 from pops.studio.store import Store, StoredItem, plain_name
 from pops.studio.uploads import read_upload
-from tests.studio_server import png_that_says
+from tests.studio.studio_server import png_that_says
 
 DIM = 32
 

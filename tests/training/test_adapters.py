@@ -17,7 +17,7 @@ from pops.prior.model import Prior, PriorConfig
 from pops.stacks.convert import convert
 from pops.stacks.stack import open_stack
 from pops.training.model import Footprint, ModelSettings, make_model, trained_parameters
-from tests import training_run
+from tests.training import training_run
 
 SMALL = PriorConfig(num_attention_heads=2, attention_head_dim=8, num_layers=2, embedding_dim=16)
 

@@ -13,14 +13,14 @@ from pops.errors import UsageError, WeightsError
 from pops.operators import read_operator_card
 from pops.prior.joint import OWN_WEIGHTS, SHARED_WEIGHTS, JointPrior
 from pops.prior.model import Prior, PriorConfig
-from pops.settings.parsing import parse
+from pops.settings.flags.parsing import parse
 from pops.stacks.convert import convert
 from pops.stacks.stack import open_stack
 from pops.training.config import TrainConfig
 from pops.training.model import Footprint, ModelSettings, make_model, trained_parameters
 from pops.training.tasks import find_tasks
-from tests import training_run
-from tests.training_run import MemorySource
+from tests.training import training_run
+from tests.training.training_run import MemorySource
 
 SMALL = PriorConfig(num_attention_heads=2, attention_head_dim=8, num_layers=2, embedding_dim=16)
 STEPS = 6

@@ -19,17 +19,17 @@ from pops.operators import INSTRUCT, OPERATORS, TEXTURING
 from pops.prior.conditions import Conditions
 from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule, add_noise
-from pops.settings.parsing import parse
-from pops.training.batch_sampler import BatchSampler, StepNoise
+from pops.settings.flags.parsing import parse
 from pops.training.config import TrainConfig
-from pops.training.learning_rate import LearningRate, Shape
-from pops.training.loss import operator_losses
 from pops.training.outputs.metrics import MetricsLog, choose_trackers, read_metrics
 from pops.training.state import State, latest_checkpoint, read_state, save_checkpoint
+from pops.training.step.batch_sampler import BatchSampler, StepNoise
+from pops.training.step.learning_rate import LearningRate, Shape
+from pops.training.step.loss import operator_losses
 from pops.training.tasks import find_tasks, with_stack
 from pops.training.validation.measure import band_losses, mean_of_inputs, validate
 from pops.training.validation.retrieval import cosine_ranks, measure_retrieval
-from tests import training_run
+from tests.training import training_run
 
 SMALL = PriorConfig(num_attention_heads=2, attention_head_dim=8, num_layers=2, embedding_dim=16)
 

@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from pops.errors import UsageError
 from pops.operators import read_operator_card
-from pops.settings.parsing import parse
+from pops.settings.flags.parsing import parse
 from pops.training.config import TrainConfig
-from tests import training_run
+from tests.training import training_run
 
 STEPS = 30
 SCRIPT = Path(training_run.__file__)

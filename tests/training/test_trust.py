@@ -16,7 +16,7 @@ from pops.prior.model import Prior, PriorConfig
 from pops.training.outputs.metrics import read_metrics
 from pops.training.outputs.operator_folder import save_operators
 from pops.training.state import State, latest_checkpoint, save_checkpoint
-from tests import training_run
+from tests.training import training_run
 from tests.training.test_run import SCRIPT, flags, metrics, wait_for_step
 
 HUGE = "--lr=1e30"  # weights stay finite, but what they predict does not

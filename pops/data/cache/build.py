@@ -35,8 +35,8 @@ from pops.data.encoding import Prepared, encode_pixels, encode_texts, normalise,
 from pops.data.reader import Reader
 from pops.errors import DataError, InputError
 from pops.io.files import folder_lock
+from pops.io.machine.processes import end_with_parent
 from pops.io.names import expand_home
-from pops.io.processes import end_with_parent
 from pops.settings.progress import Progress, ProgressBars
 from pops.stacks.stack import Stack, open_stack
 

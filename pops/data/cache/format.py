@@ -27,9 +27,9 @@ import numpy as np
 
 from pops.data.cache.checks import find_fault
 from pops.errors import DataError
-from pops.io.arrays import read_array
 from pops.io.files import atomic_path
-from pops.io.schema import Count, Schema, Text, read_json
+from pops.io.formats.arrays import read_array
+from pops.io.formats.schema import Count, Schema, Text, read_json
 
 __all__ = [
     "CacheIndex",

@@ -22,7 +22,7 @@ from pops.data.encoding import (
 )
 from pops.data.sources.batches import Batch, BatchIndices
 from pops.errors import DataError
-from pops.io.processes import end_with_parent
+from pops.io.machine.processes import end_with_parent
 from pops.prior.conditions import pack
 from pops.stacks.clip import TextEncoding
 from pops.stacks.stack import Stack

@@ -17,10 +17,10 @@ from pops.datagen.folder.manifest import (
 )
 from pops.datagen.folder.sheet import MASKS, PICTURES, contact_sheet
 from pops.errors import InputError
-from pops.io.arrays import read_array
 from pops.io.files import make_folder
+from pops.io.formats.arrays import read_array
+from pops.io.formats.schema import read_json
 from pops.io.pictures import open_picture, save_picture
-from pops.io.schema import read_json
 
 __all__ = ["Inspection", "generate_inspect", "inspect_folder"]
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from pops.errors import InputError
-from pops.io.schema import Count, Schema, Text, decode_json, read_json
+from pops.io.formats.schema import Count, Schema, Text, decode_json, read_json
 from pops.settings.shard import Shard
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pops.figures import Cell, strips
-from pops.io.arrays import read_array
+from pops.io.formats.arrays import read_array
 from pops.io.pictures import open_picture
 
 __all__ = ["MASKS", "PICTURES", "contact_sheet"]

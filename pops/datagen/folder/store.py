@@ -20,7 +20,7 @@ from pops.datagen.folder.manifest import SETTINGS, manifest_name, manifests, par
 from pops.datagen.sample import Sample, encode
 from pops.errors import InputError, OutputError, UsageError
 from pops.io.files import atomic_path, folder_lock, make_folder
-from pops.io.schema import read_json
+from pops.io.formats.schema import read_json
 from pops.settings.shard import Shard
 
 __all__ = ["Store"]

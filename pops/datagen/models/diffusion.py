@@ -18,7 +18,7 @@ from PIL import Image
 
 from pops.datagen.stages import Depth2Image, Inpaint, Picture, Text2Image
 from pops.io.loading import can_load_cheaply, load_model, quietly, reading
-from pops.io.placement import Placement
+from pops.io.machine.placement import Placement
 
 __all__ = ["ControlNetUnion", "DepthDiffusion", "Inpainter", "Sampling", "TextToImage"]
 

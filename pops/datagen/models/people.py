@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pops.data.persons import PersonRecord, read_persons
+from pops.data.records.persons import PersonRecord, read_persons
 from pops.datagen.stages import LoadPerson, ParsedPerson, Picture
 from pops.errors import DataError
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pops.errors import UsageError
-from pops.io.hub import fetch, is_repository
-from pops.io.repositories import PART_FILES
+from pops.io.hub.repositories import PART_FILES
+from pops.io.hub.snapshots import fetch, is_repository
 
 if TYPE_CHECKING:
-    from pops.io.placement import Placement
+    from pops.io.machine.placement import Placement
 
 __all__ = [
     "FAITHFUL",
@@ -66,7 +66,7 @@ def model_folder(place: str, files: Sequence[str]) -> Path:
 
 
 def _placement(device: str) -> Placement:
-    from pops.io.placement import choose_placement
+    from pops.io.machine.placement import choose_placement
 
     return choose_placement(device)
 

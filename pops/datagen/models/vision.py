@@ -16,7 +16,7 @@ from pops.datagen.stages import Box, Detect, Detection, Segment
 from pops.datagen.words import with_article
 from pops.errors import UsageError, WeightsError, install_hint
 from pops.io.loading import load_model, quietly, reading
-from pops.io.placement import Placement
+from pops.io.machine.placement import Placement
 
 __all__ = ["Foreground", "OnnxForeground", "Owl", "RemoteForeground", "to_detection"]
 

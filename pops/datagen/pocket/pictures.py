@@ -18,8 +18,8 @@ from PIL import Image
 from pops.datagen.folder.manifest import read_manifest
 from pops.datagen.stages import Picture
 from pops.errors import InputError, UsageError
+from pops.io.formats.schema import fit
 from pops.io.pictures import open_picture
-from pops.io.schema import fit
 from pops.pocket.world.geometry.garments import GARMENT_SHAPES
 from pops.pocket.world.geometry.shapes import SHAPES
 from pops.pocket.world.geometry.trace import Placed, Surface, placing

@@ -15,7 +15,8 @@ from pops.evaluation.pocket.judged import as_pixels, see
 from pops.evaluation.stages import Describe, Look, Read, See, Seen, Understand
 from pops.pocket.judge import Judge, load_judge
 from pops.pocket.world.vocabulary import MATERIAL_WORDS, OBJECTS
-from pops.stacks.stack import WEIGHTS, Stack, open_stack
+from pops.stacks.spec import WEIGHTS
+from pops.stacks.stack import Stack, open_stack
 
 __all__ = ["PocketCaptions", "PocketClip", "PocketFeatures", "PocketSentences", "pocket_windows"]
 

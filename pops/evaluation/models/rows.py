@@ -15,10 +15,10 @@ from pops.datagen.stages import StageModel, Stages
 from pops.errors import UsageError
 from pops.evaluation.config import EvalConfig, ModelsConfig
 from pops.evaluation.stages import Remembering
-from pops.io.repositories import PART_FILES, REPOSITORIES, Repository
+from pops.io.hub.repositories import PART_FILES, REPOSITORIES, Repository
 
 if TYPE_CHECKING:
-    from pops.io.placement import Placement
+    from pops.io.machine.placement import Placement
 
 __all__ = ["PRESETS", "find_stages"]
 
@@ -26,7 +26,7 @@ POCKET_TERMS = "Apache-2.0"
 
 
 def _placement(device: str) -> Placement:
-    from pops.io.placement import choose_placement
+    from pops.io.machine.placement import choose_placement
 
     return choose_placement(device)
 

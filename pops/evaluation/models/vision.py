@@ -21,9 +21,9 @@ from pops.evaluation.stages import (
     Seen,
     Understand,
 )
+from pops.io.formats.schema import read_json
 from pops.io.loading import load_model, quietly, reading
-from pops.io.placement import Placement
-from pops.io.schema import read_json
+from pops.io.machine.placement import Placement
 
 __all__ = ["Captions", "Clip", "Depth", "Features", "Sentences"]
 

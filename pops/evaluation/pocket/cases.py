@@ -12,7 +12,7 @@ from torch import Tensor
 from pops.engine import Engine
 from pops.evaluation.pocket.shown import Shown
 from pops.evaluation.pocket.task import Task
-from pops.io.processes import process_pool
+from pops.io.machine.processes import process_pool
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import Scene
 from pops.training.validation.retrieval import Retrieval, cosine_ranks, mean_retrieval

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pops.errors import DataError, InputError, UsageError, install_hint
 from pops.evaluation.report.statistics import wilson
 from pops.evaluation.study.make import ANSWERS, KEY
-from pops.io.schema import Meta, Schema, Text, read_json
+from pops.io.formats.schema import Meta, Schema, Text, read_json
 
 __all__ = ["agreement", "report_study"]
 

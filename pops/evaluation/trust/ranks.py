@@ -14,7 +14,7 @@ from pops.evaluation.report.statistics import mean_interval, wilson
 from pops.evaluation.store import Indexed
 from pops.evaluation.trust.candidates import DRAWN
 from pops.evaluation.trust.truth import claimed
-from pops.io.schema import Text
+from pops.io.formats.schema import Text
 
 __all__ = ["Answer", "CheckedRequest", "Finding", "find_trust", "rank_correlation"]
 

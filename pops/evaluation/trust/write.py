@@ -13,7 +13,7 @@ from pops.errors import InputError
 from pops.evaluation.report.write import versions
 from pops.evaluation.trust.ranks import Finding
 from pops.io.files import atomic_path
-from pops.io.schema import read_text
+from pops.io.formats.schema import read_text
 
 __all__ = ["draw_trust", "trust_table", "write_page", "write_trust"]
 

@@ -17,9 +17,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pops.io.files import atomic_path
-from pops.io.processes import end_with_parent
+from pops.io.machine.processes import end_with_parent
 from pops.pocket.build.progress import minutes
-from pops.training.ema import update_ema
+from pops.training.step.ema import update_ema
 
 __all__ = ["Fit", "device", "in_processes"]
 

@@ -18,7 +18,7 @@ from pops.studio.http.messages import Calls
 from pops.studio.http.security import client_of
 
 if TYPE_CHECKING:
-    from pops.studio.job import Job
+    from pops.studio.jobs.job import Job
     from pops.studio.service import StudioService
 
 __all__ = ["add_calls"]
@@ -72,7 +72,19 @@ def add_calls(server: Server, service: StudioService) -> Calls:
         async for event in _stream(service, request, submit):
             yield event
 
-    calls: tuple[Callable[..., AsyncIterator[dict]], ...] = (apply, compose, grid)
+    async def find(
+        request: Request,
+        expression: str,
+        inputs: dict | None = None,
+        settings: dict | None = None,
+        k: int | None = None,
+    ) -> AsyncIterator[dict]:
+        """Find the pictures of the studio's index that are nearest to a composition."""
+        submit = partial(service.find, expression, inputs, settings, k)
+        async for event in _stream(service, request, submit):
+            yield event
+
+    calls: tuple[Callable[..., AsyncIterator[dict]], ...] = (apply, compose, grid, find)
     for call in calls:
         server.api(call, name=call.__name__, concurrency_limit=None)
     return {call.__name__: list(inspect.signature(call).parameters)[1:] for call in calls}

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from pops.io.schema import Meta, decode_json
+from pops.io.formats.schema import Meta, decode_json
 from pops.studio.http.refusals import Malformed, NotThere
 
 __all__ = ["CALL", "Calls", "Join", "read_message"]

@@ -22,7 +22,7 @@ from pops.studio.http.login import MOST_FORM, Login, NoPassword
 from pops.studio.http.messages import CALL, Calls, Join, read_message
 from pops.studio.http.refusals import Forbidden, NotThere, Refusal, TooMany
 from pops.studio.http.waiting import Waiting
-from pops.studio.queue import Busy, Client
+from pops.studio.jobs.queue import Busy, Client
 
 __all__ = ["POLICY", "TOOLS", "SecurityMiddleware", "client_of"]
 

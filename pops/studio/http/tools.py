@@ -26,11 +26,11 @@ from pops.studio.http.routes import OPEN_AT_ONCE
 from pops.studio.http.security import TOOLS, client_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
     from gradio import Server
 
-    from pops.studio.job import Client, Job
+    from pops.studio.jobs.job import Client, Job
     from pops.studio.service import StudioService
 
 __all__ = ["add_tools"]
@@ -44,6 +44,8 @@ Source = Annotated[
 ]
 Seeds = Annotated[list[int], Field(description="one result for each seed")]
 Content = list[TextContent | ImageContent]
+MADE = ("id", "expression", "seed", "render_seed")  # what is told of a result
+FOUND = ("id", "found", "score", "rank")  # of a picture that was found
 
 
 def add_tools(server: Server, service: StudioService) -> None:
@@ -105,7 +107,9 @@ class _Desk:
         named = {item.name: item.id for item in self.service.store.examples.values()}
         return named.get(source, source)
 
-    async def results(self, context: Context, submit: Callable[..., Job]) -> Content:
+    async def results(
+        self, context: Context, submit: Callable[..., Job], keys: Sequence[str] = MADE
+    ) -> Content:
         """Do a job, and give its results as pictures, each after a line that tells what it is."""
         request = context.request_context.request
         client: Client = client_of(request.client.host if request.client else "", request.headers)
@@ -118,7 +122,7 @@ class _Desk:
         made: Content = []
         for told in last.get("results") or [last["result"]]:  # a composition has one
             item = self.service.store.get(told["id"])
-            line = {key: told[key] for key in ("id", "expression", "seed", "render_seed")}
+            line = {key: told[key] for key in keys}
             made.append(TextContent(type="text", text=json.dumps(line, ensure_ascii=False)))
             kind = "image/jpeg" if item.shown.startswith(b"\xff\xd8") else "image/png"
             data = base64.b64encode(item.shown).decode()
@@ -171,6 +175,30 @@ def _add_all(tools: FastMCP, desk: _Desk) -> None:
             return service.compose(expression, named, {"seeds": [seed]}, client)
 
         return await _in_words(desk.results(context, submit))
+
+    if service.engine.stack.spec.index:
+        _add_find(tools, desk)
+
+
+def _add_find(tools: FastMCP, desk: _Desk) -> None:
+    """The search, where the studio has an index of pictures."""
+
+    @tools.tool(structured_output=False)
+    async def find(
+        context: Context,
+        expression: str,
+        inputs: dict[str, Source] | None = None,
+        k: Annotated[int, Field(description="how many pictures, the nearest first")] = 6,
+        seed: int = 18,
+    ) -> Content:
+        """Find the pictures of this studio's index that are nearest to a composition, as in
+        texturing('mug.png', 'wood.png'); a single name in quotes finds what looks like it."""
+
+        def submit(client: Client) -> Job:
+            named = {name: desk.item(source) for name, source in (inputs or {}).items()}
+            return desk.service.find(expression, named, {"seeds": [seed]}, k, client)
+
+        return await _in_words(desk.results(context, submit, FOUND))
 
 
 async def _in_words(work: Awaitable[Content]) -> Content:

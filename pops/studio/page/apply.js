@@ -1,7 +1,8 @@
 // Apply: an operator, its slots, and what it makes of them.
 
-import { chooseSlot, download, resultCard } from "./results.js";
+import { download, resultCard } from "./results.js";
 import { h, icon, radios, title } from "./dom.js";
+import { remember } from "./history.js";
 import { newSeed, settingsForm } from "./settings.js";
 import { progressStrip } from "./progress.js";
 import { slot } from "./slot.js";
@@ -11,10 +12,11 @@ const STARTS = { object: ["mug"], texture: ["wood"], background: ["beach"], firs
 
 const MANY = 3; // slots, above which they are laid out as a table
 
-/** The tab. `compose` opens an expression in the other tab. */
-export async function applyTab(stack, compose) {
+/** The tab, with `take(to, item)` to put an item into a slot. `actions` are those of every result. */
+export async function applyTab(stack, actions) {
   let operator;
   let slots = [];
+  let shown = []; // the results, as they are gone through when one is made large
   const says = h("p.hint");
   const row = h("div.slots");
   const text = h("textarea", { rows: 3, maxLength: 500, placeholder: "A word or two", "aria-label": "Text" });
@@ -95,17 +97,18 @@ export async function applyTab(stack, compose) {
       figure.replaceChildren();
     }
     const [name] = data;
+    const made = fresh ? (shown = []) : shown;
     const last = await progress.doJob("apply", data, ({ result }) => {
       const vary = () => launch([...data.slice(0, 3), { ...data[3], seeds: [newSeed()] }], false);
-      results.append(resultCard(result, { use, vary, compose }));
+      made.push(result);
+      remember(result);
+      results.append(resultCard(result, { ...actions, vary }, () => made));
     });
     nothing.hidden = results.childElementCount > 0;
     if (last && fresh) figure.replaceChildren(download(last.figure.picture, `${name}.jpg`, "All in one figure"));
   }
 
-  async function use(item) {
-    const to = await chooseSlot(stack);
-    if (!to) return;
+  async function take(to, item) {
     await pick(to.operator);
     operators.pick(to.operator, false, true);
     const found = slots.find((one) => one.name === to.slot);
@@ -118,8 +121,9 @@ export async function applyTab(stack, compose) {
   const names = stack.operators.map((one) => one.name);
   await pick(names[0]);
   const operators = radios("Operator", names, names[0], (name) => name !== operator.name && pick(name));
-  return h("form.columns", { onsubmit: (event) => (event.preventDefault(), launch(request(), true)) },
+  const element = h("form.columns", { onsubmit: (event) => (event.preventDefault(), launch(request(), true)) },
     h("section.inputs", { "aria-label": "Inputs" }, operators, says, row, settings.element, h("div.go", {}, make)),
     h("section.outputs", { "aria-label": "Results" }, progress.element, nothing, results, figure),
   );
+  return { element, take };
 }

@@ -6,13 +6,14 @@ import { choosePart, drawTree, levels, spell, wrap } from "./tree.js";
 import { copy, h, icon, save, say } from "./dom.js";
 import { download, fileName } from "./results.js";
 import { progressStrip } from "./progress.js";
+import { remember } from "./history.js";
 import { settingsForm } from "./settings.js";
 import { thumb } from "./slot.js";
 
 const PATIENCE = 250; // milliseconds without a key before the expression is checked
 
-/** The tab, with `open(expression)` to show one in it. */
-export async function composeTab(stack) {
+/** The tab, with `open(expression)` to show one in it. `actions` are those of every part. */
+export async function composeTab(stack, actions) {
   const items = new Map(); // what was made, by expression
   const shipped = Object.values(await examples()).flat();
   let told = { ok: false };
@@ -53,7 +54,7 @@ export async function composeTab(stack) {
 
   function draw() {
     tree.style.setProperty("--levels", levels(told.tree));
-    tree.replaceChildren(drawTree(stack, told.tree, items, find, change));
+    tree.replaceChildren(drawTree(stack, told.tree, items, find, change, actions));
   }
 
   function forget() {
@@ -113,6 +114,7 @@ export async function composeTab(stack) {
       draw();
     });
     if (!last) return;
+    remember(last.result);
     made = expression;
     known.textContent = remembered(last.sampled.length, parts);
     const name = fileName({ ...last.result, expression });

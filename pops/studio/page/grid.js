@@ -3,15 +3,18 @@
 import { addFile, examples } from "./store.js";
 import { download } from "./results.js";
 import { droppable, portrait, thumb } from "./slot.js";
+import { enlargeable } from "./viewer.js";
 import { h, icon, radios, title } from "./dom.js";
 import { progressStrip } from "./progress.js";
+import { remember } from "./history.js";
 import { settingsForm } from "./settings.js";
 import { lines, wordButtons } from "./words.js";
 
 const STARTS = { objects: ["mug", "rabbit", "car"], textures: ["wood", "gold", "zebra"], backgrounds: ["beach", "night", "snow"] };
 const MOST_WORDS = 3; // that a grid starts with
 
-export async function gridTab(stack) {
+/** The tab, with `take(at, item)` to put an item at one of its sides. `actions` are those of every cell. */
+export async function gridTab(stack, actions) {
   let operator;
   let sides = [];
   let slots = [];
@@ -64,10 +67,13 @@ export async function gridTab(stack) {
   async function start() {
     nothing.hidden = true;
     const heads = { rows: [...sides[0].items], columns: operator.takes_text ? lines(words) : [...sides[1].items] };
-    const tables = Object.fromEntries([operator.name, ...(mean.checked ? ["mean"] : [])].map((name) => [name, table(name, heads)]));
+    const tables = Object.fromEntries([operator.name, ...(mean.checked ? ["mean"] : [])].map((name) => [name, table(name, heads, actions)]));
     output.replaceChildren(...Object.values(tables).map((one) => one.element));
     const data = [operator.name, heads.rows.map((item) => item.id), columns(), mean.checked, settings.read(), slots];
-    const last = await progress.doJob("grid", data, (event) => tables[event.table].put(event.row, event.column, event.result));
+    const last = await progress.doJob("grid", data, (event) => {
+      remember(event.result);
+      tables[event.table].put(event.row, event.column, event.result);
+    });
     for (const [name, figure] of Object.entries(last?.figures ?? {})) {
       tables[name].element.append(download(figure.picture, `${name}_grid.jpg`, "The figure"));
     }
@@ -75,10 +81,12 @@ export async function gridTab(stack) {
 
   const names = stack.operators.map((one) => one.name);
   const operators = radios("Operator", names, names[0], pick);
-  return h("form.columns", { onsubmit: (event) => (event.preventDefault(), start()) },
+  const take = (at, item) => (sides[at] ?? sides[0]).add(item);
+  const element = h("form.columns", { onsubmit: (event) => (event.preventDefault(), start()) },
     h("section.inputs", { "aria-label": "Inputs" }, operators, says, row, meanLabel, settings.element, h("div.go", {}, make)),
     h("section.outputs", { "aria-label": "Grid" }, progress.element, nothing, output),
   );
+  return { element, take };
 }
 
 /** The slots of both sides: of many, the first ones that have a picture of their own. */
@@ -95,7 +103,7 @@ async function side({ name, examples: folder }, where, onchange) {
   const error = h("p.error", { hidden: true, role: "alert" });
   const files = h("input.unseen", { type: "file", multiple: true, accept: "image/*,.safetensors", tabIndex: -1, "aria-hidden": "true" });
   const folders = h("input.unseen", { type: "file", webkitdirectory: true, tabIndex: -1, "aria-hidden": "true" });
-  const self = { items: [] };
+  const self = { items: [], add: (item) => add(item) };
 
   function show() {
     list.replaceChildren(...self.items.map((item) => {
@@ -144,7 +152,7 @@ async function side({ name, examples: folder }, where, onchange) {
 }
 
 /** A table that fills as results come. */
-function table(name, { rows, columns }) {
+function table(name, { rows, columns }, actions) {
   const head = (one) => (typeof one === "string" ? one : [portrait(one), h("span", {}, title(one.name))]);
   const cells = rows.map(() => columns.map(() => h("td", {}, h("div.cell"))));
   const element = h("figure.table", { "data-table": name },
@@ -156,6 +164,10 @@ function table(name, { rows, columns }) {
       ),
     ),
   );
-  const put = (row, column, item) => cells[row][column].firstChild.replaceChildren(h("img", { src: item.picture, alt: item.expression }));
+  const made = [];
+  const put = (row, column, item) => {
+    made.push(item);
+    cells[row][column].firstChild.replaceChildren(enlargeable(item, actions, () => made));
+  };
   return { element, put };
 }

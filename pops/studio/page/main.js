@@ -3,9 +3,12 @@
 import { aboutTab } from "./about.js";
 import { applyTab } from "./apply.js";
 import { arrows, h, icon } from "./dom.js";
+import { chooseSlot } from "./results.js";
 import { composeTab } from "./compose.js";
+import { findTab } from "./find.js";
 import { getStack } from "./api.js";
 import { gridTab } from "./grid.js";
+import { historyTab } from "./history.js";
 
 const THEMES = ["auto", "light", "dark"];
 const theme = document.getElementById("theme");
@@ -26,9 +29,20 @@ async function open() {
   const main = document.getElementById("content");
   const bar = document.getElementById("tabs");
   if (stack.operators.length === 0) throw new Error("this stack has no operators: train one, or name another stack");
-  const composing = await composeTab(stack);
-  const compose = (item) => (composing.open(item.expression), show("compose", true));
-  const parts = { apply: await applyTab(stack, compose), compose: composing.element, grid: await gridTab(stack), about: await aboutTab(stack) };
+  const actions = { use, compose: (item) => (composing.open(item.expression), show("compose", true)) };
+  if (stack.finds) actions.find = (item) => (show("find", true), finding.look(item));
+  const composing = await composeTab(stack, actions);
+  const applying = await applyTab(stack, actions);
+  const gridding = await gridTab(stack, actions);
+  const finding = stack.finds ? await findTab(stack, actions) : null;
+  const parts = {
+    apply: applying.element,
+    compose: composing.element,
+    grid: gridding.element,
+    ...(finding && { find: finding.element }),
+    history: historyTab(actions),
+    about: await aboutTab(stack),
+  };
   const names = Object.keys(parts);
   const tabs = names.map((name) =>
     h("button.tab", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`, onclick: () => show(name) }, name),
@@ -36,6 +50,16 @@ async function open() {
   const panels = names.map((name) =>
     h("div.panel", { id: `panel-${name}`, role: "tabpanel", "aria-labelledby": `tab-${name}` }, parts[name]),
   );
+
+  /** Ask where a result should go, and put it there. */
+  async function use(item) {
+    const sides = ["rows", "columns"].map((label, side) => ({ label, value: { side } }));
+    const to = await chooseSlot(stack, [{ title: "a grid", choices: sides }]);
+    if (!to) return;
+    show(to.operator ? "apply" : "grid");
+    if (to.operator) await applying.take(to, item);
+    else gridding.take(to.side, item);
+  }
 
   function show(name, focus = false) {
     names.forEach((one, at) => {

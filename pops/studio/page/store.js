@@ -1,5 +1,6 @@
 // The visitor's own pictures and embeddings, by names that are each used once.
 
+import { fileName } from "./results.js";
 import { getStack, upload } from "./api.js";
 
 const own = new Map();
@@ -36,6 +37,16 @@ export async function addFile(file) {
   } finally {
     taken.delete(name);
   }
+}
+
+/** Keep a result under a name that expressions can use: that of its embedding file. */
+export async function keepResult(item) {
+  const stem = fileName(item);
+  const same = [...own.values()].find((one) => one.id === item.id);
+  if (same) return same;
+  let name = `${stem}.safetensors`;
+  for (let number = 2; own.has(name); number += 1) name = `${stem.slice(0, 45)}-${number}.safetensors`;
+  return put({ ...item, name });
 }
 
 /** Keep an item that the studio has. */

@@ -1,8 +1,10 @@
 // The tree of a composition: drawn from what the studio read, changed by clicking, spelled again.
 
-import { addFile, examples, ownItems } from "./store.js";
+import { addFile, examples, keepResult, ownItems } from "./store.js";
 import { choose, h, icon, title } from "./dom.js";
-import { chooseSlot } from "./results.js";
+import { caption, chooseSlot } from "./results.js";
+import { enlargeable } from "./viewer.js";
+import { madeItems } from "./history.js";
 import { portrait } from "./slot.js";
 
 const EMPTY = { kind: "empty" };
@@ -20,7 +22,8 @@ export function spell(node) {
   return `${node.function}(${inputs.join(", ")})`;
 }
 
-const quoted = (text) => `'${text.replace(/[\\']/g, "\\$&").replace(/\n/g, "\\n")}'`;
+/** A text as expressions write it. */
+export const quoted = (text) => `'${text.replace(/[\\']/g, "\\$&").replace(/\n/g, "\\n")}'`;
 
 /** A function that needs no training, with nothing in it. */
 function call(name, slots, text, given = []) {
@@ -49,9 +52,9 @@ export function wrap(stack, name, node = EMPTY, slot = null) {
 /**
  * The tree as elements. `items`: what was made, by expression. `find`: the item of a leaf's name.
  * `change(text, again)` is called with the new expression when something in the tree is changed, and
- * with true where only a number of it is.
+ * with true where only a number of it is. `actions` are those of a part that is made large.
  */
-export function drawTree(stack, root, items, find, change) {
+export function drawTree(stack, root, items, find, change, actions) {
   const replace = (path, node, again = false) => change(spell(replaced(root, path, node)), again);
 
   function draw(node, path) {
@@ -74,6 +77,7 @@ export function drawTree(stack, root, items, find, change) {
   function picture(node) {
     if (node.kind === "empty") return icon("plus");
     const item = items.get(node.expression) ?? (node.kind === "leaf" ? find(node.name) : null);
+    if (items.get(node.expression)?.picture) return enlargeable(item, actions, () => [...items.values()]);
     return item ? portrait(item) : h("span.pending", {}, "not made yet");
   }
 
@@ -130,13 +134,16 @@ async function chooseText(operator, text) {
 export async function choosePart(stack) {
   const leaf = (item) => ({ label: title(item.name), picture: item.picture, value: { kind: "leaf", name: item.name } });
   const operators = stack.operators.map(({ name }) => ({ label: name, value: wrap(stack, name) }));
+  const made = madeItems().map((item) => ({ label: caption(item), picture: item.picture, value: { result: item } }));
   const folders = Object.entries(await examples());
-  return choose("What should stand here?", [
+  const chosen = await choose("What should stand here?", [
     { title: "Yours", choices: ownItems().map(leaf) },
     { title: "An operator", choices: [...operators, { label: "leave empty", value: EMPTY }] },
     { title: "Without training", choices: FUNCTIONS },
+    { title: "Results", choices: made },
     ...folders.map(([folder, list]) => ({ title: folder, choices: list.map(leaf) })),
   ], uploader);
+  return chosen?.result ? { kind: "leaf", name: (await keepResult(chosen.result)).name } : chosen;
 }
 
 function uploader(end) {

@@ -12,7 +12,7 @@ import msgspec
 
 from pops.errors import DataError, UsageError
 from pops.io.files import atomic_path
-from pops.io.tensors import saving
+from pops.io.formats.tensors import saving
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pops.errors import PopsError
-from pops.io.tensors import saving
+from pops.io.formats.tensors import saving
 from pops.operators import OperatorCard, save_card, save_operator
 from pops.prior.adapters import save_adapter
 from pops.prior.joint import JointPrior, save_own, save_shared

@@ -20,9 +20,13 @@ from pops.engine import Engine
 from pops.figures import Cell, strips
 from pops.io.embeddings import Embeddings
 from pops.operators import Operator
-from pops.prior.conditions import Conditions
+from pops.prior.batching import sample_prompts
+from pops.prior.conditions import Conditions, Prompt
 from pops.prior.model import Prior
+from pops.prior.sampling import find_sampler
 from pops.prior.schedule import Schedule, add_noise
+from pops.settings.sampling import SamplingSettings
+from pops.stacks.encoding import make_prompts
 from pops.training.validation.retrieval import Retrieval, measure_retrieval
 
 __all__ = ["band_losses", "draw_figure", "evaluating", "mean_of_inputs", "validate"]
@@ -82,7 +86,8 @@ def band_losses(prior: Prior, schedule: Schedule, held_out: Batch) -> dict[str, 
 def _predict(prior: Prior, x_t: Tensor, t: Tensor, conditions: Conditions) -> Tensor:
     device = prior.clip_mean.device
     tokens, mask = conditions.tokens.to(device), conditions.mask.to(device)
-    made: Tensor = prior(x_t.to(device), t.to(device), tokens, mask)
+    pooled = None if conditions.pooled is None else conditions.pooled.to(device)
+    made: Tensor = prior(x_t.to(device), t.to(device), tokens, mask, pooled=pooled)
     return made.float().cpu()
 
 
@@ -181,7 +186,14 @@ def _sample(engine: Engine, prior: Prior, conditions: Conditions, guidance: floa
     lengths = conditions.mask.sum(1).tolist()
     rows = [tokens[:length] for tokens, length in zip(conditions.tokens, lengths, strict=True)]
     seeds = [[SEED + at] for at in range(len(rows))]
-    return engine.sample(prior, rows, seeds, guidance)
+    if conditions.pooled is None:
+        return engine.sample(prior, rows, seeds, guidance)
+    ((away, _),) = make_prompts(engine.stack, [""], [""])  # guidance leads a base prior from it
+    prompts = [(Prompt(*one), away) for one in zip(rows, conditions.pooled, strict=True)]
+    stack, steps = engine.stack, SamplingSettings.steps
+    chosen = find_sampler(SamplingSettings.sampler)
+    with stack.placement.using(prior):
+        return sample_prompts(prior, prompts, seeds, guidance, stack.schedule, steps, chosen)
 
 
 def _render(engine: Engine, embeds: Tensor) -> list[Image.Image]:

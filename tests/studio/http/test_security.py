@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pops.studio.http.hosts import Hosts, network_of
 from pops.studio.http.login import MOST_TRIES, Login
 from pops.studio.http.security import MOST_JSON, POLICY, SecurityMiddleware, client_of
-from pops.studio.job import Client
-from pops.studio.queue import Busy
+from pops.studio.jobs.job import Client
+from pops.studio.jobs.queue import Busy
 
 LARGE = 1000_000
 LOCAL = Hosts.of("127.0.0.1")

@@ -24,7 +24,7 @@ from torch import Tensor
 from pops.errors import WeightsError
 from pops.evaluation.pocket.patches import find_patch
 from pops.io.files import atomic_path
-from pops.io.processes import process_pool
+from pops.io.machine.processes import process_pool
 from pops.pocket.build.data.families import families
 from pops.pocket.build.progress import print_progress
 from pops.pocket.world.cutout import garment_cutouts, garment_scene

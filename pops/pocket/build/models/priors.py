@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from pops.pocket.build.fit import Fit, device
-from pops.prior.conditions import Conditions
+from pops.prior.conditions import Prompt, pack_prompts
 from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule
 from pops.stacks.clip import TextEncoder
-from pops.training.loss import prior_loss
+from pops.training.step.loss import prior_loss
 
 __all__ = ["CLIP_RANGE", "prior_fit", "train_base_prior"]
 
 BATCH = 128
 CLIP_RANGE = 5.0  # predictions are limited to this many deviations
-DROP = 0.1  # share of texts that are replaced by zeros
+DROP = 0.1  # share of captions that are replaced by the empty text, which guidance starts from
 
 
 def make_prior(embeds: Tensor) -> Prior:
@@ -82,14 +82,12 @@ def train_base_prior(
     def step(number: int) -> dict[str, Tensor]:
         rng = random.Random(f"prior/{number}")
         rows = rng.sample(range(len(captions)), min(BATCH, len(captions)))
-        said = encoder.encode([captions[row] for row in rows])
-        hidden = torch.nn.utils.rnn.pad_sequence([one.hidden_states for one in said], True)
-        lengths = torch.tensor([len(one.hidden_states) for one in said])
-        mask = torch.arange(hidden.shape[1]) < lengths[:, None]
-        keep = torch.rand(len(rows), 1, 1) >= DROP
+        told = ["" if rng.random() < DROP else captions[row] for row in rows]
+        said = encoder.encode(told)
         where = device()
+        prompts = [Prompt(one.hidden_states.to(where), one.text_embeds.to(where)) for one in said]
         target = prior.normalise(embeds[rows].to(where))
-        conditions = Conditions((hidden * mask[..., None] * keep).to(where), mask.to(where))
+        conditions = pack_prompts(prompts)
         return {"mse": prior_loss(prior, schedule, target, conditions, _timesteps(len(rows)))}
 
     fit.run(seconds, step)

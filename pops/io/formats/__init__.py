@@ -1,0 +1,8 @@
+"""Formats of files: each is checked against itself before anything in it is believed.
+
+Modules:
+    schema    checks of what a JSON file says: kinds, counts, sizes, unknown fields
+    arrays    `.npy` files, checked against their own header
+    tensors   files of tensors: no code, no more than they hold, nothing that is not finite
+    metadata  a picture apart from what stands beside it in its file
+"""

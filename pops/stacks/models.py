@@ -1,0 +1,195 @@
+"""The frozen models of a stack, each loaded when it is first used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from pops.errors import WeightsError
+from pops.io.formats.schema import RenderFile, read_json
+from pops.io.formats.tensors import check_finite
+from pops.io.hub.repositories import PART_FILES
+from pops.io.hub.snapshots import fetch, is_repository
+from pops.io.loading import check_config, load_model, reading
+from pops.io.machine.placement import Placement
+from pops.io.names import expand_home
+from pops.prior.config import PriorConfig
+from pops.prior.model import read_prior_config
+from pops.prior.schedule import Schedule, read_schedule
+from pops.settings.rendering import DecoderSettings
+from pops.stacks.clip import ImageEncoder, TextEncoder, check_processor, check_tokenizer
+from pops.stacks.known import KnownWords, read_known
+from pops.stacks.spec import PRIOR_CONFIGS, PRIOR_WEIGHTS, StackSpec
+from pops.stacks.untrained import is_untrained, read_stats, untrained_config
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
+
+__all__ = ["StackModels"]
+
+
+@dataclass(frozen=True)
+class StackModels:
+    """The frozen models of a stack, each loaded when first used.
+
+    Every model raises WeightsError where its files are missing, damaged, or of another kind.
+
+    Attributes:
+        spec: Where the parts are.
+        placement: Where and in which number format they run.
+    """
+
+    spec: StackSpec
+    placement: Placement
+
+    @property
+    def name(self) -> str:
+        """The name of the stack."""
+        return self.spec.name
+
+    @property
+    def device(self) -> torch.device:
+        """The device where its models run."""
+        return self.placement.device
+
+    @cached_property
+    def prior_folder(self) -> Path:
+        """The local folder of encoders, base prior and its scheduler."""
+        return self.folder("prior")
+
+    @cached_property
+    def decoder_folder(self) -> Path:
+        """The local folder of the decoder."""
+        return self.folder("decoder")
+
+    @cached_property
+    def prior_config(self) -> PriorConfig:
+        """The sizes of the prior."""
+        if self.spec.prior in PRIOR_CONFIGS and not Path(self.spec.prior).is_dir():
+            return PRIOR_CONFIGS[self.spec.prior]
+        if is_untrained(self.prior_folder):
+            return untrained_config(self.prior_folder)
+        return read_prior_config(self.prior_folder / "prior")
+
+    @cached_property
+    def known_words(self) -> KnownWords | None:
+        """The words that its text encoder was trained on; None where the stack does not say."""
+        return read_known(self.prior_folder)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The noise schedule of the prior; the usual one where the prior is still to be trained."""
+        if is_untrained(self.prior_folder) and not (self.prior_folder / "scheduler").exists():
+            return Schedule()
+        return read_schedule(self.prior_folder / "scheduler")
+
+    @cached_property
+    def render_settings(self) -> DecoderSettings:
+        """The decoder's own `render.json`, or the published 50 steps, guidance 4, 512 pixels."""
+        own = self._render_file
+        return DecoderSettings(own.steps, own.guidance, own.size)
+
+    @property
+    def render_sizes(self) -> tuple[int, ...]:
+        """The sizes that the decoder was trained to draw; empty where it draws any."""
+        return self._render_file.sizes
+
+    @property
+    def own_renderer(self) -> str:
+        """The renderer whose models the decoder holds."""
+        return self._render_file.renderer
+
+    @cached_property
+    def _render_file(self) -> RenderFile:
+        path = self.decoder_folder / "render.json"
+        return read_json(path, RenderFile, WeightsError) if path.is_file() else RenderFile()
+
+    @cached_property
+    def image_encoder(self) -> ImageEncoder:
+        """The CLIP image encoder with its processor."""
+        from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
+
+        model = self._model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
+        folder = self.prior_folder / "image_processor"
+        check_config(folder / "preprocessor_config.json")
+        with reading(folder):
+            processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+            check_processor(processor, model.config.image_size)
+        return ImageEncoder(model, processor)
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The CLIP text encoder with its tokenizer."""
+        from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+        model = self._model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
+        folder = self.prior_folder / "tokenizer"
+        with reading(folder):
+            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+            check_tokenizer(tokenizer, model.config.vocab_size)
+        return TextEncoder(model, tokenizer)
+
+    @cached_property
+    def unet(self) -> UNet2DConditionModel:
+        """The network of the decoder."""
+        from diffusers import UNet2DConditionModel
+
+        return self._model(UNet2DConditionModel, self.decoder_folder / "unet")
+
+    @cached_property
+    def movq(self) -> VQModel:
+        """The autoencoder of the decoder."""
+        from diffusers import VQModel
+
+        return self._model(VQModel, self.decoder_folder / "movq")
+
+    @cached_property
+    def decoder_scheduler(self) -> DDPMScheduler:
+        """The noise schedule of the decoder, as diffusers keeps it."""
+        from diffusers import DDPMScheduler
+
+        folder = self.decoder_folder / "scheduler"
+        check_config(folder / "scheduler_config.json")
+        with reading(folder):
+            scheduler: DDPMScheduler = DDPMScheduler.from_pretrained(folder, local_files_only=True)
+        return scheduler
+
+    @cached_property
+    def clip_stats(self) -> dict[str, Tensor]:
+        """`clip_mean` and `clip_std` (1, D) float32, read from the base prior without the rest."""
+        if is_untrained(self.prior_folder):
+            return read_stats(self.prior_folder, self.prior_config.embedding_dim)
+        path = self.prior_folder / "prior" / PRIOR_WEIGHTS
+        with reading(path), safe_open(path, framework="pt") as file:
+            stats = {key: file.get_tensor(key).float() for key in ("clip_mean", "clip_std")}
+        check_finite(stats, str(path), WeightsError)
+        return stats
+
+    def folder(self, part: str) -> Path:
+        """Find the folder of a part, downloaded first where it is a repository.
+
+        Args:
+            part: The name of a field of `StackSpec`.
+
+        Returns:
+            The local folder.
+
+        Raises:
+            WeightsError: The folder is missing, or cannot be downloaded.
+        """
+        place = getattr(self.spec, part)
+        folder = expand_home(place)
+        if folder.is_dir():
+            return folder
+        if is_repository(place):
+            return fetch(place, PART_FILES[part])
+        raise WeightsError(f"{folder} is missing: the stack {self.name} is not whole")
+
+    def _model(self, kind: Any, folder: Path) -> Any:
+        return load_model(kind, folder, self.placement.rest, self.placement.dtype)
