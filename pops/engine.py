@@ -8,14 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
+from pops.compose.algebra import slerp
 from pops.compose.calls import TEXT_GUIDANCE
 from pops.compose.calls import mean as mean_of
 from pops.compose.calls import text as text_of
-from pops.compose.functions import operator_function
-from pops.compose.nodes import Apply, Leaf, Node
+from pops.compose.functions import check_strength, operator_function
+from pops.compose.nodes import Apply, Leaf, Node, Sweep
 from pops.compose.plan import Plan, make_plan
 from pops.compose.run import Result, run_plan
 from pops.errors import NotFiniteError, UsageError
@@ -170,6 +172,7 @@ class Engine:
         inputs: Request | Sequence[Request],
         *,
         text: str | Sequence[str | None] | None = None,
+        strength: float = 1.0,
         seeds: Sequence[int] | Sequence[Sequence[int]] = SamplingSettings.seeds,
         guidance: float | None = SamplingSettings.guidance,
         steps: int = SamplingSettings.steps,
@@ -185,6 +188,8 @@ class Engine:
             inputs: the requests, each a list or tuple with one source for every slot, None for an
                 input that is left out; or a single request.
             text: the text of all requests, or one each.
+            strength: how far the operator goes from its first input that is given, from 0 to 1, as
+                in compositions.
             seeds: the seeds of all requests, or a sequence each.
             guidance: the scale of classifier-free guidance; None stands for the operator's own.
             steps: the number of sampling steps.
@@ -207,6 +212,8 @@ class Engine:
         texts = each_text(text, len(requests))
         for request, words in zip(requests, texts, strict=True):
             found.check_inputs(len(request), words)
+            if isinstance(check_strength(found, strength, request), Sweep):
+                raise UsageError("a range of strengths makes a composition: use engine.run")
         seeds_each = seeds_of_each(seeds, len(requests))
         for own in seeds_each:  # a wrong setting costs no loading
             SamplingSettings(seeds=tuple(own), guidance=guidance, steps=steps, sampler=sampler)
@@ -217,7 +224,7 @@ class Engine:
         sample = partial(self.sample, prior, steps=steps, sampler=sampler, guidance=scale)
         made = sample(tokens, seeds_each, what=found.name, progress=progress)
         names = [
-            str(Apply(found.name, tuple(s if s is None else Leaf(s) for s in request), words))
+            str(Apply(found.name, tuple(map(_leaf, request)), words, float(strength)))
             for request, words in zip(requests, texts, strict=True)
         ]
         if not made.isfinite().all():
@@ -227,6 +234,11 @@ class Engine:
                 pairs, lambda some: not sample(*zip(*some, strict=True)).isfinite().all()
             )
             raise not_finite(names, faulty)
+        if strength != 1:
+            first = [next(one for one in request if one is not None) for request in requests]
+            starts = self.encode(first).image_embeds
+            counts = torch.tensor([len(own) for own in seeds_each])
+            made = slerp(self.stack, starts.repeat_interleave(counts, 0), made, strength)
         return Embeddings(
             made,
             self.stack.name,
@@ -530,3 +542,7 @@ class Engine:
             self._operators.popitem(last=False)
         self._operators[key] = known or self.stack.operator(name, weights)
         return self._operators[key]
+
+
+def _leaf(source: Source | None) -> Leaf | None:
+    return None if source is None else Leaf(source)

@@ -125,10 +125,12 @@ class PopsPipeline(DiffusionPipeline):
             The pipeline.
 
         Raises:
-            UsageError: The operator or the stack is unknown.
+            UsageError: The operator or the stack is unknown, or its weights are held in 8 bits.
             WeightsError: A part is missing, damaged or does not fit.
         """
         opened = stack if isinstance(stack, Stack) else open_stack(stack, **options)
+        if opened.placement.int8:
+            raise UsageError("diffusers' pipelines hold no weights in 8 bits: use --dtype float16")
         row, prior = opened.operator(str(operator), weights)
         with torch.device("meta"):
             theirs = PriorTransformer.from_config(prior.config.to_dict())

@@ -75,7 +75,7 @@ COMMANDS = {
     "push": Command(PushConfig, "pops.cli.sharing"),
     "pull": Command(PullConfig, "pops.cli.sharing"),
     "demo": Command(DemoConfig, "pops.cli.demo"),
-    "index": Command(IndexConfig, "pops.search.build"),
+    "index": Command(IndexConfig, "pops.datagen.indexing"),
     "find": Command(FindConfig, "pops.cli.find"),
     "stats": Command(StatsConfig, "pops.search.stats"),
     "doctor": Command(DoctorConfig, "pops.cli.doctor"),

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from pops.compose.calls import FUNCTIONS, as_node, as_number
-from pops.compose.nodes import Apply, Node, function_name
+from pops.compose.nodes import Apply, Node, Number, function_name
 from pops.errors import UsageError, nearest
 from pops.operators import CLOTHES, INSTRUCT, SCENE, TEXTURING, UNION, Operator
 
 __all__ = [
+    "check_strength",
     "clothes",
     "fill_slots",
     "functions",
@@ -47,9 +48,7 @@ def operator_function(row: Operator) -> Callable[..., Apply]:
             raise UsageError(f"the text of {row.name} is a quoted text")
         row.check_inputs(len(slots), text)
         nodes = tuple(map(as_node, slots))
-        how_far = as_number(row.name, "strength", strength, 0, 1)
-        if how_far != 1 and not any(nodes):
-            raise UsageError(f"{row.name}: with a strength, give the input that it begins at")
+        how_far = check_strength(row, strength, nodes)
         return Apply(row.name, nodes, None if text is None else str(text), how_far)
 
     last = ["text"] * row.takes_text
@@ -60,6 +59,26 @@ def operator_function(row: Operator) -> Callable[..., Apply]:
         "out. strength, from 0 to 1, tells how far the operator goes from its first input."
     )
     return apply
+
+
+def check_strength(row: Operator, strength: object, inputs: Sequence[object]) -> Number:
+    """Check how far an operator goes from its first input.
+
+    Args:
+        row: the row of the operator.
+        strength: a number from 0 to 1, or a range of such.
+        inputs: the inputs, None for one that is left out.
+
+    Returns:
+        The strength.
+
+    Raises:
+        UsageError: it is no such number, or there is no input that it could begin at.
+    """
+    how_far = as_number(row.name, "strength", strength, 0, 1)
+    if how_far != 1 and all(one is None for one in inputs):
+        raise UsageError(f"{row.name}: with a strength, give the input that it begins at")
+    return how_far
 
 
 def fill_slots(row: Operator, given: Sequence[object], named: Mapping[str, object]) -> list[object]:

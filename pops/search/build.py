@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,18 @@ from pops.settings.progress import Progress, ProgressBars
 from pops.stacks.clip import picture_pixels
 from pops.stacks.stack import Stack, open_stack
 
-__all__ = ["build_index", "index", "list_pictures"]
+__all__ = ["MakeShards", "build_index", "index", "list_pictures", "make_shards"]
+
+# From the names of the pictures of each shard, by its number, to the shards, in any order.
+MakeShards = Callable[[Mapping[int, Sequence[str]]], Iterable[tuple[int, Shard]]]
 
 
-def index(config: IndexConfig) -> int:
-    """Run `pops index`: encode the pictures that are new, and say which cannot be used.
+def index(config: IndexConfig, make: MakeShards | None = None) -> int:
+    """Encode the pictures that are new, and say which cannot be used.
 
     Args:
         config: the settings of the command.
+        make: makes shards elsewhere; None to make them in this process.
 
     Returns:
         The exit status: 1 where a picture is left out.
@@ -51,7 +56,7 @@ def index(config: IndexConfig) -> int:
         )
         broken = build_index(
             out, home, names, stack, (part, parts), config.shard_pictures, config.batch,
-            config.workers, progress,
+            config.workers, progress, make,
         )  # fmt: skip
         if config.lance:
             from pops.search.lance import write_table
@@ -102,6 +107,7 @@ def build_index(
     batch: int = 32,
     workers: int = 0,
     progress: Progress | None = None,
+    make: MakeShards | None = None,
 ) -> dict[str, str]:
     """Encode the pictures of one part of the work that are not in the index yet.
 
@@ -114,7 +120,9 @@ def build_index(
         shard_pictures: the most pictures in a shard.
         batch: the most pictures in one call of the encoder.
         workers: the number of processes that open pictures.
-        progress: called with "index", the pictures done, and all that are to be done.
+        progress: called with "index", the pictures done, and all that are to be done; after every
+            shard where they are made elsewhere.
+        make: makes shards elsewhere; None to make them in this process.
 
     Returns:
         Why pictures are left out, by name; those of earlier runs, too.
@@ -129,17 +137,58 @@ def build_index(
     shards = read_shards(out, dim)
     broken = {name: why for shard in shards.values() for name, why in shard.broken.items()}
     known = broken.keys() | {name for shard in shards.values() for name in shard.names}
-    number, count = part
-    todo = [n for n in names if n not in known and zlib.crc32(n.encode()) % count == number]
+    number, parts = part
+    todo = [n for n in names if n not in known and zlib.crc32(n.encode()) % parts == number]
+    # Machine i of n writes the shards i, i + n, i + 2n, ...
+    free = (at for at in count(number, parts) if at not in shards)
+    starts = range(0, len(todo), shard_pictures)
+    contents = {at: todo[i : i + shard_pictures] for i, at in zip(starts, free, strict=False)}
+    if make is None:
+        made: Any = make_shards(contents, home, stack, batch, workers, progress)
+    else:
+        made = make(contents)
+    done = 0
+    for at, shard in made:
+        write_shard(out, at, shard)
+        broken |= shard.broken
+        done += len(contents[at])
+        if make is not None and progress is not None:
+            progress("index", done, len(todo))
+    return broken
+
+
+def make_shards(
+    contents: Mapping[int, Sequence[str]],
+    home: Path,
+    stack: Stack,
+    batch: int,
+    workers: int,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, Shard]]:
+    """Make shards in this process.
+
+    Args:
+        contents: the names of the pictures of each shard, by its number.
+        home: the folder of the pictures.
+        stack: the stack whose encoder makes the embeddings.
+        batch: the most pictures in one call of the encoder.
+        workers: the number of processes that open pictures.
+        progress: called with "index", the pictures done, and all that are to be done.
+
+    Yields:
+        The number of each shard, and the shard, in order.
+
+    Raises:
+        DataError: the encoder gives numbers that are not finite.
+    """
+    todo = [name for names in contents.values() for name in names]
     opened = _opened(home, todo, stack, workers)
     done = 0
-    free = number  # machine i of n writes the shards i, i + n, i + 2n, ...
-    for start in range(0, len(todo), shard_pictures):
-        wanted = todo[start : start + shard_pictures]
-        shard = Shard([], np.zeros((0, dim), np.float16), {})
+    for number, names in contents.items():
+        shard = Shard([], np.zeros((0, stack.prior_config.embedding_dim), np.float16), {})
         waiting: list[np.ndarray] = []
         made = [shard.embeds]
-        for name in wanted:
+        for name in names:
             pixels = next(opened)
             if isinstance(pixels, str):
                 shard.broken[name] = pixels
@@ -153,12 +202,7 @@ def build_index(
             if progress is not None:
                 progress("index", done, len(todo))
         made += [_encode(stack, waiting)] if waiting else []
-        while free in shards:
-            free += count
-        write_shard(out, free, Shard(shard.names, np.concatenate(made), shard.broken))
-        shards[free] = shard
-        broken |= shard.broken
-    return broken
+        yield number, Shard(shard.names, np.concatenate(made), shard.broken)
 
 
 def _encode(stack: Stack, pixels: Sequence[np.ndarray]) -> np.ndarray:

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pops.errors import UsageError
 from pops.settings.fields import argument, check_range, setting
@@ -31,17 +32,24 @@ class IndexConfig(StackConfig):
         None, "processes that open pictures; null: one for each core, at most 8"
     )
     lance: bool = setting(False, "also write a LanceDB table, for indexes of many millions")
+    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
+    actors: int = setting(1, "processes on a Ray cluster that encode, each a file at a time")
+    ray_address: str | None = setting(
+        None, "address of a running Ray cluster; null: start one on this machine"
+    )
 
     resumes = True
     examples = (
         "pops index assets/objects --out out/objects.index",
         "pops index photos --out photos.index --stack kandinsky-2.2 --shard 0/4",
+        "pops index /shared/photos --stack kandinsky-2.2 --engine ray --actors 8",
     )
 
     def __post_init__(self) -> None:
         check_range("batch", self.batch, 1, 100_000)
         check_range("shard_pictures", self.shard_pictures, 1, 1_000_000)
         check_range("num_workers", self.num_workers, 0, 1024)
+        check_range("actors", self.actors, 1, 10_000)
         _ = self.part
 
     @property
@@ -69,6 +77,7 @@ class FindConfig(SamplingConfig, OwnOperators):
     k: int = setting(12, "pictures to find, the nearest first")
     seeds: tuple[int, ...] = setting((18,), "seeds of the operators, one search each")
     lance: bool = setting(False, "ask the LanceDB table of the index, which is not exact")
+    html: bool = setting(False, "also write a page that holds all: pictures, settings, the command")
     json: bool = setting(False, "print what was found as one JSON list")
     out: Path = setting(Path("out/find"), "folder to write into")
 

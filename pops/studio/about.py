@@ -18,6 +18,7 @@ from pops.io.pictures import open_picture
 from pops.operators import Operator, read_operator_card
 from pops.prior.sampling import SAMPLERS
 from pops.render import RENDERERS
+from pops.settings.rendering import RenderSettings
 from pops.studio.store import StoredItem
 
 if TYPE_CHECKING:
@@ -44,9 +45,19 @@ ADAPTED = {
     "ip_adapter": "ip_adapter",
     "depth": "ip_adapter",
     "revision": "sdxl",
+    "inpaint": "inpaint_decoder",
     "kandinsky_depth": "depth_decoder",
 }
-UNASKED = ("img2img", "inpaint")  # they start from a picture that the page does not ask for
+UNNAMED = ("stable_unclip",)  # where it fits, it is the stack's own
+# What renderers take beside the embedding, as their classes say, which are not imported for it.
+TAKES = {
+    "ip_adapter": ("prompt", "ip_adapter_scale"),
+    "depth": ("prompt", "ip_adapter_scale"),
+    "revision": ("prompt",),
+    "img2img": ("init", "init_strength"),
+    "inpaint": ("init", "mask"),
+    "stable_unclip": ("prompt",),
+}
 # Of an operator whose card names none: words of the paper.
 WORDS = ["shiny", "golden", "broken", "made of glass", "melting", "a painting"]
 RENDERER_SAYS = {
@@ -55,6 +66,8 @@ RENDERER_SAYS = {
     "depth": "SDXL, keeping the first input's shape",
     "find": "nearest picture of the index",
     "revision": "SDXL, without an adapter",
+    "img2img": "the stack's own, from a picture",
+    "inpaint": "Kandinsky, a part of a picture",
     "kandinsky_depth": "Kandinsky, keeping the first input's shape",
 }
 
@@ -92,11 +105,13 @@ def offered_renderers(stack: Stack) -> list[str]:
     """
 
     def fits(name: str) -> bool:
+        if name == "img2img":  # by the models of the stack's own decoder
+            return stack.own_renderer == RenderSettings.renderer
         part = ADAPTED.get(name)
         known = stack.prior_config.embedding_dim == ADAPTER_DIM
         return part is None or known or Path(getattr(stack.spec, part)).is_dir()
 
-    offered = (name for name in RENDERERS if name not in UNASKED and fits(name))
+    offered = (name for name in RENDERERS if name not in UNNAMED and fits(name))
     return [name for name in offered if name != FINDING or stack.spec.index]
 
 
@@ -138,9 +153,7 @@ def describe(engine: Engine, store: Store, limits: dict[str, int]) -> dict[str, 
         "version": __version__,
         "operators": [_operator(row, stack, store) for row in offered_operators(stack)],
         "samplers": list(SAMPLERS),
-        "renderers": [
-            {"name": name, "says": RENDERER_SAYS.get(name, "")} for name in offered_renderers(stack)
-        ],
+        "renderers": [_renderer(name, stack) for name in offered_renderers(stack)],
         "examples": {
             folder: [
                 {**item.told, "kind": "example"}
@@ -182,6 +195,12 @@ def _operator(row: Operator, stack: Stack, store: Store) -> dict[str, Any]:
     }
 
 
+def _renderer(name: str, stack: Stack) -> dict[str, Any]:
+    meant = stack.own_renderer if name == RenderSettings.renderer else name
+    says = RENDERER_SAYS.get(name, "")
+    return {"name": name, "says": says, "takes": list(TAKES.get(meant, ()))}
+
+
 def _known_words(row: Operator, stack: Stack) -> list[str]:
     """List the words that an operator was trained on, where its card names them."""
     shipped = expand_home(stack.spec.operators) / row.name
@@ -212,7 +231,7 @@ def _facts(engine: Engine) -> dict[str, str]:
     facts = {
         "stack": stack.name,
         "device": str(stack.device),
-        "number format": str(stack.placement.dtype).removeprefix("torch."),
+        "number format": stack.placement.number_format,
         "embedding": f"{engine.dim} numbers",
         "pictures": f"{stack.render_settings.size} pixels, {stack.render_settings.steps} steps",
         "memory in use": _memory(stack),

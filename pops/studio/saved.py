@@ -15,7 +15,7 @@ from pops.io.embeddings import Embeddings
 from pops.io.formats.schema import Finite, Schema, Text, decode_json
 from pops.operators import OPERATORS
 from pops.studio.jobs.compose import LONGEST_EXPRESSION, Operators
-from pops.studio.jobs.options import Options
+from pops.studio.jobs.options import PICTURES, Options
 from pops.studio.spelling import leaves_of
 from pops.studio.store import StoredItem, is_plain
 from pops.studio.uploads import read_upload
@@ -79,7 +79,7 @@ def save_composition(
         "format": FORMAT,
         "stack": stack,
         "expression": text,
-        "settings": options.told,
+        "settings": {name: one for name, one in options.told.items() if name not in PICTURES},
         "inputs": kept,
     }
 

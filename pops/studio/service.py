@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pops.errors import PopsError, UsageError
@@ -67,6 +68,7 @@ class StudioService:
             stack if local and stack else engine.stack.name,
             {name: place_of(path, local) for name, path in examples.items()},
             {name: place_of(path, local) for name, path in engine.stack.operator_folders.items()},
+            place_of(Path(engine.stack.spec.index), local),
         )
         self.queue = JobQueue(waiting)
         self.runner = Runner(engine, self.store)
@@ -150,7 +152,7 @@ class StudioService:
             UsageError: Something does not fit, or too many jobs wait.
             InputError: An input is no longer there.
         """
-        row, options = self._operator(operator), Options.read(settings)
+        row, options = self._operator(operator), Options.read(settings, self._item)
         items = [None if name is None else self._item(name) for name in read_list("inputs", inputs)]
         words = read_instruction(text) if row.takes_text else None
         row.check_inputs(len(items), words)
@@ -176,7 +178,7 @@ class StudioService:
             UsageError: Something does not fit, or too many jobs wait.
             InputError: An input is no longer there.
         """
-        items, options = self._named(inputs), Options.read(settings)
+        items, options = self._named(inputs), Options.read(settings, self._item)
         if options.takes_depth:
             raise UsageError("a composition has no single shape to keep: use another renderer")
         node = read(expression, items, self.operators)
@@ -210,7 +212,7 @@ class StudioService:
             UsageError: Something does not fit, or too many jobs wait.
             InputError: An input is no longer there.
         """
-        row, options = self._operator(operator), Options.read(settings)
+        row, options = self._operator(operator), Options.read(settings, self._item)
         lefts = [self._item(name) for name in read_list("rows", rows)]
         tops: list[StoredItem | str] = [
             read_instruction(name) if row.takes_text else self._item(name)
@@ -255,7 +257,7 @@ class StudioService:
         """
         if not self.engine.stack.spec.index:
             raise UsageError("this studio has no pictures to find: start it with --index")
-        items, options = self._named(inputs), Options.read(settings)
+        items, options = self._named(inputs), Options.read(settings, self._item)
         wanted = read_count("k", k, MOST_FOUND)
         node = read(expression, items, self.operators)
         return self.queue.submit(
@@ -279,7 +281,7 @@ class StudioService:
             UsageError: The inputs or the settings do not fit.
             InputError: An input is no longer there.
         """
-        items, options = self._named(inputs), Options.read(settings)
+        items, options = self._named(inputs), Options.read(settings, self._item)
         return check(expression, items, options, self.operators, self.speller)
 
     def save(
@@ -299,7 +301,7 @@ class StudioService:
             UsageError: Something does not fit.
             InputError: An input is no longer there.
         """
-        items, options = self._named(inputs), Options.read(settings)
+        items, options = self._named(inputs), Options.read(settings, self._item)
         read(expression, items, self.operators)
         stack = self.engine.stack.name
         return save_composition(expression, items, options, stack, self.operators)

@@ -101,6 +101,18 @@ class StoredItem:
         picture.filename = self.name  # what expressions call it
         return picture
 
+    @property
+    def drawn(self) -> Image.Image:
+        """The picture of this item, such as one to start from.
+
+        Raises:
+            InputError: It is an embedding that has not been drawn.
+        """
+        if not (self.seen or self.shown):
+            raise InputError(f"{self.name} is an embedding without a picture: give a picture")
+        picture = Image.open(BytesIO(self.seen or self.shown), formats=["PNG", "JPEG"])
+        return picture.convert("RGB")
+
     @cached_property
     def digest(self) -> bytes:
         """A digest that is equal for items that are the same to every operator."""

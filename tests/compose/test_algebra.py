@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -148,6 +149,28 @@ def test_full_strength_is_the_operator_itself_and_none_is_its_first_input(engine
     assert torch.equal(made[1], half)
     assert [step.operator for step in swept.plan.steps] == ["texturing", None]  # sampled once
     assert swept.embeddings.seeds == (1, 2) * 3 and swept.embeddings.guidance == 8.0
+
+
+@pytest.mark.parametrize("strength", [0, 0.6, 1])
+def test_a_strength_means_the_same_alone_as_in_a_composition(
+    strength: float, engine: Engine
+) -> None:
+    pairs = [(RED, GREEN), (None, GREEN)]
+    alone = engine.apply("texturing", pairs, strength=strength, seeds=[1, 2], steps=STEPS)
+    for at, pair in enumerate(pairs):
+        run = engine.run(texturing(*pair, strength=strength), seeds=[1, 2], steps=STEPS)
+        rows = alone[2 * at : 2 * at + 2]
+        close(rows.image_embeds, run.embeddings.image_embeds.expand(2, -1), 1e-4)
+        assert rows.expressions == (run.embeddings.expressions[0],) * 2
+    assert alone.seeds == (1, 2) * 2 and alone.guidance == 8.0
+
+
+@pytest.mark.parametrize("strength", [1.1, -0.1, float("nan"), "half", True, Sweep(0, 1, 3)])
+def test_a_strength_that_is_none_is_refused_before_anything_is_loaded(
+    strength: Any, engine: Engine
+) -> None:
+    with pytest.raises(UsageError, match="strength"):
+        engine.apply("texturing", (RED, GREEN), strength=strength)
 
 
 def test_strength_begins_at_the_first_input_that_is_given(engine: Engine) -> None:

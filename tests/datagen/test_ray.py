@@ -154,3 +154,32 @@ def test_a_cache_is_the_same_though_a_node_is_killed(cluster: Any, tmp_path: Pat
     assert there[0] < 12, "the node was killed too late"
     assert cli.main(["embed", *given, "--num_workers=0", f"--out={tmp_path / 'local'}"]) == 0
     assert files(folder) == files(tmp_path / "local")
+
+
+def test_an_index_is_the_same_though_a_node_is_killed(cluster: Any, tmp_path: Path) -> None:
+    pictures = tiny_data.write_texturing(tmp_path / "data", 24)
+    (pictures / "broken.png").write_bytes(b"no picture")
+    given = [str(pictures), "--shard_pictures=8", "--device=cpu"]
+    second = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    folder = tmp_path / "ray"
+    there: list[int] = []
+
+    def kill_when_begun() -> None:
+        while not list(folder.glob("shard-*.json")):
+            time.sleep(0.01)
+        cluster.remove_node(second, allow_graceful=False)
+        there.append(len(list(folder.glob("shard-*.json"))))
+
+    killer = threading.Thread(target=kill_when_begun)
+    killer.start()
+    assert cli.main(["index", *given, "--engine=ray", "--actors=2", f"--out={folder}"]) == 1
+    killer.join()
+    assert cli.main(["index", *given, "--num_workers=0", f"--out={tmp_path / 'local'}"]) == 1
+    shards = len(list((tmp_path / "local").glob("shard-*.json")))
+    assert there[0] < shards, "the node was killed too late"
+    assert files(folder) == files(tmp_path / "local")
+    # Nothing is left to do, so no picture is encoded twice.
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert cli.main(["index", *given, "--engine=ray", f"--out={folder}"]) == 1
+    assert {path: path.stat().st_mtime_ns for path in before} == before

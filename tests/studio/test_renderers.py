@@ -8,16 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import UNet2DConditionModel
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
 
 from benchmarks.models import tiny_sdxl
 from pops.io.loading import quietly
+from pops.render import RENDERERS, find_renderer
 from pops.render.depth import DepthRenderer
 from pops.render.ip_adapter import IPAdapterRenderer
 from pops.render.revision import RevisionRenderer
 from pops.settings.rendering import DecoderSettings
+from pops.studio.about import TAKES
+from pops.studio.jobs.options import PICTURES, RENDERING
 from pops.studio.service import StudioService
 from tests.studio.studio_server import ignored, running
 
@@ -28,7 +33,16 @@ pytestmark = [
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 INPUTS = ["objects/mug", "textures/wood"]
-SIZES = {"kandinsky": 32, "ip_adapter": 64, "depth": 64, "revision": 64}  # pixels
+# Pixels of what each draws, and what it is given beside the embedding.
+SIZES = {"kandinsky": 32, "ip_adapter": 64, "depth": 64, "revision": 64, "img2img": 32}
+SIZES |= {"inpaint": 32}
+WOOD = "textures/wood"
+GIVEN = {
+    "ip_adapter": {"prompt": "a red  cat", "ip_adapter_scale": 0.5},
+    "revision": {"prompt": "a cat"},
+    "img2img": {"init": WOOD, "init_strength": 0.9},
+    "inpaint": {"init": WOOD, "mask": "objects/mug"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +58,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Stud
     (stack / "operators").symlink_to(GOLDEN / "operators")
     shutil.copytree(GOLDEN / "kandinsky-tiny-decoder", stack / "decoder")
     (stack / "decoder" / "render.json").write_text('{"steps": 2, "size": 32}')
+    tiny_inpainter(stack / "inpaint_decoder")
     few = DecoderSettings(steps=2, guidance=5.0, size=64)
     with pytest.MonkeyPatch.context() as patch:
         for kind in (IPAdapterRenderer, DepthRenderer, RevisionRenderer):
             patch.setattr(kind, "settings", few)
+        patch.setattr("pops.render.decoders.PUBLISHED", DecoderSettings(steps=2, size=32))
         with running(stack=str(stack)) as (url, studio):
             yield url, studio
 
@@ -60,6 +76,22 @@ def client(served: tuple[str, StudioService]) -> Client:
 def picture(url: str, of: dict[str, str]) -> Image.Image:
     with urllib.request.urlopen(url + of["picture"]) as answer:
         return Image.open(io.BytesIO(answer.read())).convert("RGB")
+
+
+def tiny_inpainter(folder: Path) -> None:
+    """A decoder that is given a picture and a mask beside its latents."""
+    shutil.copytree(GOLDEN / "kandinsky-tiny-decoder", folder)
+    config = UNet2DConditionModel.load_config(folder / "unet")
+    channels = 2 * config["in_channels"] + 1
+    torch.manual_seed(0)
+    made = UNet2DConditionModel.from_config({**config, "in_channels": channels})
+    made.save_pretrained(folder / "unet")
+
+
+def test_what_renderers_take_is_what_their_classes_say() -> None:
+    for name in RENDERERS:
+        own = getattr(find_renderer(name), "takes", ())
+        assert TAKES.get(name, ()) == tuple(one for one in own if one in RENDERING), name
 
 
 def test_renderers_that_a_stack_brings_are_offered(served: tuple[str, StudioService]) -> None:
@@ -75,16 +107,55 @@ def test_each_renderer_draws_what_the_engine_draws_with_it(
     renderer: str, served: tuple[str, StudioService], client: Client
 ) -> None:
     url, studio = served
-    settings = {"seeds": [7], "renderer": renderer}
+    more = GIVEN.get(renderer, {})
+    settings = {"seeds": [7], "renderer": renderer, **more}
     last = client.predict("texturing", INPUTS, "", settings, api_name="/apply")
     shown = picture(url, last["results"][0])
     mug, wood = (studio.store.get(name).source for name in INPUTS)
     made = studio.engine.apply("texturing", [(mug, wood)], seeds=[7])
     depth_of = [mug] if renderer == "depth" else None
-    (wanted,) = studio.engine.render(made, seeds=[0], renderer=renderer, depth_of=depth_of)
+    given = {
+        name: studio.store.get(value).drawn if name in PICTURES else value
+        for name, value in more.items()
+    }
+    if "prompt" in given:
+        given["prompt"] = " ".join(given["prompt"].split())
+    (wanted,) = studio.engine.render(made, seeds=[0], renderer=renderer, depth_of=depth_of, **given)
     assert shown.size == (SIZES[renderer],) * 2
     pairs = zip(shown.tobytes(), wanted.convert("RGB").tobytes(), strict=True)
     assert max(abs(a - b) for a, b in pairs) <= 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"renderer": "img2img"}, "starts from a picture"),
+        ({"renderer": "img2img", "init": "nobody-knows"}, "no longer here"),
+        ({"renderer": "img2img", "init": "/etc/passwd"}, "no longer here"),
+        ({"renderer": "img2img", "init": WOOD, "init_strength": 2}, "must be from 0 to 1"),
+        ({"renderer": "inpaint", "init": WOOD}, "a part of a picture"),
+        ({"renderer": "kandinsky", "init": WOOD}, "takes no init"),
+        ({"renderer": "ip_adapter", "prompt": "x" * 501}, "at most 500 letters"),
+    ],
+)
+def test_a_renderer_is_given_what_it_takes_or_says_so(
+    settings: dict[str, object], said: str, client: Client
+) -> None:
+    with pytest.raises(AppError, match=said):
+        client.predict("texturing", INPUTS, "", {"seeds": [7], **settings}, api_name="/apply")
+
+
+def test_a_picture_to_start_from_is_spelled_by_its_name_and_not_kept(
+    served: tuple[str, StudioService],
+) -> None:
+    _, studio = served
+    text = "texturing('mug.png', 'wood.png')"
+    settings = {"renderer": "inpaint", **GIVEN["inpaint"]}
+    told = studio.check(text, {}, settings)
+    assert "--init wood.png" in told["command"] and "--mask mug.png" in told["command"]
+    assert "init='wood.png'" in told["python"]
+    kept = studio.save(text, {}, settings)["settings"]
+    assert kept["renderer"] == "inpaint" and not {"init", "mask"} & kept.keys()
 
 
 def test_the_depth_of_an_input_changes_the_drawing(

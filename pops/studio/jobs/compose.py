@@ -272,7 +272,7 @@ class Composer:
             content = inputs[str(part.source)].shown
             return Image.open(BytesIO(content), formats=["PNG", "JPEG"])
         seed = options.rendering.seeds[0]
-        settings = {**vars(options.rendering), "seeds": seed}
+        settings = {**options.told_rendering, "render_seeds": seed}
         key = _digest(keys[part], repr(sorted(settings.items())).encode())
         known = self._pictures.get(key)
         if known is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from pops.errors import UsageError
 from pops.operators import Operator
@@ -13,8 +13,12 @@ from pops.settings.fields import check_range
 from pops.settings.rendering import RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
+if TYPE_CHECKING:
+    from pops.studio.store import StoredItem
+
 __all__ = [
     "MOST_RESULTS",
+    "PICTURES",
     "Options",
     "read_count",
     "read_instruction",
@@ -35,7 +39,10 @@ RENDERING = {
     "render_steps": "steps",
     "render_guidance": "guidance",
     "renderer": "renderer",
+    **{name: name for name in ("prompt", "ip_adapter_scale", "init", "init_strength", "mask")},
 }
+PICTURES = ("init", "mask")  # settings that are pictures, sent as the ids of items
+Find = Callable[[object], "StoredItem"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,7 @@ class Options:
     Args:
         sampling: How operators are sampled; each seed makes one result.
         rendering: How results are rendered; each seed makes one picture of a result.
+        pictures: By the names of settings, the items whose pictures `rendering` holds.
 
     Raises:
         UsageError: There are too many results.
@@ -52,23 +60,26 @@ class Options:
 
     sampling: SamplingSettings = SamplingSettings(seeds=(18,))
     rendering: RenderSettings = RenderSettings(seeds=(0,))
+    pictures: Mapping[str, StoredItem] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.results > MOST_RESULTS:
             raise UsageError(f"at most {MOST_RESULTS} results at a time: use fewer seeds")
 
     @classmethod
-    def read(cls, given: Mapping[str, Any] | None) -> Options:
+    def read(cls, given: Mapping[str, Any] | None, find: Find | None = None) -> Options:
         """Read settings as they were sent.
 
         Args:
             given: The settings by their names; what is left out has its default.
+            find: Finds an item by its id; None where no picture may be among the settings.
 
         Returns:
             The settings.
 
         Raises:
             UsageError: A setting is unknown, of another kind or out of range; it is named.
+            InputError: A picture is no longer there.
         """
         given = given or {}
         if not isinstance(given, Mapping):
@@ -77,8 +88,12 @@ class Options:
         unknown = [name for name in given if name not in known]
         if unknown:
             raise UsageError(f"unknown setting {unknown[0]!r}: they are {', '.join(sorted(known))}")
-        values = {**cls().told, **{name: _read(name, value) for name, value in given.items()}}
+        items = _read_pictures(given, find)
+        plain = {name: value for name, value in given.items() if name not in PICTURES}
+        values = {**cls().told, **{name: _read(name, value) for name, value in plain.items()}}
+        values |= {name: item.drawn for name, item in items.items()}
         return cls(
+            pictures=items,
             sampling=SamplingSettings(**{field: values[name] for name, field in SAMPLING.items()}),
             rendering=RenderSettings(**{field: values[name] for name, field in RENDERING.items()}),
         )
@@ -87,8 +102,14 @@ class Options:
     def told(self) -> dict[str, Any]:
         """The settings by the names by which `read` takes them."""
         sampled = {name: getattr(self.sampling, field) for name, field in SAMPLING.items()}
+        return {**sampled, **self.told_rendering}
+
+    @property
+    def told_rendering(self) -> dict[str, Any]:
+        """The settings that the renderer is given; pictures by the ids of their items."""
+        ids = {name: item.id for name, item in self.pictures.items()}
         rendered = {name: getattr(self.rendering, field) for name, field in RENDERING.items()}
-        return {**sampled, **rendered}
+        return {**rendered, **ids}
 
     @property
     def results(self) -> int:
@@ -101,6 +122,14 @@ class Options:
         return find_renderer(self.rendering.renderer).takes_depth
 
 
+def _read_pictures(given: Mapping[str, Any], find: Find | None) -> dict[str, StoredItem]:
+    """Find the items of the pictures among the settings."""
+    named = {name: given[name] for name in PICTURES if given.get(name) is not None}
+    if named and find is None:
+        raise UsageError(f"{next(iter(named))} is a picture, which cannot be kept here")
+    return {name: find(value) for name, value in named.items()} if find else {}
+
+
 def _read(name: str, value: object) -> Any:
     """Check the kind of a setting and the limits of the studio; other limits are its class's."""
     if name.endswith("seeds"):
@@ -111,7 +140,9 @@ def _read(name: str, value: object) -> Any:
         if not (_is_number(value, int) or (value is None and name in RENDERING)):
             raise UsageError(f"{name} is a whole number")
         check_range(name, value, 1, MOST_STEPS)  # type: ignore[arg-type]
-    elif name.endswith("guidance"):
+    elif name == "prompt":
+        return value if value is None else read_instruction(value)
+    elif name.endswith(("guidance", "scale", "strength")):
         if value is not None and not (_is_number(value, Number) and 0 <= value <= 100):  # type: ignore[operator]
             raise UsageError(f"{name} is a number from 0 to 100")
     elif not isinstance(value, str):

@@ -1,6 +1,8 @@
 // How operators are sampled and results are drawn: a form with the rare things folded away.
 
-import { h } from "./dom.js";
+import { addFile } from "./store.js";
+import { h, title } from "./dom.js";
+import { portrait } from "./slot.js";
 
 /** `several`: whether there can be more than one seed. `read()` gives what the studio takes. */
 export function settingsForm(stack, { several = true } = {}) {
@@ -17,6 +19,10 @@ export function settingsForm(stack, { several = true } = {}) {
   const renderer = h("select", {},
     stack.renderers.map(({ name, says }) => h("option", { value: name }, says ? `${name} (${says})` : name)),
   );
+  const asked = rendererFields();
+  const takes = () => stack.renderers.find(({ name }) => name === renderer.value)?.takes ?? [];
+  renderer.onchange = () => asked.show(takes());
+  asked.show(takes());
   const element = h("div.settings", {},
     h("div.fields", {},
       several ? field("Results", count, "How many") : null,
@@ -27,6 +33,7 @@ export function settingsForm(stack, { several = true } = {}) {
       h("summary", {}, "More settings"),
       h("div.fields", {},
         field("Renderer", renderer, "What draws the picture", "wide"),
+        asked.elements,
         field("Steps", steps, "Of the operator"),
         field("Sampler", sampler, "Of the operator"),
         field("Drawing steps", drawSteps, "Of the renderer"),
@@ -44,6 +51,7 @@ export function settingsForm(stack, { several = true } = {}) {
     render_steps: optional(drawSteps),
     render_guidance: optional(drawGuidance),
     render_seeds: [Math.max(0, Math.trunc(+drawSeed.value || 0))],
+    ...asked.read(takes()),
   });
   const write = (settings) => {
     seeds.value = settings.seeds.join(", ");
@@ -55,10 +63,55 @@ export function settingsForm(stack, { several = true } = {}) {
     drawGuidance.value = settings.render_guidance ?? "";
     drawSeed.value = settings.render_seeds[0];
     if (stack.renderers.some(({ name }) => name === settings.renderer)) renderer.value = settings.renderer;
+    asked.write(settings);
+    asked.show(takes());
   };
   /** Show what `guidance` is when it is not given. */
   const own = (value) => (guidance.placeholder = `${value}`);
   return { element, read, write, own };
+}
+
+/** What only some renderers take, shown for those that do. */
+function rendererFields() {
+  const prompt = h("input", { type: "text", maxLength: 500, placeholder: "none" });
+  const scale = number("1", 0, 10, "any");
+  const strength = number("0.5", 0, 1, "any");
+  const init = pictureField("Start from", "The picture that is changed");
+  const mask = pictureField("Mask", "White where the picture is changed");
+  const fields = {
+    prompt: [field("Prompt", prompt, "A text that the picture follows, too", "wide"), () => prompt.value.trim() || null],
+    ip_adapter_scale: [field("Weight", scale, "Of the embedding beside the prompt"), () => optional(scale)],
+    init: [init.element, () => init.value?.id ?? null],
+    init_strength: [field("Change", strength, "How much of the picture is changed, up to 1"), () => optional(strength)],
+    mask: [mask.element, () => mask.value?.id ?? null],
+  };
+  const show = (names) => Object.entries(fields).forEach(([name, [element]]) => (element.hidden = !names.includes(name)));
+  const read = (names) => Object.fromEntries(names.filter((name) => name in fields).map((name) => [name, fields[name][1]()]));
+  const write = (settings) => {
+    prompt.value = settings.prompt ?? "";
+    scale.value = settings.ip_adapter_scale ?? "";
+    strength.value = settings.init_strength ?? "";
+  };
+  return { elements: Object.values(fields).map(([element]) => element), show, read, write };
+}
+
+/** A picture among the settings; `value` is its item, or null. */
+function pictureField(name, says) {
+  const file = h("input", { type: "file", accept: "image/*" });
+  const shown = h("div.chosen");
+  const self = { element: h("div.picture", {}, field(name, file, says), shown), value: null };
+  file.onchange = async () => {
+    self.value = null;
+    shown.replaceChildren();
+    if (!file.files[0]) return;
+    try {
+      self.value = await addFile(file.files[0]);
+      shown.replaceChildren(portrait(self.value));
+    } catch (problem) {
+      shown.replaceChildren(h("p.error", { role: "alert" }, `${title(name)}: ${problem.message}`));
+    }
+  };
+  return self;
 }
 
 /** A new seed, unlike those people type. */
