@@ -25,7 +25,7 @@ from pops import DISTRIBUTION
 from pops.compose.functions import fill_slots
 from pops.errors import UsageError, WeightsError
 from pops.io.files import atomic_path
-from pops.io.formats.schema import OperatorRow, fit
+from pops.io.formats.schema import OperatorRow, fit, write_json
 from pops.io.machine.placement import Placement
 from pops.io.requests import Request, as_requests, check_finite_rows, each_text
 from pops.io.sources import Source
@@ -258,8 +258,7 @@ class PopsPipeline(DiffusionPipeline):
         index["_class_name"] = [MODULE, type(self).__name__]
         with atomic_path(folder / f"{MODULE}.py") as part:
             part.write_text(MODULE_TEXT, encoding="utf-8")
-        with atomic_path(folder / self.config_name) as part:
-            part.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / self.config_name, index)
 
     def _stack(self) -> Stack:
         """The stack that this pipeline's models are."""

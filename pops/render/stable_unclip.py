@@ -217,7 +217,7 @@ def _scheduler(folder: Path) -> Any:
     path = folder / "scheduler_config.json"
     check_config(path)
     config = check_code(path)
-    kind = getattr(diffusers, str(config.get("_class_name")), None)
+    kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
         raise WeightsError(f"{path}: {config.get('_class_name')!r} is no scheduler of diffusers")
     with reading(path):

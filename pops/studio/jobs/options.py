@@ -106,7 +106,7 @@ class Options:
 
     @property
     def told_rendering(self) -> dict[str, Any]:
-        """Those of the settings that the renderer is given; pictures by the ids of their items."""
+        """The settings that the renderer is given; pictures by the ids of their items."""
         ids = {name: item.id for name, item in self.pictures.items()}
         rendered = {name: getattr(self.rendering, field) for name, field in RENDERING.items()}
         return {**rendered, **ids}
