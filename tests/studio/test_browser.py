@@ -587,7 +587,7 @@ def test_a_picture_to_start_from_is_asked_for_by_the_renderer_that_takes_one(
     expect(settings.get_by_label("Mask")).to_be_hidden()
     settings.get_by_label("Change").fill("0.6")
     drawn = []
-    for colour in ("blue", "red"):
+    for colour in ("teal", "maroon"):  # no example has such a name
         start.set_input_files(picture(tmp_path / f"{colour}.png", colour))
         expect(settings.locator(".chosen img")).to_have_attribute("alt", colour)
         make(page)
