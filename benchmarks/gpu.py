@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks import grid, half, prior, training
+from benchmarks import formats, grid, prior, training
 from benchmarks.full_size import stack_folder
 from benchmarks.harness.command import run_benchmark
 from benchmarks.harness.machine import cores, device_name, peak_bytes
@@ -26,11 +26,12 @@ __all__ = ["GpuBenchmark", "Report", "main", "measure"]
 
 Values = dict[str, float]
 TABLE = "numbers of a GPU"  # the name in the marks of a page
+NAMES = ("prior", "training", "lora", "formats", "grid")
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuBenchmark:
-    """Measure the prior, a grid, training and half precision on one GPU, and write their table.
+    """Measure the prior, training, number formats and a grid on one GPU, and write their table.
 
     Each part is written into a file as soon as it is done, and not measured again when the same
     command is given again. The weights are random and of the full size.
@@ -38,12 +39,13 @@ class GpuBenchmark:
 
     results: Path = setting(Path("results/gpu.json"), "file of what is measured already")
     page: Path | None = setting(None, "Markdown file whose marked table is written anew")
-    parts: tuple[str, ...] = setting(("prior", "training", "half", "grid"), "what is measured")
+    parts: tuple[str, ...] = setting(NAMES, "what is measured")
     layers: int = setting(20, "transformer blocks of the random prior")
     heads: int = setting(32, "its attention heads, of 64 numbers each")
     dim: int = setting(1280, "length of its embeddings")
     batches: tuple[int, ...] = setting((1, 8, 256), "requests that are sampled together")
     train_batch: int = setting(64, "examples of a training step of ours")
+    rank: int = setting(64, "rank of the adapter that is trained")
     side: int = setting(4, "pictures on each side of the grid")
     stack: str | None = setting(None, "stack of the grid; null: a random one of the full size")
     render_steps: int | None = setting(None, "steps of the decoder; null: the stack's own")
@@ -60,8 +62,8 @@ class GpuBenchmark:
 
     def __post_init__(self) -> None:
         for part in self.parts:
-            if part not in PARTS:
-                raise UsageError(f"--parts knows {', '.join(PARTS)}, but not {part!r}")
+            if part not in NAMES:
+                raise UsageError(f"--parts knows {', '.join(NAMES)}, but not {part!r}")
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,10 @@ def _prior(settings: GpuBenchmark) -> Values:
     ).values()
 
 
-def _training(settings: GpuBenchmark) -> Values:
+def _training(settings: GpuBenchmark, rank: int = 0) -> Values:
     return training.compare(
         training.TrainingBenchmark(
+            rank=rank,
             layers=settings.layers,
             heads=settings.heads,
             dim=settings.dim,
@@ -154,10 +157,19 @@ def _training(settings: GpuBenchmark) -> Values:
     ).values()
 
 
-def _half(settings: GpuBenchmark) -> Values:
-    return half.compare(
-        half.HalfBenchmark(
-            layers=settings.layers, heads=settings.heads, dim=settings.dim, device=settings.device
+def _lora(settings: GpuBenchmark) -> Values:
+    return _training(settings, settings.rank)
+
+
+def _formats(settings: GpuBenchmark) -> Values:
+    return formats.compare(
+        formats.FormatsBenchmark(
+            layers=settings.layers,
+            heads=settings.heads,
+            dim=settings.dim,
+            batches=settings.batches,
+            repeats=settings.repeats,
+            device=settings.device,
         )
     ).values()
 
@@ -184,7 +196,8 @@ def _grid(settings: GpuBenchmark) -> Values:
 PARTS: dict[str, Callable[[GpuBenchmark], Values]] = {
     "prior": _prior,
     "training": _training,
-    "half": _half,
+    "lora": _lora,
+    "formats": _formats,
     "grid": _grid,
 }
 

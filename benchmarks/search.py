@@ -104,8 +104,8 @@ def measure(config: SearchBenchmark) -> Found:
     asked = [scene for task in tasks.values() for scene in _scenes(task)]
     drawn = draw_scenes(asked, SIDE, None)
     right = {n: engine.encode([drawn[s] for s in t.twins]).image_embeds for n, t in tasks.items()}
-    others = torch.cat(list(_others(engine, config.pictures - sum(map(len, right.values())))))
-    table = torch.cat([*right.values(), others])
+    others = _others(engine, config.pictures - sum(map(len, right.values())))
+    table = torch.cat([*right.values(), *others])  # of fewer pictures than requests, no others
     shares: dict[tuple[str, str], Sequence[float]] = {}
     start = 0
     for name, task in tasks.items():

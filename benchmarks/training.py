@@ -31,13 +31,15 @@ from pops.data.cache.format import CacheIndex, CacheShard, DatasetTraits, write_
 from pops.data.cache.read import CachedSource
 from pops.errors import UsageError
 from pops.io.loading import quietly
-from pops.io.machine.placement import choose_device, has_bfloat16
+from pops.io.machine.placement import choose_device
 from pops.io.pictures import open_picture
 from pops.operators import TEXTURING
+from pops.prior.adapters import add_adapter
 from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule, add_noise
 from pops.settings.fields import setting
 from pops.stacks.stack import open_stack
+from pops.training.devices import DeviceSettings, choose_precision
 from pops.training.loop import Loop, LoopSettings
 from pops.training.model import trained_parameters
 from pops.training.state import State
@@ -67,14 +69,16 @@ class TrainingBenchmark:
 
     The published way encodes the pictures of one sample a step and computes 81 tokens with
     diffusers' prior; ours reads batches from a cache and computes the tokens that are used. Both
-    train texturing on the same weights, in full, with AdamW, and take turns in one run: on the
-    pocket stack, and on a random prior with random encoders as large beside it as the real ones.
+    train texturing on the same weights with AdamW, the published way in full, and take turns in one
+    run: on the pocket stack, and on a random prior with random encoders as large beside it as the
+    real ones.
     """
 
     layers: int = setting(8, "transformer blocks of the random prior; 0: only the pocket stack")
     heads: int = setting(16, "its attention heads, of 64 numbers each")
     dim: int = setting(1280, "length of its embeddings")
     batch: int = setting(32, "examples in a step of ours")
+    rank: int = setting(0, "rank of an adapter that ours trains in place of all weights; 0: none")
     steps: int = setting(3, "steps in every turn")
     repeats: int = setting(3, "turns of each way")
     workers: int | None = setting(None, "processes of the published loader; null: one a core")
@@ -92,6 +96,8 @@ class TrainingBenchmark:
         for name in ("heads", "dim", "batch", "steps", "repeats", "matmul_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        if self.rank < 0:
+            raise UsageError(f"--rank must be 0 or more, not {self.rank}")
 
 
 @dataclass(frozen=True)
@@ -171,8 +177,9 @@ def compare(settings: TrainingBenchmark) -> Report:
 
 def _accelerator(device: str) -> Accelerator:
     chosen = choose_device(device)
-    precision = "bf16" if has_bfloat16(chosen) else "no"
-    return Accelerator(mixed_precision=precision, cpu=chosen.type == "cpu")
+    return Accelerator(
+        mixed_precision=choose_precision(DeviceSettings(device)), cpu=chosen.type == "cpu"
+    )
 
 
 def pocket_models(settings: TrainingBenchmark, device: torch.device) -> Models:
@@ -274,6 +281,8 @@ def our_loop(
         The loop, which logs nothing.
     """
     prior = _copy(models.prior)
+    if settings.rank:
+        add_adapter(prior, settings.rank)
     source = CachedSource([random_cache(folder, prior)], _stats(prior), TEXTURING)
     looped = LoopSettings(10**6, settings.batch, LearningRate(LR))
     optimiser = torch.optim.AdamW(

@@ -5,7 +5,6 @@ The table costs nothing to import: torch is imported by the functions that read 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pops.errors import UsageError, WeightsError, check_known
 from pops.io.files import atomic_path, make_folder
+from pops.io.formats.schema import write_json
 from pops.io.hub.model_card import model_card
 from pops.io.hub.sharing import Shareable
 from pops.io.names import expand_home
@@ -262,8 +262,7 @@ def save_card(folder: str | Path, card: OperatorCard, pictures: Sequence[str] = 
     """
     folder = make_folder(folder)
     row = {"operator": card.operator.row(), "stack": card.stack, "training": card.training}
-    with atomic_path(folder / "operator.json") as part:
-        part.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "operator.json", row)
     with atomic_path(folder / "README.md") as part:
         part.write_text(model_card(card, pictures), encoding="utf-8")
     return folder

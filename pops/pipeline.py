@@ -25,7 +25,7 @@ from pops import DISTRIBUTION
 from pops.compose.functions import fill_slots
 from pops.errors import UsageError, WeightsError
 from pops.io.files import atomic_path
-from pops.io.formats.schema import OperatorRow, fit
+from pops.io.formats.schema import OperatorRow, fit, write_json
 from pops.io.machine.placement import Placement
 from pops.io.requests import Request, as_requests, check_finite_rows, each_text
 from pops.io.sources import Source
@@ -125,10 +125,12 @@ class PopsPipeline(DiffusionPipeline):
             The pipeline.
 
         Raises:
-            UsageError: The operator or the stack is unknown.
+            UsageError: The operator or the stack is unknown, or its weights are held in 8 bits.
             WeightsError: A part is missing, damaged or does not fit.
         """
         opened = stack if isinstance(stack, Stack) else open_stack(stack, **options)
+        if opened.placement.int8:
+            raise UsageError("diffusers' pipelines hold no weights in 8 bits: use --dtype float16")
         row, prior = opened.operator(str(operator), weights)
         with torch.device("meta"):
             theirs = PriorTransformer.from_config(prior.config.to_dict())
@@ -256,8 +258,7 @@ class PopsPipeline(DiffusionPipeline):
         index["_class_name"] = [MODULE, type(self).__name__]
         with atomic_path(folder / f"{MODULE}.py") as part:
             part.write_text(MODULE_TEXT, encoding="utf-8")
-        with atomic_path(folder / self.config_name) as part:
-            part.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / self.config_name, index)
 
     def _stack(self) -> Stack:
         """The stack that this pipeline's models are."""

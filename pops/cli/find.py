@@ -3,10 +3,14 @@
 import json
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 from pops.cli.outputs import Previews, part_names
+from pops.cli.page import write_page
 from pops.cli.steps import known_operators_of, load
+from pops.compose.nodes import Leaf
 from pops.compose.plan import make_plan
 from pops.figures import Cell, strips
 from pops.io.files import staged_folder
@@ -15,12 +19,13 @@ from pops.search.config import FindConfig
 from pops.settings.progress import ProgressBars
 
 if TYPE_CHECKING:
+    from pops.compose.draw import Pictures
+    from pops.compose.run import Result
     from pops.search.exact import Hit
     from pops.search.lance import LanceIndex
 
 __all__ = ["find"]
 
-ACROSS = 6  # pictures of a row of the strip
 SHOWN = 120  # pictures of a strip, at most
 
 
@@ -37,6 +42,7 @@ def find(config: FindConfig) -> int:
     plan = make_plan(config.composition, previews.usable, known_operators_of(config))
     for leaf in plan.leaves:
         previews.open(leaf)
+    from pops.compose.draw import by_names
     from pops.search.exact import Index
 
     index = Index(config.index)
@@ -54,8 +60,14 @@ def find(config: FindConfig) -> int:
             for name, seed in zip(made.expressions, seeds, strict=True)
         ]
         name = part_names(plan)[plan.composition]
-        rows = [row for hits in found for row in _cells(hits[:SHOWN])]
-        save_picture(strips(rows), stage / f"{name}.jpg")
+        cells = [_cells(hits[:SHOWN]) for hits in found]
+        starts = _starts(result, previews.pictures)
+        rows = [_row(*one) for one in zip(starts, cells, strict=True)]
+        strip = strips(rows, title=str(by_names(plan.composition)))
+        save_picture(strip, stage / f"{name}.jpg")
+        if config.html:
+            every = [cell for each in cells for cell in each]
+            write_page(stage / f"{name}.html", "find", config, [strip], every)
     if config.json:
         print(json.dumps([_plain(*pair) for pair in zip(titles, found, strict=True)]))
         return 0
@@ -73,12 +85,33 @@ def _lance(config: FindConfig) -> "LanceIndex":
     return LanceIndex(config.index)
 
 
-def _cells(hits: Sequence["Hit"]) -> list[list[Cell]]:
-    cells = [
+def _starts(result: "Result", shown: "Pictures") -> list[Cell]:
+    """Caption each search by what it looked for: a file, a choice from folders, or words."""
+    from pops.compose.draw import head
+
+    starts = []
+    for items, node in zip(product(*result.plan.axes), result.plan.results, strict=True):
+        if items or isinstance(node, Leaf):
+            label = head(items or (node,), shown)  # type: ignore[arg-type]
+        else:
+            label = "the composition"
+        cell = label if isinstance(label, Cell) else Cell(label)
+        seeds = result.parts[node].seeds
+        starts += [
+            replace(cell, note=f"seed {seeds[row]}" if seeds else "") for row in result.of(node)
+        ]
+    return starts
+
+
+def _row(start: Cell, found: Sequence[Cell]) -> list[Cell]:
+    return [start, replace(found[0], sign="arrow"), *found[1:]]
+
+
+def _cells(hits: Sequence["Hit"]) -> list[Cell]:
+    return [
         Cell(open_picture(hit.path), hit.path.stem, f"{rank}: {hit.score:.3f}")
         for rank, hit in enumerate(hits, 1)
     ]
-    return [cells[at : at + ACROSS] for at in range(0, len(cells), ACROSS)]
 
 
 def _plain(title: str, hits: Sequence["Hit"]) -> dict[str, object]:

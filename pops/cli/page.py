@@ -12,6 +12,7 @@ from pops import __version__
 from pops.figures import Cell
 from pops.figures.page import run_page
 from pops.io.files import atomic_path
+from pops.search.config import FindConfig
 from pops.settings.commands import ApplyConfig, RunConfig
 from pops.settings.flags.spelling import spell_command
 from pops.settings.flags.values import shown
@@ -22,7 +23,7 @@ __all__ = ["write_page"]
 def write_page(
     path: Path,
     command: str,
-    config: ApplyConfig | RunConfig,
+    config: ApplyConfig | RunConfig | FindConfig,
     figures: Sequence[Image.Image],
     pictures: Sequence[Cell],
 ) -> None:
@@ -38,7 +39,7 @@ def write_page(
     Raises:
         OutputError: the place cannot be written.
     """
-    title = config.composition if isinstance(config, RunConfig) else path.stem.replace("_", " ")
+    title = path.stem.replace("_", " ") if isinstance(config, ApplyConfig) else config.composition
     values = {one.name: getattr(config, one.name) for one in dataclasses.fields(config)}
     settings = {name: shown(value) for name, value in values.items() if value not in (None, (), {})}
     spelled = spell_command(f"pops {command}", config)

@@ -19,7 +19,15 @@ from pops.errors import UsageError
 from pops.figures import WIDEST, Branch, Cell, grid, strips, tree
 from pops.io.embeddings import Embeddings
 
-__all__ = ["Pictures", "Render", "draw_frames", "draw_grids", "draw_tree"]
+__all__ = [
+    "Pictures",
+    "Render",
+    "by_names",
+    "draw_frames",
+    "draw_grids",
+    "draw_tree",
+    "head",
+]
 
 LARGEST_SIDE = 20_000  # pixels of a figure: well under what picture files hold
 LARGEST_AREA = 100_000_000
@@ -159,17 +167,23 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
         drawn = [shown.get((node, row), NOT_FINITE) for row in result.of(node)]
         pictures += drawn or [NOT_FINITE] * len(seeds)
     per_seed = [list(pictures[row :: len(seeds)]) for row in range(len(seeds))]
-    title = str(_by_names(result.plan.composition))
+    title = str(by_names(result.plan.composition))
     if not outer and is_range(last):
         return {None: _strip(per_seed, list(map(str, last)), seeds, title)}
-    columns = [_head((item,), shown) for item in last]
+    columns = [head((item,), shown) for item in last]
     titles = [f"{title}, {seed}" if seed else title for seed in seeds]
+    widest = None if outer else WIDEST  # any number of seeds may be asked for
     if outer:
-        heads = [_head(items, shown) for items in itertools.product(*outer)]
+        heads = [head(items, shown) for items in itertools.product(*outer)]
     else:
         heads, columns, per_seed, titles = columns, list(seeds), [pictures], [title]
-    sides = len(columns), len(heads)
-    size = _largest(GRID_SIZES, lambda size: tuple((n + 1) * (size + 70) for n in sides))
+
+    def sides(size: int) -> tuple[int, int]:
+        bands = 1 if outer else 1 + len(columns) * (size + 16) // WIDEST
+        across, down = len(columns) // bands + 1, bands * (len(heads) + 1)
+        return across * (size + 70), down * (size + 70)
+
+    size = _largest(GRID_SIZES, sides)
     tables = [
         grid(
             [table[at : at + len(columns)] for at in range(0, len(table), len(columns))],
@@ -177,6 +191,7 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
             columns,
             size,
             above,
+            widest,
         )
         for table, above in zip(per_seed, titles, strict=True)
     ]
@@ -236,16 +251,31 @@ def _strip(
     return strips(rows, _largest(STRIP_SIZES, sides), title)
 
 
-def _by_names(node: Node) -> Node:
-    """The composition with its files named without their folders."""
+def by_names(node: Node) -> Node:
+    """Name the files of a composition without their folders.
+
+    Args:
+        node: the composition.
+
+    Returns:
+        The same with shorter names, to be read and not to be run.
+    """
     if isinstance(node, Leaf):
         return Leaf(node.source.name) if isinstance(node.source, Path) else node
-    inputs = tuple(None if made is None else _by_names(made) for made in node.inputs)
+    inputs = tuple(None if made is None else by_names(made) for made in node.inputs)
     return replace(node, inputs=inputs)  # type: ignore[arg-type]
 
 
-def _head(items: Sequence[Leaf | Setting], shown: Pictures) -> str | Cell:
-    """The label of a row or column: the names, under the pictures where all have one."""
+def head(items: Sequence[Leaf | Setting], shown: Pictures) -> str | Cell:
+    """Make the label of a row or column: the names, under the pictures where all have one.
+
+    Args:
+        items: a choice from each axis: files of folders, and values of ranges.
+        shown: the pictures of the leaves that have one.
+
+    Returns:
+        The names, or a cell with the pictures.
+    """
     names = " · ".join(leaf_name(one) if isinstance(one, Leaf) else str(one) for one in items)
     leaves = [one for one in items if isinstance(one, Leaf)]
     pictures = [shown[leaf, 0] for leaf in leaves if (leaf, 0) in shown]

@@ -71,7 +71,7 @@ def _memory(stack: Stack, parts: list[models.Part]) -> Iterator[Line]:
     except PopsError as error:
         yield Line("memory", str(error), "fetch or build this part again")
         return
-    size = stack.placement.dtype.itemsize
+    size = stack.placement.weight_bytes
     whole = sum(numbers) * size
     yield machine.memory(stack.placement, whole, max(numbers) * size, round(whole * WORK))
 

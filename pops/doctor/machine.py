@@ -100,14 +100,14 @@ def number_format(placement: Placement, asked: str) -> Line:
     Returns:
         The line.
     """
-    name = str(placement.dtype).removeprefix("torch.")
-    on_cpu = placement.device.type == "cpu"
+    name, on_cpu = placement.number_format, placement.device.type == "cpu"
+    emulated = placement.dtype == torch.bfloat16 and not has_bfloat16(placement.device)
     if asked == "auto":
-        why = "half precision is slow on a CPU" if on_cpu else "half the memory, on every GPU"
+        why = "the exact one, for a CPU" if on_cpu else "half the memory, on every GPU"
         return Line("number format", f"{name}: {why}")
-    if on_cpu and placement.dtype != torch.float32:
-        return Line("number format", f"{name} is slow on a CPU", "use --dtype float32")
-    if placement.dtype == torch.bfloat16 and not has_bfloat16(placement.device):
+    if on_cpu and (emulated or placement.dtype == torch.float16):
+        return Line("number format", f"{name} is slow on this CPU", "use --dtype float32")
+    if emulated:
         return Line("number format", f"{name} is emulated by this device", "use --dtype float16")
     return Line("number format", f"{name}: asked for")
 
@@ -166,8 +166,10 @@ def memory(placement: Placement, whole: int, largest: int, work: int) -> Line:
     ways = []
     if where.type != "cpu" and not placement.offload and free >= largest + work:
         ways.append("use --offload model")
-    if where.type != "cpu" and placement.dtype == torch.float32 and free >= need / 2:
+    if where.type != "cpu" and placement.weight_bytes == 4 and free >= need / 2:
         ways.append("use --dtype float16")
+    elif placement.weight_bytes > 1 and free >= need / placement.weight_bytes:
+        ways.append("use --dtype int8")
     ways.append("close other programs, or use a machine with more")
     return Line("memory", says, " or ".join(ways[:2]))
 

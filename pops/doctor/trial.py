@@ -10,6 +10,7 @@ from pops.doctor.lines import Line, gigabytes
 from pops.errors import PopsError
 from pops.io.machine.placement import Placement
 from pops.prior.batching import sample_requests
+from pops.prior.int8 import round_to_int8
 from pops.prior.model import Prior, PriorConfig
 from pops.prior.sampling import find_sampler
 from pops.prior.schedule import Schedule, betas
@@ -61,7 +62,10 @@ def _time_step(prior: Prior, placement: Placement) -> float:
             tensor.fill_(1.0)
         else:
             tensor.normal_(std=SPREAD)
-    prior.join_projections()
+    if placement.int8:
+        round_to_int8(prior)
+    else:
+        prior.join_projections()
     schedule = Schedule(betas(TRAIN_STEPS), CLIP)
     rows, sampler = [torch.randn(INPUTS, dim)], find_sampler(SamplingSettings.sampler)
     with placement.using(prior):

@@ -146,7 +146,7 @@ def eval_metrics(config: EvalMetricsConfig) -> int:
     folder = make_folder(config.out)
     with closing(ProgressBars()) as progress:
         findings, settings = check_metrics(config, stages, progress)
-    for path in write_trust(folder, findings, settings):
+    for path in write_trust(folder, findings, settings, table=config.page is None):
         print(path)
     if config.page is not None:
         write_page(config.page, findings, settings)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pops.datagen.stages import Stages
 
 __all__ = [
+    "MOST_REQUESTS",
     "EvalClothesConfig",
     "EvalConfig",
     "EvalInstructConfig",
@@ -28,6 +29,8 @@ __all__ = [
     "EvalUnionConfig",
     "ModelsConfig",
 ]
+
+MOST_REQUESTS = 1000  # of an operator, in a check of metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,7 @@ class EvalConfig(ModelsConfig):
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
     renderer: str = setting(RenderSettings.renderer, "what draws the pictures", choices=RENDERERS)
     render_steps: int | None = setting(None, "steps of the renderer; null: its own")
-    limit: int | None = setting(None, "so many pictures of each method at most, spread evenly")
+    limit: int | None = setting(None, "so many pictures of each method at most, drawn at random")
     keep_pictures: bool = setting(False, "keep the pictures that were made, too")
     shard: str = setting("0/1", "i/n: this is machine i of n, counted from 0")
     engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
@@ -224,6 +227,10 @@ class EvalMetricsConfig(ModelsConfig):
     """
 
     out: Path = setting(Path("out/eval-metrics"), "folder to write into")
+    rows: Path = setting(
+        Path("out/eval-metrics-rows"),
+        "folder that keeps what is measured, by settings, so that a killed run goes on",
+    )
     operator: str = setting("all", "the operator whose metrics are checked, or all")
     count: int = setting(40, "requests of each operator")
     page: Path | None = setting(
@@ -235,9 +242,11 @@ class EvalMetricsConfig(ModelsConfig):
         "pops eval metrics --page docs/evaluation.md --out docs/images/metrics",
     )
 
+    resumes = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("count", self.count, 2, 1000)
+        check_range("count", self.count, 2, MOST_REQUESTS)
 
 
 @dataclass(frozen=True, kw_only=True)

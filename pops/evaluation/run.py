@@ -61,7 +61,7 @@ def evaluate(operator: str, config: EvalConfig) -> int:
         inputs = [one for request in plan.requests for one in request.inputs.values()]
         draw_inputs(inputs, stages, config.batch_size, progress)
     done = _measure_all(config, plan, stages, settings)
-    left = len(plan.rows) - len(read_lines(config.out))
+    left = len(plan.rows) - len(read_lines(config.out, Line))
     if left:
         print(f"{config.out}: {done} pictures of this shard measured, {left} of others are left")
         return 0
@@ -75,7 +75,7 @@ def _measure_all(
 ) -> int:
     """Make and measure all pictures of this machine that have no line yet."""
     shard = Shard.parse(config.shard)
-    lines = Lines(config.out, shard)
+    lines = Lines(config.out, shard, Line)
     indices = plan.indices(shard)
     with (
         lines.open(settings) as there,
@@ -120,6 +120,7 @@ def _settings(
     return {
         "protocol": operator,
         "stack": config.stack,
+        "weights": _weights(config),
         "preset": config.chosen_preset,
         "methods": list(plan.methods),
         "also": config.also,
@@ -137,6 +138,15 @@ def _settings(
         "metrics": [metric.name for metric in plan.metrics],
         "models": {stage: asdict(model) for stage, model in models.items()},
     }
+
+
+def _weights(config: EvalConfig) -> dict[str, str]:
+    """Digest what makes the pictures: a stack of the same name may have been trained further."""
+    from pops.data.cache.fingerprints import stack_digests
+    from pops.stacks.stack import open_stack
+
+    # On the CPU: where a cluster makes the pictures, this machine may have nothing else.
+    return stack_digests(open_stack(config.stack, device="cpu", operator_folders=config.operators))
 
 
 def _words(plan: Evaluation) -> dict[str, list[str]]:

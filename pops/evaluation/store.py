@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -22,18 +23,27 @@ from pops.io.files import atomic_path, folder_lock, make_folder
 from pops.io.formats.schema import Count, Text, decode_json, read_json
 from pops.settings.shard import Shard
 
-__all__ = ["PICTURES", "ROWS", "SETTINGS", "Line", "Lines", "read_lines"]
+__all__ = ["PICTURES", "ROWS", "SETTINGS", "Indexed", "Line", "Lines", "read_lines"]
 
 SETTINGS = "settings.json"
 ROWS = "rows"
 PICTURES = "pictures"
 
 
-class Line(msgspec.Struct, omit_defaults=True):
+class Indexed(msgspec.Struct, omit_defaults=True):
+    """The form of a line.
+
+    Attributes:
+        index: The number of what was measured in the run.
+    """
+
+    index: Count
+
+
+class Line(Indexed):
     """The line of a picture: what it was made of, and the number of every metric.
 
     Attributes:
-        index: The number of the picture in the run.
         request: The number of its request.
         method: The method that made it.
         seed: Its seed.
@@ -43,7 +53,6 @@ class Line(msgspec.Struct, omit_defaults=True):
         seconds: The time of each stage.
     """
 
-    index: Count
     request: Count
     method: Text
     seed: Count
@@ -53,12 +62,16 @@ class Line(msgspec.Struct, omit_defaults=True):
     seconds: dict[str, float] = {}
 
 
-class Lines:
+Kind = TypeVar("Kind", bound=Indexed)
+
+
+class Lines(Generic[Kind]):
     """The lines of one shard, which are appended to."""
 
-    def __init__(self, folder: Path, shard: Shard) -> None:
+    def __init__(self, folder: Path, shard: Shard, kind: type[Kind]) -> None:
         self.folder = folder
         self.shard = shard
+        self.kind = kind
         part = "" if shard.count == 1 else f"-{shard.number}-of-{shard.count}"
         self.path = folder / f"{ROWS}{part}.jsonl"
 
@@ -70,7 +83,7 @@ class Lines:
             settings: All that the numbers depend on; a folder goes on only with the same.
 
         Yields:
-            The numbers of the pictures that have a line.
+            The indices that have a line.
 
         Raises:
             UsageError: The folder was made with other settings, or another run is at work on it.
@@ -81,9 +94,9 @@ class Lines:
             self._check_settings(settings)
             with _writing(self.path), self.path.open("ab") as self._file:
                 self._cut()
-                yield {line.index for line in _read(self.path)}
+                yield {line.index for line in _read(self.path, self.kind)}
 
-    def add(self, line: Line, pictures: Mapping[str, Content]) -> None:
+    def add(self, line: Kind, pictures: Mapping[str, Content] = MappingProxyType({})) -> None:
         """Write the pictures of a line, and then the line.
 
         Args:
@@ -125,19 +138,20 @@ class Lines:
             os.truncate(self.path, whole)
 
 
-def read_lines(folder: Path) -> list[Line]:
+def read_lines(folder: Path, kind: type[Kind]) -> list[Kind]:
     """Read the lines of all shards of a folder.
 
     Args:
         folder: The folder of an evaluation.
+        kind: The form of its lines.
 
     Returns:
-        The lines, in the order of the pictures' numbers.
+        The lines, in the order of their indices.
 
     Raises:
         InputError: A line is damaged.
     """
-    found = {line.index: line for path in _files(folder) for line in _read(path)}
+    found = {line.index: line for path in _files(folder) for line in _read(path, kind)}
     return [found[index] for index in sorted(found)]
 
 
@@ -145,9 +159,9 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{ROWS}*.jsonl"))
 
 
-def _read(path: Path) -> Iterator[Line]:
+def _read(path: Path, kind: type[Kind]) -> Iterator[Kind]:
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        yield decode_json(line, Line, InputError, f"{path}, line {number}")
+        yield decode_json(line, kind, InputError, f"{path}, line {number}")
 
 
 @contextmanager

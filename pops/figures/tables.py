@@ -72,8 +72,9 @@ def grid(
     column_labels: Sequence[str | Cell],
     size: int = 192,
     title: str = "",
+    widest: int | None = None,
 ) -> Image.Image:
-    """Draw a labelled table of pictures.
+    """Draw a labelled table of pictures; columns that go beyond its width go on below.
 
     Args:
         rows: the pictures of each row, or words in their place.
@@ -81,13 +82,28 @@ def grid(
         column_labels: the label of each column: a text, or a cell whose picture stands above it.
         size: the side in pixels of the square that each picture is fitted into.
         title: words above the table.
+        widest: the most pixels that it takes before columns go on below; None for any number.
 
     Returns:
         The figure.
     """
+    each = len(column_labels) if widest is None else _columns_within(widest, row_labels, size)
+    if each < len(column_labels):
+        return _stacked(
+            [
+                grid(
+                    [row[at : at + each] for row in rows],
+                    row_labels,
+                    column_labels[at : at + each],
+                    size,
+                    "" if at else title,
+                )
+                for at in range(0, len(column_labels), each)
+            ]
+        )
     columns = [_label(label, size) for label in column_labels]
     lefts = [_label(label, size) for label in row_labels]
-    side = max(size if _pictured(row_labels) else _widest(lefts), 1)
+    side = _label_width(row_labels, size)
     head = max(_label_height(cell, lines, size) for cell, lines in columns)
     heights = [max(size, _label_height(cell, lines, size)) for cell, lines in lefts]
     width = side + len(columns) * (size + GAP)
@@ -106,6 +122,26 @@ def grid(
             draw_picture(page, image, MARGIN + side + GAP + at * (size + GAP), top, size)
         top += height + GAP
     return page
+
+
+def _columns_within(widest: int, row_labels: Sequence[str | Cell], size: int) -> int:
+    return max(1, (widest - _label_width(row_labels, size)) // (size + GAP))
+
+
+def _label_width(labels: Sequence[str | Cell], size: int) -> int:
+    """The pixels that the labels of rows take before the table."""
+    return max(size if _pictured(labels) else _widest([_label(one, size) for one in labels]), 1)
+
+
+def _stacked(pages: Sequence[Image.Image]) -> Image.Image:
+    """Pages with margins under each other on one."""
+    height = sum(page.height - MARGIN for page in pages) - MARGIN
+    whole = blank_page(max(page.width for page in pages) - 2 * MARGIN, height)
+    top = 0
+    for page in pages:
+        whole.paste(page, (0, top))
+        top += page.height - MARGIN
+    return whole
 
 
 def _gap(cell: Cell, at: int) -> int:

@@ -5,6 +5,7 @@ Modules:
     model       the prior: `forward` for training, `condition` and `denoise` for sampling
     blocks      its transformer blocks, and the cache that their moving tokens attend to
     linear      linear layers that are fast for few rows on a CPU
+    int8        layers whose weights are held in 8 bits
     conditions  inputs packed into condition tokens and a mask; dropping of conditions
     schedule    the noise schedule, as pure functions
     sampling    guidance and samplers, as pure functions

@@ -16,8 +16,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from pops.errors import UsageError, WeightsError, install_hint
-from pops.io.files import atomic_path
-from pops.io.formats.schema import AdapterFile, decode_json, fit, read_json
+from pops.io.formats.schema import AdapterFile, decode_json, fit, read_json, write_json
 from pops.io.formats.tensors import read_tensors, save_tensors
 from pops.io.loading import reading
 from pops.prior.model import Prior
@@ -203,8 +202,7 @@ def save_adapter(
         targets: The names of the layers that it stands beside, or the ends of their names.
     """
     values = _plain(_config(rank, targets)) | {"inference_mode": True}
-    with atomic_path(folder / ADAPTER_CONFIG) as part:
-        part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / ADAPTER_CONFIG, values)
     save_tensors(folder / ADAPTER_WEIGHTS, state)
 
 

@@ -14,6 +14,7 @@ and unused slots are masked, so
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import cache
 from typing import Self
 
@@ -208,10 +209,14 @@ class Prior(nn.Module):
         Returns:
             A frozen prior.
         """
-        with torch.device("meta"):
-            other = Prior(self.config)
-        other.load_state_dict({**self.state_dict(), **(own or {})}, assign=True)
-        other.compiled = self.compiled
+        shared = {
+            id(tensor): nn.Parameter(tensor.detach(), requires_grad=False)
+            if isinstance(tensor, nn.Parameter)
+            else tensor
+            for tensor in self.state_dict(keep_vars=True).values()
+        }
+        other = deepcopy(self, shared)  # the layers anew, whatever kind they are
+        other.load_state_dict({**other.state_dict(), **(own or {})}, assign=True)
         return other.requires_grad_(False).eval()
 
     def normalise(self, embeddings: Tensor) -> Tensor:

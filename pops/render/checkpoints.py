@@ -17,7 +17,7 @@ from pops.errors import UsageError, WeightsError
 from pops.io.formats.tensors import check_finite
 from pops.io.hub.repositories import PART_FILES
 from pops.io.hub.snapshots import fetch_first, is_repository, local_path
-from pops.io.loading import can_load_cheaply, load_model, quietly, reading
+from pops.io.loading import can_load_cheaply, quietly, reading
 from pops.io.names import expand_home
 from pops.render.sdxl import SDXL, Pipeline
 
@@ -85,14 +85,13 @@ def _folder(stack: Stack) -> Path:
 
 def _load_folder(stack: Stack) -> Pipeline:
     folder = _folder(stack)
-    rest, dtype = stack.placement.rest, stack.placement.dtype
     kinds = {
         "vae": AutoencoderKL,
         "text_encoder": CLIPTextModel,
         "text_encoder_2": CLIPTextModelWithProjection,
         "unet": UNet2DConditionModel,
     }
-    models = {name: load_model(kind, folder / name, rest, dtype) for name, kind in kinds.items()}
+    models = {name: stack.model(kind, folder / name) for name, kind in kinds.items()}
     with reading(folder), quietly():
         return Pipeline(
             **models,
@@ -127,7 +126,7 @@ def _load_file(stack: Stack) -> Pipeline:
         if absent:
             raise WeightsError(f"{path} is no checkpoint of SDXL: it has no {absent[0]}")
         check_finite(dict(model.named_parameters()), str(path), WeightsError)
-        model.requires_grad_(False).eval().to(stack.placement.rest)
+        stack.at_rest(model.requires_grad_(False).eval())
     return pipeline
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from pops.errors import UsageError, WeightsError
-from pops.io.loading import check_config, load_model, quietly, reading
+from pops.io.loading import check_config, quietly, reading
 from pops.io.machine.placement import Placement, in_batches
 from pops.render.batches import Counter, to_pictures
 from pops.render.depth import DepthEstimator
@@ -320,8 +320,7 @@ def _load_parts(stack: Stack, part: str) -> _Parts:
             f"have {own}: put a decoder of its own into the folder {part} of the stack"
         )
     folder = stack.folder(part)
-    rest, dtype = stack.placement.rest, stack.placement.dtype
-    unet = load_model(UNet2DConditionModel, folder / "unet", rest, dtype)
+    unet = stack.model(UNet2DConditionModel, folder / "unet")
     if unet.config.encoder_hid_dim != own:
         raise WeightsError(
             f"{folder / 'unet'} takes embeddings of {unet.config.encoder_hid_dim} numbers, but "
@@ -330,7 +329,7 @@ def _load_parts(stack: Stack, part: str) -> _Parts:
     check_config(folder / "scheduler" / "scheduler_config.json")
     with reading(folder / "scheduler"):
         scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-    return unet, scheduler, load_model(VQModel, folder / "movq", rest, dtype)
+    return unet, scheduler, stack.model(VQModel, folder / "movq")
 
 
 def _negative(stack: Stack) -> Tensor:

@@ -130,9 +130,8 @@ class DepthRenderer:
         """
         sdxl = stack.shared(load_sdxl)
         parts = dict(sdxl.pipeline.components)
-        rest, dtype = stack.placement.rest, stack.placement.dtype
-        controlnet = load_model(ControlNetModel, stack.folder("controlnet"), rest, dtype)
-        parts["vae"] = load_model(AutoencoderKL, stack.folder("sdxl_vae"), rest, dtype)
+        controlnet = stack.model(ControlNetModel, stack.folder("controlnet"))
+        parts["vae"] = stack.model(AutoencoderKL, stack.folder("sdxl_vae"))
         parts["vae"].enable_slicing()
         with quietly():
             pipeline = ControlNetPipeline(**parts, controlnet=controlnet, add_watermarker=False)

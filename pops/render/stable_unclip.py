@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pops.errors import UsageError, WeightsError
-from pops.io.loading import check_code, check_config, load_model, quietly, reading
+from pops.io.loading import check_code, check_config, quietly, reading
 from pops.io.machine.placement import Placement, in_batches
 from pops.render.batches import Counter, PlainRenderer
 from pops.settings.progress import Progress
@@ -106,10 +106,7 @@ class StableUnCLIPRenderer(PlainRenderer):
                 f"the decoder of {stack.name} is no Stable unCLIP: render by kandinsky, which is "
                 "the stack's own decoder"
             )
-        rest, dtype = stack.placement.rest, stack.placement.dtype
-        models = {
-            name: load_model(kind, folder / name, rest, dtype) for name, kind in MODELS.items()
-        }
+        models = {name: stack.model(kind, folder / name) for name, kind in MODELS.items()}
         own, taken = stack.prior_config.embedding_dim, models["image_normalizer"].mean.shape[-1]
         if taken != own:
             raise UsageError(

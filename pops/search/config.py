@@ -77,6 +77,7 @@ class FindConfig(SamplingConfig, OwnOperators):
     k: int = setting(12, "pictures to find, the nearest first")
     seeds: tuple[int, ...] = setting((18,), "seeds of the operators, one search each")
     lance: bool = setting(False, "ask the LanceDB table of the index, which is not exact")
+    html: bool = setting(False, "also write a page that holds all: pictures, settings, the command")
     json: bool = setting(False, "print what was found as one JSON list")
     out: Path = setting(Path("out/find"), "folder to write into")
 

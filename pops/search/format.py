@@ -5,13 +5,11 @@
     shard-00000.json      the names of its pictures below the folder, and those that are broken;
                           written last, so that a shard is there when this file is
 
-Names and arrays are those of the caches of `pops embed`.
+Names and arrays are those of any shards, as in the caches of `pops embed`.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,11 +17,16 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 
-from pops.data.cache.format import shard_file
 from pops.errors import DataError
-from pops.io.files import atomic_path, make_folder
-from pops.io.formats.arrays import read_array
-from pops.io.formats.schema import Schema, Text, read_json
+from pops.io.files import make_folder
+from pops.io.formats.schema import Schema, Text, read_json, write_json
+from pops.io.formats.shards import (
+    list_shards,
+    read_list,
+    read_shard_array,
+    shard_file,
+    write_shard_files,
+)
 
 __all__ = [
     "IndexFile",
@@ -34,7 +37,6 @@ __all__ = [
     "write_shard",
 ]
 
-MOST_LISTED = 2**28  # bytes of the list of a shard
 FORMAT: Literal[1] = 1
 MAKE_ANEW = "; remove it and run pops index again"
 
@@ -92,8 +94,7 @@ def write_index_file(folder: Path, index: IndexFile) -> None:
                     "name another folder by --out"
                 )
         return
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(msgspec.to_builtins(index), indent=2) + "\n", encoding="utf-8")
+    write_json(path, index)
 
 
 def read_index_file(folder: Path) -> IndexFile:
@@ -125,11 +126,8 @@ def write_shard(folder: Path, number: int, shard: Shard) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    with atomic_path(shard_file(folder, "embeds", number)) as part, part.open("wb") as file:
-        np.save(file, shard.embeds)
-    lists = {"names": shard.names, "broken": shard.broken}
-    with atomic_path(shard_file(folder, "shard", number)) as part:
-        part.write_text(json.dumps(lists) + "\n", encoding="utf-8")
+    lists = _ShardFile(names=shard.names, broken=shard.broken)
+    write_shard_files(folder, number, {"embeds": shard.embeds}, lists)
 
 
 def read_shards(folder: Path, dim: int) -> dict[int, Shard]:
@@ -145,16 +143,14 @@ def read_shards(folder: Path, dim: int) -> dict[int, Shard]:
     Raises:
         DataError: a file is missing or damaged, or does not fit its list.
     """
-    found = (re.fullmatch(r"shard-(\d{5,9})\.json", path.name) for path in folder.iterdir())
     shards = {}
-    for number in sorted(int(name[1]) for name in found if name):
-        path = shard_file(folder, "shard", number)
-        lists = read_json(path, _ShardFile, DataError, MOST_LISTED)
-        array = shard_file(folder, "embeds", number)
-        embeds = read_array(array, mapped=True, error=DataError, advice=MAKE_ANEW)
+    for number in list_shards(folder):
+        lists = read_list(folder, number, _ShardFile)
+        embeds = read_shard_array(folder, "embeds", number, MAKE_ANEW)
         if embeds.shape != (len(lists.names), dim) or embeds.dtype != np.float16:
             raise DataError(
-                f"{array} is {embeds.shape} {embeds.dtype}, and {path.name} lists "
+                f"{shard_file(folder, 'embeds', number)} is {embeds.shape} {embeds.dtype}, and "
+                f"{shard_file(folder, 'shard', number).name} lists "
                 f"{len(lists.names)} pictures of {dim} numbers{MAKE_ANEW}"
             )
         shards[number] = Shard(lists.names, embeds, lists.broken)

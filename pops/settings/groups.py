@@ -20,7 +20,7 @@ __all__ = [
     "StackConfig",
 ]
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Offload = Literal["none", "model"]
 
 
@@ -36,7 +36,7 @@ class PlacementConfig:
     """Where and how models run."""
 
     device: str = setting("auto", "auto, cpu, cuda or mps")
-    dtype: Dtype = setting("auto", "number format of the models")
+    dtype: Dtype = setting("auto", "number format of the models; int8: weights take 8 bits")
     offload: Offload = setting("none", "model: each is on the device only while it is used")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -52,19 +52,31 @@ def encode_sources(
     distinct = dict(zip(keys, sources, strict=True))
     known = {key: given_row(stack, source) for key, source in distinct.items()}
     todo = [key for key, embedding in known.items() if embedding is None]
-    for start in range(0, len(todo), OPENED):
-        batch = todo[start : start + OPENED]
-        pictures = [open_picture(distinct[key]) for key in batch]  # type: ignore[arg-type]
-        encoder = stack.image_encoder
-        with stack.placement.using(encoder.model):
-            known |= zip(batch, encoder.encode(pictures), strict=True)
-        if progress is not None:
-            progress("encode", start + len(batch), len(todo))
+    known |= _encode_pictures(stack, {key: distinct[key] for key in todo}, progress)
     rows = [known[key][None] for key in keys]  # type: ignore[index]
     embeds = torch.cat([torch.zeros(0, stack.prior_config.embedding_dim), *rows])
     named = [s if isinstance(s, str | Path) else f"input {at}" for at, s in enumerate(sources)]
     check_finite_rows(embeds, [1] * len(sources), [str(name) for name in named])
     return embeds
+
+
+def _encode_pictures(
+    stack: Stack, sources: Mapping[object, Source], progress: Progress | None
+) -> dict[object, Tensor]:
+    """Encode pictures by key, few of them open at a time; an offloaded encoder moves only once."""
+    keys = list(sources)
+    made: dict[object, Tensor] = {}
+    if not keys:
+        return made
+    encoder = stack.image_encoder
+    with stack.placement.using(encoder.model):
+        for start in range(0, len(keys), OPENED):
+            batch = keys[start : start + OPENED]
+            pictures = [open_picture(sources[key]) for key in batch]  # type: ignore[arg-type]
+            made |= zip(batch, encoder.encode(pictures), strict=True)
+            if progress is not None:
+                progress("encode", start + len(batch), len(keys))
+    return made
 
 
 def condition_tokens(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from pops.errors import WeightsError
 from pops.io.formats.schema import RenderFile, read_json
@@ -17,9 +17,10 @@ from pops.io.formats.tensors import check_finite
 from pops.io.hub.repositories import PART_FILES
 from pops.io.hub.snapshots import fetch, is_repository
 from pops.io.loading import check_config, load_model, reading
-from pops.io.machine.placement import Placement
+from pops.io.machine.placement import HOST, Placement
 from pops.io.names import expand_home
 from pops.prior.config import PriorConfig
+from pops.prior.int8 import round_to_int8
 from pops.prior.model import read_prior_config
 from pops.prior.schedule import Schedule, read_schedule
 from pops.settings.rendering import DecoderSettings
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
 
 __all__ = ["StackModels"]
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class StackModels:
         """The CLIP image encoder with its processor."""
         from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
-        model = self._model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
+        model = self.model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
         folder = self.prior_folder / "image_processor"
         check_config(folder / "preprocessor_config.json")
         with reading(folder):
@@ -128,7 +131,7 @@ class StackModels:
         """The CLIP text encoder with its tokenizer."""
         from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-        model = self._model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
+        model = self.model(CLIPTextModelWithProjection, self.prior_folder / "text_encoder")
         folder = self.prior_folder / "tokenizer"
         with reading(folder):
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
@@ -140,14 +143,14 @@ class StackModels:
         """The network of the decoder."""
         from diffusers import UNet2DConditionModel
 
-        return self._model(UNet2DConditionModel, self.decoder_folder / "unet")
+        return self.model(UNet2DConditionModel, self.decoder_folder / "unet")
 
     @cached_property
     def movq(self) -> VQModel:
         """The autoencoder of the decoder."""
         from diffusers import VQModel
 
-        return self._model(VQModel, self.decoder_folder / "movq")
+        return self.model(VQModel, self.decoder_folder / "movq")
 
     @cached_property
     def decoder_scheduler(self) -> DDPMScheduler:
@@ -191,5 +194,30 @@ class StackModels:
             return fetch(place, PART_FILES[part])
         raise WeightsError(f"{folder} is missing: the stack {self.name} is not whole")
 
-    def _model(self, kind: Any, folder: Path) -> Any:
-        return load_model(kind, folder, self.placement.rest, self.placement.dtype)
+    def model(self, kind: Any, folder: Path) -> Any:
+        """Load a frozen model in the number format of the stack.
+
+        Args:
+            kind: A class of transformers or diffusers.
+            folder: Its config and weights.
+
+        Returns:
+            The model, at rest.
+
+        Raises:
+            WeightsError: The folder is missing, damaged, or does not fit the class.
+        """
+        return self.at_rest(load_model(kind, folder, HOST.device, self.placement.dtype))
+
+    def at_rest(self, model: Model) -> Model:
+        """Put a frozen model where it waits; for weights of 8 bits it is rounded before.
+
+        Args:
+            model: The model, in the host's memory, in the number format that it computes in.
+
+        Returns:
+            The model itself.
+        """
+        if self.placement.int8:
+            round_to_int8(model)
+        return model.to(self.placement.rest)

@@ -263,22 +263,24 @@ class Stack(StackModels):
         with torch.device("meta"):
             prior = Prior(self.prior_config)
         prior.load_state_dict({**state, **self.clip_stats}, assign=True)
-        prior.requires_grad_(False).eval().to(self.placement.rest, self.placement.dtype)
+        prior.requires_grad_(False).eval().to(dtype=self.placement.dtype)
         if self.placement.dtype != torch.float32:  # which they were read in
             check_finite(
                 dict(prior.named_parameters()), f"{source} in {self.placement.dtype}", WeightsError
             )
         # The statistics stay in float32: they scale every embedding that goes in or out.
         for key, value in self.clip_stats.items():
-            getattr(prior, key).data = value.to(self.placement.rest)
+            getattr(prior, key).data = value
+        self.at_rest(prior)
         prior.compiled = self.placement.compiled
         # Offloaded weights are copied to the device one by one, and so cannot be joined there.
-        return prior if self.placement.offload else prior.join_projections()
+        whole = not (self.placement.offload or self.placement.int8)
+        return prior.join_projections() if whole else prior
 
     @property
     def prior_bytes(self) -> int:
         """The bytes of one loaded prior."""
-        return sum(t.numel() for t in self.prior_shapes.values()) * self.placement.dtype.itemsize
+        return sum(t.numel() for t in self.prior_shapes.values()) * self.placement.weight_bytes
 
     def operator_path(self, name: str) -> Path:
         """Find the weights of an operator by its name, downloaded first where they are on the hub.

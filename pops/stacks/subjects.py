@@ -69,9 +69,9 @@ class SubjectPrior:
             model = SubjectTransformer(config)
         check_state_dict(state, model.state_dict(), str(folder))
         model.load_state_dict(state, assign=True)
-        model.requires_grad_(False).eval().to(stack.placement.rest, stack.placement.dtype)
+        model.requires_grad_(False).eval().to(dtype=stack.placement.dtype)
         check_finite(dict(model.named_parameters()), str(folder), WeightsError)
-        return cls(stack, model)
+        return cls(stack, stack.at_rest(model))
 
     @torch.inference_mode()
     def make(

@@ -233,7 +233,7 @@ def _facts(engine: Engine) -> dict[str, str]:
     facts = {
         "stack": stack.name,
         "device": str(stack.device),
-        "number format": str(stack.placement.dtype).removeprefix("torch."),
+        "number format": stack.placement.number_format,
         "embedding": f"{engine.dim} numbers",
         "pictures": f"{stack.render_settings.size} pixels, {stack.render_settings.steps} steps",
         "memory in use": _memory(stack),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pops.errors import PopsError, UsageError
@@ -67,6 +68,7 @@ class StudioService:
             stack if local and stack else engine.stack.name,
             {name: place_of(path, local) for name, path in examples.items()},
             {name: place_of(path, local) for name, path in engine.stack.operator_folders.items()},
+            place_of(Path(engine.stack.spec.index), local),
         )
         self.queue = JobQueue(waiting)
         self.runner = Runner(engine, self.store)

@@ -27,11 +27,13 @@ class Speller:
         stack: The name of the stack, or its folder.
         examples: Where the shipped pictures lie, by their names.
         operators: Where the operators lie that the stack does not bring, by their names.
+        index: Where the index of the renderer find lies.
     """
 
     stack: str = "pocket"
     examples: Mapping[str, str] = field(default_factory=dict)
     operators: Mapping[str, str] = field(default_factory=dict)
+    index: str = ""
 
     def spell(self, node: Node, options: Options) -> dict[str, Any]:
         """Spell a composition.
@@ -57,6 +59,8 @@ class Speller:
         loaded = {"stack": self.stack} if self.stack != "pocket" else {}
         if folders:
             loaded["operator_folders"] = folders  # type: ignore[assignment]
+        if options.rendering.renderer == "find":
+            loaded["index"] = self.index
         plain = Options()
         sampled = _changed(options.sampling, plain.sampling)
         names = {name: item.name for name, item in options.pictures.items()}
@@ -81,6 +85,8 @@ class Speller:
             flags["stack"] = shlex.quote(self.stack)
         if folders:
             flags["operators"] = shlex.quote(",".join(folders))
+        if options.rendering.renderer == "find":
+            flags["index"] = shlex.quote(self.index)
         return " ".join(["pops run", _quoted(text), *(f"--{n} {v}" for n, v in flags.items())])
 
 

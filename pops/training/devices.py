@@ -91,13 +91,13 @@ def choose_precision(settings: DeviceSettings) -> str:
         settings: Where it computes.
 
     Returns:
-        bf16, fp16 or no; `auto` is bf16 where the device computes in it itself.
+        bf16, fp16 or no; `auto` is bf16 on a GPU that computes in it itself.
 
     Raises:
         UsageError: The device is not here, or cannot do what is asked.
     """
     device = choose_device(settings.device)
-    automatic = "bf16" if has_bfloat16(device) else "no"
+    automatic = "bf16" if device.type == "cuda" and has_bfloat16(device) else "no"
     precision = automatic if settings.mixed_precision == "auto" else settings.mixed_precision
     if precision == "fp16" and device.type != "cuda":
         raise UsageError("--mixed_precision fp16 is for CUDA devices: use bf16 or no on others")

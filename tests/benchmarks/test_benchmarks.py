@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import CLIPTextConfig, CLIPVisionConfig
 
-from benchmarks import full_size, functions, grid, prior, samplers, sizes
+from benchmarks import formats, full_size, functions, grid, linear, prior, samplers, sizes
 from benchmarks.harness.machine import Limits, measure_limits
 from benchmarks.models.published import PublishedPrior
 from pops.engine import Engine
@@ -172,3 +172,25 @@ def test_functions_are_told_by_table_and_row() -> None:
     stack, rows = Engine.load("pocket", "cpu").stack, torch.randn(2, 3, 128)
     for ways in functions.WAYS.values():
         assert all(way(stack, *rows).isfinite().all() for way in ways.values())
+
+
+def test_every_way_of_a_linear_layer_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert linear.main(["--rows=3,41", "--width=128", "--repeats=1", "--json"]) == 0
+    values = last_line(capsys.readouterr().out)
+    assert {f"{way}_rows41" for way in ("pops", "bfloat16", "int8")} < set(values)
+    assert min(values.values()) > 0
+    with pytest.raises(UsageError, match="--rows"):
+        linear.LinearBenchmark(rows=(0,))
+
+
+def test_formats_are_compared_on_both_stacks(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--layers=2", "--heads=2", "--dim=32", "--inputs=1", "--pictures=1", "--steps=2"]
+    more = ["--guidances=8", "--batches=1", "--repeats=1", "--device=cpu", "--json"]
+    assert formats.main([*flags, *more]) == 0
+    values = last_line(capsys.readouterr().out)
+    for name in formats.FORMATS:
+        for part in ("encoder", "prior_guidance8", "random_prior_guidance8"):
+            assert 0.9 < values[f"{part}_{name}"] <= 1.00001
+        assert values[f"random_prior_time_batch1_{name}"] > 0
+    sizes_ = [values[f"random_prior_bytes_{name}"] for name in (formats.EXACT, "float16", "int8")]
+    assert sizes_ == sorted(sizes_, reverse=True)

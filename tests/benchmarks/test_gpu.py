@@ -43,8 +43,9 @@ def test_a_page_without_marks_is_left_as_it_is(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.slow
 def test_all_parts_run_at_a_small_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    more = ["--parts=prior,training,half,grid", "--stack=pocket", "--side=1", "--render_steps=2"]
+    more = ["--parts=prior,training,lora,formats,grid", "--stack=pocket", "--side=1"]
+    more += ["--rank=2", "--render_steps=2"]
     assert gpu.main([*TINY, *more, f"--results={tmp_path / 'gpu.json'}"]) == 0
     said = capsys.readouterr().out
-    for part in ("prior", "training", "half", "grid"):
+    for part in gpu.PARTS:
         assert f"| {part} | seconds |" in said

@@ -22,7 +22,6 @@ from pops.data.cache.format import (
     DatasetTraits,
     read_index,
     read_shard,
-    shard_file,
     write_index,
 )
 from pops.data.cache.read import CachedSource
@@ -32,6 +31,7 @@ from pops.data.recipes import find_recipe
 from pops.data.sources.online import OnlineSource
 from pops.data.sources.open import open_source
 from pops.errors import DataError
+from pops.io.formats.shards import shard_file
 from pops.operators import TEXTURING
 from pops.stacks.stack import Stack, open_stack
 from tests.tiny_data import (

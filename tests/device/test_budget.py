@@ -6,9 +6,11 @@ A batch of one is bound by launches, and every wait stops the host from running 
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks.models.published import PublishedPrior
 from benchmarks.prior import OPERATOR, RandomStack, random_prior
@@ -22,6 +24,7 @@ from pops.prior.schedule import Schedule
 from pops.render.kandinsky import KandinskyRenderer
 from pops.settings.rendering import DecoderSettings
 from pops.stacks.spec import StackSpec
+from pops.stacks.stack import Stack
 from pops.training.step.loss import operator_losses
 from tests.device.pretended import DEVICE, LOG, pretended, reason_to_skip
 from tests.render.test_render import small_decoder
@@ -113,3 +116,20 @@ def test_what_a_training_step_computes_waits_for_nothing(joint: bool):
             losses["mse"].backward()
     assert log.waits == Counter()
     assert log.launches.total() <= 1040
+
+
+def test_an_offloaded_encoder_moves_once_for_all_pictures(
+    stack_parts: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pops.stacks.encoding.OPENED", 2)
+    spec = StackSpec("pocket", **{name: str(place) for name, place in stack_parts.items()})
+    moved = []
+    for count in (1, 5):
+        pictures = [Image.new("RGB", (8, 8), (shade, 40, 90)) for shade in range(count)]
+        with pretended() as log:
+            engine = Engine(Stack(spec, Placement(DEVICE, offload=True)))  # type: ignore[arg-type]
+            tensors = len(engine.stack.image_encoder.model.state_dict())
+            log.clear()
+            engine.encode(pictures)
+            moved.append(sum(n for place, n in log.waits.items() if "placement.py" in place))
+    assert moved[0] == moved[1] >= tensors

@@ -215,6 +215,7 @@ def test_lines_for_people_begin_with_ok_or_with_what_is_to_be_done(
         (10, torch.float16, True, ""),
         (20, torch.float32, True, ""),
         (16, torch.float32, False, "--offload model or use --dtype float16"),
+        (4, torch.float16, True, "use --dtype int8"),
         (2, torch.float16, True, "a machine with more"),
     ],
 )
@@ -233,8 +234,14 @@ def test_a_disk_that_is_too_small_is_told(tmp_path: Path) -> None:
     assert "HF_HOME" in machine.disk(tmp_path, 10**18).advice
 
 
-def test_half_precision_on_a_cpu_is_advised_against() -> None:
+def test_half_precision_is_advised_against_on_a_cpu_that_does_not_compute_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert not machine.number_format(Placement(dtype=torch.float16), "float16").ok
+    for own in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda own=own: {"avx512_bf16": own})
+        assert machine.number_format(Placement(dtype=torch.bfloat16), "bfloat16").ok is own
+    assert machine.number_format(Placement(int8=True), "int8").says == "int8: asked for"
     assert machine.number_format(Placement(), "auto").ok
 
 

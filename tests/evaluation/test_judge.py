@@ -116,11 +116,12 @@ def test_a_request_holds_the_prompt_and_all_pictures(
 def test_a_rate_limit_is_waited_for_as_long_as_the_server_asks(server: tuple[Server, str]) -> None:
     told, address = server
     told.say(status=429, raw="{}", retry_after=7)
+    told.say(status=408, raw="[]")
     told.say(status=503, raw="busy", retry_after="Wed, 21 Oct 2026 07:28:00 GMT")
     told.say(GOOD)
     slept = Slept()
     assert VisionJudge(address, "m", sleep=slept)([ASKED]) == [{"object": 4, "text": 2}]
-    assert slept == [7.0, 2.0]
+    assert slept == [7.0, 2.0, 4.0]
 
 
 def test_a_server_that_stays_busy_ends_the_run_in_one_line(server: tuple[Server, str]) -> None:
@@ -166,6 +167,18 @@ def test_a_refusal_gives_no_marks_and_is_not_asked_again(server: tuple[Server, s
     told.say(None, message={"refusal": "I cannot help with that."})
     assert VisionJudge(address, "m", sleep=Slept())([ASKED]) == [{"object": None, "text": None}]
     assert len(told.bodies) == 1
+
+
+@pytest.mark.parametrize("code", ["content_filter", "content_policy_violation"])
+def test_a_picture_that_the_server_filters_is_a_refusal_and_ends_no_run(
+    code: str, server: tuple[Server, str]
+) -> None:
+    told, address = server
+    told.say(status=400, raw=json.dumps({"error": {"message": "filtered", "code": code}}))
+    told.say(GOOD)
+    made = VisionJudge(address, "m", sleep=Slept())
+    assert made([ASKED]) == [{"object": None, "text": None}]
+    assert made([ASKED]) == [{"object": 4, "text": 2}] and len(told.bodies) == 2
 
 
 def test_nonsense_is_asked_for_once_more_and_then_has_no_marks(server: tuple[Server, str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pops.cli import main as cli
@@ -23,7 +26,7 @@ from pops.evaluation.protocols.inputs import Input
 from pops.evaluation.protocols.methods import Request, mean_of, read_methods
 from pops.evaluation.protocols.rows import Evaluation
 from pops.evaluation.protocols.table import PROTOCOLS
-from pops.evaluation.report.statistics import Estimate, compare, summarise, wilson
+from pops.evaluation.report.statistics import Estimate, compare, mean_interval, summarise, wilson
 from pops.evaluation.report.tables import latex_table, markdown_table
 from pops.evaluation.stages import ORDER, Look, Read, Remembering, Seen
 from pops.evaluation.store import Line, Lines, read_lines
@@ -47,14 +50,24 @@ def test_the_protocols_are_of_the_published_sizes(
     assert not out.exists()
 
 
-def test_a_limit_takes_pictures_that_lie_evenly_and_shards_divide_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [30, 60, 100])
+def test_a_limit_draws_from_all_inputs_and_shards_divide_the_pictures(
+    limit: int, tmp_path: Path
+) -> None:
+    """Every so-manieth picture would show one texture alone: there are 20 of them."""
     config = EvalTexturingConfig(out=tmp_path)
     protocol = PROTOCOLS["texturing"]
     requests = protocol.requests(config)
-    plan = Evaluation(requests, protocol.methods, (0, 1, 2), (), limit=30)
-    own = [row for row in plan.rows if row.method == "mean"]
-    assert len(own) == 30 and {row.seed for row in own} == {0, 1, 2}
-    assert {row.request for row in own} > {0} and max(row.request for row in own) > 300
+    plan = Evaluation(requests, protocol.methods, (0, 1, 2), (), limit=limit)
+    drawn = {method: set[tuple[int, int]]() for method in protocol.methods}
+    for row in plan.rows:
+        drawn[row.method].add((row.request, row.seed))
+    own = drawn["mean"]
+    assert len(own) == limit and all(one == own for one in drawn.values())
+    assert {seed for _, seed in own} == {0, 1, 2}
+    for slot in ("object", "texture"):
+        shown = {requests[request].inputs[slot].word for request, _ in own}
+        assert len(shown) > 12, f"of 20 only {sorted(shown)}"
     parts = [plan.indices(Shard(i, 4)) for i in range(4)]
     assert sorted(index for part in parts for index in part) == list(range(len(plan.rows)))
 
@@ -208,6 +221,48 @@ def test_intervals_are_over_requests_and_hold_the_mean() -> None:
     assert (alone.low, alone.high, alone.count, alone.missing) == (1.0, 1.0, 3, 1)
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 6), st.floats(-5, 5).map(lambda x: round(x, 3))),
+        min_size=1,
+        max_size=30,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_an_interval_holds_the_mean_of_the_requests_and_lies_within_them(
+    pictures: list[tuple[int, float]],
+) -> None:
+    groups, values = zip(*pictures, strict=True)
+    by_group = {g: [v for h, v in pictures if h == g] for g in groups}
+    means = [sum(own) / len(own) for own in by_group.values()]
+    mean, low, high = mean_interval(values, groups)
+    assert mean == pytest.approx(sum(means) / len(means), abs=1e-9)
+    assert min(means) - 1e-9 <= low <= high <= max(means) + 1e-9
+    # The numbers of requests are names, and nothing else.
+    assert mean_interval(values, [g + 7 for g in groups]) == (mean, low, high)
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    """95% of intervals, for large numbers: of 40 requests of two seeds each a little less."""
+    rng = np.random.default_rng(3)
+    hits = 0
+    for _ in range(200):
+        requests = np.repeat(rng.exponential(1.0, 40), 2)
+        values = requests + rng.normal(0, 0.2, 80)
+        _, low, high = mean_interval(list(values), list(np.repeat(np.arange(40), 2)))
+        hits += low <= 1.0 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_a_share_of_nothing_or_of_all_has_an_interval_too() -> None:
+    lines = _lines({"a": [0.0] * 20})  # ten requests, two seeds each
+    assert summarise(lines)["a"]["x"].high == 0.0  # of a distance, say
+    found = summarise(lines, ["x"])["a"]["x"]
+    assert (found.mean, found.low) == (0.0, 0.0)
+    assert found.high == pytest.approx(wilson(0, 10)[1]) and found.high > 0.2
+    assert METRICS["lost"].share and not METRICS["object_clip"].share
+
+
 def test_methods_are_compared_picture_by_picture() -> None:
     lines = _lines({"operator": [1, 2, 3, 4], "mean": [0.5, 1.5, None, 3.5]})
     found = compare(lines, "operator")["mean"]["x"]
@@ -226,8 +281,23 @@ def test_tables_mark_the_best_and_escape_names() -> None:
     }
     metrics: list[Metric] = [METRICS["lost"]]
     assert "**0.100 [0.050, 0.200]**" in markdown_table(summary, metrics)
+    assert r"a\|b" in markdown_table({"a|b": summary["mean"]}, metrics)
     table = latex_table(summary, metrics)
     assert r"op\_1 & \textbf{0.100}" in table and r"lost $\downarrow$" in table
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs LaTeX")
+def test_a_table_compiles_whatever_methods_are_called(tmp_path: Path) -> None:
+    names = ("op_1", "50% & more", "a{b}", r"back\slash", "#1 $x^2~y")
+    summary = {name: {"lost": Estimate(0.1, 0.05, 0.2, 9)} for name in names}
+    (tmp_path / "report.tex").write_text(latex_table(summary, [METRICS["lost"], METRICS["leak"]]))
+    (tmp_path / "all.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{report}\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-800:]
+    assert (tmp_path / "all.pdf").stat().st_size > 1000
 
 
 # --- folders --------------------------------------------------------------------------------
@@ -238,7 +308,7 @@ def _line(index: int) -> Line:
 
 
 def test_a_killed_run_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:
-    lines = Lines(tmp_path / "a", Shard())
+    lines = Lines(tmp_path / "a", Shard(), Line)
     with lines.open({"seeds": [1]}):
         lines.add(_line(3), {"mean/one.png": Image.new("RGB", (4, 4))})
     with lines.path.open("ab") as file:
@@ -246,7 +316,7 @@ def test_a_killed_run_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:
     with lines.open({"seeds": [1]}) as there:
         assert there == {3}
         lines.add(_line(4), {})
-    assert [line.index for line in read_lines(tmp_path / "a")] == [3, 4]
+    assert [line.index for line in read_lines(tmp_path / "a", Line)] == [3, 4]
     assert (tmp_path / "a" / "pictures" / "mean" / "one.png").is_file()
     with pytest.raises(UsageError, match="made with seeds"), lines.open({"seeds": [2]}):
         raise AssertionError

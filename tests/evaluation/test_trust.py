@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from pops.cli import main as cli
@@ -12,8 +15,16 @@ from pops.errors import InputError
 from pops.evaluation.metrics.base import Made, Measuring, Metric
 from pops.evaluation.metrics.table import METRICS
 from pops.evaluation.pocket.shown import Shown, alone
-from pops.evaluation.trust.candidates import Candidate
-from pops.evaluation.trust.check import Finding, find_trust
+from pops.evaluation.trust import check
+from pops.evaluation.trust.candidates import make_task
+from pops.evaluation.trust.check import rows_folder
+from pops.evaluation.trust.ranks import (
+    Answer,
+    CheckedRequest,
+    Finding,
+    find_trust,
+    rank_correlation,
+)
 from pops.evaluation.trust.truth import claimed, name_seen, truth_of
 from pops.evaluation.trust.write import trust_table, write_page
 
@@ -53,30 +64,34 @@ def test_every_metric_claims_a_part_of_the_truth() -> None:
 
 
 class _Told(Metric):
-    """Gives what it is told of the truth of a picture."""
+    """A metric of which the numbers are known."""
 
     stages = ()
 
-    def __init__(self, name: str, of: Callable[[str, float], float | None]) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.title = name
-        self.of = of
 
     def __call__(self, made: Made) -> Measuring:
         yield from ()
         return None
 
 
-def _findings(of: Callable[[str, float], float | None]) -> Finding:
-    picture = Image.new("RGB", (4, 4))
-    kinds = {"truth": 1.0, "wrong": 0.5, "input": 0.25, "noise": 0.0, "mean": 0.5, "operator": 0.9}
-    candidates = [
-        Candidate(at, kind, Made(picture, {}), {"object": truth, "whole": truth})
-        for at in range(20)
-        for kind, truth in kinds.items()
+def _findings(of: Callable[[str, float], float | None], count: int = 20) -> Finding:
+    kinds = {"truth": 1.0, "wrong": 0.5, "input": 0.25, "noise": 0.0}
+    kinds |= {"mean": 0.5, "operator": 0.9, "redrawn": 0.95}
+    requests = [
+        CheckedRequest(
+            at,
+            "union",
+            [
+                Answer(kind, {"object": truth, "whole": truth}, {"object_x": of(kind, truth)})
+                for kind, truth in kinds.items()
+            ],
+        )
+        for at in range(count)
     ]
-    numbers = [{"object_x": of(one.kind, one.truth["object"])} for one in candidates]
-    (found,) = find_trust("union", candidates, numbers, [_Told("object_x", of)])
+    (found,) = find_trust("union", requests, [_Told("object_x")])
     return found
 
 
@@ -84,7 +99,53 @@ def test_a_metric_that_ranks_as_the_truth_does_is_trusted() -> None:
     found = _findings(lambda kind, truth: truth**3)
     assert found.drawn == SURE and found.whole == SURE and found.rendered == SURE
     assert found.above_mean is not None and found.above_mean[0] == 1.0 and found.requests == 20
+    assert found.redrawn_above_mean is not None and found.redrawn_above_mean[0] == 1.0
     assert found.trusted == "yes"
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-3, 3)), min_size=2, max_size=9))
+def test_a_rank_correlation_is_pairs_ranked_rightly_less_pairs_ranked_wrongly(
+    pictures: list[tuple[int, int]],
+) -> None:
+    right = wrong = compared = 0
+    for (truth, value), (other_truth, other_value) in combinations(pictures, 2):
+        if truth != other_truth:
+            compared += 1
+            order = (truth - other_truth) * (value - other_value)
+            right, wrong = right + (order > 0), wrong + (order < 0)
+    truths, values = zip(*pictures, strict=True)
+    found = rank_correlation(truths, values)
+    if not compared:
+        assert found is None
+        return
+    assert found == pytest.approx((right - wrong) / compared)
+
+
+def test_pictures_that_are_equally_right_keep_no_metric_from_a_correlation_of_one() -> None:
+    truth, values = [1, 1, 1, 0, 0], [0.9, 0.8, 0.7, 0.2, 0.1]
+    assert rank_correlation(truth, values) == 1.0
+    assert rank_correlation(truth, values[::-1]) == pytest.approx(-1.0)
+    assert rank_correlation(truth, [0.9, 0.8, 0.7, 0.2, float("-inf")]) == 1.0
+
+
+@pytest.mark.parametrize("operator", ["texturing", "scene", "instruct"])
+def test_requests_are_drawn_from_all_objects(operator: str) -> None:
+    """The first requests of the benchmark show few objects, and one of instruct a single one."""
+    task = make_task(operator, 40, 16)
+    assert len(task.wanted) == 40
+    shapes = {shape for wanted in task.wanted for shape, _ in wanted.things}
+    assert len(shapes) > 9
+    again = make_task(operator, 40, 16)
+    assert again.wanted == task.wanted and again.twins == task.twins
+
+
+def test_what_is_measured_with_other_settings_has_another_folder(tmp_path: Path) -> None:
+    settings = {"stack": "pocket", "weights": {"prior": "a"}, "requests": 40}
+    folder = rows_folder(tmp_path, settings, ())
+    assert folder == rows_folder(tmp_path, dict(reversed(settings.items())), ())
+    others = [{**settings, "weights": {"prior": "b"}}, {**settings, "requests": 41}]
+    assert len({folder, *(rows_folder(tmp_path, one, ()) for one in others)}) == 3
+    assert rows_folder(tmp_path, settings, ("lost",)) != folder
 
 
 def test_a_metric_that_likes_the_mean_is_not_trusted() -> None:
@@ -94,7 +155,8 @@ def test_a_metric_that_likes_the_mean_is_not_trusted() -> None:
         0.0,
         pytest.approx(0.161, abs=1e-3),
     )
-    assert found.trusted == "no"
+    assert found.trusted == "no" and found.failing == ("mean",)
+    assert "| **no**: mean |" in trust_table([found])
 
 
 def test_a_metric_that_gives_the_same_to_all_or_nothing_is_not_trusted() -> None:
@@ -107,12 +169,19 @@ def test_a_metric_that_gives_the_same_to_all_or_nothing_is_not_trusted() -> None
 
 def test_too_few_requests_leave_it_open() -> None:
     sure, wide = (0.9, 0.5, 1.0), (0.6, 0.3, 0.9)
-    asked = {"rendered": None, "whole": None, "requests": 5}
+    asked = {"rendered": None, "whole": None, "redrawn_above_mean": None, "requests": 5}
     assert Finding("union", "x", "whole", sure, above_mean=wide, **asked).trusted == "open"
     assert Finding("union", "x", "whole", None, above_mean=sure, **asked).trusted == "open"
     assert (
         Finding("union", "x", "whole", wide, above_mean=(0.9, 0.6, 1.0), **asked).trusted == "yes"
     )
+
+
+def test_of_fewer_than_five_requests_nothing_is_said() -> None:
+    found = _findings(lambda kind, truth: -truth, count=4)
+    assert found.above_mean is None and found.drawn is None and found.trusted == "open"
+    found = _findings(lambda kind, truth: -truth, count=5)
+    assert found.trusted == "no" and found.failing == ("claim", "mean")
 
 
 def test_a_picture_without_a_number_ranks_last() -> None:
@@ -125,6 +194,7 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
     settings = {
         "requests": 20,
         "stack": "pocket",
+        "weights": {"prior": "0123"},
         "models": {"clip": {"name": "a", "revision": "b"}},
     }
     page = tmp_path / "page.md"
@@ -134,6 +204,7 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
     text = page.read_text()
     assert text.startswith("above\n") and text.endswith("below\n") and "old" not in text
     assert text.count("| union | object_x |") == 1 and "a@b" in text
+    assert "Of 1 metrics 1 can be trusted, 0 cannot, and 0 are open" in text
     assert trust_table(found) in text
     page.write_text("no marks")
     with pytest.raises(InputError, match="has no place for the table"):
@@ -141,11 +212,15 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_check_runs_whole_on_the_pocket_stack(tmp_path: Path) -> None:
+def test_the_check_runs_whole_and_goes_on_where_it_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "AT_ONCE", 1)  # a request at a time, so that a kill finds some done
     wanted = "object_clip,object_edges,lost,garments_found"
-    arguments = ["--count=2", f"--metrics={wanted}", f"--out={tmp_path}", "--device=cpu"]
-    assert cli.main(["eval", "metrics", *arguments]) == 0
-    found = json.loads((tmp_path / "metrics.json").read_text())
+    arguments = ["eval", "metrics", "--count=2", f"--metrics={wanted}", "--device=cpu"]
+    alone = [f"--rows={tmp_path / 'one'}", f"--out={tmp_path / 'alone'}"]
+    assert cli.main([*arguments, *alone]) == 0
+    found = json.loads((tmp_path / "alone" / "metrics.json").read_text())
     asked = {(one["operator"], one["metric"]) for one in found["findings"]}
     assert {
         ("texturing", "object_edges"),
@@ -153,5 +228,12 @@ def test_the_check_runs_whole_on_the_pocket_stack(tmp_path: Path) -> None:
         ("clothes", "garments_found"),
     } <= asked
     assert {"pops", "torch"} <= found["versions"].keys() and found["settings"]["requests"] == 2
-    with Image.open(tmp_path / "metrics.png") as figure:
+    with Image.open(tmp_path / "alone" / "metrics.png") as figure:
         assert figure.width > 100
+    (rows,) = (tmp_path / "one").glob("*/rows.jsonl")
+    lines = rows.read_bytes().splitlines(keepends=True)
+    rows.write_bytes(b"".join(lines[:3]) + lines[3][:20])  # as a killed run leaves it
+    assert cli.main([*arguments, alone[0], f"--out={tmp_path / 'again'}"]) == 0
+    assert rows.read_bytes().startswith(b"".join(lines[:3]))
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert again == found

@@ -184,6 +184,25 @@ def test_a_strip_that_is_too_wide_goes_on_below_its_results() -> None:
     assert min(left for left, top in lefts.values() if top // 20 > tops[0]) == lefts[2][0]
 
 
+def test_columns_of_a_grid_that_is_too_wide_go_on_below_beside_their_rows() -> None:
+    shades = [[Image.new("RGB", (40, 40), (90 * r, 10 * c, 90)) for c in range(12)] for r in (0, 1)]
+    heads = [Cell(RED, "mug"), Cell(RED, "car")]
+    seeds = [f"seed {at}" for at in range(12)]
+    page = grid(shades, heads, seeds, size=192, title="a title", widest=WIDEST)
+    assert page.width <= WIDEST + 2 * MARGIN < grid(shades, heads, seeds, size=192).width
+    first = {}
+    for row in shades:
+        for at, shade in enumerate(row):
+            ys, xs = np.nonzero((np.asarray(page) == shade.getpixel((0, 0))).all(axis=2))
+            assert len(xs), at  # every picture is there
+            first.setdefault(at, []).append((int(xs.min()), int(ys.min())))
+    fits = next(at for at in range(1, 12) if first[at][0][0] == first[0][0][0])
+    assert all(first[at][0][0] == first[at - fits][0][0] for at in range(fits, 12))
+    assert first[0][0][1] < first[0][1][1] < first[fits][0][1] < first[fits][1][1]
+    labels = spots(page, (220, 20, 30))
+    assert labels[1].max() > first[fits][1][1]  # the rows are labelled again
+
+
 def test_a_title_stands_above_and_makes_a_page_no_wider() -> None:
     row = [Cell(Image.new("RGB", (40, 40), "red"))] * 3
     words = "texturing('mug.png', 'wood.png', strength=0..1:6) " * 3

@@ -215,10 +215,14 @@ def test_what_is_indexed_is_found_from_the_command_line(
     assert found["found"][0]["path"] == str(pictures / "d.png")
     assert found["found"][0]["score"] == pytest.approx(1, abs=1e-3)
     text = f"texturing({query}, '{pictures / 'a.png'}')"
-    assert main(["find", text, "--k", "2", "--seeds", "1,2", *common]) == 0
+    assert main(["find", text, "--k", "2", "--seeds", "1,2", "--html", "true", *common]) == 0
     out = capsys.readouterr().out
     assert out.count("(seed ") == 2 and "the nearest of 7 pictures" in out
     assert len(list((tmp_path / "o").glob("*.jpg"))) == 2
+    (page,) = (tmp_path / "o").glob("*.html")
+    shown = page.read_text(encoding="utf-8")
+    assert shown.count("data:image/") == 1 + 2 * 2  # the strip, and what each seed found
+    assert "pops find" in shown and "default-src 'none'" in shown
     run = ["run", text, "--renderer", "find", "--stack", str(tiny), "--seeds", "1"]
     assert main([*run, "--index", str(tmp_path / "i"), "--out", str(tmp_path / "r")]) == 0
     assert list((tmp_path / "r").glob("*_tree.jpg"))

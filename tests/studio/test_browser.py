@@ -16,6 +16,7 @@ from PIL import Image
 from pops import __file__ as package
 from pops.engine import Engine
 from pops.search.build import build_index, list_pictures
+from pops.search.exact import Index
 from pops.studio.service import StudioService
 from tests.studio.studio_server import ignored, png_that_says, running
 
@@ -513,19 +514,22 @@ def test_a_result_of_the_history_is_a_part_of_a_composition(visit) -> None:
     expect(page.locator("dialog.viewer .moves")).to_contain_text("of ")
 
 
-def test_pictures_are_found_by_a_picture_by_words_and_by_a_result(visit) -> None:
+def test_pictures_are_found_by_a_picture_by_words_and_by_a_result(visit, served) -> None:
+    engine = served[1].engine
+    said = engine.text("a purple hat", seeds=[18])
+    ((nearest,),) = Index(engine.stack.spec.index).find(said.image_embeds, 1)
     page = visit("find")
     page.locator('[data-slot="picture"] .thumb[title="car"]').click()
-    page.get_by_label("Pictures").fill("3")
+    page.get_by_label("Pictures", exact=True).fill("3")
     make(page, "find")
     found = page.locator("#panel-find .result figcaption")
     expect(found).to_have_count(3)
     expect(found.first).to_have_text("1: car (1.000)")
     page.get_by_role("radio", name="words").click()
-    page.get_by_label("Words").fill("a red hat")
+    page.get_by_label("Words", exact=True).fill("a purple hat")
     make(page, "find")
     expect(found).to_have_count(3)
-    expect(found.first).to_contain_text("1: hat")
+    expect(found.first).to_have_text(f"1: {nearest.path.stem} ({nearest.score:.3f})")
     page.click("#tab-apply")
     quick(page, steps=1)
     make(page)

@@ -112,6 +112,14 @@ def test_all_that_makes_a_difference_is_spelled() -> None:
     assert "seeds=[3], guidance=2.0, renderer='ip_adapter'" in spelled["python"]
 
 
+def test_the_index_is_named_where_pictures_are_found() -> None:
+    found = Options(rendering=RenderSettings(seeds=(0,), renderer="find"))
+    spelled = Speller(index="my photos.index").spell(parse("'a.png'"), found)
+    assert shlex.split(spelled["command"])[-2:] == ["--index", "my photos.index"]
+    assert "Engine.load(index='my photos.index')" in spelled["python"]
+    assert "index" not in Speller(index="my.index").spell(parse("'a.png'"), Options())["command"]
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), min_size=1))
 def test_any_name_comes_back_from_the_shell_as_it_was(name: str) -> None:
     node = parse(f"texturing({f'x{name}.png'!r}, _)")

@@ -16,10 +16,12 @@ from pops.stacks.stack import Stack
 
 __all__ = [
     "encoder_digests",
+    "folder_digest",
     "listing_digest",
     "operator_traits",
     "part_traits",
     "settings_digest",
+    "stack_digests",
     "stats_digest",
 ]
 
@@ -39,7 +41,24 @@ def encoder_digests(stack: Stack, *, with_text: bool) -> dict[str, str]:
         A digest for each part of the stack.
     """
     parts = ["image_encoder", "image_processor", *(["text_encoder", "tokenizer"] * with_text)]
-    return {part: _folder_digest(stack.prior_folder / part) for part in parts}
+    return {part: folder_digest(stack.prior_folder / part) for part in parts}
+
+
+def stack_digests(stack: Stack) -> dict[str, str]:
+    """Digest the files of a stack, and of the operators beside it, that lie in folders.
+
+    What comes from a hub is known by its repository and revision, and is left out.
+
+    Args:
+        stack: The stack.
+
+    Returns:
+        A digest for each part of the stack, and for each operator.
+    """
+    spec = stack.spec
+    parts = {name: Path(getattr(spec, name)) for name in ("prior", "decoder", "operators")}
+    places = {**parts, **stack.operator_folders}
+    return {name: folder_digest(place) for name, place in places.items() if place.is_dir()}
 
 
 def stats_digest(stats: dict[str, Tensor]) -> str:
@@ -118,7 +137,15 @@ def part_traits(part: Part) -> DatasetTraits:
     return DatasetTraits(place=part.place, records=len(part.records), listing=listing_digest(part))
 
 
-def _folder_digest(folder: Path) -> str:
+def folder_digest(folder: Path) -> str:
+    """Digest the files of a folder and of those in it, by name; of large ones only some blocks.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The digest.
+    """
     files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
     return _digest(piece for path in files for piece in (path.name.encode(), *_pieces(path)))
 

@@ -16,8 +16,6 @@ There are R records with V variants each. The arrays of texts exist for operator
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,9 +25,14 @@ import numpy as np
 
 from pops.data.cache.checks import find_fault
 from pops.errors import DataError
-from pops.io.files import atomic_path
-from pops.io.formats.arrays import read_array
-from pops.io.formats.schema import Count, Schema, Text, read_json
+from pops.io.formats.schema import Count, Schema, Text, read_json, write_json
+from pops.io.formats.shards import (
+    list_shards,
+    read_list,
+    read_shard_array,
+    shard_file,
+    write_shard_files,
+)
 
 __all__ = [
     "CacheIndex",
@@ -39,14 +42,12 @@ __all__ = [
     "made_shards",
     "read_index",
     "read_shard",
-    "shard_file",
     "write_index",
     "write_shard",
 ]
 
 FORMAT: Literal[1] = 1
 Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
-MOST_LISTED = 2**28  # bytes; the largest file with the records and texts of a shard
 MAKE_ANEW = "; remove it and run pops embed again"
 
 
@@ -216,8 +217,7 @@ def write_index(folder: Path, index: CacheIndex) -> None:
                 f"{folder} holds a cache made with {difference}: name another folder by --out"
             )
         return
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(msgspec.to_builtins(index), indent=2) + "\n", encoding="utf-8")
+    write_json(path, index)
 
 
 def read_index(folder: Path) -> CacheIndex:
@@ -238,21 +238,6 @@ def read_index(folder: Path) -> CacheIndex:
     return read_json(path, CacheIndex, DataError)
 
 
-def shard_file(folder: Path, kind: str, shard: int) -> Path:
-    """Name a file of a shard.
-
-    Args:
-        folder: The folder of the cache.
-        kind: `shard`, or the name of one of its arrays in a `CacheShard`.
-        shard: The number of the shard.
-
-    Returns:
-        The path.
-    """
-    ending = "json" if kind == "shard" else "npy"
-    return folder / f"{FILES.get(kind, kind)}-{shard:05d}.{ending}"
-
-
 def made_shards(folder: Path, index: CacheIndex) -> list[int]:
     """List the shards that are there.
 
@@ -263,8 +248,7 @@ def made_shards(folder: Path, index: CacheIndex) -> list[int]:
     Returns:
         Their numbers in order.
     """
-    names = (re.fullmatch(r"shard-(\d{5,9})\.json", path.name) for path in folder.iterdir())
-    return sorted(number for name in names if name and (number := int(name[1])) < index.shards)
+    return [number for number in list_shards(folder) if number < index.shards]
 
 
 def write_shard(folder: Path, number: int, shard: CacheShard) -> None:
@@ -278,14 +262,10 @@ def write_shard(folder: Path, number: int, shard: CacheShard) -> None:
     Raises:
         OutputError: The folder cannot be written.
     """
-    for kind in FILES:
-        array = getattr(shard, kind)
-        if array is not None:
-            with atomic_path(shard_file(folder, kind, number)) as part, part.open("wb") as file:
-                np.save(file, array)
+    arrays = {FILES[kind]: getattr(shard, kind) for kind in FILES}
+    there = {name: array for name, array in arrays.items() if array is not None}
     lists = _Lists(**{name: getattr(shard, name) for name in _Lists.__struct_fields__})
-    with atomic_path(shard_file(folder, "shard", number)) as part:
-        part.write_text(json.dumps(msgspec.to_builtins(lists)) + "\n", encoding="utf-8")
+    write_shard_files(folder, number, there, lists)
 
 
 def read_shard(folder: Path, number: int, index: CacheIndex) -> CacheShard:
@@ -302,15 +282,13 @@ def read_shard(folder: Path, number: int, index: CacheIndex) -> CacheShard:
     Raises:
         DataError: A file of it is missing or damaged, or they do not fit one another.
     """
-    path = shard_file(folder, "shard", number)
-    lists = read_json(path, _Lists, DataError, MOST_LISTED)
+    lists = read_list(folder, number, _Lists)
     arrays: dict[str, Any] = {
-        kind: read_array(
-            shard_file(folder, kind, number), mapped=True, error=DataError, advice=MAKE_ANEW
-        )
+        kind: read_shard_array(folder, FILES[kind], number, MAKE_ANEW)
         for kind in (FILES if lists.texts else ("embeds", "rows"))
     }
     shard = CacheShard(**{n: getattr(lists, n) for n in _Lists.__struct_fields__}, **arrays)
     if fault := find_fault(shard, index, index.ordinals(number)):
+        path = shard_file(folder, "shard", number)
         raise DataError(f"{path} does not fit its arrays: {fault}{MAKE_ANEW}")
     return shard

@@ -79,8 +79,8 @@ class Owl:
         ]
 
     def _pixels(self, image: Image.Image) -> np.ndarray:
-        """(3, side, side): padded with grey below and right to a square, as it was trained."""
-        square = Image.new("RGB", (max(image.size),) * 2, (128, 128, 128))
+        """(3, side, side): padded with black below and right to a square, as it was trained."""
+        square = Image.new("RGB", (max(image.size),) * 2)
         square.paste(image)
         resized = square.resize((self.side, self.side), Image.Resampling.BILINEAR)
         pixels = (np.asarray(resized) / 255.0 - self.mean) / self.std

@@ -45,12 +45,14 @@ class Metric:
         name: its name in tables and files.
         title: what it measures, in a few words.
         better: whether higher or lower numbers are better.
+        share: whether its numbers are shares of what holds, from 0 to 1.
         stages: the stages whose models it asks, in the order of `ORDER`.
     """
 
     name: str
     title: str
     better: Better = "higher"
+    share: bool = False
     stages: tuple[str, ...]
 
     def __call__(self, made: Made) -> Measuring:

@@ -72,6 +72,7 @@ def _without(picture: Image.Image, box: Box) -> Image.Image:
 class Found(Metric):
     """Whether the thing of an input is found in the picture: 1 or 0."""
 
+    share = True
     stages = ("detect",)
 
     def __init__(self, slot: str) -> None:

@@ -23,6 +23,7 @@ class Lost(Metric):
     name = "lost"
     title = "share of pictures in which a thing is lost"
     better = "lower"
+    share = True
     stages = ("detect",)
 
     def __call__(self, made: Made) -> Measuring:
@@ -64,6 +65,7 @@ class Leak(Metric):
     name = "leak"
     title = "share of things that have the other one's looks, by CLIP"
     better = "lower"
+    share = True
     stages = ("detect", "clip")
 
     def __call__(self, made: Made) -> Measuring:
@@ -104,6 +106,7 @@ class GarmentsFound(Metric):
 
     name = "garments_found"
     title = "share of garments that are found"
+    share = True
     stages = ("detect",)
 
     def __call__(self, made: Made) -> Measuring:

@@ -30,6 +30,8 @@ READINGS = 2  # answers that may be no JSON of marks, before the request counts 
 AT_ONCE = 8
 TIMEOUT = 120.0  # seconds
 LONGEST_WAIT = 60.0  # seconds between tries
+BUSY = (408, 429)  # statuses below 500 after which a request may be asked again
+FILTERED = ("content_filter", "content_policy_violation")  # codes of errors that are refusals
 MARKS = range(1, 6)
 
 Marks = dict[str, int | None]
@@ -109,8 +111,10 @@ class VisionJudge:
             else:
                 if answer.status_code == 200:
                     return _said(answer.content)
+                if _is_filtered(answer.text):
+                    return None
                 trouble = f"answers {answer.status_code} {_reason(answer.text)}".rstrip()
-                if answer.status_code != 429 and answer.status_code < 500:
+                if answer.status_code not in BUSY and answer.status_code < 500:
                     raise UsageError(
                         f"--judge: {self.address} {trouble}; check the address, --judge_model and "
                         f"the environment variable {KEY}"
@@ -165,6 +169,14 @@ def _wanted_wait(said: str | None, otherwise: float) -> float:
         return min(LONGEST_WAIT, max(0.0, float(said or "")))
     except ValueError:
         return otherwise
+
+
+def _is_filtered(text: str) -> bool:
+    """Tell whether an error is the refusal of a hosted model, for what is in the pictures."""
+    try:
+        return json.loads(text)["error"]["code"] in FILTERED
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def _reason(text: str) -> str:

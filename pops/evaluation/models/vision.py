@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pops.errors import UsageError, WeightsError
 from pops.evaluation.stages import (
     Describe,
     EstimateDepth,
@@ -20,6 +21,7 @@ from pops.evaluation.stages import (
     Seen,
     Understand,
 )
+from pops.io.formats.schema import read_json
 from pops.io.loading import load_model, quietly, reading
 from pops.io.machine.placement import Placement
 
@@ -94,7 +96,7 @@ class Clip:
 
 
 class Features:
-    """DINOv2: features of the whole picture and of its patches."""
+    """A DINO: features of the whole picture, its class token, and of its patches."""
 
     def __init__(self, model: Any, processor: Any) -> None:
         self.model = model
@@ -105,7 +107,8 @@ class Features:
         """Load the model in float32.
 
         Args:
-            folder: Its folder, in the layout of the hub.
+            folder: Its folder, in the layout of the hub; DINOv2, with registers or without, or
+                DINOv3.
             placement: The device.
 
         Returns:
@@ -114,9 +117,9 @@ class Features:
         Raises:
             WeightsError: A part is missing or damaged.
         """
-        from transformers import BitImageProcessorPil, Dinov2Model
+        from transformers import AutoModel, BitImageProcessorPil
 
-        model = load_model(Dinov2Model, folder, placement.device, torch.float32)
+        model = load_model(AutoModel, folder, placement.device, torch.float32)
         with reading(folder), quietly():
             processor = BitImageProcessorPil.from_pretrained(folder, local_files_only=True)
         return cls(model, processor)
@@ -124,7 +127,8 @@ class Features:
     @torch.inference_mode()
     def __call__(self, asked: Sequence[See]) -> list[Seen]:
         out = self.model(pixel_values=_pixels(self.processor, asked, self.model))
-        patches = out.last_hidden_state[:, 1:].float().cpu().numpy()
+        before = 1 + getattr(self.model.config, "num_register_tokens", 0)  # the class token first
+        patches = out.last_hidden_state[:, before:].float().cpu().numpy()
         return [Seen(*one) for one in zip(_units(out.pooler_output), patches, strict=True)]
 
 
@@ -230,10 +234,12 @@ class Sentences:
             The stage.
 
         Raises:
+            UsageError: The model makes something else of its words than their mean.
             WeightsError: A part is missing or damaged.
         """
         from transformers import AutoModel, AutoTokenizer
 
+        _check_pooling(folder)
         model = load_model(AutoModel, folder, placement.device, torch.float32)
         with reading(folder), quietly():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -251,6 +257,21 @@ class Sentences:
         states = self.model(**words).last_hidden_state
         there = words["attention_mask"][..., None].float()
         return list(_units((states * there).sum(1) / there.sum(1)))
+
+
+def _check_pooling(folder: Path) -> None:
+    """Refuse a model of sentence-transformers that makes something else of its words."""
+    told = folder / "1_Pooling" / "config.json"
+    pooling = read_json(told, dict[str, Any], WeightsError) if told.is_file() else {}
+    modes = [key for key, value in pooling.items() if key.startswith("pooling_mode_") and value]
+    if (
+        modes not in ([], ["pooling_mode_mean_tokens"])
+        or pooling.get("pooling_mode", "mean") != "mean"
+    ):
+        raise UsageError(
+            f"--models sentence={folder}: it does not take the mean of its words, as its "
+            "1_Pooling/config.json says: name a model that does"
+        )
 
 
 def _units(rows: Tensor) -> np.ndarray:

@@ -60,7 +60,7 @@ def union(asking: Asking) -> Task:
     gallery: list[Entry] = []
     inputs: list[tuple[Source, ...]] = []
     wanted, twins = [], []
-    for i, (first, second) in enumerate(held_out_pairs(asking.split)[: asking.limit]):
+    for i, (first, second) in enumerate(asking.limited(held_out_pairs(asking.split))):
         free = [
             b
             for b in BACKGROUNDS
@@ -126,7 +126,7 @@ def clothes(asking: Asking) -> Task:
     """
     rng = asking.rng("clothes")
     templates = [outfit([("hat", "red")], "studio", rng) for _ in range(TEMPLATES)]
-    outfits = _held_out_outfits(rng, asking.split)[: asking.limit]
+    outfits = asking.limited(_held_out_outfits(rng, asking.split))
     every = (thing for things in outfits for thing in things)
     portraits = _garment_pictures(every, rng, asking.size)
     gallery: list[Entry] = []

@@ -84,7 +84,7 @@ def texturing(asking: Asking) -> Task:
         The task.
     """
     rng = asking.rng("inputs")
-    targets = held_out(asking.split)[: asking.limit]
+    targets = asking.limited(held_out(asking.split))
     objects, twins = [], []
     for shape, material, background in targets:
         others = [m for m in MATERIALS if m != material and not _is_asked_for(shape, m, background)]
@@ -110,7 +110,7 @@ def scene(asking: Asking) -> Task:
         The task.
     """
     rng = asking.rng("scene")
-    targets = held_out(asking.split)[: asking.limit]
+    targets = asking.limited(held_out(asking.split))
     inputs: list[tuple[Source, ...]] = []
     twins = []
     for i, (shape, material, background) in enumerate(targets):
@@ -155,7 +155,7 @@ def instruct(asking: Asking) -> Task:
         asked = with_adjective(plain, adjective, own) if adjective else plain
         gallery.append((alone(shape, material, "studio", adjective), asked))
     things = [(s, m) for s, m, background in held_out(asking.split) if background == "studio"]
-    asked_for = [(s, m, a) for (s, m), a in product(things, ADJECTIVES)][: asking.limit]
+    asked_for = asking.limited([(s, m, a) for (s, m), a in product(things, ADJECTIVES)])
     return Task(
         inputs=[(single(s, m, "studio", rng),) for s, m, _ in asked_for],
         texts=[adjective for _, _, adjective in asked_for],

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from PIL import Image
 
@@ -13,6 +14,7 @@ from pops.pocket.world.split import Thing
 
 __all__ = ["Asking", "Entry", "Source", "Task", "recut", "same_things"]
 
+T = TypeVar("T")
 Source = Scene | Image.Image | None
 Entry = tuple[Shown, Scene]  # a gallery's picture, named by what it shows
 
@@ -22,12 +24,28 @@ class Asking:
     """How a task is to be made.
 
     size: pixels a side of its pictures. split: "test", or "validation" for choosing settings.
-    limit: so many requests at most.
+    limit: so many requests at most. drawn: whether these are drawn at random, the same in every
+    run, from all that there are; otherwise they are the first, which show a few objects alone.
     """
 
     size: int
     split: str = "test"
     limit: int | None = None
+    drawn: bool = False
+
+    def limited(self, requests: Sequence[T]) -> list[T]:
+        """Choose as many of the requests as are asked for.
+
+        Args:
+            requests: all requests.
+
+        Returns:
+            Those that are chosen, in order.
+        """
+        order = list(range(len(requests)))
+        if self.drawn:
+            random.Random("limit").shuffle(order)
+        return [requests[at] for at in sorted(order[: self.limit])]
 
     def rng(self, name: str) -> random.Random:
         """Make the random generator of a name, another in every split.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,10 +60,13 @@ class Evaluation:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """Every picture; a limit takes requests and seeds that lie evenly over all."""
+        """Every picture; a limit draws requests and seeds at random, the same in every run.
+
+        Steps of one length would meet a list of inputs in its own rhythm, and leave most of it out.
+        """
         pairs = list(product(self.seeds, range(len(self.requests))))
         if self.limit is not None and self.limit < len(pairs):
-            pairs = [pairs[at * len(pairs) // self.limit] for at in range(self.limit)]
+            pairs = sorted(random.Random("limit").sample(pairs, self.limit))
         every = [
             (seed, method, request)
             for seed in dict.fromkeys(seed for seed, _ in pairs)

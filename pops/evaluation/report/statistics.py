@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,15 +36,20 @@ class Estimate:
     missing: int = 0
 
 
-def mean_interval(values: Sequence[float], groups: Sequence[int]) -> tuple[float, float, float]:
+def mean_interval(
+    values: Sequence[float], groups: Sequence[int], *, share: bool = False
+) -> tuple[float, float, float]:
     """Compute a mean and its bootstrap interval.
 
     Groups are drawn, not values: pictures of one request differ less than those of several, and
-    seeds of a request are no new requests. Percentile intervals by scipy.
+    seeds of a request are no new requests. Percentile intervals by scipy. Where all groups are
+    alike, resamples say nothing of what was not seen: of shares that are all 0 or all 1 the
+    Wilson interval is given then.
 
     Args:
         values: The values.
         groups: The number of the request of each.
+        share: Whether the values are shares from 0 to 1.
 
     Returns:
         The mean of the means of the groups, and both ends of the interval.
@@ -60,7 +65,9 @@ def mean_interval(values: Sequence[float], groups: Sequence[int]) -> tuple[float
     _, places = np.unique(np.asarray(groups), return_inverse=True)
     means = np.bincount(places, rows) / np.bincount(places)
     mean = float(means.mean())
-    if len(means) < 2 or np.ptp(means) == 0:
+    if np.ptp(means) == 0:
+        if share and mean in (0.0, 1.0):
+            return mean, *wilson(round(mean * len(means)), len(means))
         return mean, mean, mean
     found = bootstrap(
         (means,),
@@ -95,11 +102,14 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def summarise(lines: Sequence[Line]) -> dict[str, dict[str, Estimate]]:
+def summarise(
+    lines: Sequence[Line], shares: Collection[str] = ()
+) -> dict[str, dict[str, Estimate]]:
     """Summarise lines by method and metric.
 
     Args:
         lines: The lines of an evaluation.
+        shares: The names of the metrics that are shares.
 
     Returns:
         The estimate of each metric by the name of the method; a metric of which a method has no
@@ -114,7 +124,7 @@ def summarise(lines: Sequence[Line]) -> dict[str, dict[str, Estimate]]:
             there = [(value, request) for value, request in given if value is not None]
             if there:
                 values, requests = zip(*there, strict=True)
-                ends = mean_interval(values, requests)
+                ends = mean_interval(values, requests, share=name in shares)
                 found[method][name] = Estimate(*ends, len(there), len(own) - len(there))
     return found
 

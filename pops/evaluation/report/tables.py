@@ -53,7 +53,7 @@ def markdown_table(summary: Summary, metrics: Sequence[Metric]) -> str:
     rows = [["method", *head], ["---"] * (len(head) + 1)]
     best = {metric.name: _best(summary, metric) for metric in metrics}
     for method, own in summary.items():
-        cells = [method]
+        cells = [method.replace("|", r"\|")]
         for metric in metrics:
             found = own.get(metric.name)
             text = "-" if found is None else shown_interval(found)

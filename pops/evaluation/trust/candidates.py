@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image
 from pops.engine import Engine
 from pops.evaluation.metrics.base import Made
 from pops.evaluation.pocket.judged import see
-from pops.evaluation.pocket.run import SEED, TASKS, mean_embeddings
+from pops.evaluation.pocket.run import TASKS, mean_embeddings
 from pops.evaluation.pocket.shown import Shown
 from pops.evaluation.pocket.task import Asking, Task
 from pops.evaluation.trust.truth import name_seen, truth_of
@@ -25,7 +25,7 @@ from pops.pocket.world.scene import Scene
 from pops.pocket.world.vocabulary import MATERIAL_WORDS
 from pops.settings.progress import Progress
 
-__all__ = ["DRAWN", "Candidate", "list_candidates"]
+__all__ = ["DRAWN", "Candidate", "list_candidates", "make_task"]
 
 DRAWN = ("truth", "wrong", "input", "noise")  # whose truth is exact; that of others is judged
 WRONG = 3  # wrong answers to each request
@@ -50,14 +50,34 @@ class Candidate:
     truth: dict[str, float]
 
 
-def list_candidates(
-    operator: str, count: int, engine: Engine, judge: Judge, progress: Progress | None = None
-) -> list[Candidate]:
-    """Make the pictures for the first requests to an operator.
+def make_task(operator: str, count: int, size: int) -> Task:
+    """Draw requests to an operator at random from all that are held out, the same in every run.
 
     Args:
         operator: Its name.
         count: The number of requests.
+        size: Pixels a side of the pictures.
+
+    Returns:
+        The task, whose pictures are not drawn yet.
+    """
+    return TASKS[operator](Asking(size, limit=count, drawn=True))
+
+
+def list_candidates(
+    operator: str,
+    task: Task,
+    requests: Sequence[int],
+    engine: Engine,
+    judge: Judge,
+    progress: Progress | None = None,
+) -> list[Candidate]:
+    """Make the pictures for some of the requests to an operator.
+
+    Args:
+        operator: Its name.
+        task: All requests to it.
+        requests: The numbers of those that are wanted.
         engine: The engine of a stack of the pocket world.
         judge: Tells what rendered pictures show.
         progress: Told how far it is.
@@ -65,21 +85,21 @@ def list_candidates(
     Returns:
         The candidates.
     """
-    task = TASKS[operator](Asking(engine.stack.render_settings.size, limit=count))
-    wrong = [_wrong(task, at) for at in range(len(task.inputs))]
+    wrong = {at: _wrong(task, at) for at in requests}
     drawn = _draw(_scenes(task, wrong), engine.stack.render_settings.size)
 
     def picture(source: Scene | Image.Image | None) -> Image.Image | None:
         return drawn[source] if isinstance(source, Scene) else source
 
-    inputs = [tuple(map(picture, request)) for request in task.inputs]
-    made = [_made(operator, task, inputs, at) for at in range(len(inputs))]
+    inputs = {at: tuple(map(picture, task.inputs[at])) for at in requests}
+    made = {at: _made(operator, task, inputs[at], at) for at in requests}
     found: list[Candidate] = []
 
     def add(at: int, kind: str, image: Image.Image, truth: dict[str, float]) -> None:
         found.append(Candidate(at, kind, made[at](image), truth))
 
-    for at, wanted in enumerate(task.wanted):
+    for at in requests:
+        wanted = task.wanted[at]
         add(at, "truth", drawn[task.twins[at]], truth_of(wanted, wanted))
         for name, scene in wrong[at]:
             add(at, "wrong", drawn[scene], truth_of(name, wanted))
@@ -90,7 +110,7 @@ def list_candidates(
     slots = OPERATORS[operator].inputs
     for kind, embeddings in _embeddings(operator, task, inputs, drawn, engine, progress).items():
         shown = engine.render(embeddings, seeds=(0,), progress=progress)
-        for at, (image, answers) in enumerate(zip(shown, see(judge, shown), strict=True)):
+        for at, image, answers in zip(requests, shown, see(judge, shown), strict=True):
             wanted = task.wanted[at]
             add(at, kind, image, truth_of(name_seen(answers, wanted, slots), wanted))
     return found
@@ -125,9 +145,10 @@ def _named(scene: Scene) -> Shown:
     return Shown(frozenset({(item.shape, item.material)}), scene.background)
 
 
-def _scenes(task: Task, wrong: Sequence[Sequence[tuple[Shown, Scene]]]) -> list[Scene]:
-    given = [one for request in task.inputs for one in request if isinstance(one, Scene)]
-    return [*given, *task.twins, *(scene for some in wrong for _, scene in some)]
+def _scenes(task: Task, wrong: Mapping[int, Sequence[tuple[Shown, Scene]]]) -> list[Scene]:
+    given = [one for at in wrong for one in task.inputs[at] if isinstance(one, Scene)]
+    twins = [task.twins[at] for at in wrong]
+    return [*given, *twins, *(scene for some in wrong.values() for _, scene in some)]
 
 
 def _draw(scenes: Sequence[Scene], size: int) -> dict[Scene, Image.Image]:
@@ -145,12 +166,17 @@ def _noise(at: int, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(values)
 
 
+def _gauss(at: int, row: torch.Tensor) -> torch.Tensor:
+    """Noise of a request, whichever others are made with it."""
+    return torch.randn(row.shape, generator=torch.Generator().manual_seed(at))
+
+
 def _made(
-    operator: str, task: Task, inputs: Sequence[Sequence[Image.Image | None]], at: int
+    operator: str, task: Task, inputs: Sequence[Image.Image | None], at: int
 ) -> Callable[[Image.Image], Made]:
     """Give what makes a measured picture of an answer to a request."""
     slots = OPERATORS[operator].inputs
-    given = {s: image for s, image in zip(slots, inputs[at], strict=False) if image is not None}
+    given = {s: image for s, image in zip(slots, inputs, strict=False) if image is not None}
     words = _words(operator, task, at, list(given))
     text = task.texts[at] if task.texts else None
     looks = tuple(MATERIAL_WORDS.values())
@@ -176,21 +202,25 @@ def _words(operator: str, task: Task, at: int, slots: Sequence[str]) -> dict[str
 def _embeddings(
     operator: str,
     task: Task,
-    inputs: Sequence[tuple[Image.Image | None, ...]],
+    given: Mapping[int, tuple[Image.Image | None, ...]],
     drawn: dict[Scene, Image.Image],
     engine: Engine,
     progress: Progress | None,
 ) -> dict[str, Embeddings]:
     """Embeddings to render: of the operator, of the mean, of the truth, and of it with noise."""
-    made = engine.apply(operator, inputs, text=task.texts, seeds=(SEED,), progress=progress)
-    true = engine.encode([drawn[twin] for twin in task.twins])
+    inputs = list(given.values())
+    texts = [task.texts[at] for at in given] if task.texts else None
+    seeds = [(at,) for at in given]  # each its own, so that no noise is shared by all
+    made = engine.apply(operator, inputs, text=texts, seeds=seeds, progress=progress)
+    true = engine.encode([drawn[task.twins[at]] for at in given])
     rows = true.image_embeds
-    noise = torch.randn(rows.shape, generator=torch.Generator().manual_seed(SEED))
-    noised = rows + NOISE * rows.std() * noise
+    noised = torch.stack(
+        [row + NOISE * row.std() * _gauss(at, row) for at, row in zip(given, rows, strict=True)]
+    )
     name = engine.stack.name
     return {
         "operator": made,
-        "mean": Embeddings(mean_embeddings(inputs, task.texts, engine), name),
+        "mean": Embeddings(mean_embeddings(inputs, texts, engine), name),
         "redrawn": true,
         "noised": Embeddings(noised, name),
     }

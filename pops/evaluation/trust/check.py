@@ -1,76 +1,42 @@
-"""Measure candidates, and rank them by the metrics and by the truth."""
+"""Measure the pictures of every request by all metrics, a few requests at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
+from pops.data.cache.fingerprints import folder_digest, stack_digests
 from pops.datagen.engines.local import Local, schedule
 from pops.datagen.sample import Sample, Script, play
 from pops.datagen.stages import Stages
 from pops.engine import Engine
-from pops.errors import UsageError, check_known, install_hint
-from pops.evaluation.config import EvalMetricsConfig
+from pops.errors import UsageError, check_known
+from pops.evaluation.config import MOST_REQUESTS, EvalMetricsConfig
 from pops.evaluation.metrics.base import Metric, Numbers, measure, stages_of
 from pops.evaluation.metrics.table import choose_metrics
 from pops.evaluation.protocols.table import PROTOCOLS
-from pops.evaluation.report.statistics import mean_interval, wilson
-from pops.evaluation.trust.candidates import DRAWN, Candidate, list_candidates
-from pops.evaluation.trust.truth import claimed
+from pops.evaluation.store import Lines, read_lines
+from pops.evaluation.trust.candidates import Candidate, list_candidates, make_task
+from pops.evaluation.trust.ranks import Answer, CheckedRequest, Finding, find_trust
 from pops.pocket.judge import load_judge
 from pops.settings.progress import Progress
+from pops.settings.shard import Shard
 
-__all__ = ["Finding", "check_metrics", "find_trust", "measure_candidates"]
+__all__ = ["check_metrics", "measure_candidates", "rows_folder"]
 
-FEWEST = 5  # requests whose pictures differ in the truth; of fewer nothing is said
-
-
-@dataclass(frozen=True)
-class Finding:
-    """How far a metric can be trusted for an operator.
-
-    Args:
-        operator: the operator.
-        metric: the metric.
-        claim: the part of the truth that it claims to measure.
-        drawn: its mean rank correlation with the claim over drawn pictures, whose truth is exact,
-            with the ends of its interval; None where nothing can be ranked.
-        rendered: the same over rendered pictures, whose truth the classifier tells.
-        whole: the same as `drawn`, with how right a picture is as a whole.
-        above_mean: the share of requests in which it ranks the truth above the mean of the
-            inputs, with the ends of its interval.
-        requests: the number of requests in which both have a number.
-    """
-
-    operator: str
-    metric: str
-    claim: str
-    drawn: tuple[float, float, float] | None
-    rendered: tuple[float, float, float] | None
-    whole: tuple[float, float, float] | None
-    above_mean: tuple[float, float, float] | None
-    requests: int
-
-    @property
-    def trusted(self) -> Literal["yes", "no", "open"]:
-        """Whether it ranks pictures by what it claims, and the truth above the mean.
-
-        `yes` where both intervals lie above chance, `no` where one lies at or below it, and `open`
-        where there are too few requests to tell.
-        """
-        against_chance = ((self.drawn, 0.0), (self.above_mean, 0.5))
-        known = [(found, chance) for found, chance in against_chance if found is not None]
-        if any(found[2] <= chance for found, chance in known):
-            return "no"
-        sure = len(known) == len(against_chance)
-        return "yes" if sure and all(found[1] > chance for found, chance in known) else "open"
+AT_ONCE = 8  # requests whose pictures are made together; a killed run loses no more
 
 
 def check_metrics(
     config: EvalMetricsConfig, stages: Stages, progress: Progress | None = None
 ) -> tuple[list[Finding], dict[str, Any]]:
     """Check all metrics of all protocols on the pocket world.
+
+    What is measured is kept request by request, so that a run that was killed goes on.
 
     Args:
         config: The settings of the command.
@@ -83,6 +49,7 @@ def check_metrics(
     Raises:
         UsageError: The operator is unknown, or a metric is named that no protocol has.
     """
+    chosen = _choose(config, stages)
     engine = Engine.load(
         config.stack,
         config.device,
@@ -90,26 +57,77 @@ def check_metrics(
         offload=config.offload,
         operator_folders=config.operators,
     )
-    judge = load_judge(engine.stack.prior_folder.parent / "judge")
-    findings: list[Finding] = []
-    models: dict[str, Any] = {}
+    judge_folder = engine.stack.prior_folder.parent / "judge"
+    models = {s: asdict(stages.models[s]) for one in chosen.values() for s in stages_of(one)}
+    settings = {
+        "stack": config.stack,
+        "weights": {**stack_digests(engine.stack), "judge": folder_digest(judge_folder)},
+        "requests": config.count,
+        "models": models,
+    }
+    folder = rows_folder(config.rows, settings, config.metrics)
+    lines = Lines(folder, Shard(), CheckedRequest)
+    with lines.open(settings) as done:
+        for operator, metrics in chosen.items():
+            first = list(PROTOCOLS).index(operator) * MOST_REQUESTS
+            left = [at for at in range(config.count) if first + at not in done]
+            if not left:
+                continue
+            task = make_task(operator, config.count, engine.stack.render_settings.size)
+            left = [at for at in left if at < len(task.inputs)]
+            judge = load_judge(judge_folder)
+            for start in range(0, len(left), AT_ONCE):
+                some = left[start : start + AT_ONCE]
+                candidates = list_candidates(operator, task, some, engine, judge, progress)
+                numbers = measure_candidates(candidates, metrics, stages, config.batch_size)
+                for at, answers in _by_request(candidates, numbers).items():
+                    lines.add(CheckedRequest(first + at, operator, answers))
+                if progress:
+                    progress(operator, start + len(some), len(left))
+    rows = read_lines(folder, CheckedRequest)
+    return [
+        finding
+        for operator, metrics in chosen.items()
+        for finding in find_trust(operator, [r for r in rows if r.operator == operator], metrics)
+    ], settings
+
+
+def rows_folder(root: Path, settings: Mapping[str, Any], metrics: Sequence[str]) -> Path:
+    """Name the folder of what is measured with some settings: other settings have another.
+
+    Args:
+        root: The folder of all of them.
+        settings: All that the numbers depend on.
+        metrics: The metrics that were asked for; none for all.
+
+    Returns:
+        The folder.
+    """
+    told = json.dumps([settings, list(metrics)], sort_keys=True).encode()
+    return root / hashlib.sha256(told).hexdigest()[:12]
+
+
+def _choose(config: EvalMetricsConfig, stages: Stages) -> dict[str, list[Metric]]:
+    """Choose the metrics of each operator that are checked."""
     if config.operator != "all":
         check_known("operator", config.operator, PROTOCOLS)
+    chosen: dict[str, list[Metric]] = {}
     for operator, protocol in PROTOCOLS.items():
-        if config.operator not in ("all", operator):
-            continue
         asked = [name for name in config.metrics if name in protocol.metrics]
-        if config.metrics and not asked:
-            continue
-        metrics, _ = choose_metrics(protocol.metrics, asked, stages.models)
-        candidates = list_candidates(operator, config.count, engine, judge, progress)
-        numbers = measure_candidates(candidates, metrics, stages, config.batch_size, progress)
-        findings += find_trust(operator, candidates, numbers, metrics)
-        models |= {stage: asdict(stages.models[stage]) for stage in stages_of(metrics)}
-    if not findings:
+        if config.operator in ("all", operator) and (asked or not config.metrics):
+            chosen[operator], _ = choose_metrics(protocol.metrics, asked, stages.models)
+    if not chosen:
         raise UsageError(f"--metrics: no protocol has {', '.join(config.metrics)}")
-    settings = {"stack": config.stack, "requests": config.count, "models": models}
-    return findings, settings
+    return chosen
+
+
+def _by_request(
+    candidates: Sequence[Candidate], numbers: Sequence[Numbers]
+) -> dict[int, list[Answer]]:
+    found: dict[int, list[Answer]] = {}
+    for one, measured in zip(candidates, numbers, strict=True):
+        found.setdefault(one.request, []).append(Answer(one.kind, one.truth, measured))
+    return found
 
 
 def measure_candidates(
@@ -117,7 +135,6 @@ def measure_candidates(
     metrics: Sequence[Metric],
     stages: Stages,
     batch_size: int,
-    progress: Progress | None = None,
 ) -> list[Numbers]:
     """Measure candidates by all metrics.
 
@@ -126,7 +143,6 @@ def measure_candidates(
         metrics: The metrics.
         stages: The models that they ask.
         batch_size: The most requests that a model answers at once.
-        progress: Told how far it is.
 
     Returns:
         The numbers of each candidate.
@@ -141,8 +157,6 @@ def measure_candidates(
     found: dict[int, Numbers] = {}
     for one in schedule(range(len(candidates)), script, Local(stages), batch_size):
         found[one.index] = one.sample.facts["numbers"]
-        if progress:
-            progress("measure", len(found), len(candidates))
     return [found[index] for index in range(len(candidates))]
 
 
@@ -151,101 +165,3 @@ def _alone(script: Script) -> Numbers:
     assert isinstance(sample, Sample)
     numbers: Numbers = sample.facts["numbers"]
     return numbers
-
-
-def find_trust(
-    operator: str,
-    candidates: Sequence[Candidate],
-    numbers: Sequence[Numbers],
-    metrics: Sequence[Metric],
-) -> list[Finding]:
-    """Find how far metrics can be trusted.
-
-    Ranks are compared within each request, and their correlations averaged over requests. A
-    picture of which a metric has no number ranks last: what cannot be found is not kept.
-
-    Args:
-        operator: The operator.
-        candidates: The pictures.
-        numbers: The numbers of each.
-        metrics: The metrics.
-
-    Returns:
-        A finding for each metric.
-    """
-    by_request: dict[int, list[int]] = {}
-    for at, candidate in enumerate(candidates):
-        by_request.setdefault(candidate.request, []).append(at)
-    found = []
-    for metric in metrics:
-        values = _goodness(metric, numbers)
-        claim = claimed(metric.name)
-        above = _above_mean(candidates, values, by_request.values())
-        share = (sum(above) / len(above), *wilson(sum(above), len(above))) if above else None
-
-        def ranks(kinds: Sequence[str], part: str, own: list[float] = values) -> _Interval:
-            return _correlation(candidates, own, by_request, kinds, part)
-
-        rendered = sorted({one.kind for one in candidates} - {*DRAWN})
-        found.append(
-            Finding(
-                operator,
-                metric.name,
-                claim,
-                ranks(DRAWN, claim),
-                ranks(rendered, claim),
-                ranks(DRAWN, "whole"),
-                share,
-                len(above),
-            )
-        )
-    return found
-
-
-_Interval = tuple[float, float, float] | None
-
-
-def _goodness(metric: Metric, numbers: Sequence[Numbers]) -> list[float]:
-    """Turn numbers so that higher is better; one that is missing is worse than all."""
-    sign = 1.0 if metric.better == "higher" else -1.0
-    given = (own.get(metric.name) for own in numbers)
-    return [float("-inf") if value is None else sign * value for value in given]
-
-
-def _above_mean(
-    candidates: Sequence[Candidate], values: Sequence[float], requests: Iterable[Sequence[int]]
-) -> list[bool]:
-    """Tell for each request whether the truth ranks above the mean; where both rank alike, not."""
-    found = []
-    for places in requests:
-        by_kind = {candidates[at].kind: values[at] for at in places}
-        if "truth" in by_kind and "mean" in by_kind:
-            found.append(by_kind["truth"] > by_kind["mean"])
-    return found
-
-
-def _correlation(
-    candidates: Sequence[Candidate],
-    values: Sequence[float],
-    by_request: Mapping[int, Sequence[int]],
-    kinds: Sequence[str],
-    part: str,
-) -> _Interval:
-    """Compute Spearman's rank correlation within each request, and its mean over requests."""
-    try:
-        from scipy.stats import rankdata, spearmanr
-    except ImportError as error:
-        raise UsageError(f"ranks need scipy: {install_hint('eval')}") from error
-    found: list[float] = []
-    requests: list[int] = []
-    for request, places in by_request.items():
-        own = [at for at in places if candidates[at].kind in kinds]
-        truth = [candidates[at].truth[part] for at in own]
-        ranks = rankdata([values[at] for at in own])
-        if len(set(truth)) < 2:
-            continue
-        # A metric that gives the same to all ranks nothing.
-        flat = len(set(ranks)) < 2
-        found.append(0.0 if flat else float(spearmanr(ranks, truth).statistic))
-        requests.append(request)
-    return mean_interval(found, requests) if len(found) >= FEWEST else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,13 +11,12 @@ from typing import Any
 
 from pops.errors import InputError
 from pops.evaluation.report.write import versions
-from pops.evaluation.trust.check import Finding
+from pops.evaluation.trust.ranks import Finding
 from pops.io.files import atomic_path
 from pops.io.formats.schema import read_text
 
 __all__ = ["draw_trust", "trust_table", "write_page", "write_trust"]
 
-VERDICTS = {"yes": "yes", "no": "**no**", "open": "open"}
 COLOURS = {"yes": "#2f7d4f", "no": "#c8502d", "open": "#7a828a"}
 BEGIN, END = "<!-- metrics: begin -->", "<!-- metrics: end -->"
 
@@ -32,13 +32,15 @@ def trust_table(findings: Sequence[Finding]) -> str:
     """
     rows = [
         "| operator | metric | claims | rank correlation | as a whole | rendered "
-        "| truth above mean | trusted |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| truth above mean | both rendered | trusted |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for one in findings:
-        numbers = (one.drawn, one.whole, one.rendered, one.above_mean)
+        ranks = (one.drawn, one.whole, one.rendered)
+        numbers = (*ranks, one.above_mean, one.redrawn_above_mean)
         cells = [one.operator, one.metric, one.claim, *map(_shown, numbers)]
-        rows.append(f"| {' | '.join([*cells, VERDICTS[one.trusted]])} |")
+        verdict = f"**no**: {', '.join(one.failing)}" if one.failing else one.trusted
+        rows.append(f"| {' | '.join([*cells, verdict])} |")
     return "\n".join(rows) + "\n"
 
 
@@ -46,13 +48,16 @@ def _shown(found: tuple[float, float, float] | None) -> str:
     return "-" if found is None else "{:.2f} [{:.2f}, {:.2f}]".format(*found)
 
 
-def write_trust(folder: Path, findings: Sequence[Finding], settings: dict[str, Any]) -> list[Path]:
+def write_trust(
+    folder: Path, findings: Sequence[Finding], settings: dict[str, Any], table: bool = True
+) -> list[Path]:
     """Write the findings as JSON, as a table and as a figure.
 
     Args:
         folder: The folder to write into.
         findings: The findings.
         settings: What they depend on.
+        table: Whether the table is a file of its own; not where a page holds it.
 
     Returns:
         The files that were written.
@@ -60,11 +65,11 @@ def write_trust(folder: Path, findings: Sequence[Finding], settings: dict[str, A
     Raises:
         OutputError: A file cannot be written.
     """
-    plain = [{**asdict(one), "trusted": one.trusted} for one in findings]
+    plain = [{**asdict(one), "trusted": one.trusted, "failing": one.failing} for one in findings]
     content = {"settings": settings, "versions": versions(), "findings": plain}
     files = {
         "metrics.json": json.dumps(content, indent=1, allow_nan=False) + "\n",
-        "metrics.md": trust_table(findings),
+        **({"metrics.md": trust_table(findings)} if table else {}),
     }
     for name, text in files.items():
         with atomic_path(folder / name) as part:
@@ -96,7 +101,7 @@ def draw_trust(findings: Sequence[Finding], path: Path) -> bool:
     figure, axes = pyplot.subplots(
         1, 2, figsize=(9, 0.24 * len(names) + 1.2), constrained_layout=True, sharey=True
     )
-    titles = ("rank correlation with the truth", "share: truth above the mean")
+    titles = ("rank correlation with the claim (Somers' D)", "share: truth above the mean")
     for axis, field, title, none in zip(
         axes, ("drawn", "above_mean"), titles, (0.0, 0.5), strict=True
     ):
@@ -138,9 +143,12 @@ def write_page(page: Path, findings: Sequence[Finding], settings: dict[str, Any]
     if not (begin and end):
         raise InputError(f"{page} has no place for the table: write {BEGIN} and {END} into it")
     models = sorted({f"{one['name']}@{one['revision']}" for one in settings["models"].values()})
+    weights = ", ".join(f"{part} {digest}" for part, digest in settings["weights"].items())
+    count = Counter(one.trusted for one in findings)
     said = (
-        f"{settings['requests']} requests of each operator, on {settings['stack']}; "
-        f"models: {', '.join(models)}."
+        f"Of {len(findings)} metrics {count['yes']} can be trusted, {count['no']} cannot, and "
+        f"{count['open']} are open. {settings['requests']} requests of each operator, drawn at "
+        f"random, on {settings['stack']}; models: {', '.join(models)}; weights: {weights}."
     )
     table = f"{before}{BEGIN}\n\n{trust_table(findings)}\n{said}\n\n{END}{after}"
     with atomic_path(page) as part:

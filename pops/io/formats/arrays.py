@@ -1,4 +1,4 @@
-"""Array files of numpy (`.npy`) that are checked against their own header before they are read."""
+"""Array files of numpy (`.npy`), checked against their own header before they are read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import BinaryIO
 import numpy as np
 
 from pops.errors import InputError, PopsError
-from pops.io.files import check_file
+from pops.io.files import atomic_path, check_file
 
-__all__ = ["read_array"]
+__all__ = ["read_array", "save_array"]
 
 MOST_BYTES = 2**32  # of an array that is read into memory
 NUMBERS = "buif"  # kinds of numpy: booleans, whole numbers, numbers with a fraction
@@ -48,6 +48,20 @@ def read_array(
     except Exception as fault:  # numpy raises almost anything on a damaged header
         reason = " ".join(str(fault).split())[:200] or type(fault).__name__
         raise error(f"{path}: cannot be read as an array ({reason}){advice}") from fault
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an array, whole or not at all.
+
+    Args:
+        path: The `.npy` file.
+        array: The array.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with atomic_path(path) as part, part.open("wb") as file:
+        np.save(file, array)
 
 
 def _checked_bytes(file: BinaryIO, most: float) -> int:

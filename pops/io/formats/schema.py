@@ -14,6 +14,7 @@ the field and the fault.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ import msgspec
 from msgspec import Meta
 
 from pops.errors import PopsError
-from pops.io.files import check_file, reason_of
+from pops.io.files import atomic_path, check_file, reason_of
 
 __all__ = [
     "AdapterFile",
@@ -45,6 +46,7 @@ __all__ = [
     "read_json",
     "read_lines",
     "read_text",
+    "write_json",
 ]
 
 T = TypeVar("T")
@@ -88,6 +90,22 @@ def read_json(
     """
     content = read_bytes(path, error, most_bytes, advice)
     return decode_json(content, kind, error, str(path), advice)
+
+
+def write_json(path: str | Path, value: object, indent: int | None = 2) -> None:
+    """Write a JSON file, whole or not at all.
+
+    Args:
+        path: The file, in UTF-8.
+        value: The content: a `Schema`, or what JSON holds.
+        indent: The spaces by which each level is indented; None writes a single line.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    content = json.dumps(msgspec.to_builtins(value), indent=indent, allow_nan=False)
+    with atomic_path(path) as part:
+        part.write_text(content + "\n", encoding="utf-8")
 
 
 def read_text(

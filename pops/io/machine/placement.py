@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 OFFLOADS = ("none", "model")
+INT8 = "int8"
+CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions, as torch names them
 Function = TypeVar("Function", bound=Callable[..., Any])
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -40,15 +42,27 @@ class Placement:
 
     Attributes:
         device: Where they run.
-        dtype: Their number format.
+        dtype: The number format that they compute in.
         offload: Whether they wait in the host's memory while they are not used.
         compiled: Whether those that take many steps are compiled.
+        int8: Whether the weights of their blocks are held in 8 bits.
     """
 
     device: torch.device = torch.device("cpu")
     dtype: torch.dtype = torch.float32
     offload: bool = False
     compiled: bool = False
+    int8: bool = False
+
+    @property
+    def number_format(self) -> str:
+        """The name of the number format of the weights, as the command line has it."""
+        return INT8 if self.int8 else str(self.dtype).removeprefix("torch.")
+
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of one weight of a large model."""
+        return 1 if self.int8 else self.dtype.itemsize
 
     @property
     def rest(self) -> torch.device:
@@ -118,8 +132,9 @@ def choose_placement(
 
     Args:
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        dtype: `auto`, `float32`, `bfloat16` or `float16`. `auto` is float32 on a CPU, and float16
-            on a GPU: there it is as fast as bfloat16, nearer to float32, and on every card.
+        dtype: `auto`, `float32`, `bfloat16`, `float16` or `int8`. `auto` is float32 on a CPU, and
+            float16 on a GPU: there it is as fast as bfloat16, nearer to float32, and on every card.
+            With `int8`, weights are held in 8 bits, and models compute in the format of `auto`.
         offload: `none`, or `model` for models that are on the device only while they are used.
         compiled: Whether models that take many steps are compiled.
 
@@ -135,7 +150,8 @@ def choose_placement(
     where = choose_device(device)
     if compiled:
         _check_compiler(where, offload)
-    return Placement(where, _choose_dtype(dtype, where), offload == "model", compiled)
+    chosen = _choose_dtype("auto" if dtype == INT8 else dtype, where)
+    return Placement(where, chosen, offload == "model", compiled, int8=dtype == INT8)
 
 
 def _check_compiler(device: torch.device, offload: str) -> None:
@@ -203,16 +219,20 @@ def has_bfloat16(device: torch.device) -> bool:
         device: A device of this machine.
 
     Returns:
-        True for CUDA cards from Ampere on; false for others, and for CPUs and Macs.
+        True for CUDA cards from Ampere on, and CPUs with AVX512-BF16, AMX or Arm's BF16; false for
+        others, and where torch cannot tell.
     """
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return any(known.get(name) for name in CPU_BFLOAT16)
 
 
 def _choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype == "auto":
         return torch.float32 if device.type == "cpu" else torch.float16
     if dtype not in DTYPES:
-        raise UsageError(f"unknown dtype {dtype!r}: use auto, {', '.join(DTYPES)}")
+        raise UsageError(f"unknown dtype {dtype!r}: use auto, {', '.join(DTYPES)} or {INT8}")
     return DTYPES[dtype]
 
 
@@ -299,12 +319,20 @@ def _memory_message(device: torch.device, offloaded: bool, models: list[nn.Modul
         left, total = torch.cuda.mem_get_info(device)
         free = f" ({left / 1e9:.1f} of its {total / 1e9:.1f} GB are free)"
     offload = "" if offloaded else "--offload model, "
-    halves = [t for t in tensors.values() if t.dtype == torch.float32]
-    dtype = "" if tensors and not halves else "--dtype float16, "
+    small = "".join(f"--dtype {name}, " for name in _smaller_formats(tensors.values()))
     return (
-        f"{device} has too little memory{needed}{free}: use {offload}{dtype}a smaller picture "
+        f"{device} has too little memory{needed}{free}: use {offload}{small}a smaller picture "
         "(--render_size), or --device cpu"
     )
+
+
+def _smaller_formats(tensors: Iterable[Tensor]) -> tuple[str, ...]:
+    """The number formats that take less memory than the one of most of these numbers."""
+    numbers: dict[int, int] = {}
+    for tensor in tensors:
+        numbers[tensor.itemsize] = numbers.get(tensor.itemsize, 0) + tensor.numel()
+    most = max(numbers, key=lambda size: numbers[size], default=4)
+    return ("float16", INT8)[{1: 2, 2: 1}.get(most, 0) :]
 
 
 def _free_unused() -> None:

@@ -17,6 +17,7 @@ from transformers import CLIPImageProcessorPil
 
 from pops.errors import UsageError, install_hint
 from pops.io.files import atomic_path
+from pops.io.formats.schema import write_json
 from pops.operators import GARMENTS as SLOTS
 from pops.operators import OPERATORS
 from pops.pocket.build.data.pictures import SIZE
@@ -73,8 +74,7 @@ def _half(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def _write_json(path: Path, found: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_json(path, found)
 
 
 def pack_encoders(clip: nn.Module, stack: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from pops.errors import UsageError
-from pops.figures import Cell, grid, strips
+from pops.figures import WIDEST, Cell, grid, strips
 from pops.operators import Operator
 from pops.studio.store import StoredItem, encode_picture
 
@@ -116,7 +116,9 @@ class Runner:
                 told = {"state": "result", "result": item.told, **place}
                 job.tell({**told, "made": len(pictures), "of": len(pairs)})
             table = [pictures[i : i + len(columns)] for i in range(0, len(pictures), len(columns))]
-            figures[name] = self.keep_figure(name, grid(table, *labels, FIGURE_SIDE)).told
+            title = name if name == "mean" else f"{name}, seed {options.sampling.seeds[0]}"
+            figure = grid(table, *labels, FIGURE_SIDE, title, WIDEST)
+            figures[name] = self.keep_figure(name, figure).told
         job.tell({"state": "done", "figures": figures})
 
     def sample(

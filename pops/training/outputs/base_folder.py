@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from pops.io.files import atomic_path, make_folder
+from pops.io.files import make_folder
+from pops.io.formats.schema import write_json
 from pops.io.formats.tensors import save_tensors
 from pops.prior.schedule import Schedule, schedule_config
 from pops.stacks.spec import PRIOR_WEIGHTS
@@ -34,8 +34,7 @@ def save_base(folder: Path, prior: TrainedPrior, schedule: Schedule) -> Path:
         (scheduler / "scheduler_config.json", schedule_config(schedule)),
         (own / "config.json", prior.config.to_dict()),
     ):
-        with atomic_path(path) as part:
-            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(path, content)
     state = {key: value.detach().float() for key, value in prior.state_dict().items()}
     save_tensors(own / PRIOR_WEIGHTS, state)
     return folder

@@ -138,7 +138,7 @@ def test_words_are_chosen_or_refused():
         torch.device("cpu"), torch.float16, offload=True
     )
     for words, said in (
-        (("cpu", "int8"), "unknown dtype 'int8'"),
+        (("cpu", "int4"), "unknown dtype 'int4'"),
         (("gpu",), "unknown device 'gpu'"),
         (("cpu", "auto", "disk"), "unknown offload 'disk': use none or model"),
     ):
@@ -180,7 +180,9 @@ def test_auto_takes_the_card_and_half_precision(monkeypatch: pytest.MonkeyPatch)
 def test_a_card_that_emulates_bfloat16_does_not_have_it(monkeypatch: pytest.MonkeyPatch, own: bool):
     one_card(monkeypatch, bfloat16=own)
     assert has_bfloat16(torch.device("cuda")) is own
-    assert not has_bfloat16(torch.device("cpu"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": own, "avx2": True})
+    assert has_bfloat16(torch.device("cpu")) is own
+    assert not has_bfloat16(torch.device("mps"))
 
 
 def test_auto_takes_a_mac_s_gpu(monkeypatch: pytest.MonkeyPatch):
