@@ -22,7 +22,7 @@ from pops.settings.flags.parsing import parse
 from pops.stacks.stack import open_stack
 from pops.studio.config import StudioConfig
 from tests import tiny_data
-from tests.documentation.blocks import ROOT, Block, commands
+from tests.documentation.blocks import ROOT, Block, blocks, commands
 from tests.studio import studio_server
 from tests.test_own_operators import weathered
 
@@ -32,6 +32,7 @@ GOLDEN = ROOT / "tests/golden"
 
 # What pages say, and what is run in its place, so that a page takes seconds.
 SMALLER = (
+    (r"(pops eval \w+) --stack kandinsky-2\.2", r"\1 --stack pocket"),
     (r"kandinsky-2\.2", "tiny"),  # the golden stack, which has the same classes
     (r"stabilityai/sdxl-turbo|models/my-sdxl\.safetensors", "tiny/sdxl"),
     (r"configs/infer/(\w+)\.yaml", r"configs/infer/pocket/\1.yaml"),
@@ -40,25 +41,26 @@ SMALLER = (
     (r"--max_train_steps \d+", "--max_train_steps 2"),
     (r"--train_batch_size \d+", "--train_batch_size 4"),
     (r"--limit \d+", "--limit 1"),
+    (r"seeds=\[0\]\)", "seeds=[0], steps=1)"),  # of renderers
     (r"range\(100\)", "range(2)"),
+    (r"workers=2", "workers=0"),
     (r"range\(1, 9\)", "[1, 2]"),
     (r'renderer="depth"', 'renderer="depth", steps=1, size=64'),
     (r"--renderer (ip_adapter|depth)", r"--renderer \1 --render_size 64"),
-    (r"--pictures 100000 --rows 1000000", "--pictures 8 --requests 1 --rows 64"),
 )
 # Flags that are added to a command unless it has them.
 ADDED = {
-    "apply": ("--render_steps=1",),
-    "run": ("--render_steps=1",),
+    "apply": ("--render_steps=1", "--seeds=18"),
+    "run": ("--render_steps=1", "--seeds=18"),
     "demo": ("--render_steps=1", "--seeds=18"),
-    "embed": ("--variants=1",),
+    "embed": ("--variants=1", "--num_workers=0"),
     "train": (
-        "--max_train_steps=2",
-        "--train_batch_size=4",
-        "--n_val_records=2",
-        "--log_validation=0",
+        *("--max_train_steps=2", "--train_batch_size=4", "--num_workers=0"),
+        *("--n_val_records=2", "--n_val_images=1", "--report_to=none"),
     ),
-    "scripts.infer_binary": ("--name_filter_a=[mug]", "--name_filter_b=[wood]", "--render_steps=1"),
+    "eval texturing": ("--limit=1", "--render_steps=1"),
+    "eval instruct": ("--limit=1", "--render_steps=1"),
+    "scripts.infer_binary": ("--name_filter_a=[mug]", "--name_filter_b=[wood]"),
 }
 NAMES = {
     "mug": "objects/mug",
@@ -92,7 +94,7 @@ class Session:
             (folder / kind).mkdir()
             for name in names:
                 shutil.copy(folder / f"{name}.png", folder / kind)
-        text = page.read_text(encoding="utf-8")
+        text = "".join(block.body for block in blocks(page) if not block.reason)
         for mentioned, give in GIVEN.items():
             if mentioned in text:
                 give(folder)
@@ -210,7 +212,7 @@ def _studies(folder: Path) -> None:
 
 GIVEN: dict[str, Callable[[Path], None]] = {
     "kandinsky-2.2": _tiny,
-    "operator_folders=": _weathered,
+    'operator_folders=["results/weathered/operator"]': _weathered,
     "--config_path configs/training/texturing.yaml": _textures,
     "mug_wood_s_18_cfg_8.0_img_emb.pth": _published_embedding,
     "data/texturing": _published_layouts,
