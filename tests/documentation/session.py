@@ -15,7 +15,6 @@ from urllib.request import urlopen
 
 import pytest
 
-from benchmarks.models import tiny_sdxl
 from pops.cli import main as cli
 from pops.operators import OperatorCard, save_operator
 from pops.settings.flags.parsing import parse
@@ -173,6 +172,8 @@ def _python(module: str, words: list[str]) -> int:
 
 def _tiny(folder: Path) -> None:
     """Write the golden stack, with tiny parts for the other renderers, as `tiny`."""
+    from benchmarks.models import tiny_sdxl  # which takes seconds to import
+
     tiny = folder / "tiny"
     for part in ("prior", "decoder"):
         shutil.copytree(GOLDEN / f"kandinsky-tiny-{part}", tiny / part)
