@@ -25,7 +25,7 @@ from tests.documentation.blocks import ROOT, Block, blocks, commands
 from tests.studio import studio_server
 from tests.test_own_operators import weathered
 
-__all__ = ["Session"]
+__all__ = ["Session", "session"]
 
 GOLDEN = ROOT / "tests/golden"
 
