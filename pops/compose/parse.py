@@ -141,7 +141,10 @@ class _Reader:
     def find_function(self, name: str) -> Callable[..., Node]:
         if name not in self.functions:
             near = nearest(name, self.functions)
-            known = f": the operators are {', '.join(self.functions)}"
+            known = (
+                f": the operators are {', '.join(self.functions)}; --operators names folders "
+                "of your own"
+            )
             raise UsageError(f"unknown operator {name!r}{near or known}")
         return self.functions[name]
 

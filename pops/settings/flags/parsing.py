@@ -313,7 +313,8 @@ def _help(command: str, config: type, kinds: Mapping[str, Kind]) -> str:
             nargs = {"nargs": one.metadata["nargs"]} if one.metadata["nargs"] else {}
             parser.add_argument(one.name, help=says, metavar=one.name.upper(), **nargs)
         elif kind.metavar:
-            says += f" (default: {shown(one.default)})"
+            if default := shown(one.default):
+                says += f" (default: {default})"
             parser.add_argument(f"--{one.name}", help=says, metavar=kind.metavar)
         else:
             parser.add_argument(f"--{one.name}", help=says, action="store_true")
