@@ -150,7 +150,7 @@ def measure(settings: FunctionsBenchmark) -> Report:
 
 
 def _compared(name: str, case: Case, engine: Engine) -> list[Row]:
-    """The operator, the ways without training, and what bounds them."""
+    """List the operator, the ways without training, and what bounds them."""
     a, b = _inputs(case, engine)
     twins = engine.encode(case.twins).image_embeds
     made = {

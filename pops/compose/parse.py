@@ -73,12 +73,12 @@ def parse(text: str, operators: Mapping[str, Operator] = OPERATORS) -> Node:
 
 
 def _covered(match: re.Match[str]) -> str:
-    """A name as long as a range, which Python could not read; what is quoted stays as it is."""
+    """Cover a range, which Python could not read, by a name of its length; quoted text stays."""
     return match[0] if match["start"] is None else "R" * len(match[0])
 
 
 def _ranges(text: str) -> dict[tuple[int, int], re.Match[str]]:
-    """The ranges of a text by line, from 1, and column, from 0 and in bytes, as `ast` counts."""
+    """Find the ranges of a text by line (from 1) and column (from 0, in bytes), as `ast` counts."""
     found = {}
     for match in _RANGES.finditer(text):
         if match["start"] is not None:
@@ -170,7 +170,7 @@ class _Reader:
 
 
 def _sweep(match: re.Match[str]) -> Sweep:
-    """The range that is written; one of whole numbers goes in steps of 1 where nothing is said."""
+    """Read the range that is written; one of whole numbers goes in steps of 1 by itself."""
     start, stop = float(match["start"]), float(match["stop"])
     if match["count"] is None and not (start.is_integer() and stop.is_integer()):
         raise UsageError(f"{match[0]}: say how many values, as in {match[0]}:5")
@@ -179,7 +179,7 @@ def _sweep(match: re.Match[str]) -> Sweep:
 
 
 def _call(function: Callable[..., Node], inputs: Sequence[Any], named: Mapping[str, Any]) -> Node:
-    """The call; where the function's own parameters do not fit it, a UsageError names them."""
+    """Make the call; where the function's own parameters do not fit it, a UsageError names them."""
     signature = inspect.signature(function)
     try:
         signature.bind(*inputs, **named)

@@ -36,7 +36,7 @@ def versions() -> list[Line]:
 
 
 def _unmet() -> list[str]:
-    """The requirements of pops that the installed libraries do not meet."""
+    """List the requirements of pops that the installed libraries do not meet."""
     found = []
     with suppress(metadata.PackageNotFoundError, InvalidRequirement):
         for written in metadata.requires(DISTRIBUTION) or ():

@@ -309,7 +309,7 @@ def _from_content(path: Path, content: Any) -> Embeddings:
 
 
 def _ip_adapter_rows(path: Path, content: list[Any]) -> Tensor:
-    """The embeddings (N, D) of the list that diffusers makes for one IP-Adapter.
+    """Read the embeddings (N, D) of the list that diffusers makes for one IP-Adapter.
 
     Its tensor is (prompts, pictures, D); with guidance the zeros that are led away from come first.
     """
@@ -329,7 +329,7 @@ def _unfit(path: Path, found: str) -> InputError:
 
 
 def _read_words(path: Path, content: Mapping[str, Any]) -> _Words:
-    """The metadata, each as JSON, as our files have it, or as plain values."""
+    """Read the metadata, each as JSON, as our files have it, or as plain values."""
     given = {key: content[key] for key in structs.asdict(_Words()) if key in content}
     for key in ("expressions", "seeds", "guidance"):
         if isinstance(given.get(key), str):

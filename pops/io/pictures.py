@@ -73,7 +73,7 @@ def open_picture(source: str | Path | Image.Image) -> Image.Image:
 
 
 def _decode(path: Path) -> Image.Image:
-    """The picture as Pillow reads it or, failing that, without what stands beside its pixels."""
+    """Read the picture by Pillow or, failing that, without what stands beside its pixels."""
     try:
         return _decode_file(path, path)
     except (InputError, Image.DecompressionBombError):
@@ -195,7 +195,7 @@ def _to_rgb(image: Image.Image, named: str) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF orientation says, whatever its other tags hold.
+    """Turn the picture as its EXIF orientation says, whatever its other tags hold.
 
     `ImageOps.exif_transpose` would write all tags anew, which fails for those of an odd type.
     """

@@ -130,7 +130,7 @@ class Attention(nn.Module):
                 setattr(layer, name, nn.Parameter(part, requires_grad=False))
 
     def joined(self) -> Joined | None:
-        """The three weights and biases as one of each, where they lie side by side."""
+        """Join the three weights and biases into one of each, where they lie side by side."""
         if any(type(layer) is not Linear for layer in self.projections):  # an adapter's
             return None
         weight = _side_by_side([layer.weight for layer in self.projections])  # type: ignore[misc]

@@ -46,7 +46,7 @@ class DepthAgreement(Metric):
 
 
 def _edges(picture: Image.Image) -> np.ndarray:
-    """The strength of edges (SIDE, SIDE), the gradient of the blurred picture."""
+    """Compute the strength of edges (SIDE, SIDE), the gradient of the blurred picture."""
     from scipy import ndimage
 
     grey = np.asarray(_small(picture.convert("L")), dtype=np.float32)

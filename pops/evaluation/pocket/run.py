@@ -70,7 +70,7 @@ def _measure(
     guidance: float | None,
     progress: Progress | None,
 ) -> dict[str, float]:
-    """`operator`: a name, or an operator folder. Pictures are rendered for the judge alone."""
+    """Measure an operator, given by name or folder. Pictures are rendered for the judge alone."""
     task = case.task
     made = engine.apply(
         operator,

@@ -130,7 +130,7 @@ def _wrong(task: Task, at: int) -> list[tuple[Shown, Scene]]:
 
 
 def _varied(near: Sequence[tuple[Shown, Scene]], wanted: Shown) -> list[tuple[Shown, Scene]]:
-    """The nearest that are wrong in different parts."""
+    """Pick the nearest that are wrong in different parts."""
     seen: dict[tuple[float, ...], tuple[Shown, Scene]] = {}
     for name, scene in near:
         seen.setdefault(tuple(truth_of(name, wanted).values()), (name, scene))

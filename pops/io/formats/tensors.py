@@ -222,7 +222,7 @@ def _is_plain(name: str, known: set[str]) -> bool:
 
 
 def _tensors_in(content: Any) -> Iterable[Tensor]:
-    """The tensors in nested dictionaries and lists, each once."""
+    """Yield the tensors in nested dictionaries and lists, each once."""
     seen: set[int] = set()
     todo = [content]
     while todo:

@@ -70,5 +70,5 @@ class Finder:
 
 
 def _name(path: Path, folder: Path) -> str:
-    """The name of a picture within the folder of its index."""
+    """Give the name of a picture within the folder of its index."""
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

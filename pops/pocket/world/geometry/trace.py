@@ -86,7 +86,7 @@ def _rotation(yaw: float) -> Tensor:
 
 @lru_cache
 def _bounds(shape: Shape) -> tuple[Tensor, Tensor]:
-    """The low and high corner (3,) of a box that holds the shape."""
+    """Compute the low and high corner (3,) of a box that holds the shape."""
     cell = 0.06
     axis = torch.arange(-1.5, 1.5, cell)
     grid = torch.cartesian_prod(axis, torch.arange(-0.1, 2.3, cell), axis)
@@ -133,7 +133,7 @@ def _march(
 
 
 def _empty_space(shape: Shape, o: Tensor, d: Tensor, side: int) -> Tensor:
-    """How far the rays (K * side * side, 3) are surely free, inf where they miss: (R,).
+    """Compute how far the rays (K * side * side, 3) are surely free, inf where they miss: (R,).
 
     One cone for each block of 4 x 4 rays finds most of the empty space (cone marching).
     """
@@ -161,7 +161,7 @@ def _normals(shape: Shape, p: Tensor) -> Tensor:
 
 
 def _soft_shadow(shape: Shape, p: Tensor, light: Tensor) -> Tensor:
-    """1 where a ray towards the light is free, less where it passes close to the shape."""
+    """Compute the light of rays: 1 where one is free, less where it passes close to the shape."""
     lit = torch.ones(len(p))
     near, far = _hit_box(*_bounds(shape), p, light)
     at = torch.nonzero(far > near)[:, 0]
@@ -258,7 +258,7 @@ def _ground_shadow(
     lights: Tensor,
     side: int,
 ) -> Tensor:
-    """How much light each ground point keeps, (K, side * side); soft, so found at half size."""
+    """Compute the light that each ground point keeps, (K, side * side), at half size."""
     half = side // 2
     o = torch.cat([p[0].reshape(side, side, 3)[::2, ::2].reshape(-1, 3) for p in pieces])
     d = torch.cat([p[1].reshape(half, 2, half, 2, 3).mean((1, 3)).reshape(-1, 3) for p in pieces])

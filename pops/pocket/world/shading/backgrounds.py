@@ -31,7 +31,7 @@ class Background:
 
 
 def _heights(d: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a direction meets a far backdrop: across (0 in the middle) and height."""
+    """Find where a direction meets a far backdrop: across (0 in the middle) and height."""
     depth = (-d[:, 2]).clamp_min(0.2)
     return d[:, 0] / depth, d[:, 1] / depth
 

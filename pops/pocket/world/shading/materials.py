@@ -32,7 +32,7 @@ class Material:
 
 
 def rgb(*channels: int) -> Tensor:
-    """An sRGB colour in 0..255 as linear light."""
+    """Convert an sRGB colour in 0..255 to linear light."""
     return (torch.tensor(channels, dtype=torch.float32) / 255.0) ** 2.2
 
 
@@ -42,7 +42,7 @@ def mix(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
 
 
 def step(edge: float, width: float, x: Tensor) -> Tensor:
-    """0 below the edge, 1 above, smooth over the width."""
+    """Step from 0 below the edge to 1 above it, smoothly over the width."""
     t = ((x - edge) / width + 0.5).clamp(0, 1)
     return t * t * (3 - 2 * t)
 

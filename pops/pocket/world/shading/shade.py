@@ -1,4 +1,4 @@
-"""What the surfaces and backgrounds of a scene look like: materials under light.
+"""The look of the surfaces and backgrounds of a scene: materials under light.
 
 All colours are linear light, (M, 3) for the M points that are asked about.
 """
@@ -38,7 +38,7 @@ def _frozen(material: Material, point: Tensor, albedo: Tensor, up: Tensor) -> Te
 
 
 def _flames(point: Tensor) -> tuple[Tensor, Tensor]:
-    """How much a point burns (N,) and the colour of the fire there (N, 3)."""
+    """Compute how much a point burns (N,) and the colour of the fire there (N, 3)."""
     heat = fbm(point * torch.tensor([3.2, 1.7, 3.2]), 3)
     return step(0.46, 0.2, heat), mix(rgb(255, 60, 4), rgb(255, 226, 90), step(0.58, 0.2, heat))
 
