@@ -200,7 +200,7 @@ def texturing(known: dict[str, Any]) -> Workflow:
 
 
 def compose(known: dict[str, Any]) -> Workflow:
-    """Operators applied to what operators made, once as nodes and once as a text."""
+    """Apply operators to what operators made, once as nodes and once as a text."""
     flow = Workflow(known)
     stack = flow.add("PopsLoadStack", (0, 0), stack_name="pocket")
     thing = flow.add("PopsExamplePicture", (0, 240), name="objects/mug")

@@ -214,7 +214,7 @@ def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 
 def _bar(total: int) -> tqdm[Any]:
-    """Counts strips, in parts too, and tells the time left."""
+    """Count strips, in parts too, and tell the time left."""
     return tqdm(
         total=total,
         bar_format=BAR,
@@ -226,7 +226,7 @@ def _bar(total: int) -> tqdm[Any]:
 
 
 def _share(bar: tqdm[Any], span: float) -> Progress:
-    """Progress of one piece of work that is `span` of what the bar counts."""
+    """Report the progress of one piece of work that is `span` of what the bar counts."""
     start = bar.n
     span *= 1 - 1e-9  # what is added up in parts stays within the total
 

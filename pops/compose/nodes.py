@@ -334,6 +334,6 @@ def _printable(text: str) -> str:
 
 
 def _columns(text: str) -> int:
-    """Columns of a terminal that `text` takes."""
+    """Count the columns of a terminal that `text` takes."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(unicodedata.combining(letter) > 0 for letter in text)

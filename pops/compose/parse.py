@@ -162,7 +162,7 @@ class _Reader:
 
     @contextmanager
     def at(self, tree: ast.expr) -> Iterator[None]:
-        """Errors that have no span yet get that of `tree`."""
+        """Give errors that have no span yet that of `tree`."""
         try:
             yield
         except PopsError as error:
@@ -190,7 +190,7 @@ def _call(function: Callable[..., Node], inputs: Sequence[Any], named: Mapping[s
 
 
 def _unreadable(error: SyntaxError, lines: Sequence[str]) -> UsageError:
-    """Python's own words on what it cannot read, and where."""
+    """Report, in Python's own words, what it cannot read, and where."""
     line = lines[min(max(error.lineno or 1, 1), len(lines)) - 1]
     column = min(max((error.offset or 1) - 1, 0), len(line))
     deep = "too many nested" in error.msg

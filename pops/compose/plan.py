@@ -308,7 +308,7 @@ def _waits(
 
 
 def _choose(ready: Sequence[Kind], waits: dict[Kind, set[Kind]], last: Kind) -> Kind:
-    """Sums, which cost nothing; then an operator that waits for none, the loaded one first."""
+    """Choose sums, which cost nothing, then an operator that waits for none, a loaded one first."""
     if None in ready:
         return None
     return min(ready, key=lambda kind: (bool(waits[kind]), kind != last, -ready.count(kind)))

@@ -239,7 +239,7 @@ def _sample(
 
 
 def _compute(stack: Stack, node: Node, parts: Mapping[Node, Embeddings]) -> Embeddings:
-    """Rows are paired by seed; a single row goes with every one of the other inputs."""
+    """Compute a function; rows are paired by seed, and a single row goes with all of the others."""
     given = [parts[one] for one in node.needs]
     if isinstance(node, Apply):  # on the way from its first input to the whole
         name, values = "slerp", {"t": node.strength}

@@ -134,7 +134,7 @@ def _label_width(labels: Sequence[str | Cell], size: int) -> int:
 
 
 def _stacked(pages: Sequence[Image.Image]) -> Image.Image:
-    """Pages with margins under each other on one."""
+    """Stack pages with margins under each other on one."""
     height = sum(page.height - MARGIN for page in pages) - MARGIN
     whole = blank_page(max(page.width for page in pages) - 2 * MARGIN, height)
     top = 0

@@ -212,7 +212,7 @@ def load_embeddings(path: str | Path) -> Embeddings:
 
 
 def _published_output(*values: Tensor) -> OrderedDict[str, Tensor]:
-    """Stands in for the pickled pipeline output of the published scripts: holds, and does nothing.
+    """Stand in for the pickled output of the published scripts: hold it, and do nothing.
 
     The pickle calls it with the fields' values and then sets them as items, or does only the latter
     in files of older versions.

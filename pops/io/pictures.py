@@ -221,7 +221,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _to_eight_bits(image: Image.Image, named: str) -> Image.Image:
-    """Greyscale of 16 or 32 bits, scaled by the least of the usual full scales that holds it.
+    """Scale greyscale of 16 or 32 bits by the least of the usual full scales that holds it.
 
     Pixels that are no finite number do not count for the scale: an infinite one becomes white or
     black, and one that is no number black.

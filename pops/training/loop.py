@@ -293,5 +293,5 @@ class Meter:
         return {name: value / self.steps for name, value in self.sums.items()}
 
     def speed(self) -> float:
-        """Examples a second; to be read after the means, which wait for the device."""
+        """Compute examples a second; to be read after the means, which wait for the device."""
         return self.rows * self.steps / max(time.monotonic() - self.start, 1e-9)

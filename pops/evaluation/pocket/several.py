@@ -99,7 +99,7 @@ def _held_out_outfits(rng: random.Random, split: str) -> list[tuple[Thing, ...]]
 def _garment_pictures(
     things: Iterable[Thing], rng: random.Random, size: int
 ) -> dict[Thing, dict[str, Image.Image]]:
-    """Garments alone in their materials, by slot; each shares a few geometries."""
+    """Draw garments alone in their materials, by slot; each shares a few geometries."""
     wanted = sorted(set(things))
     found = {}
     for garment in GARMENTS:

@@ -58,7 +58,7 @@ def _poses(rng: random.Random) -> dict[str, list[Scene]]:
 
 
 def _exemplars(targets: Sequence[Combination], asking: Asking) -> list[Image.Image]:
-    """By turns a flat swatch of the material, and a patch cut out of another object made of it."""
+    """Draw by turns a flat swatch of the material, and a patch of another object made of it."""
     rng = asking.rng("exemplars")
     pictures = []
     for i, (shape, material, _) in enumerate(targets):

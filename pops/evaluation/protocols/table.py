@@ -100,7 +100,7 @@ def _union(config: EvalConfig) -> list[Request]:
 
 
 def _clothes(config: EvalConfig) -> list[Request]:
-    """Outfits drawn at random, the same in every run."""
+    """Draw outfits at random, the same in every run."""
     assert isinstance(config, EvalClothesConfig)
     by_slot: dict[str, list[Input]] = {}
     for garment in list_garments(config.objects, config):

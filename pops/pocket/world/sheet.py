@@ -100,7 +100,7 @@ def _adjectives(rng: random.Random) -> Image.Image:
 
 
 def _together(rng: random.Random) -> Image.Image:
-    """Pairs of objects, and people in random garments."""
+    """Draw pairs of objects, and people in random garments."""
 
     def thing(kinds: Sequence[str]) -> tuple[str, str]:
         return rng.choice(kinds), rng.choice(MATERIALS)

@@ -219,7 +219,7 @@ class SecurityMiddleware:
             return {"type": "http.disconnect"}
 
         async def nowhere(message: Message) -> None:
-            """Nobody is there to be answered."""
+            """Drop a message, since nobody is there to be answered."""
 
         query = f"session_hash={quote(session)}".encode()
         told = {

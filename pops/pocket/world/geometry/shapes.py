@@ -83,7 +83,7 @@ def lathe(p: Points, profile: Sequence[tuple[float, float]], r: float = 0.03) ->
 
 
 def polygon(u: Tensor, v: Tensor, corners: Sequence[tuple[float, float]]) -> Tensor:
-    """Exact signed distance to a polygon in the plane (u, v)."""
+    """Compute the exact signed distance to a polygon in the plane (u, v)."""
     a = torch.tensor(corners)[:, :, None]  # (E, 2, 1)
     e = a.roll(1, 0) - a
     ax, ay, ex, ey = a[:, 0], a[:, 1], e[:, 0], e[:, 1]
@@ -112,7 +112,7 @@ def union(*parts: Tensor) -> Tensor:
 
 
 def blend(a: Tensor, b: Tensor, k: float) -> Tensor:
-    """Union with a smooth seam of width k."""
+    """Unite shapes with a smooth seam of width k."""
     h = (k - (a - b).abs()).clamp_min(0) / k
     return torch.minimum(a, b) - h * h * (k / 4)
 

@@ -79,7 +79,7 @@ def light_direction(view: View) -> Tensor:
 
 
 def _rotation(yaw: float) -> Tensor:
-    """World from item space."""
+    """Compute the rotation from item space to the world."""
     c, s = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
     return torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
 
@@ -95,7 +95,7 @@ def _bounds(shape: Shape) -> tuple[Tensor, Tensor]:
 
 
 def _hit_box(low: Tensor, high: Tensor, o: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """Entry and exit distance (R,) of rays through a box; exit < entry where they miss it."""
+    """Find where rays enter and leave a box (R,); exit < entry where they miss it."""
     safe = torch.where(d.abs() < 1e-6, torch.full_like(d, 1e-6), d)
     a, b = (low - o) / safe, (high - o) / safe
     entry = torch.minimum(a, b).amax(1).clamp_min(0)
@@ -110,7 +110,7 @@ def _columns(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _march(
     shape: Shape, o: Tensor, d: Tensor, near: Tensor, far: Tensor, cone: float = 0.0
 ) -> Tensor:
-    """Distance along each ray to the surface, inf where it misses; all (R,).
+    """Find the distance along each ray to the surface, inf where it misses; all (R,).
 
     With a cone (radius per distance), stops where the cone round the ray first may touch.
     """
@@ -152,7 +152,7 @@ def _empty_space(shape: Shape, o: Tensor, d: Tensor, side: int) -> Tensor:
 
 
 def _normals(shape: Shape, p: Tensor) -> Tensor:
-    """Gradient of the distance by the four corners of a tetrahedron."""
+    """Compute the gradient of the distance by the four corners of a tetrahedron."""
     total = torch.zeros_like(p)
     for corner in ((1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1)):
         k = torch.tensor(corner, dtype=torch.float32)
@@ -244,7 +244,7 @@ def _trace(shape: Shape, placed: Sequence[Placed], side: int) -> list[Surface]:
 
 
 def _to_item_space(placed: Placed, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Rays (R, 3) x 2 in the item's space, its rotation, and the light's direction there."""
+    """Give rays (R, 3) x 2 in the item's space, its rotation, and the light's direction there."""
     origin, direction = rays(placed.view, side)
     item, turn = placed.item, _rotation(placed.item.yaw)
     local = (origin - torch.tensor([item.x, 0.0, item.z])) @ turn / item.size

@@ -37,7 +37,7 @@ def _heights(d: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _flat(d: Tensor) -> Tensor:
-    """Points on the far backdrop, ready for noise."""
+    """Find points on the far backdrop, ready for noise."""
     across, height = _heights(d)
     return torch.stack([across, height, torch.zeros_like(across)], 1)
 

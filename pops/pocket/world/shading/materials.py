@@ -37,7 +37,7 @@ def rgb(*channels: int) -> Tensor:
 
 
 def mix(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-    """Colours (3,) or (N, 3) mixed by a share (N,)."""
+    """Mix colours (3,) or (N, 3) by a share (N,)."""
     return torch.lerp(a.expand(len(share), 3), b.expand(len(share), 3), share[:, None])
 
 
@@ -48,7 +48,7 @@ def step(edge: float, width: float, x: Tensor) -> Tensor:
 
 
 def face(p: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-    """Box mapping: the two coordinates of the box side that the normal faces, right way up."""
+    """Map to a box: the two coordinates of the side that the normal faces, right way up."""
     side = n.abs().argmax(1)
     u = torch.where(side == 0, p[:, 2], p[:, 0])
     v = torch.where(side == 1, p[:, 2], p[:, 1])
