@@ -111,7 +111,7 @@ class Attention(nn.Module):
         return x.transpose(1, 2)  # (N, heads, S, head dim)
 
     def split_qkv(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Split Q (N, heads, S, head dim) and KV (2, N, heads, S, head dim) of x (N, S, 3 width)."""
+        """Split x (N, S, 3 width): Q (N, heads, S, head dim), KV (2, N, heads, S, head dim)."""
         n, length, width = x.shape
         x = x.view(n, length, 3, self.heads, width // (3 * self.heads)).permute(2, 0, 3, 1, 4)
         return x[0], x[1:]

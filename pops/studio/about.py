@@ -66,8 +66,8 @@ RENDERER_SAYS = {
     "depth": "SDXL, keeping the first input's shape",
     "find": "nearest picture of the index",
     "revision": "SDXL, without an adapter",
-    "img2img": "the stack's own, from a picture",
-    "inpaint": "Kandinsky, a part of a picture",
+    "img2img": "from a picture",
+    "inpaint": "a part of a picture",
     "kandinsky_depth": "Kandinsky, keeping the first input's shape",
 }
 
