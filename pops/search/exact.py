@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pops.errors import DataError, UsageError
 from pops.io.names import expand_home
-from pops.search.format import Shard, read_index_file, read_shards
+from pops.search.format import MAKE_ANEW, Shard, read_index_file, read_shards
 from pops.stacks.stack import Stack
 
 __all__ = ["Hit", "Index", "nearest_rows"]
@@ -90,6 +90,7 @@ class Index:
 
         Raises:
             UsageError: the queries are of another length than the embeddings of the index.
+            DataError: an embedding of the index is not finite.
         """
         if queries.shape[1] != self.file.dim:
             raise UsageError(
@@ -97,6 +98,8 @@ class Index:
                 f"{self.file.stack}, not of {queries.shape[1]}: use --stack {self.file.stack}"
             )
         scores, rows = nearest_rows(queries, self.blocks(), k)
+        if scores.isnan().any():  # which would stand before all numbers
+            raise DataError(f"{self.folder} holds numbers that are not finite{MAKE_ANEW}")
         return [
             [Hit(self.path(row), score) for score, row in zip(*pair, strict=True)]
             for pair in zip(scores.tolist(), rows.tolist(), strict=True)

@@ -10,6 +10,7 @@ from pops.errors import DataError, UsageError
 from pops.io.names import expand_home
 from pops.search.config import StatsConfig
 from pops.search.exact import Index
+from pops.search.format import MAKE_ANEW
 from pops.stacks.stack import open_stack
 from pops.stacks.untrained import is_untrained, save_stats
 
@@ -56,7 +57,8 @@ def measure(index: Index) -> tuple[Tensor, Tensor]:
         Mean and deviation, (1, D) float32 each; the deviation is that of a sample.
 
     Raises:
-        DataError: there are too few pictures to tell, or all have the same number somewhere.
+        DataError: there are too few pictures to tell, all have the same number somewhere, or a
+            number is not finite.
     """
     count = len(index)
     if count < 2:
@@ -65,6 +67,8 @@ def measure(index: Index) -> tuple[Tensor, Tensor]:
     mean = sum(blocks, np.zeros(index.file.dim)) / count
     spread = (np.square(block.astype(np.float64) - mean).sum(0) for block in index.blocks())
     deviation = np.sqrt(sum(spread, np.zeros(index.file.dim)) / (count - 1))
+    if not np.isfinite(deviation).all():
+        raise DataError(f"{index.folder} holds numbers that are not finite{MAKE_ANEW}")
     flat = int((deviation < np.finfo(np.float16).tiny).sum())
     if flat:
         raise DataError(
