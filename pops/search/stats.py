@@ -10,7 +10,6 @@ from pops.errors import DataError, UsageError
 from pops.io.names import expand_home
 from pops.search.config import StatsConfig
 from pops.search.exact import Index
-from pops.search.format import MAKE_ANEW
 from pops.stacks.stack import open_stack
 from pops.stacks.untrained import is_untrained, save_stats
 
@@ -68,7 +67,7 @@ def measure(index: Index) -> tuple[Tensor, Tensor]:
     spread = (np.square(block.astype(np.float64) - mean).sum(0) for block in index.blocks())
     deviation = np.sqrt(sum(spread, np.zeros(index.file.dim)) / (count - 1))
     if not np.isfinite(deviation).all():
-        raise DataError(f"{index.folder} holds numbers that are not finite{MAKE_ANEW}")
+        raise index.not_finite()
     flat = int((deviation < np.finfo(np.float16).tiny).sum())
     if flat:
         raise DataError(

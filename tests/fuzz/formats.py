@@ -347,6 +347,7 @@ def _read_index(folder: Path, path: Path) -> object:
     return index.find(torch.ones(1, index.file.dim), 3), measure(index)
 
 
+LOCK = ".lock-0-of-1"
 RUN = {"operator": "texturing", "seeds": [1], "models": {"judge": "pocket"}}
 
 
@@ -356,6 +357,7 @@ def _evaluations(folder: Path) -> None:
         for index in range(3):
             words = {"object": "mug", "texture": "wood"}
             lines.add(Line(index, 0, "pops", 1, words, {"colour": 0.5}, None, {"render": 1.0}))
+    (folder / "run" / LOCK).unlink()
     study = folder / "study"
     (study / ANSWERS).mkdir(parents=True)
     sides = {"name": "mug", "left": "first", "right": "second"}
@@ -373,7 +375,7 @@ def _read_evaluation(folder: Path, path: Path) -> object:
         with Lines(folder / "run", Part(), Line).open(RUN):
             return read_lines(folder / "run", Line)
     finally:
-        (folder / "run" / ".lock-0-of-1").unlink(missing_ok=True)
+        (folder / "run" / LOCK).unlink(missing_ok=True)
 
 
 # --- training ----------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def test_an_index_with_numbers_that_are_not_finite_is_refused(bad: float, tmp_pa
     rows = np.random.default_rng(0).normal(size=(6, DIM))
     rows[4, 2] = bad
     index = Index(made_index(tmp_path / "i", rows))
-    with pytest.raises(DataError, match=r"i holds numbers that are not finite; remove it"):
+    with pytest.raises(DataError, match=r"embeds-00001.npy holds numbers that are not finite"):
         index.find(torch.ones(1, DIM), 1)
     with pytest.raises(DataError, match="not finite"), np.errstate(invalid="ignore"):
         measure(index)
@@ -258,6 +258,13 @@ def test_what_is_indexed_is_found_from_the_command_line(
     shown = page.read_text(encoding="utf-8")
     assert shown.count("data:image/") == 1 + 2 * 2  # the strip, and what each seed found
     assert "pops find" in shown and "default-src 'none'" in shown
+    (pictures / "d.png").rename(pictures / os.fsdecode(b"caf\xe9.bin"))  # gone since
+    again = ["find", f"'{pictures / 'a.png'}'", "--k", "7", "--html", "true", *common]
+    assert main(again) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count(".png\n") == 7
+    assert f"not drawn: no such file: {pictures / 'd.png'}" in captured.err
+    shutil.copy(pictures / "b.png", pictures / "d.png")
     run = ["run", text, "--renderer", "find", "--stack", str(tiny), "--seeds", "1"]
     assert main([*run, "--index", str(tmp_path / "i"), "--out", str(tmp_path / "r")]) == 0
     assert list((tmp_path / "r").glob("*_tree.jpg"))
