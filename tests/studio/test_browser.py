@@ -357,6 +357,11 @@ def test_a_composition_is_copied_saved_and_opened(visit, tmp_path) -> None:
     expect(page.get_by_text("Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("pops run ") and copied.endswith(" --seeds 18")
+    expect(page.get_by_text("Copied")).to_be_hidden()
+    quick(page, "compose", steps=3)  # what is set is part of what is copied next
+    page.get_by_text("Copy as Python").click()
+    expect(page.get_by_text("Copied")).to_be_visible()
+    assert "steps=3" in page.evaluate("navigator.clipboard.readText()")
     assert "/textures/wood.png'" in copied
     with page.expect_download() as caught:
         page.get_by_text("Save", exact=True).click()
