@@ -561,6 +561,8 @@ def test_the_result_of_any_tree_is_in_sight(text: str, visit) -> None:
     forest = page.locator(".forest").bounding_box()
     assert forest["x"] <= result["x"]
     assert result["x"] + result["width"] <= forest["x"] + forest["width"] + 1
+    sliders = [one.bounding_box()["width"] for one in page.locator(".slider input").all()]
+    assert sliders and min(sliders) >= 70  # wide enough to be moved
 
 
 def test_a_renderer_s_name_is_not_cut_off(visit) -> None:
