@@ -17,6 +17,7 @@ from pops.cli.steps import LEFT_OUT, captioned, equation, load, preview
 from pops.compose.plan import Plan, make_plan
 from pops.errors import UsageError
 from pops.figures import Cell, strips
+from pops.io.assets import assets_folder
 from pops.io.files import atomic_path, staged_folder
 from pops.io.pictures import save_picture
 from pops.operators import GARMENTS, find_operator
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-PACKAGE = Path(__file__).parents[1]
 COMPOSITION = "composition"
 
 # A request: what of which folder of assets goes into each slot, None for what is left out; a text.
@@ -249,8 +249,5 @@ def _pair(pair: str) -> Request:
 
 
 def _asset(name: str | None) -> Path | None:
-    """A shipped picture: inside the package, or at the root of a checkout without links."""
-    if name is None:
-        return None
-    places = [folder / "assets" / f"{name}.png" for folder in (PACKAGE, PACKAGE.parent)]
-    return next((place for place in places if place.is_file()), places[-1])
+    """Find a shipped picture; None stands for no picture."""
+    return None if name is None else assets_folder() / f"{name}.png"

@@ -14,7 +14,7 @@ from pops.compose.nodes import Leaf
 from pops.compose.plan import make_plan
 from pops.figures import Cell, strips
 from pops.io.files import staged_folder
-from pops.io.pictures import open_picture, save_picture
+from pops.io.pictures import save_picture
 from pops.search.config import FindConfig
 from pops.settings.progress import ProgressBars
 
@@ -109,7 +109,7 @@ def _row(start: Cell, found: Sequence[Cell]) -> list[Cell]:
 
 def _cells(hits: Sequence["Hit"]) -> list[Cell]:
     return [
-        Cell(open_picture(hit.path), hit.path.stem, f"{rank}: {hit.score:.3f}")
+        Cell(hit.open(), hit.path.stem, f"{rank}: {hit.score:.3f}")
         for rank, hit in enumerate(hits, 1)
     ]
 

@@ -39,6 +39,12 @@ PARTS = {
     "kandinsky": ("decoder",),
     "ip_adapter": ("sdxl", "ip_adapter"),
     "depth": ("sdxl", "ip_adapter", "controlnet", "dpt", "sdxl_vae"),
+    "find": (),
+    "revision": ("sdxl",),
+    "img2img": ("decoder",),
+    "inpaint": ("inpaint_decoder",),
+    "kandinsky_depth": ("depth_decoder", "dpt"),
+    "stable_unclip": ("decoder",),
 }
 MODELS = {
     "prior": {

@@ -108,7 +108,9 @@ def atomic_path(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
         part = folder / f"part{path.suffix if suffix is None else suffix}"
         try:
             part.touch()
+            mode = part.stat().st_mode  # a library may put a file of its own there, for its owner
             yield part
+            part.chmod(mode)
             part.replace(path)
         except OSError as error:
             raise OutputError(_cannot_write(path, error)) from error

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from pops.errors import UsageError, WeightsError
-from pops.io.loading import check_config, quietly, reading
+from pops.io.loading import check_config, load_part, quietly
 from pops.io.machine.placement import Placement, in_batches
 from pops.render.batches import Counter, to_pictures
 from pops.render.depth import DepthEstimator
@@ -327,8 +327,7 @@ def _load_parts(stack: Stack, part: str) -> _Parts:
             f"those of {stack.name} have {own}"
         )
     check_config(folder / "scheduler" / "scheduler_config.json")
-    with reading(folder / "scheduler"):
-        scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+    scheduler = load_part(DDPMScheduler, folder / "scheduler")
     return unet, scheduler, stack.model(VQModel, folder / "movq")
 
 

@@ -129,6 +129,5 @@ class LanceIndex:
             For each query its hits, the nearest first.
         """
         return [
-            [Hit(self.index.path(row), score) for row, score in pairs]
-            for pairs in self.rows(queries, k)
+            [self.index.hit(row, score) for row, score in pairs] for pairs in self.rows(queries, k)
         ]

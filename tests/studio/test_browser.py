@@ -578,6 +578,32 @@ def test_a_renderer_s_name_is_not_cut_off(visit) -> None:
         assert needs <= has
 
 
+def test_a_picture_to_start_from_is_asked_for_by_the_renderer_that_takes_one(
+    visit, tmp_path
+) -> None:
+    page = visit()
+    quick(page)
+    settings = page.locator("#panel-apply .settings")
+    settings.locator("details").evaluate("(box) => (box.open = true)")
+    start = settings.get_by_label("Start from")
+    expect(start).to_be_hidden()
+    settings.get_by_label("Renderer").select_option("img2img")
+    expect(settings.get_by_label("Mask")).to_be_hidden()
+    settings.get_by_label("Change").fill("0.6")
+    drawn = []
+    for colour in ("teal", "maroon"):  # no example has such a name
+        start.set_input_files(picture(tmp_path / f"{colour}.png", colour))
+        expect(settings.locator(".chosen img")).to_have_attribute("alt", colour)
+        make(page)
+        expect(page.locator(".figure a")).to_be_visible()
+        drawn.append(pixels(page, ".result img"))
+    assert drawn[0] != drawn[1]
+    settings.get_by_label("Renderer").select_option("kandinsky")
+    expect(start).to_be_hidden()
+    make(page)
+    expect(page.locator(".figure a")).to_be_visible()  # nothing is sent that it does not take
+
+
 def test_samplers_are_those_of_the_server(visit) -> None:
     from pops.settings.sampling import SAMPLERS
 
