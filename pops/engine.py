@@ -501,8 +501,10 @@ class Engine:
         count: int,
         progress: Progress | None,
     ) -> list[Image.Image] | None:
-        """The pictures whose depth is kept, one an embedding, as the published scripts choose them:
-        an input that is an embedding is rendered by the decoder with seed 0."""
+        """Open the picture whose depth is kept, for each embedding, as the published scripts do.
+
+        An input that is an embedding is rendered by the decoder with seed 0.
+        """
         if not find_renderer(renderer).takes_depth:
             if depth_of is not None:
                 raise UsageError(f"the renderer {renderer} takes no depth: use --renderer depth")

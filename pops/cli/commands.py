@@ -1,4 +1,4 @@
-"""What the commands do once their settings are known: check, call the engine, write, say where.
+"""Commands whose settings are known: they check, call the engine, write, and say where.
 
 Inputs are checked before torch is imported, so that a wrong name costs no wait.
 """
