@@ -20,7 +20,7 @@ from pops.operators import OperatorCard, save_operator
 from pops.settings.flags.parsing import parse
 from pops.stacks.stack import open_stack
 from pops.studio.config import StudioConfig
-from tests import tiny_data
+from tests.data import tiny_data
 from tests.documentation.blocks import ROOT, Block, blocks, commands
 from tests.studio import studio_server
 from tests.test_own_operators import weathered
