@@ -109,7 +109,7 @@ def _path(value: str | Path) -> Path:
 
 def _place(value: str) -> str:
     """Read a path whose `~` is the home folder, or a name as it is."""
-    if not can_be_path(_text(value)):
+    if not _text(value) or not can_be_path(value):  # an empty one would be the folder one is in
         raise ValueError(f"{value!r} is neither a path nor a name")
     return str(expand_home(value)) if value.startswith("~") else str(value)
 
