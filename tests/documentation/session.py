@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.request import urlopen
 
@@ -143,9 +144,12 @@ class Session:
         own = ("operators", "mcp", "index", "password", "host")
         more = {name: getattr(config, name) for name in own}
         if not self.studio or any(more[name] for name in ("operators", "mcp", "index")):
-            self.studio, _ = self.resources.enter_context(
+            self.studio, service = self.resources.enter_context(
                 studio_server.running(stack=str(config.stack), **more)
             )
+            loaded = Event()  # while its thread imports models, no other may do so
+            service.queue.submit(lambda job: loaded.set())
+            assert loaded.wait(300), "the studio does not load its models"
         return self.studio
 
 
