@@ -44,9 +44,9 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-# The notebooks of examples/, each run from a fresh kernel, and the commands and code of README and docs.
+# The notebooks of examples/, each run from a fresh kernel.
 notebooks: setup
-	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py tests/test_walks.py
+	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py
 
 # The site, into site/. Strict: a broken link or a page outside the menu fails.
 docs: setup

@@ -1,4 +1,4 @@
-"""What the models of kandinsky-2.2 and of the SDXL renderers weigh, and what fits where.
+"""The sizes of the models of kandinsky-2.2 and of the SDXL renderers, and what fits where.
 
     python -m benchmarks.sizes
 

@@ -1,4 +1,4 @@
-"""What the pages of documentation tell people to type: commands fit, code runs."""
+"""The pages of documentation: the commands that they show fit, and their code runs."""
 
 from __future__ import annotations
 

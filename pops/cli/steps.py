@@ -1,4 +1,4 @@
-"""What several commands do: load a stack, look at inputs, and lay a result out as an equation."""
+"""Steps of several commands: load a stack, look at inputs, lay a result out as an equation."""
 
 from __future__ import annotations
 

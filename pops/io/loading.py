@@ -232,7 +232,7 @@ def check_code(path: Path) -> dict[str, Any]:
 
 
 def _walk(value: Any, key: str = "") -> Values:
-    """Every value of nested settings, with the name that it stands under."""
+    """Yield every value of nested settings, with the name that it stands under."""
     yield key, value
     if isinstance(value, dict):
         for name, each in value.items():

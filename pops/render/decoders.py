@@ -179,7 +179,7 @@ class _DecoderRenderer(ABC):
     def _given(
         self, settings: DecoderSettings, count: int, depth_of: Sequence[Image.Image] | None
     ) -> dict[str, Any]:
-        """The further keywords of the pipeline; of a tensor (N, ...) each batch gets its rows."""
+        """Give further keywords to the pipeline; of a tensor (N, ...) each batch gets its rows."""
 
     def _steps(self, settings: DecoderSettings) -> int:
         return settings.steps
@@ -338,7 +338,7 @@ def _negative(stack: Stack) -> Tensor:
 
 
 def _pixels(settings: DecoderSettings, renderer: str) -> Tensor:
-    """The picture to start from (1, 3, size, size) in [0, 1]."""
+    """Prepare the picture to start from (1, 3, size, size) in [0, 1]."""
     if settings.init is None:
         raise UsageError(f"{renderer} starts from a picture: give it with --init")
     square = settings.init.convert("RGB").resize((settings.size,) * 2, Image.Resampling.BICUBIC)

@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from pops.errors import DataError, InputError, UsageError
+from pops.io.formats.shards import shard_file
 from pops.io.names import expand_home
 from pops.io.pictures import open_picture
-from pops.search.format import Shard, read_index_file, read_shards
+from pops.search.format import MAKE_ANEW, Shard, read_index_file, read_shards
 from pops.stacks.stack import Stack
 
 __all__ = ["Hit", "Index", "nearest_rows"]
@@ -73,8 +74,8 @@ class Index:
     def __init__(self, folder: str | Path) -> None:
         self.folder = expand_home(folder)
         self.file = read_index_file(self.folder)
-        shards = read_shards(self.folder, self.file.dim)
-        self._shards: Sequence[Shard] = [shard for shard in shards.values() if shard.names]
+        self._by_number = read_shards(self.folder, self.file.dim)
+        self._shards: Sequence[Shard] = [s for s in self._by_number.values() if s.names]
         self._starts = np.cumsum([0, *(len(shard.names) for shard in self._shards)])
         if not self._shards:
             raise DataError(f"{self.folder} has no picture: run pops index again")
@@ -129,6 +130,7 @@ class Index:
 
         Raises:
             UsageError: the queries are of another length than the embeddings of the index.
+            DataError: an embedding of the index is not finite.
         """
         if queries.shape[1] != self.file.dim:
             raise UsageError(
@@ -136,10 +138,24 @@ class Index:
                 f"{self.file.stack}, not of {queries.shape[1]}: use --stack {self.file.stack}"
             )
         scores, rows = nearest_rows(queries, self.blocks(), k)
+        if scores.isnan().any():  # which would stand before all numbers
+            raise self.not_finite()
         return [
             [self.hit(row, score) for score, row in zip(*pair, strict=True)]
             for pair in zip(scores.tolist(), rows.tolist(), strict=True)
         ]
+
+    def not_finite(self) -> DataError:
+        """Make the error of an index in which a number is not finite, which names the file.
+
+        Returns:
+            The error.
+        """
+        for number, shard in self._by_number.items():
+            if not np.isfinite(shard.embeds).all():
+                path = shard_file(self.folder, "embeds", number)
+                return DataError(f"{path} holds numbers that are not finite{MAKE_ANEW}")
+        return DataError(f"{self.folder} was asked for what is not finite")
 
     def check_stack(self, stack: Stack) -> None:
         """Check that a stack makes embeddings of the space of this index.

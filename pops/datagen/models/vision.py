@@ -79,7 +79,7 @@ class Owl:
         ]
 
     def _pixels(self, image: Image.Image) -> np.ndarray:
-        """(3, side, side): padded with black below and right to a square, as it was trained."""
+        """Prepare a picture (3, side, side): padded with black below and right to a square."""
         square = Image.new("RGB", (max(image.size),) * 2)
         square.paste(image)
         return _scaled(square, self.side, self.mean, self.std)

@@ -307,7 +307,7 @@ def naming_memory(
 
 
 def _is_memory(error: BaseException) -> bool:
-    """Whether an error is about the memory of a device; that of a Mac has no class of its own."""
+    """Tell whether an error is about a device's memory; that of a Mac has no class of its own."""
     return isinstance(error, torch.OutOfMemoryError) or "MPS backend out of memory" in str(error)
 
 
@@ -328,7 +328,7 @@ def _memory_message(device: torch.device, offloaded: bool, models: list[nn.Modul
 
 
 def _smaller_formats(tensors: Iterable[Tensor]) -> tuple[str, ...]:
-    """The number formats that take less memory than the one of most of these numbers."""
+    """List the number formats that take less memory than the one of most of these numbers."""
     numbers: dict[int, int] = {}
     for tensor in tensors:
         numbers[tensor.itemsize] = numbers.get(tensor.itemsize, 0) + tensor.numel()
