@@ -154,7 +154,7 @@ def _summary(config: type) -> str:
 
 
 def _find_command(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """The command and what is left for it; None where only a group's name and help are given."""
+    """Find the command and its words; None where only a group's name and help are given."""
     for words in (1, 2):
         name = " ".join(arguments[:words])
         if name in COMMANDS:

@@ -153,11 +153,12 @@ def test_two_runs_do_not_write_the_same_shard(tmp_path: Path) -> None:
 def test_no_room_is_one_clear_line_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     """Files may grow to 2000 bytes: the system refuses more, as a full disk does."""
     program = (
-        "import resource, signal, sys\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
+        "import sys\n"
         "from pops.cli.main import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
+        "from tests.io.limits import no_larger_than\n"
+        "with no_larger_than(1500):\n"
+        "    status = main(sys.argv[1:])\n"
+        "sys.exit(status)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *COMMAND, "--size=64", f"--output_dir={tmp_path / 'a'}"],
@@ -336,3 +337,14 @@ def test_a_mask_of_another_size_is_a_fault_and_no_crash(
     np.save(mask, np.zeros((4, 4), np.uint8))
     assert cli.main(["generate", "inspect", str(tmp_path / "a")]) == 1
     assert "a mask of (4, 4) pixels, but the picture has (16, 16)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("box", [None, [1, 2, 3], ["a", 0, 1, 1], {"x1": 0}, [[0, 0, 1, 1]]])
+def test_a_box_of_another_kind_is_told(
+    box: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["generate", "textures", "--preset=pocket", "--size=16", "--count=1"]
+    assert cli.main([*command, f"--output_dir={tmp_path / 'a'}"]) == 0
+    next((tmp_path / "a").glob("*/box.json")).write_text(json.dumps(box))
+    assert cli.main(["generate", "inspect", str(tmp_path / "a")]) == 1
+    assert "box.json: " in capsys.readouterr().out

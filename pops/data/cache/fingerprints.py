@@ -1,6 +1,7 @@
 """Digests of what a cache is made from: encoders, datasets and settings."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
 
 WHOLE = 2**26  # bytes; of a larger file only some blocks, spread over it, are read
 BLOCK, BLOCKS = 2**18, 64
+BYTES = "surrogateescape"  # a name that is no UTF-8 counts by its bytes
 SUFFIXES = (".json", ".txt", ".safetensors")
 
 
@@ -91,7 +93,7 @@ def listing_digest(part: Part) -> str:
         The digest.
     """
     return _digest(
-        f"{record.name}\0{path.name}\0{_size(path)}".encode()
+        f"{record.name}\0{path.name}\0{_size(path)}".encode(errors=BYTES)
         for record in part.records
         for path in (record.files or (Path(),))
     )
@@ -110,7 +112,7 @@ def settings_digest(settings: RecipeSettings) -> dict[str, Any]:
     for name, value in asdict(settings).items():
         if isinstance(value, tuple):
             entries = (f"{v.name} {_size(v)}" if isinstance(v, Path) else v for v in value)
-            value = f"{len(value)}: {_digest(entry.encode() for entry in entries)}"
+            value = f"{len(value)}: {_digest(entry.encode(errors=BYTES) for entry in entries)}"
         found[name] = value
     return found
 
@@ -156,7 +158,7 @@ def folder_digest(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> str:
         The digest.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix in suffixes)
-    return _digest(piece for path in files for piece in (path.name.encode(), *_pieces(path)))
+    return _digest(piece for path in files for piece in (os.fsencode(path.name), *_pieces(path)))
 
 
 def _pieces(path: Path) -> Iterable[bytes]:
