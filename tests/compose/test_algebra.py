@@ -59,9 +59,7 @@ def test_every_function_of_the_table_is_known_by_its_name_and_computes_something
 HUGE = torch.full((1, DIM), 3e38)  # finite, and more than sums and lengths can take
 
 
-@pytest.mark.parametrize(
-    "bad", [mean(-HUGE, HUGE), slerp(HUGE, -HUGE), add(HUGE, HUGE, 2), direction(-HUGE, HUGE)]
-)
+@pytest.mark.parametrize("bad", [mean(-HUGE, HUGE), direction(-HUGE, HUGE)])
 def test_what_a_function_makes_is_finite_or_lost_and_the_rest_goes_on(
     engine: Engine, bad: Any, tmp_path: Path
 ) -> None:
