@@ -54,7 +54,9 @@ from pops.stacks.stack import Stack, open_stack
 __all__ = ["Engine", "Request", "Source"]
 
 SHOWN = 12  # embeddings drawn where many are shown
-RESIDENT_BYTES = 5 * 2**30  # operators kept loaded: one full-size one in float32, two in half
+# Operators kept loaded: one full-size one in float32, two in half precision, and no more in 8 bits,
+# which are for devices of little memory.
+RESIDENT_BYTES = 5 * 2**30
 
 
 class Engine:
@@ -503,8 +505,10 @@ class Engine:
         count: int,
         progress: Progress | None,
     ) -> list[Image.Image] | None:
-        """The pictures whose depth is kept, one an embedding, as the published scripts choose them:
-        an input that is an embedding is rendered by the decoder with seed 0."""
+        """Open the picture whose depth is kept, for each embedding, as the published scripts do.
+
+        An input that is an embedding is rendered by the decoder with seed 0.
+        """
         if not find_renderer(renderer).takes_depth:
             if depth_of is not None:
                 raise UsageError(f"the renderer {renderer} takes no depth: use --renderer depth")
@@ -545,7 +549,8 @@ class Engine:
         """
         key = (name, str(weights))
         known = self._operators.pop(key, None)
-        room = max(1, RESIDENT_BYTES // self.stack.prior_bytes)
+        each = self.stack.prior_bytes * (2 if self.stack.placement.int8 else 1)
+        room = max(1, RESIDENT_BYTES // each)
         while len(self._operators) >= room:  # before the next is loaded, not after
             self._operators.popitem(last=False)
         self._operators[key] = known or self.stack.operator(name, weights)

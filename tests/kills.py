@@ -6,6 +6,9 @@ Training, embedding, generation and inference are each run once without a kill. 
 by SIGKILL at random moments, again and again, and finished by the same command. Every file must be
 what the unkilled run has written, byte for byte, but for times and speeds; nothing half-written may
 be left.
+
+With `--figures FILE` each run that was compared adds a line to the file, and the same command goes
+on where an earlier one was stopped.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context, set_start_method
 from multiprocessing.process import BaseProcess
@@ -38,6 +41,7 @@ class KillsConfig:
 
     kills: int = setting(50, "number of kills, over all kinds of runs")
     seed: int = setting(0, "seed of the moments")
+    figures: str = setting("", "file for the figures of each run; those that it holds are kept")
     json: bool = setting(False, "print the figures as one JSON object, on the last line")
 
     examples = ("python -m tests.kills --kills 50", "python -m tests.kills --kills 8 --seed 3")
@@ -58,13 +62,21 @@ class Kind:
 class Figures:
     """The findings for one kind of run."""
 
-    seconds: float  # of the unkilled run
     kills: int = 0
     runs: int = 0  # that were killed, finished and compared
     files: int = 0  # compared
     different: int = 0
     leftovers: int = 0
     failed: int = 0  # runs that could not be finished
+
+    def add(self, other: Figures) -> None:
+        """Add the findings of further runs.
+
+        Args:
+            other: The findings.
+        """
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
 
 def run_pops(arguments: Sequence[str], log: Path) -> None:
@@ -191,52 +203,70 @@ def is_leftover(name: str) -> bool:
     return (hidden and name not in KEPT) or name.endswith(".part")
 
 
-def kill_and_compare(
-    kind: Kind,
-    root: Path,
-    whole: dict[str, bytes],
-    figures: Figures,
-    kills: int,
-    rng: random.Random,
-) -> list[str]:
-    """Kill a run some times, finish it, and compare its files with those of the unkilled run.
+@dataclass(frozen=True)
+class Unkilled:
+    """A run that nothing has killed, with which the others are compared."""
+
+    kind: Kind
+    root: Path  # a folder for the files of all runs
+    seconds: float
+    files: dict[str, bytes]
+
+
+def run_unkilled(kind: Kind, root: Path) -> Unkilled:
+    """Run a command once to its end.
 
     Args:
         kind: The kind of run.
         root: A folder for all files.
-        whole: The files of the unkilled run.
-        figures: What was found so far, which is brought up to date.
+
+    Returns:
+        The files that it wrote, and how long it took.
+
+    Raises:
+        SystemExit: If it fails.
+    """
+    out, log = root / f"{kind.name}-whole", root / f"{kind.name}-whole.log"
+    started = time.monotonic()
+    if not finish(kind.arguments(out), log):
+        raise SystemExit(log.read_text())
+    return Unkilled(kind, root, time.monotonic() - started, contents(out))
+
+
+def kill_and_compare(whole: Unkilled, number: int, kills: int, rng: random.Random) -> Figures:
+    """Kill a run some times, finish it, and compare its files with those of the unkilled run.
+
+    Args:
+        whole: The unkilled run.
+        number: The run's number among those of its kind.
         kills: How many times it is killed.
         rng: The generator of the moments.
 
     Returns:
-        The paths of files that differ or are left over.
+        The findings; files that differ or are left over are named on the screen.
     """
-    number = figures.runs
-    out, log = root / f"{kind.name}-{number}", root / f"{kind.name}-{number}.log"
+    kind, name = whole.kind, f"{whole.kind.name}-{number}"
+    out, log = whole.root / name, whole.root / f"{name}.log"
     done = 0
     while done < kills:
         process = start(kind.arguments(out), log)
-        process.join(rng.uniform(0.0, figures.seconds))
+        process.join(rng.uniform(0.0, whole.seconds))
         if process.is_alive():
             process.kill()
             process.join()
             done += process.exitcode == -signal.SIGKILL
         elif process.exitcode == 0 and contents(out):  # it was quicker: nothing is left to kill
-            out = root / f"{kind.name}-{number}-{done}-again"
-    figures.kills += done
-    figures.runs += 1
-    if not finish(kind.arguments(out), log):
-        figures.failed += 1
+            out = whole.root / f"{name}-{done}-again"
+    finished = finish(kind.arguments(out), log)
+    if not finished:
         print(log.read_text()[-2000:])
     made = contents(out)
     left = [name for name in made if is_leftover(name)]
-    compared = (made.keys() | whole.keys()) - set(left)
-    wrong = [name for name in sorted(compared) if made.get(name) != whole.get(name)]
-    figures.files += len(compared)
-    figures.different += len(wrong)
-    figures.leftovers += len(left)
-    return wrong + left
+    compared = (made.keys() | whole.files.keys()) - set(left)
+    wrong = [name for name in sorted(compared) if made.get(name) != whole.files.get(name)]
+    for name in wrong + left:
+        print(f"{kind.name}: {name} differs or is left over", flush=True)
+    return Figures(done, 1, len(compared), len(wrong), len(left), int(not finished))
 
 
 def campaign(settings: KillsConfig) -> int:
@@ -248,35 +278,80 @@ def campaign(settings: KillsConfig) -> int:
     Returns:
         0 where every file is the same and nothing is left over, else 1.
     """
-    rng = random.Random(settings.seed)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        data, cache, log = root / "data", root / "cache", root / "log"
-        made = ["textures", "--preset=pocket", "--count=24", "--size=32", f"--output_dir={data}"]
-        embed = ["--mode=texturing", f"--dataset_path={data}", "--variants=2", f"--out={cache}"]
-        if not finish(["generate", *made], log) or not finish(["embed", *embed], log):
-            print(log.read_text())
-            return 1
-        found = {}
+        data, cache = root / "data", root / "cache"
         runs = kinds(data, cache)
-        for place, kind in enumerate(runs):
-            share = len(range(place, settings.kills, len(runs)))
-            found[kind.name] = _try_kind(kind, root, share, rng)
+        found = read_figures(settings.figures, runs)
+        shares = _shares(settings.kills, found)
+        unkilled: dict[str, Unkilled] = {}
+        while todo := [kind for kind in runs if found[kind.name].kills < shares[kind.name]]:
+            kind = min(todo, key=lambda kind: found[kind.name].kills)  # all kinds by turns
+            own, share = found[kind.name], shares[kind.name]
+            if not unkilled:
+                make_inputs(data, cache, root / "log")
+            if kind.name not in unkilled:
+                unkilled[kind.name] = run_unkilled(kind, root)
+            rng = random.Random(f"{settings.seed}/{kind.name}/{own.runs}")
+            kills = min(KILLS_OF_A_RUN, share - own.kills)
+            new = kill_and_compare(unkilled[kind.name], own.runs, kills, rng)
+            own.add(new)
+            keep_figures(settings.figures, kind, new)
+            print(f"{kind.name}: {own.kills} of {share} kills", file=sys.stderr, flush=True)
     return _show(found, settings.json)
 
 
-def _try_kind(kind: Kind, root: Path, kills: int, rng: random.Random) -> Figures:
-    out, log = root / f"{kind.name}-whole", root / f"{kind.name}-whole.log"
-    started = time.monotonic()
-    if not finish(kind.arguments(out), log):
+def make_inputs(data: Path, cache: Path, log: Path) -> None:
+    """Make what the runs read.
+
+    Args:
+        data: The folder for texturing samples.
+        cache: The folder for a cache of them.
+        log: The file for all that is printed.
+
+    Raises:
+        SystemExit: If it fails.
+    """
+    made = ["textures", "--preset=pocket", "--count=24", "--size=32", f"--output_dir={data}"]
+    embed = ["--mode=texturing", f"--dataset_path={data}", "--variants=2", f"--out={cache}"]
+    if not finish(["generate", *made], log) or not finish(["embed", *embed], log):
         raise SystemExit(log.read_text())
-    figures, whole = Figures(time.monotonic() - started), contents(out)
-    while figures.kills < kills:
-        now = min(KILLS_OF_A_RUN, kills - figures.kills)
-        for name in kill_and_compare(kind, root, whole, figures, now, rng):
-            print(f"{kind.name}: {name} differs or is left over", flush=True)
-        print(f"{kind.name}: {figures.kills} of {kills} kills", file=sys.stderr, flush=True)
-    return figures
+
+
+def _shares(kills: int, found: Iterable[str]) -> dict[str, int]:
+    names = list(found)
+    return {name: len(range(place, kills, len(names))) for place, name in enumerate(names)}
+
+
+def read_figures(path: str, known: Iterable[Kind]) -> dict[str, Figures]:
+    """Read what earlier calls of the command have found.
+
+    Args:
+        path: The file of figures; empty or missing where there are none.
+        known: The kinds of runs.
+
+    Returns:
+        The findings for each kind, by its name.
+    """
+    found = {kind.name: Figures() for kind in known}
+    if path and Path(path).exists():
+        for line in Path(path).read_text().splitlines():
+            own = json.loads(line)
+            found[own.pop("kind")].add(Figures(**own))
+    return found
+
+
+def keep_figures(path: str, kind: Kind, new: Figures) -> None:
+    """Add the findings of one run to the file of figures.
+
+    Args:
+        path: The file; empty for none.
+        kind: The kind of the run.
+        new: Its findings.
+    """
+    if path:
+        with Path(path).open("a") as file:
+            file.write(json.dumps({"kind": kind.name, **vars(new)}) + "\n")
 
 
 def _show(found: dict[str, Figures], as_json: bool) -> int:

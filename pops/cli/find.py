@@ -1,20 +1,25 @@
 """`pops find`: the pictures of an index that are nearest to a composition."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from pops.cli.outputs import Previews, part_names
 from pops.cli.page import write_page
 from pops.cli.steps import known_operators_of, load
 from pops.compose.nodes import Leaf
 from pops.compose.plan import make_plan
+from pops.errors import InputError
 from pops.figures import Cell, strips
 from pops.io.files import staged_folder
-from pops.io.pictures import open_picture, save_picture
+from pops.io.pictures import save_picture
 from pops.search.config import FindConfig
 from pops.settings.progress import ProgressBars
 
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find"]
 
+GONE = "gone"  # stands in the place of a picture that cannot be opened any more
 SHOWN = 120  # pictures of a strip, at most
 
 
@@ -60,7 +66,8 @@ def find(config: FindConfig) -> int:
             for name, seed in zip(made.expressions, seeds, strict=True)
         ]
         name = part_names(plan)[plan.composition]
-        cells = [_cells(hits[:SHOWN]) for hits in found]
+        lost: dict[Path, str] = {}
+        cells = [_cells(hits[:SHOWN], lost) for hits in found]
         starts = _starts(result, previews.pictures)
         rows = [_row(*one) for one in zip(starts, cells, strict=True)]
         strip = strips(rows, title=str(by_names(plan.composition)))
@@ -70,13 +77,20 @@ def find(config: FindConfig) -> int:
             write_page(stage / f"{name}.html", "find", config, [strip], every)
     if config.json:
         print(json.dumps([_plain(*pair) for pair in zip(titles, found, strict=True)]))
-        return 0
+        return _report(lost)
     for title, hits in zip(titles, found, strict=True):
         print(title)
         for rank, hit in enumerate(hits, 1):
             print(f"{rank:>5}  {hit.score:.3f}  {hit.path}")
     print(f"{config.out / name}.jpg  (the nearest of {len(index)} pictures)")
-    return 0
+    return _report(lost)
+
+
+def _report(lost: Mapping[Path, str]) -> int:
+    """Say which pictures could not be drawn, and give the exit status."""
+    for reason in lost.values():
+        print(f"not drawn: {reason}", file=sys.stderr)
+    return 1 if lost else 0
 
 
 def _lance(config: FindConfig) -> "LanceIndex":
@@ -107,11 +121,17 @@ def _row(start: Cell, found: Sequence[Cell]) -> list[Cell]:
     return [start, replace(found[0], sign="arrow"), *found[1:]]
 
 
-def _cells(hits: Sequence["Hit"]) -> list[Cell]:
-    return [
-        Cell(open_picture(hit.path), hit.path.stem, f"{rank}: {hit.score:.3f}")
-        for rank, hit in enumerate(hits, 1)
-    ]
+def _cells(hits: Sequence["Hit"], lost: dict[Path, str]) -> list[Cell]:
+    """Draw what was found; a picture that is gone is told in `lost`, and the rest goes on."""
+    cells = []
+    for rank, hit in enumerate(hits, 1):
+        shown: Image.Image | str = GONE
+        try:
+            shown = hit.open()
+        except InputError as error:
+            lost[hit.path] = str(error)
+        cells.append(Cell(shown, hit.path.stem, f"{rank}: {hit.score:.3f}"))
+    return cells
 
 
 def _plain(title: str, hits: Sequence["Hit"]) -> dict[str, object]:

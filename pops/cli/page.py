@@ -45,4 +45,5 @@ def write_page(
     spelled = spell_command(f"pops {command}", config)
     page = run_page(title, figures, pictures, spelled, {**settings, "pops": __version__})
     with atomic_path(path) as part:
-        part.write_text(page, encoding="utf-8")
+        # A file's name need not be text: what is none of it is shown as an escape.
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")

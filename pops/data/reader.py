@@ -17,7 +17,7 @@ from pops.io.formats.arrays import read_array
 from pops.io.formats.schema import read_json
 from pops.io.pictures import open_picture
 
-__all__ = ["Reader", "RecipeSettings"]
+__all__ = ["Reader", "RecipeSettings", "read_corners"]
 
 T = TypeVar("T")
 BOX_BYTES = 10_000  # bytes of the largest file with a box
@@ -154,7 +154,7 @@ class Reader:
         """
 
         def make() -> Box:
-            corners = _corners(path)
+            corners = read_corners(path)
             if corners is None:
                 return 0, 0, *size
             x1, y1, x2, y2 = corners
@@ -169,8 +169,18 @@ class Reader:
         return self.once((path, size), make)
 
 
-def _corners(path: Path) -> tuple[float, float, float, float] | None:
-    """Read x1, y1, x2 and y2; None where there is no file."""
+def read_corners(path: Path) -> tuple[float, float, float, float] | None:
+    """Read the box of a record.
+
+    Args:
+        path: Its JSON file, with a list of four numbers or with them by name.
+
+    Returns:
+        x1, y1, x2 and y2; None where there is no file.
+
+    Raises:
+        InputError: The file is damaged, or holds something else.
+    """
     if not path.exists():
         return None
     found = read_json(path, BOX_KIND, InputError, BOX_BYTES)

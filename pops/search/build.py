@@ -125,7 +125,8 @@ def build_index(
         make: makes shards elsewhere; None to make them in this process.
 
     Returns:
-        Why pictures are left out, by name; those of earlier runs, too.
+        Why pictures are left out, by name; those of earlier runs, too, and those whose name is no
+        text, which an index cannot hold.
 
     Raises:
         DataError: the folder holds an index of something else, or the encoder gives numbers that
@@ -136,7 +137,12 @@ def build_index(
     write_index_file(out, IndexFile(stack.name, encoders, dim, str(home.absolute())))
     shards = read_shards(out, dim)
     broken = {name: why for shard in shards.values() for name, why in shard.broken.items()}
-    known = broken.keys() | {name for shard in shards.values() for name in shard.names}
+    odd = {
+        name: f"{home / name}: rename it, since its name is no UTF-8"
+        for name in names
+        if not _is_text(name)
+    }
+    known = {*broken, *odd, *(name for shard in shards.values() for name in shard.names)}
     number, parts = part
     todo = [n for n in names if n not in known and zlib.crc32(n.encode()) % parts == number]
     # Machine i of n writes the shards i, i + n, i + 2n, ...
@@ -154,7 +160,12 @@ def build_index(
         done += len(contents[at])
         if make is not None and progress is not None:
             progress("index", done, len(todo))
-    return broken
+    return broken | odd
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be encoded; of bytes that are no UTF-8, Python makes lone surrogates."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def make_shards(
@@ -231,7 +242,7 @@ class _Pictures(Dataset[Any]):
 
 
 def _opened(home: Path, names: Sequence[str], stack: Stack, workers: int) -> Iterator[Any]:
-    """The pixels of pictures, in order."""
+    """Give the pixels of pictures, in order."""
     return iter(
         DataLoader(
             _Pictures(home, names, stack),

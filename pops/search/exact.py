@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from pops.errors import DataError, UsageError
+from pops.errors import DataError, InputError, UsageError
+from pops.io.formats.shards import shard_file
 from pops.io.names import expand_home
-from pops.search.format import Shard, read_index_file, read_shards
+from pops.io.pictures import open_picture
+from pops.search.format import MAKE_ANEW, Shard, read_index_file, read_shards
 from pops.stacks.stack import Stack
 
 __all__ = ["Hit", "Index", "nearest_rows"]
@@ -26,12 +29,36 @@ class Hit:
     """A picture that was found.
 
     Args:
-        path: its file.
+        folder: the folder of the pictures.
+        name: its name below that folder.
         score: the cosine of its embedding and that of the query.
     """
 
-    path: Path
+    folder: Path
+    name: str
     score: float
+
+    @property
+    def path(self) -> Path:
+        """The file of the picture."""
+        return self.folder / self.name
+
+    def open(self) -> Image.Image:
+        """Open the picture.
+
+        Returns:
+            An RGB picture.
+
+        Raises:
+            InputError: it is gone or damaged; the error names it and not where it lies, since a
+                studio tells it to visitors.
+        """
+        try:
+            return open_picture(self.path)
+        except InputError as error:
+            raise InputError(
+                f"{self.name} is no longer there, or no picture any more: make the index again"
+            ) from error
 
 
 class Index:
@@ -47,8 +74,8 @@ class Index:
     def __init__(self, folder: str | Path) -> None:
         self.folder = expand_home(folder)
         self.file = read_index_file(self.folder)
-        shards = read_shards(self.folder, self.file.dim)
-        self._shards: Sequence[Shard] = [shard for shard in shards.values() if shard.names]
+        self._by_number = read_shards(self.folder, self.file.dim)
+        self._shards: Sequence[Shard] = [s for s in self._by_number.values() if s.names]
         self._starts = np.cumsum([0, *(len(shard.names) for shard in self._shards)])
         if not self._shards:
             raise DataError(f"{self.folder} has no picture: run pops index again")
@@ -75,8 +102,21 @@ class Index:
         Returns:
             The path of the picture.
         """
+        return self.hit(row, 0.0).path
+
+    def hit(self, row: int, score: float) -> Hit:
+        """Make the hit of a row.
+
+        Args:
+            row: its number.
+            score: its cosine.
+
+        Returns:
+            The hit.
+        """
         shard = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return Path(self.file.folder) / self._shards[shard].names[row - int(self._starts[shard])]
+        name = self._shards[shard].names[row - int(self._starts[shard])]
+        return Hit(Path(self.file.folder), name, score)
 
     def find(self, queries: Tensor, k: int) -> list[list[Hit]]:
         """Find the nearest pictures of each query, the nearest first.
@@ -90,6 +130,7 @@ class Index:
 
         Raises:
             UsageError: the queries are of another length than the embeddings of the index.
+            DataError: an embedding of the index is not finite.
         """
         if queries.shape[1] != self.file.dim:
             raise UsageError(
@@ -97,10 +138,24 @@ class Index:
                 f"{self.file.stack}, not of {queries.shape[1]}: use --stack {self.file.stack}"
             )
         scores, rows = nearest_rows(queries, self.blocks(), k)
+        if scores.isnan().any():  # which would stand before all numbers
+            raise self.not_finite()
         return [
-            [Hit(self.path(row), score) for score, row in zip(*pair, strict=True)]
+            [self.hit(row, score) for score, row in zip(*pair, strict=True)]
             for pair in zip(scores.tolist(), rows.tolist(), strict=True)
         ]
+
+    def not_finite(self) -> DataError:
+        """Make the error of an index in which a number is not finite, which names the file.
+
+        Returns:
+            The error.
+        """
+        for number, shard in self._by_number.items():
+            if not np.isfinite(shard.embeds).all():
+                path = shard_file(self.folder, "embeds", number)
+                return DataError(f"{path} holds numbers that are not finite{MAKE_ANEW}")
+        return DataError(f"{self.folder} was asked for what is not finite")
 
     def check_stack(self, stack: Stack) -> None:
         """Check that a stack makes embeddings of the space of this index.

@@ -29,6 +29,7 @@ from pops.io.formats.shards import (
 )
 
 __all__ = [
+    "MAKE_ANEW",
     "IndexFile",
     "Shard",
     "read_index_file",
@@ -51,10 +52,14 @@ class IndexFile(Schema):
     format: Literal[1] = FORMAT
 
 
+# The name of a picture below the folder: it leads to no other place.
+_Below = Annotated[str, msgspec.Meta(pattern=r"^(?!/|[A-Za-z]:[/\\])(?!(.*/)?\.\.(/|\Z)).")]
+
+
 class _ShardFile(Schema):
     """`shard-00000.json`."""
 
-    names: list[str]
+    names: list[_Below]
     broken: dict[str, str]
 
 

@@ -127,8 +127,12 @@ class LanceIndex:
 
         Returns:
             For each query its hits, the nearest first.
+
+        Raises:
+            DataError: the table names a picture that the index does not have.
         """
-        return [
-            [Hit(self.index.path(row), score) for row, score in pairs]
-            for pairs in self.rows(queries, k)
-        ]
+        found = self.rows(queries, k)
+        if any(not 0 <= row < len(self.index) for pairs in found for row, _ in pairs):
+            place = self.index.folder / PLACE
+            raise DataError(f"{place} is of another index: run pops index again with --lance")
+        return [[self.index.hit(row, score) for row, score in pairs] for pairs in found]

@@ -56,7 +56,8 @@ def measure(index: Index) -> tuple[Tensor, Tensor]:
         Mean and deviation, (1, D) float32 each; the deviation is that of a sample.
 
     Raises:
-        DataError: there are too few pictures to tell, or all have the same number somewhere.
+        DataError: there are too few pictures to tell, all have the same number somewhere, or a
+            number is not finite.
     """
     count = len(index)
     if count < 2:
@@ -65,6 +66,8 @@ def measure(index: Index) -> tuple[Tensor, Tensor]:
     mean = sum(blocks, np.zeros(index.file.dim)) / count
     spread = (np.square(block.astype(np.float64) - mean).sum(0) for block in index.blocks())
     deviation = np.sqrt(sum(spread, np.zeros(index.file.dim)) / (count - 1))
+    if not np.isfinite(deviation).all():
+        raise index.not_finite()
     flat = int((deviation < np.finfo(np.float16).tiny).sum())
     if flat:
         raise DataError(

@@ -120,7 +120,7 @@ def condition_tokens(
 
 
 def _hidden_states(stack: Stack, texts: Sequence[str]) -> dict[str, Tensor]:
-    """By text the hidden states (tokens, D) of the text encoder."""
+    """Compute the hidden states (tokens, D) of the text encoder, by text."""
     warn_of_unknown(stack.name, stack.known_words, texts)
     encoded = encode_texts(stack, texts)
     return {text: one.hidden_states for text, one in zip(texts, encoded, strict=True)}

@@ -338,7 +338,7 @@ class StudioService:
         return self.store.get(name)
 
     def _named(self, inputs: Mapping[str, str] | None) -> dict[str, StoredItem]:
-        """The inputs that an expression can name: the examples, and those given."""
+        """List the inputs that an expression can name: the examples, and those given."""
         if not isinstance(inputs or {}, Mapping) or len(inputs or {}) > MOST_NAMES:
             raise UsageError(f"inputs are an object of at most {MOST_NAMES} names and ids")
         for name in inputs or {}:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pops.cli.main import main
 from pops.data.cache.build import embed_dataset, make_index
-from pops.data.cache.format import read_index, read_shard, write_index
+from pops.data.cache.format import made_shards, read_index, read_shard, write_index
 from pops.data.recipes import Recipe
 from pops.data.records.layouts import read_scenes, read_unions
 from pops.data.records.persons import read_persons
@@ -26,7 +26,7 @@ from pops.errors import DataError, InputError
 from pops.io.files import folder_lock
 from pops.io.formats.arrays import read_array
 from pops.stacks.stack import Stack, open_stack
-from tests.tiny_data import WRITERS, dataset, write_pictures, write_scenes
+from tests.data.tiny_data import WRITERS, dataset, write_pictures, write_scenes
 
 
 @pytest.fixture(scope="module")
@@ -286,3 +286,15 @@ def test_workers_end_with_the_process_that_started_them(sent: str, tmp_path: Pat
                 os.kill(pid, signal.SIGKILL)
             raise AssertionError(f"{alive} live on")
         time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems hold no such name")
+def test_a_record_whose_name_is_no_text_is_embedded_as_others(stack: Stack, tmp_path: Path):
+    found = sorted(WRITERS["texturing"](tmp_path / "data", 2).iterdir())[0]
+    found.rename(os.fsdecode(os.fsencode(found.parent) + b"/caf\xe9_001"))
+    data = dataset("texturing", tmp_path / "data")
+    index = make_index(data, stack, 2, shard_records=2)
+    (tmp_path / "cache").mkdir()
+    write_index(tmp_path / "cache", index)
+    embed_dataset(tmp_path / "cache", index, data, stack)
+    assert made_shards(tmp_path / "cache", read_index(tmp_path / "cache")) == [0]

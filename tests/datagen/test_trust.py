@@ -353,3 +353,14 @@ def test_a_mask_of_another_size_is_a_fault_and_no_crash(
     np.save(mask, np.zeros((4, 4), np.uint8))
     assert cli.main(["generate", "inspect", str(tmp_path / "a")]) == 1
     assert "a mask of (4, 4) pixels, but the picture has (16, 16)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("box", [None, [1, 2, 3], ["a", 0, 1, 1], {"x1": 0}, [[0, 0, 1, 1]]])
+def test_a_box_of_another_kind_is_told(
+    box: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["generate", "textures", "--preset=pocket", "--size=16", "--count=1"]
+    assert cli.main([*command, f"--output_dir={tmp_path / 'a'}"]) == 0
+    next((tmp_path / "a").glob("*/box.json")).write_text(json.dumps(box))
+    assert cli.main(["generate", "inspect", str(tmp_path / "a")]) == 1
+    assert "box.json: " in capsys.readouterr().out

@@ -25,6 +25,9 @@ from pops.data.sources.batches import Batch
 from pops.data.word_lists import read_word_list
 from pops.datagen.words import read_prompt_words
 from pops.errors import PopsError
+from pops.evaluation.store import Line, Lines, read_lines
+from pops.evaluation.study.make import ANSWERS, KEY
+from pops.evaluation.study.report import report_study
 from pops.io.embeddings import Embeddings, load_embeddings
 from pops.io.formats.tensors import save_tensors
 from pops.io.pictures import open_picture
@@ -33,12 +36,16 @@ from pops.pocket.judge import JUDGE_CONFIG, JUDGE_WEIGHTS, Judge, JudgeConfig, l
 from pops.prior.adapters import adapter_state, add_adapter, save_adapter
 from pops.prior.joint import MARKED, save_own, save_shared
 from pops.prior.model import Prior, PriorConfig
+from pops.search.exact import Index
+from pops.search.format import IndexFile, Shard, write_index_file, write_shard
+from pops.search.stats import measure
 from pops.settings.flags.parsing import parse
+from pops.settings.shard import Shard as Part
 from pops.stacks.stack import Stack, open_stack
 from pops.training.outputs.metrics import read_metrics
 from pops.training.state import State, latest_checkpoint, save_checkpoint
 from tests.conftest import GOLDEN
-from tests.tiny_data import WRITERS, dataset
+from tests.data.tiny_data import WRITERS, dataset
 
 __all__ = ["FORMATS", "Format", "Refused"]
 
@@ -324,6 +331,53 @@ def _command(*arguments: str) -> str:
     return out.getvalue()
 
 
+# --- indexes and evaluations --------------------------------------------------------------------
+
+
+def _indexes(folder: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(6, 32)).astype(np.float16)
+    write_index_file(folder, IndexFile("pocket", {"image": "0"}, 32, "pictures"))
+    for number, at in enumerate((slice(0, 4), slice(4, 6))):
+        names = [f"more/{row}.png" for row in range(*at.indices(6))]
+        write_shard(folder, number, Shard(names, rows[at], {"bad.png": "bad.png is empty"}))
+
+
+def _read_index(folder: Path, path: Path) -> object:
+    index = Index(folder)
+    return index.find(torch.ones(1, index.file.dim), 3), measure(index)
+
+
+LOCK = ".lock-0-of-1"
+RUN = {"operator": "texturing", "seeds": [1], "models": {"judge": "pocket"}}
+
+
+def _evaluations(folder: Path) -> None:
+    lines = Lines(folder / "run", Part(), Line)
+    with lines.open(RUN):
+        for index in range(3):
+            words = {"object": "mug", "texture": "wood"}
+            lines.add(Line(index, 0, "pops", 1, words, {"colour": 0.5}, None, {"render": 1.0}))
+    (folder / "run" / LOCK).unlink()
+    study = folder / "study"
+    (study / ANSWERS).mkdir(parents=True)
+    sides = {"name": "mug", "left": "first", "right": "second"}
+    key = {"study": "s", "question": "?", "first": "pops", "second": "mean", "pairs": {"a": sides}}
+    (study / KEY).write_text(json.dumps(key))
+    for rater in ("Ann", "Bo"):
+        sent = {"study": "s", "rater": rater, "answers": {"a": "left"}}
+        (study / ANSWERS / f"{rater}.json").write_text(json.dumps(sent))
+
+
+def _read_evaluation(folder: Path, path: Path) -> object:
+    if path.is_relative_to(folder / "study"):
+        return report_study(folder / "study")
+    try:
+        with Lines(folder / "run", Part(), Line).open(RUN):
+            return read_lines(folder / "run", Line)
+    finally:
+        (folder / "run" / LOCK).unlink(missing_ok=True)
+
+
 # --- training ----------------------------------------------------------------------------------
 
 SMALL = PriorConfig(num_attention_heads=1, attention_head_dim=8, num_layers=1, embedding_dim=8)
@@ -372,6 +426,8 @@ FORMATS = {
         Format("records", _records, _read_record),
         Format("caches", _caches, _read_cache),
         Format("generated", _generated, _read_generated),
+        Format("indexes", _indexes, _read_index),
+        Format("evaluations", _evaluations, _read_evaluation),
         Format("checkpoints", _checkpoints, _read_checkpoint),
     )
 }

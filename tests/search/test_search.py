@@ -1,7 +1,9 @@
 """Indexes of pictures, and what is found in them: exactly, by LanceDB, by the renderer `find`."""
 
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from pops.search.build import build_index, list_pictures
 from pops.search.exact import Index, nearest_rows
 from pops.search.format import IndexFile, Shard, write_index_file, write_shard
 from pops.search.lance import LanceIndex, write_table
+from pops.search.stats import measure
 
 DIM = 32
 
@@ -126,6 +129,38 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
 # Exact search
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems hold no such name")
+def test_a_picture_whose_name_is_no_text_is_left_out_and_named(
+    engine: Engine, pictures: Path, tmp_path: Path
+) -> None:
+    odd = os.fsdecode(b"caf\xe9.png")
+    shutil.copy(pictures / "a.png", pictures / odd)
+    broken = build_index(tmp_path / "i", pictures, list_pictures(pictures), engine.stack)
+    assert list(broken) == [odd] and "its name is no UTF-8" in broken[odd]
+    assert len(Index(tmp_path / "i")) == 7
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_index_with_numbers_that_are_not_finite_is_refused(bad: float, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(6, DIM))
+    rows[4, 2] = bad
+    index = Index(made_index(tmp_path / "i", rows))
+    with pytest.raises(DataError, match=r"embeds-00001.npy holds numbers that are not finite"):
+        index.find(torch.ones(1, DIM), 1)
+    with pytest.raises(DataError, match="not finite"), np.errstate(invalid="ignore"):
+        measure(index)
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "a/../../b.png", "..", "C:\\a", ""])
+def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, tmp_path: Path) -> None:
+    folder = made_index(tmp_path / "i", np.ones((2, DIM)), shards=1)
+    write_shard(folder, 0, Shard(["a..b/..c.png", name], np.ones((2, DIM), np.float16), {}))
+    with pytest.raises(DataError, match=r"shard-00000.json: names"):
+        Index(folder)
+    write_shard(folder, 0, Shard(["a..b/..c.png", "12:30.png"], np.ones((2, DIM), np.float16), {}))
+    assert Index(folder).path(1).name == "12:30.png"
+
+
 @given(
     st.integers(1, 60), st.integers(1, 4), st.integers(1, 80), st.integers(1, 30), st.integers(0, 9)
 )
@@ -223,6 +258,13 @@ def test_what_is_indexed_is_found_from_the_command_line(
     shown = page.read_text(encoding="utf-8")
     assert shown.count("data:image/") == 1 + 2 * 2  # the strip, and what each seed found
     assert "pops find" in shown and "default-src 'none'" in shown
+    (pictures / "d.png").rename(pictures / os.fsdecode(b"caf\xe9.bin"))  # gone since
+    again = ["find", f"'{pictures / 'a.png'}'", "--k", "7", "--html", "true", *common]
+    assert main(again) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count(".png\n") == 7
+    assert "not drawn: d.png is no longer there" in captured.err
+    shutil.copy(pictures / "b.png", pictures / "d.png")
     run = ["run", text, "--renderer", "find", "--stack", str(tiny), "--seeds", "1"]
     assert main([*run, "--index", str(tmp_path / "i"), "--out", str(tmp_path / "r")]) == 0
     assert list((tmp_path / "r").glob("*_tree.jpg"))

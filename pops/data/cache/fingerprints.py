@@ -1,7 +1,8 @@
 """Digests of what a cache is made from: encoders, datasets and settings."""
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = [
 
 WHOLE = 2**26  # bytes; of a larger file only some blocks, spread over it, are read
 BLOCK, BLOCKS = 2**18, 64
+BYTES = "surrogateescape"  # a name that is no UTF-8 counts by its bytes
 SUFFIXES = (".json", ".txt", ".safetensors")
 
 
@@ -56,9 +58,17 @@ def stack_digests(stack: Stack) -> dict[str, str]:
         A digest for each part of the stack, and for each operator.
     """
     spec = stack.spec
-    parts = {name: Path(getattr(spec, name)) for name in ("prior", "decoder", "operators")}
-    places = {**parts, **stack.operator_folders}
-    return {name: folder_digest(place) for name, place in places.items() if place.is_dir()}
+    places: dict[str, str | Path] = {
+        "prior": spec.prior,
+        "decoder": spec.decoder,
+        "operators": spec.operators,
+        **{f"operator {name}": place for name, place in stack.operator_folders.items()},
+    }
+    return {
+        name: folder_digest(Path(place), (*SUFFIXES, ".pth", ".bin"))
+        for name, place in places.items()
+        if place and Path(place).is_dir()  # parts that are loaded already have no place
+    }
 
 
 def stats_digest(stats: dict[str, Tensor]) -> str:
@@ -83,7 +93,7 @@ def listing_digest(part: Part) -> str:
         The digest.
     """
     return _digest(
-        f"{record.name}\0{path.name}\0{_size(path)}".encode()
+        f"{record.name}\0{path.name}\0{_size(path)}".encode(errors=BYTES)
         for record in part.records
         for path in (record.files or (Path(),))
     )
@@ -102,7 +112,7 @@ def settings_digest(settings: RecipeSettings) -> dict[str, Any]:
     for name, value in asdict(settings).items():
         if isinstance(value, tuple):
             entries = (f"{v.name} {_size(v)}" if isinstance(v, Path) else v for v in value)
-            value = f"{len(value)}: {_digest(entry.encode() for entry in entries)}"
+            value = f"{len(value)}: {_digest(entry.encode(errors=BYTES) for entry in entries)}"
         found[name] = value
     return found
 
@@ -137,17 +147,18 @@ def part_traits(part: Part) -> DatasetTraits:
     return DatasetTraits(place=part.place, records=len(part.records), listing=listing_digest(part))
 
 
-def folder_digest(folder: Path) -> str:
+def folder_digest(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> str:
     """Digest the files of a folder and of those in it, by name; of large ones only some blocks.
 
     Args:
         folder: The folder.
+        suffixes: The endings of the files that count.
 
     Returns:
         The digest.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
-    return _digest(piece for path in files for piece in (path.name.encode(), *_pieces(path)))
+    files = sorted(path for path in folder.rglob("*") if path.suffix in suffixes)
+    return _digest(piece for path in files for piece in (os.fsencode(path.name), *_pieces(path)))
 
 
 def _pieces(path: Path) -> Iterable[bytes]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pops.data.reader import read_corners
 from pops.datagen.config import InspectConfig
 from pops.datagen.folder.manifest import (
     GenerationSettings,
@@ -25,6 +26,8 @@ from pops.io.pictures import open_picture, save_picture
 __all__ = ["Inspection", "generate_inspect", "inspect_folder"]
 
 BROKEN_SHOWN = 20
+
+BOX = "box.json"  # beside a picture that is cropped
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ def _faults(folder: Path, line: dict[str, Any]) -> Iterator[str]:
                 sizes[name] = open_picture(path).size
             elif path.suffix == ".npy":
                 sizes[name] = read_array(path).shape[1::-1]
+            elif path.name == BOX:
+                read_corners(path)
             else:
                 read_json(path, Any, InputError)
         except InputError as error:

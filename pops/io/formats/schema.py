@@ -23,7 +23,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from pops.errors import PopsError
+from pops.errors import OutputError, PopsError
 from pops.io.files import atomic_path, check_file, reason_of
 
 __all__ = [
@@ -101,9 +101,18 @@ def write_json(path: str | Path, value: object, indent: int | None = 2) -> None:
         indent: The spaces by which each level is indented; None writes a single line.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written, or would hold what cannot be read back: the name
+            of a file that is no UTF-8.
     """
-    content = json.dumps(msgspec.to_builtins(value), indent=indent, allow_nan=False)
+    plain = msgspec.to_builtins(value)
+    try:
+        json.dumps(plain, ensure_ascii=False).encode()
+    except UnicodeEncodeError as odd:
+        there = odd.object[max(0, odd.start - 60) : odd.end + 60]
+        raise OutputError(
+            f"cannot write {path}: a name in it is no UTF-8, at {ascii(there)}: rename that file"
+        ) from odd
+    content = json.dumps(plain, indent=indent, allow_nan=False)
     with atomic_path(path) as part:
         part.write_text(content + "\n", encoding="utf-8")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pops.errors import DataError, InputError, WeightsError
+from pops.errors import DataError, InputError, OutputError, WeightsError
 from pops.io.formats.schema import (
     Finite,
     Meta,
@@ -19,6 +19,7 @@ from pops.io.formats.schema import (
     read_json,
     read_lines,
     read_text,
+    write_json,
 )
 
 
@@ -129,3 +130,19 @@ def test_a_text_is_read_without_its_mark_and_in_utf_8_alone(tmp_path: Path):
     (tmp_path / "a.txt").write_bytes("wood".encode("utf-16"))
     with pytest.raises(InputError, match="not UTF-8"):
         read_text(tmp_path / "a.txt", InputError)
+
+
+@given(st.dictionaries(st.text(), st.text(st.characters(exclude_categories=()))))
+def test_json_that_is_written_can_be_read_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, value: dict[str, str]
+):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.unlink(missing_ok=True)
+    try:
+        write_json(path, value)
+    except OutputError as error:
+        assert any("\ud800" <= letter <= "\udfff" for text in value.values() for letter in text)
+        assert "any.json: a name in it is no UTF-8" in str(error)
+        assert not path.exists()
+    else:
+        assert read_json(path, dict[str, str], InputError) == value

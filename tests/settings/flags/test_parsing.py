@@ -273,6 +273,14 @@ def test_a_name_is_suggested_only_where_one_is_near(
     assert nearest(name, known) == ("" if near is None else f": did you mean {near}?")
 
 
+@pytest.mark.parametrize("given", ["--place=", "--places=a,", "--out=", "--folder="])
+def test_an_empty_path_is_refused_and_is_not_the_folder_one_is_in(given: str) -> None:
+    with pytest.raises(UsageError, match=f"{given.partition('=')[0]} wants .*path"):
+        flags(given)
+    with pytest.raises(UsageError, match="inputs wants paths or names"):
+        flags("mug.png", "")
+
+
 def test_the_separator_of_paths_is_that_of_the_system() -> None:
     assert flags("--out", f"a{os.sep}b").out == Path("a") / "b"
 
