@@ -46,7 +46,7 @@ check: setup
 
 # The notebooks of examples/, each run from a fresh kernel.
 notebooks: setup
-	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py tests/test_pages.py
+	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py
 
 # The site, into site/. Strict: a broken link or a page outside the menu fails.
 docs: setup

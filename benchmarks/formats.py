@@ -21,7 +21,7 @@ from benchmarks.harness.command import run_benchmark
 from benchmarks.harness.machine import synchronise
 from benchmarks.prior import OPERATOR, RandomStack, random_prior
 from pops.engine import Engine
-from pops.errors import UsageError
+from pops.errors import UsageError, check_known
 from pops.io.embeddings import Embeddings
 from pops.io.machine.placement import choose_device, choose_placement
 from pops.prior.int8 import round_to_int8
@@ -47,6 +47,7 @@ class FormatsBenchmark:
     its steps, of every format in turn with float32; on a CPU that is processor time.
     """
 
+    formats: tuple[str, ...] = setting(FORMATS, "number formats beside float32")
     guidances: tuple[float, ...] = setting((1.0, 8.0, 16.0), "guidances of the prior")
     inputs: int = setting(6, "objects, each with as many textures")
     pictures: int = setting(4, "embeddings that are rendered")
@@ -65,6 +66,8 @@ class FormatsBenchmark:
     )
 
     def __post_init__(self) -> None:
+        for name in self.formats:
+            check_known("number format", name, FORMATS)
         for name in ("inputs", "pictures", "heads", "dim", "steps", "repeats", "batches"):
             value = getattr(self, name)
             if (min(value) if name == "batches" else value) < 1:
@@ -110,23 +113,25 @@ Found = tuple[str, str, float]  # the format, the part, the number
 
 def _pocket(settings: FormatsBenchmark, device: torch.device) -> Iterator[Found]:
     """Compare the parts of the pocket stack, one by one."""
-    exact, *others = (Engine.load("pocket", str(device), name) for name in (EXACT, *FORMATS))
+    exact, *others = (
+        Engine.load("pocket", str(device), name) for name in (EXACT, *settings.formats)
+    )
     objects, textures = (
         sorted((ASSETS / kind).glob("*.png"))[: settings.inputs] for kind in ("objects", "textures")
     )
     pictures: list[str | Path] = [*objects, *textures]
     embeds = exact.encode(pictures).image_embeds
     pairs = [(a, b) for a in embeds[: len(objects)] for b in embeds[len(objects) :]]
-    for name, engine in zip(FORMATS, others, strict=True):
+    for name, engine in zip(settings.formats, others, strict=True):
         yield name, "encoder", _alike(engine.encode(pictures).image_embeds, embeds)
     for guidance in settings.guidances:
         part = f"prior_guidance{guidance:g}"
         wanted = _texture(exact, pairs, guidance, settings.steps)
-        for name, engine in zip(FORMATS, others, strict=True):
+        for name, engine in zip(settings.formats, others, strict=True):
             yield name, part, _alike(_texture(engine, pairs, guidance, settings.steps), wanted)
     shown = Embeddings(embeds[: settings.pictures], exact.stack.name)
     right = [np.asarray(picture, dtype=np.float32) for picture in exact.render(shown, seeds=[0])]
-    for name, engine in zip(FORMATS, others, strict=True):
+    for name, engine in zip(settings.formats, others, strict=True):
         made = [np.asarray(picture, np.float32) for picture in engine.render(shown, seeds=[0])]
         differences = [np.abs(a - b).mean() for a, b in zip(made, right, strict=True)]
         yield name, "decoder_levels", float(max(differences))
@@ -142,7 +147,7 @@ def _random(settings: FormatsBenchmark, device: torch.device) -> Iterator[Found]
     exact, asked = _random_engine(prior, EXACT, device), pairs[: settings.inputs]
     wanted = {g: _texture(exact, asked, g, settings.steps) for g in settings.guidances}
     yield EXACT, "random_prior_bytes", _held_bytes(prior)
-    for name in FORMATS:
+    for name in settings.formats:
         engine = _random_engine(prior, name, device)
         for guidance, right in wanted.items():
             made = _texture(engine, asked, guidance, settings.steps)
@@ -202,7 +207,7 @@ def _alike(made: Tensor, wanted: Tensor) -> float:
 def show(report: Report) -> str:
     """Write the report as text."""
     parts = list(dict.fromkeys(part for part, _ in report.found))
-    names = (EXACT, *FORMATS)
+    names = (EXACT, *report.settings.formats)
     lines = [f"on {report.device}, beside {EXACT}", f"{'':28}" + "".join(f"{n:>14}" for n in names)]
     for part in parts:
         cells = (report.found.get((part, name)) for name in names)

@@ -25,7 +25,7 @@ from torch import nn
 
 from benchmarks import sizes
 from benchmarks.harness.command import run_benchmark
-from benchmarks.harness.machine import cores
+from benchmarks.harness.machine import cores, peak_bytes, synchronise
 from benchmarks.models.weights import random_model
 from pops.engine import Engine
 from pops.errors import UsageError
@@ -33,7 +33,7 @@ from pops.io.loading import quietly
 from pops.operators import OperatorCard, find_operator, save_operator
 from pops.prior.model import Prior, PriorConfig
 from pops.settings.fields import setting
-from pops.settings.groups import Dtype
+from pops.settings.groups import Dtype, Offload
 from pops.stacks.spec import PRIOR_WEIGHTS, WEIGHTS
 
 with quietly():
@@ -100,7 +100,9 @@ class FullSizeBenchmark:
         (str(ASSETS / "objects/mug.png"), str(ASSETS / "textures/wood.png")),
         "the two pictures, or embeddings",
     )
+    device: str = setting("cpu", "auto, cpu, cuda or mps")
     dtype: Dtype = setting("bfloat16", "number format the models are loaded in")
+    offload: Offload = setting("none", "model: each is on the device only while it is used")
     steps: int = setting(25, "sampling steps of the operators")
     render_steps: int = setting(2, "steps of the decoder; 0: render nothing")
     render_size: int = setting(256, "pixels of a side of the picture, a multiple of 64")
@@ -110,6 +112,7 @@ class FullSizeBenchmark:
     examples = (
         "python -m benchmarks.full_size --json",
         "python -m benchmarks.full_size --dtype float32 --render_steps 0",
+        "python -m benchmarks.full_size --device cuda --dtype int8    # on a card of 8 GB",
     )
 
     def __post_init__(self) -> None:
@@ -119,8 +122,10 @@ class FullSizeBenchmark:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the run: the seconds it took, and the most memory the process held until its
-    end."""
+    """One stage of the run: the seconds it took, and the most memory in use until its end.
+
+    On a CUDA device it is the memory that torch has taken there, elsewhere that of the process.
+    """
 
     name: str
     seconds: float
@@ -261,14 +266,18 @@ def run_stages(folder: Path, settings: FullSizeBenchmark) -> tuple[Stage, ...]:
     """
     torch.set_num_threads(settings.threads or cores())
     stages: list[Stage] = []
+    peaks: list[int] = []
 
     def stage(name: str, run: Callable[[], Made]) -> Made:
         start = perf_counter()
         made = run()
-        stages.append(Stage(name, perf_counter() - start, _peak_bytes()))
+        synchronise(engine.stack.device)
+        peaks.append(peak_bytes(engine.stack.device) or _process_peak())
+        stages.append(Stage(name, perf_counter() - start, max(peaks)))
         return made
 
-    engine = Engine.load(folder, "cpu", settings.dtype)
+    engine = Engine.load(folder, settings.device, settings.dtype, offload=settings.offload)
+    peak_bytes(engine.stack.device)  # forget the peak of what was before
     first, second = settings.inputs
     embeds = stage("encode", lambda: engine.encode([first, second]))
     given = (embeds[0], embeds[1])
@@ -281,7 +290,7 @@ def run_stages(folder: Path, settings: FullSizeBenchmark) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def _peak_bytes() -> int:
+def _process_peak() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

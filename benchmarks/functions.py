@@ -150,7 +150,7 @@ def measure(settings: FunctionsBenchmark) -> Report:
 
 
 def _compared(name: str, case: Case, engine: Engine) -> list[Row]:
-    """The operator, the ways without training, and what bounds them."""
+    """List the operator, the ways without training, and what bounds them."""
     a, b = _inputs(case, engine)
     twins = engine.encode(case.twins).image_embeds
     made = {
@@ -164,7 +164,7 @@ def _compared(name: str, case: Case, engine: Engine) -> list[Row]:
 
 
 def _from_texts(name: str, case: Case, a: Tensor, engine: Engine) -> dict[str, Tensor]:
-    """Answers of those who say in words what there is and what is wanted, of one object alone."""
+    """Answer as people who say in words what there is and what is wanted, of one object alone."""
     if name == "union":
         return {}
     before = [_caption(request[0]) for request in case.task.inputs]
@@ -186,7 +186,7 @@ def _caption(scene: object) -> str:
 
 
 def _strengths(case: Case, engine: Engine, pictures: int) -> dict[str, list[Row]]:
-    """Texturing from none to all of it, and with less and more guidance."""
+    """Apply texturing from none to all of it, and with less and more guidance."""
     a, b = _inputs(case, engine)
     twins = engine.encode(case.twins).image_embeds
     whole = _applied("texturing", a, b, engine)

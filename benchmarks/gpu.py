@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 from benchmarks import formats, grid, prior, training
-from benchmarks.full_size import stack_folder
+from benchmarks.full_size import FullSizeBenchmark, run_stages, stack_folder
 from benchmarks.harness.command import run_benchmark
 from benchmarks.harness.machine import cores, device_name, peak_bytes
 from benchmarks.harness.page import check_page, write_table
@@ -21,12 +22,19 @@ from pops.errors import UsageError
 from pops.io.files import atomic_path
 from pops.io.machine.placement import choose_device
 from pops.settings.fields import setting
+from pops.settings.groups import Dtype, Offload
 
 __all__ = ["GpuBenchmark", "Report", "main", "measure"]
 
 Values = dict[str, float]
 TABLE = "numbers of a GPU"  # the name in the marks of a page
 NAMES = ("prior", "training", "lora", "formats", "grid")
+# The formats of the weights whose memory is told, and whether they are offloaded.
+WEIGHTS: tuple[tuple[Dtype, Offload], ...] = (
+    ("float16", "none"),
+    ("float16", "model"),
+    ("int8", "none"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,7 @@ class GpuBenchmark:
     side: int = setting(4, "pictures on each side of the grid")
     stack: str | None = setting(None, "stack of the grid; null: a random one of the full size")
     render_steps: int | None = setting(None, "steps of the decoder; null: the stack's own")
+    render_size: int = setting(512, "pixels of a side of a picture whose memory is told")
     steps: int = setting(4, "sampling steps of every timed run of the prior")
     repeats: int = setting(3, "turns of each way")
     matmul_size: int = setting(8192, "side of the square matrices that show the GPU's peak")
@@ -175,10 +184,12 @@ def _formats(settings: GpuBenchmark) -> Values:
 
 
 def _grid(settings: GpuBenchmark) -> Values:
-    def compare(stack: str) -> Values:
-        return grid.compare(
+    """Compare a grid, and tell the memory of the stack that it is made with."""
+    with ExitStack() as kept:
+        place = settings.stack or str(kept.enter_context(stack_folder(None)))
+        compared = grid.compare(
             grid.GridBenchmark(
-                stack=stack,
+                stack=place,
                 rows=settings.side,
                 columns=settings.side,
                 render_steps=settings.render_steps,
@@ -186,11 +197,23 @@ def _grid(settings: GpuBenchmark) -> Values:
                 device=settings.device,
             )
         ).values()
+        return compared | _memory(settings, Path(place))
 
-    if settings.stack is not None:
-        return compare(settings.stack)
-    with stack_folder(None) as folder:
-        return compare(str(folder))
+
+def _memory(settings: GpuBenchmark, stack: Path) -> Values:
+    """Tell the peak of the memory with other formats of the weights, and with offloading."""
+    found: Values = {}
+    for dtype, offload in WEIGHTS:
+        asked = FullSizeBenchmark(
+            device=settings.device,
+            dtype=dtype,
+            offload=offload,
+            steps=settings.steps,
+            render_size=settings.render_size,
+        )
+        stages = run_stages(stack, asked)
+        found |= {f"{dtype}_offload_{offload}_{one.name}_bytes": one.peak_bytes for one in stages}
+    return found
 
 
 PARTS: dict[str, Callable[[GpuBenchmark], Values]] = {

@@ -157,7 +157,7 @@ def _task(engine: Engine, limit: int) -> _Task:
 
 
 def _other(target: Combination, rng: random.Random) -> str:
-    """Another material, in which the object is seen in training."""
+    """Find another material, in which the object is seen in training."""
     shape, material, place = target
     return rng.choice([m for m in MATERIALS if m != material and not is_held_out(shape, m, place)])
 

@@ -129,7 +129,7 @@ def _scenes(task: Task) -> list[Scene]:
 
 
 def _others(engine: Engine, count: int) -> Iterator[Tensor]:
-    """Embeddings of pictures of which none is asked for."""
+    """Draw embeddings of pictures of which none is asked for."""
     shard = 0
     while count > 0:
         scenes = [s for group in families(random.Random(f"search/{shard}"), shard) for s in group]
@@ -144,7 +144,7 @@ def _others(engine: Engine, count: int) -> Iterator[Tensor]:
 def _queries(
     engine: Engine, operator: str, task: Task, drawn: Mapping[Scene, Image.Image]
 ) -> dict[str, Tensor]:
-    """Embeddings of requests, by the way that they are made."""
+    """Make embeddings of requests, by the way that they are made."""
     requests = [tuple(drawn[s] if isinstance(s, Scene) else s for s in r) for r in task.inputs]
     texts = None if task.texts is None else task.texts[: len(requests)]
     made = engine.apply(operator, requests, text=texts, seeds=(SEED,)).image_embeds

@@ -1,4 +1,4 @@
-"""What the models of kandinsky-2.2 and of the SDXL renderers weigh, and what fits where.
+"""The sizes of the models of kandinsky-2.2 and of the SDXL renderers, and what fits where.
 
     python -m benchmarks.sizes
 
@@ -8,10 +8,13 @@ the weights nor much memory.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
 from pops.io.loading import quietly
+from pops.prior.int8 import round_to_int8
 from pops.prior.model import Prior, PriorConfig
 
 with quietly():
@@ -31,7 +34,9 @@ __all__ = [
     "SDXL_VAE",
     "TEXT_ENCODER",
     "UP_BLOCKS",
+    "int8_bytes",
     "main",
+    "make_models",
     "parameters",
 ]
 
@@ -113,15 +118,15 @@ RESIDENT = {
 }
 
 
-def parameters() -> dict[str, int]:
-    """Count the parameters of every model.
+def make_models() -> dict[str, nn.Module]:
+    """Make every model whose sizes are known, without its weights.
 
     Returns:
-        The numbers by the name of the model.
+        The models, on the meta device, by name.
     """
     with torch.device("meta"):
         sdxl = UNet2DConditionModel(**CONTROLNET, out_channels=4, up_block_types=UP_BLOCKS)
-        models: dict[str, nn.Module] = {
+        return {
             "image_encoder": CLIPVisionModelWithProjection(IMAGE_ENCODER),
             "text_encoder": CLIPTextModelWithProjection(TEXT_ENCODER),
             "prior": Prior(PriorConfig()),
@@ -131,10 +136,39 @@ def parameters() -> dict[str, int]:
             "controlnet": ControlNetModel(**CONTROLNET),
             "sdxl_vae": AutoencoderKL(**SDXL_VAE),
         }
+
+
+def parameters(models: Mapping[str, nn.Module]) -> dict[str, int]:
+    """Count the parameters of every model.
+
+    Args:
+        models: What `make_models` gives.
+
+    Returns:
+        The numbers by the name of the model, also of the adapter and of dpt.
+    """
     counts = {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()}
-    counts["ip_adapter"] = _adapter_parameters(sdxl)
+    counts["ip_adapter"] = _adapter_parameters(models["sdxl_unet"])
     counts["dpt"] = DPT_PARAMETERS
     return counts
+
+
+def int8_bytes(models: Mapping[str, nn.Module], counts: Mapping[str, int]) -> dict[str, int]:
+    """Count the bytes of every model whose blocks are held in 8 bits, the rest of it in half.
+
+    Args:
+        models: What `make_models` gives; they are rounded.
+        counts: What `parameters` gave of them.
+
+    Returns:
+        The bytes by the name of the model. Those that are never rounded are counted in half.
+    """
+    found = {name: 2 * count for name, count in counts.items()}
+    for name, model in models.items():
+        round_to_int8(model.half())
+        tensors = model.state_dict().values()
+        found[name] = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return found
 
 
 def _adapter_parameters(unet: UNet2DConditionModel) -> int:
@@ -148,17 +182,24 @@ def _adapter_parameters(unet: UNet2DConditionModel) -> int:
 
 def main() -> None:
     """Print what every model weighs, and what is on the device at once."""
-    counts = parameters()
-    print(f"{'model':<28}{'parameters':>16}{'float32':>10}{'half':>10}   (GB)")
+    models = make_models()
+    counts = parameters(models)
+    held = {
+        "float32": ({name: 4 * count for name, count in counts.items()}, 1),
+        "half": ({name: 2 * count for name, count in counts.items()}, 2),
+        "int8": (int8_bytes(models, counts), 2),
+    }  # the bytes of each model, and how many priors stay loaded
+    print(f"{'model':<28}{'parameters':>16}" + "".join(f"{kind:>10}" for kind in held) + "   (GB)")
     for name, count in counts.items():
-        print(f"{name:<28}{count:>16,}{count * 4e-9:>10.2f}{count * 2e-9:>10.2f}")
+        sizes = "".join(f"{own[name] / 1e9:>10.2f}" for own, _ in held.values())
+        print(f"{name:<28}{count:>16,}{sizes}")
     print()
     for what, names in RESIDENT.items():
-        weights = []
-        for bytes_each, priors in ((4, 1), (2, 2)):
-            sizes = counts | {"priors": priors * counts["prior"]}
-            weights.append(bytes_each * sum(sizes[name] for name in names) / 1e9)
-        print(f"{what:<44}{weights[0]:>10.2f}{weights[1]:>10.2f}")
+        whole = [
+            sum((own | {"priors": priors * own["prior"]})[name] for name in names) / 1e9
+            for own, priors in held.values()
+        ]
+        print(f"{what:<44}" + "".join(f"{gigabytes:>10.2f}" for gigabytes in whole))
 
 
 if __name__ == "__main__":

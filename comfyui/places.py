@@ -97,6 +97,6 @@ def _files(place: Path) -> list[str]:
 
 
 def _children(kind: str) -> list[Path]:
-    """The folders in the folders of a kind, in the order of ComfyUI's settings and by name."""
+    """List the folders in the folders of a kind, in the order of ComfyUI's settings and by name."""
     homes = (Path(home) for home in folder_paths.get_folder_paths(kind))
     return [child for home in homes if home.is_dir() for child in sorted(home.iterdir())]

@@ -146,7 +146,7 @@ def as_embeddings(
 
 
 def _matrix(value: Any, name: str) -> Tensor:
-    """The embeddings (N, D) of a tensor or of a CLIP vision output."""
+    """Read the embeddings (N, D) of a tensor or of a CLIP vision output."""
     rows = value if isinstance(value, Tensor) else getattr(value, "image_embeds", None)
     if not isinstance(rows, Tensor):
         raise InputError(
@@ -162,7 +162,7 @@ def _matrix(value: Any, name: str) -> Tensor:
 
 
 def _pictures(image: Tensor, name: str) -> list[Image.Image]:
-    """The pictures of an IMAGE (N, H, W, C)."""
+    """List the pictures of an IMAGE (N, H, W, C)."""
     count, height, width, channels = image.shape
     if not count or not height or not width or channels not in (1, 3, 4):
         raise InputError(

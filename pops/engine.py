@@ -54,7 +54,9 @@ from pops.stacks.stack import Stack, open_stack
 __all__ = ["Engine", "Request", "Source"]
 
 SHOWN = 12  # embeddings drawn where many are shown
-RESIDENT_BYTES = 5 * 2**30  # operators kept loaded: one full-size one in float32, two in half
+# Operators kept loaded: one full-size one in float32, two in half precision, and no more in 8 bits,
+# which are for devices of little memory.
+RESIDENT_BYTES = 5 * 2**30
 
 
 class Engine:
@@ -362,10 +364,13 @@ class Engine:
 
         Raises:
             InputError: a source is missing, damaged, or an embedding of another stack.
+            NotFiniteError: the embeddings of a pair are too large.
         """
         flat = self.encode([source for pair in inputs for source in pair], progress).image_embeds
         names = [str(mean_of(a, b, weight)) for a, b in inputs]
-        return Embeddings(flat[0::2].lerp(flat[1::2], weight), self.stack.name, tuple(names))
+        made = flat[0::2].lerp(flat[1::2], weight)
+        check_finite_rows(made, [1] * len(names), names)
+        return Embeddings(made, self.stack.name, tuple(names))
 
     def run(
         self,
@@ -499,8 +504,10 @@ class Engine:
         count: int,
         progress: Progress | None,
     ) -> list[Image.Image] | None:
-        """The pictures whose depth is kept, one an embedding, as the published scripts choose them:
-        an input that is an embedding is rendered by the decoder with seed 0."""
+        """Open the picture whose depth is kept, for each embedding, as the published scripts do.
+
+        An input that is an embedding is rendered by the decoder with seed 0.
+        """
         if not find_renderer(renderer).takes_depth:
             if depth_of is not None:
                 raise UsageError(f"the renderer {renderer} takes no depth: use --renderer depth")
@@ -518,7 +525,11 @@ class Engine:
                 opened[key] = open_picture(source)  # type: ignore[arg-type]
             else:
                 made = Embeddings(known[None])
-                (opened[key],) = self.render(made, seeds=[0], progress=progress)
+                try:
+                    (opened[key],) = self.render(made, seeds=[0], progress=progress)
+                except NotFiniteError as error:  # whose rows are those of one source
+                    rows = [at for at, one in enumerate(depth_of) if source_key(one) == key]
+                    raise NotFiniteError(str(error), rows) from None
         return [opened[source_key(source)] for source in depth_of]
 
     def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
@@ -537,7 +548,8 @@ class Engine:
         """
         key = (name, str(weights))
         known = self._operators.pop(key, None)
-        room = max(1, RESIDENT_BYTES // self.stack.prior_bytes)
+        each = self.stack.prior_bytes * (2 if self.stack.placement.int8 else 1)
+        room = max(1, RESIDENT_BYTES // each)
         while len(self._operators) >= room:  # before the next is loaded, not after
             self._operators.popitem(last=False)
         self._operators[key] = known or self.stack.operator(name, weights)

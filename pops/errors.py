@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree.
+"""Errors that pops raises, as a tree.
 
     PopsError                 the base; a command exits with `exit_status`
     ├── UsageError            the command or call itself is wrong (exit status 2)
@@ -144,7 +144,7 @@ def check_known(kind: str, name: str, known: Iterable[str]) -> None:
 
 
 def _likeness(name: str, other: str) -> float:
-    """The share of letters that two names have in common, without an ending that both have."""
+    """Compute the share of letters that two names have in common, without a common ending."""
     stem, dot, ending = name.rpartition(".")
     other_stem, _, other_ending = other.rpartition(".")
     if dot and ending == other_ending:

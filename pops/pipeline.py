@@ -261,7 +261,7 @@ class PopsPipeline(DiffusionPipeline):
         write_json(folder / self.config_name, index)
 
     def _stack(self) -> Stack:
-        """The stack that this pipeline's models are."""
+        """Give the stack that this pipeline's models are."""
         parts = {
             "prior_config": PriorConfig.from_dict(self.prior.config),
             "schedule": schedule_from_config(self.scheduler.config),
@@ -273,7 +273,7 @@ class PopsPipeline(DiffusionPipeline):
         return Stack.holding(self.config.stack, placement, **parts)
 
     def _prior(self) -> Prior:
-        """The prior as the engine runs it, with the tensors of this pipeline's own."""
+        """Give the prior as the engine runs it, with the tensors of this pipeline's own."""
         with torch.device("meta"):
             prior = Prior(PriorConfig.from_dict(self.prior.config))
         state = effective_state(self.prior)
@@ -290,7 +290,7 @@ class PopsPipeline(DiffusionPipeline):
 
 
 def _requests(operator: Operator, images: Any) -> list[Request]:
-    """The requests, those by name in the order of the slots."""
+    """Read the requests, those by name in the order of the slots."""
     if isinstance(images, Mapping):
         images = [images]
     by_name = isinstance(images, list | tuple) and any(isinstance(i, Mapping) for i in images)
@@ -302,7 +302,7 @@ def _requests(operator: Operator, images: Any) -> list[Request]:
 
 
 def _seeds(generator: Generators | None, count: int) -> list[int]:
-    """One seed for each embedding."""
+    """Draw one seed for each embedding."""
     if isinstance(generator, Sequence):
         if len(generator) != count:
             raise UsageError(f"{len(generator)} generators for {count} embeddings: give one each")
@@ -311,7 +311,7 @@ def _seeds(generator: Generators | None, count: int) -> list[int]:
 
 
 def _next_seed(generator: torch.Generator | None) -> int:
-    """The seed of a generator that is fresh, or else one that it draws; it is not fresh after."""
+    """Give the seed of a fresh generator, else one that it draws; it is not fresh after."""
     if generator is None:
         return int(torch.randint(LARGEST_SEED, ()))
     device, seed = generator.device, generator.initial_seed()
@@ -322,7 +322,7 @@ def _next_seed(generator: torch.Generator | None) -> int:
 
 
 def _watched(sampler: Sampler, watch: Callable[[int, int, Tensor], Tensor]) -> Sampler:
-    """A sampler that shows what every step made, before the next takes it."""
+    """Make a sampler that shows what every step made, before the next takes it."""
 
     def sample(
         denoise: Denoiser, noise: Noise, schedule: Schedule, steps: int, on_step: OnStep | None

@@ -1,4 +1,4 @@
-"""What many tests need: the golden stack and its expected outputs."""
+"""Fixtures of many tests: the golden stack and its expected outputs."""
 
 import json
 import sys

@@ -17,6 +17,7 @@ import pops
 ROOT = Path(__file__).parent.parent
 DOCUMENTED = ("pops", "benchmarks")  # folders whose public names have sections
 FOLDERS = ("pops", "benchmarks", "scripts", "data_generation", "examples", "tests")
+PROSE = (*FOLDERS, "comfyui", "docs", "spaces")
 LARGEST_MODULE = 350  # lines
 # Modules beside each other: of the folders with a limit of their own, and of all others.
 LARGEST_FOLDER = {"pops": 8, "benchmarks": 16}
@@ -285,16 +286,33 @@ def test_every_package_lists_its_modules() -> None:
                 assert re.search(rf"\b{name}\b", told), f"{package.path} does not list {name}"
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_no_docstring_begins_without_its_verb(folder: str) -> None:
+@pytest.mark.parametrize("folder", PROSE)
+def test_no_docstring_begins_without_its_subject(folder: str) -> None:
     pattern = re.compile(r"(What|Of|Those|Whose|That which)\b")
     found = [
-        f"{module.path}:{node.lineno}: {docstring.splitlines()[0]}"
+        f"{module.path}: {docstring.splitlines()[0]}"
         for module in modules(folder)
         for node in ast.walk(module.tree)
-        if isinstance(node, Definition) and (docstring := ast.get_docstring(node))
+        if isinstance(node, Definition | ast.Module) and (docstring := ast.get_docstring(node))
         if pattern.match(docstring)
     ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("folder", [folder for folder in PROSE if folder != "tests"])
+def test_the_docstring_of_a_function_is_a_sentence_that_begins_with_its_verb(folder: str) -> None:
+    no_verb = re.compile(
+        r"[a-z(`\d]|(The|A|An|Each|Every|All|Both|One|Some|Its|This|These|Which|Whether|How|Where|"
+        r"When|If|For|In|As|By|From|To|With|No|None|Nobody|Another)\b"
+    )
+    found = []
+    for module in modules(folder):
+        for node in ast.walk(module.tree):
+            if not isinstance(node, Function) or decorators(node) & {"property", "cached_property"}:
+                continue
+            first = (ast.get_docstring(node) or "Do.").split("\n\n")[0]
+            if no_verb.match(first) or not first.endswith((".", ":", "?")):
+                found.append(f"{module.path}:{node.lineno}: {first}")
     assert not found, "\n".join(found)
 
 
@@ -306,7 +324,7 @@ def test_modules_are_short() -> None:
                 assert lines <= LARGEST_MODULE, f"{module.path} has {lines} lines"
 
 
-@pytest.mark.parametrize("root", [*FOLDERS, "comfyui"])
+@pytest.mark.parametrize("root", PROSE)
 def test_folders_hold_few_modules(root: str) -> None:
     counts = Counter(
         module.path.parent.as_posix()

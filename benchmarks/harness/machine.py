@@ -1,4 +1,4 @@
-"""What a machine can do at most, and a stopwatch for what is done on it."""
+"""The limits of this machine, and a stopwatch for the work that is done on it."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def _inpaint(folder: Path, tokenizer: CLIPTokenizer) -> None:
 
 
 def _sd2_depth(folder: Path, tokenizer: CLIPTokenizer) -> None:
-    """Saved part by part, with the classes that the hub's model_index.json names."""
+    """Save a pipeline part by part, with the classes that the hub's model_index.json names."""
     depth = DPTConfig(
         hidden_size=16,
         num_hidden_layers=4,

@@ -111,14 +111,14 @@ class Compose(io.ComfyNode):
 
 
 def _names(node: Node) -> set[str]:
-    """The quoted names of a composition."""
+    """List the quoted names of a composition."""
     if isinstance(node, Leaf):
         return {str(node.source)}
     return {name for part in node.inputs if part is not None for name in _names(part)}
 
 
 def _filled(node: Node, given: Mapping[str, Embeddings], known: Collection[str]) -> Node:
-    """The composition with the node's inputs and files in the place of names."""
+    """Give the composition with the node's inputs and files in the place of names."""
     if isinstance(node, Leaf):
         name = str(node.source)
         if name in NAMES and name not in given:
@@ -134,7 +134,7 @@ def _filled(node: Node, given: Mapping[str, Embeddings], known: Collection[str])
 
 
 def _with_file(argument: Argument, known: Collection[str]) -> Argument:
-    """The argument; a file of texts for `swap` is one of the input folder, too."""
+    """Give the argument; a file of texts for `swap` is one of the input folder, too."""
     value = argument.value
     if argument.name != "what" or not isinstance(value, str) or value in known:
         return argument
@@ -142,7 +142,7 @@ def _with_file(argument: Argument, known: Collection[str]) -> Argument:
 
 
 def _file(name: str, span: Span | None, known: Collection[str] = ()) -> Path:
-    """A file of ComfyUI's input folder; no other folder can be reached from a workflow."""
+    """Find a file of ComfyUI's input folder; no other folder can be reached from a workflow."""
     # Links in it are followed, as ComfyUI follows them: only whoever owns the machine makes them.
     home = Path(os.path.abspath(folder_paths.get_input_directory()))
     path = Path(os.path.abspath(home / name))

@@ -115,7 +115,7 @@ class ToIPAdapter(io.ComfyNode):
 
 
 def _vision_output(image_embeds: Tensor) -> Any:
-    """The object of ComfyUI's CLIP vision models, with nothing but the embedding in it."""
+    """Make the object of ComfyUI's CLIP vision models, with nothing but the embedding in it."""
     output = comfy.clip_vision.Output()
     output.image_embeds = image_embeds
     output.last_hidden_state = None

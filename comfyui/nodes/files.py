@@ -153,7 +153,7 @@ class SaveEmbeddings(io.ComfyNode):
 
 
 def _files() -> list[str]:
-    """The embedding files of the input folder, then those of the output folder."""
+    """List the embedding files of the input folder, then those of the output folder."""
     homes = (
         (folder_paths.get_input_directory(), ""),
         (folder_paths.get_output_directory(), " [output]"),

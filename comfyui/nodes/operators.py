@@ -190,7 +190,7 @@ class _OperatorNode(io.ComfyNode):
 
 
 def _told(row: Operator) -> str:
-    """The description of an operator's node."""
+    """Write the description of an operator's node."""
     inputs = [*row.inputs, *(["text"] * row.takes_text)]
     few = "any of " if row.min_inputs is not None else ""
     return f"Applies the operator {row.name} to {few}{', '.join(inputs)}."

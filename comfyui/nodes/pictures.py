@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from comfy_api.latest import io
 from torch import Tensor
 
-import pops
 from pops.engine import Engine
 from pops.errors import check_known
+from pops.io.assets import example_pictures
 from pops.io.pictures import open_picture
 
 from ..values import Embeds, as_embeddings, as_image, stack_input
@@ -79,7 +77,7 @@ class ExamplePicture(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=list(_examples()),
+                    options=list(example_pictures()),
                     default="objects/mug",
                     tooltip="Drawn objects, textures, backgrounds and garments, which the stack "
                     "`pocket` knows.",
@@ -101,13 +99,6 @@ class ExamplePicture(io.ComfyNode):
         Raises:
             UsageError: there is no such picture.
         """
-        examples = _examples()
+        examples = example_pictures()
         check_known("picture", name, examples)
         return io.NodeOutput(as_image([open_picture(examples[name])]))
-
-
-def _examples() -> dict[str, Path]:
-    """The shipped pictures by name: inside the package, or at the root of a checkout."""
-    package = Path(pops.__file__).parent
-    found = (path for home in (package, package.parent) for path in home.glob("assets/*/*.png"))
-    return {f"{path.parent.name}/{path.stem}": path for path in sorted(found)}

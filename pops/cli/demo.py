@@ -17,6 +17,7 @@ from pops.cli.steps import LEFT_OUT, captioned, equation, load, preview
 from pops.compose.plan import Plan, make_plan
 from pops.errors import UsageError
 from pops.figures import Cell, strips
+from pops.io.assets import assets_folder
 from pops.io.files import atomic_path, staged_folder
 from pops.io.pictures import save_picture
 from pops.operators import GARMENTS, find_operator
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-PACKAGE = Path(__file__).parents[1]
 COMPOSITION = "composition"
 
 # A request: what of which folder of assets goes into each slot, None for what is left out; a text.
@@ -46,7 +46,7 @@ class Part:
 
 
 def _worn(*garments: str) -> Request:
-    """The garments that are named, each in its slot; the others left out."""
+    """Give the garments that are named, each in its slot; the others left out."""
     return tuple(f"garments/{slot}" if slot in garments else None for slot in GARMENTS), None
 
 
@@ -133,7 +133,7 @@ def _once(config: DemoConfig) -> DemoConfig:
 def _draw_part(
     part: Part, engine: Engine, config: DemoConfig, progress: Progress, stage: Path
 ) -> None:
-    """One figure of equations, a row for each request."""
+    """Draw one figure of equations, a row for each request."""
     operator = find_operator(part.operator)
     requests = [tuple(map(_asset, names)) for names, _ in part.requests]
     shown = [[preview(source) for source in request] for request in requests]
@@ -151,7 +151,7 @@ def _draw_part(
 
 
 def _given(row: Sequence[Cell]) -> list[Cell]:
-    """The cells of an equation without those of inputs that are left out."""
+    """List the cells of an equation without those of inputs that are left out."""
     cells = [cell for cell in row if cell.image != LEFT_OUT]
     return [replace(cells[0], sign=None), *cells[1:]]
 
@@ -164,7 +164,7 @@ def _draw_composition(
     progress: Progress,
     stage: Path,
 ) -> None:
-    """The tree of a composition, with a picture of every part."""
+    """Draw the tree of a composition, with a picture of every part."""
     from pops.compose.draw import draw_tree
 
     def drawn(made: Embeddings) -> list[Image.Image]:
@@ -208,7 +208,7 @@ _FIGURE = """<figure>
 
 
 def _page(captions: dict[str, tuple[str, str]]) -> str:
-    """A page that shows every figure beside it, by name: what it shows, and a command."""
+    """Write a page that shows every figure by name: what it shows, and a command."""
     figures = [
         _FIGURE.format(name=escape(name), says=escape(says), command=escape(command))
         for name, (says, command) in captions.items()
@@ -217,7 +217,7 @@ def _page(captions: dict[str, tuple[str, str]]) -> str:
 
 
 def _command(part: Part) -> str:
-    """The command that makes the first row."""
+    """Give the command that makes the first row."""
     names, text = part.requests[0]
     last = max(at for at, name in enumerate(names) if name is not None)
     inputs = " ".join(f"assets/{name}.png" if name else "_" for name in names[: last + 1])
@@ -228,7 +228,7 @@ def _command(part: Part) -> str:
 
 
 def _composition(short: bool = False) -> str:
-    """The composition, of the places of its pictures, or of their names in a checkout."""
+    """Write the composition, of the places of its pictures, or of their names in a checkout."""
     names = {
         "rabbit": "objects/rabbit",
         "gold": "textures/gold",
@@ -249,8 +249,5 @@ def _pair(pair: str) -> Request:
 
 
 def _asset(name: str | None) -> Path | None:
-    """A shipped picture: inside the package, or at the root of a checkout without links."""
-    if name is None:
-        return None
-    places = [folder / "assets" / f"{name}.png" for folder in (PACKAGE, PACKAGE.parent)]
-    return next((place for place in places if place.is_file()), places[-1])
+    """Find a shipped picture; None stands for no picture."""
+    return None if name is None else assets_folder() / f"{name}.png"

@@ -19,7 +19,7 @@ from pops.compose.plan import make_plan
 from pops.errors import InputError
 from pops.figures import Cell, strips
 from pops.io.files import staged_folder
-from pops.io.pictures import open_picture, save_picture
+from pops.io.pictures import save_picture
 from pops.search.config import FindConfig
 from pops.settings.progress import ProgressBars
 
@@ -127,7 +127,7 @@ def _cells(hits: Sequence["Hit"], lost: dict[Path, str]) -> list[Cell]:
     for rank, hit in enumerate(hits, 1):
         shown: Image.Image | str = GONE
         try:
-            shown = open_picture(hit.path)
+            shown = hit.open()
         except InputError as error:
             lost[hit.path] = str(error)
         cells.append(Cell(shown, hit.path.stem, f"{rank}: {hit.score:.3f}"))

@@ -75,7 +75,7 @@ COMMANDS = {
     "push": Command(PushConfig, "pops.cli.sharing"),
     "pull": Command(PullConfig, "pops.cli.sharing"),
     "demo": Command(DemoConfig, "pops.cli.demo"),
-    "index": Command(IndexConfig, "pops.datagen.indexing"),
+    "index": Command(IndexConfig, "pops.datagen.embeddings.index"),
     "find": Command(FindConfig, "pops.cli.find"),
     "stats": Command(StatsConfig, "pops.search.stats"),
     "doctor": Command(DoctorConfig, "pops.cli.doctor"),
@@ -92,7 +92,7 @@ COMMANDS = {
     "eval study": Command(EvalStudyConfig, "pops.evaluation.commands"),
     "eval study-report": Command(EvalStudyReportConfig, "pops.evaluation.commands"),
     "train": Command(TrainConfig, "pops.training.run"),
-    "embed": Command(EmbedConfig, "pops.datagen.embedding"),
+    "embed": Command(EmbedConfig, "pops.datagen.embeddings.embed"),
     "generate textures": Command(TexturesConfig, "pops.datagen.commands"),
     "generate scenes": Command(ScenesConfig, "pops.datagen.commands"),
     "generate unions": Command(UnionsConfig, "pops.datagen.commands"),
@@ -154,7 +154,7 @@ def _summary(config: type) -> str:
 
 
 def _find_command(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """The command and what is left for it; None where only a group's name and help are given."""
+    """Find the command and its words; None where only a group's name and help are given."""
     for words in (1, 2):
         name = " ".join(arguments[:words])
         if name in COMMANDS:

@@ -1,4 +1,4 @@
-"""What `pops run` looks at beforehand, and the files it writes: embeddings, pictures, figures."""
+"""The checks of `pops run`, and the files that it writes: embeddings, pictures, figures."""
 
 from __future__ import annotations
 
@@ -315,7 +315,7 @@ def input_words(operator: Operator, names: Sequence[str | None]) -> list[str]:
 
 
 def _part_words(node: Node, plan: Plan) -> list[str]:
-    """The operators and files of a part, in the order they are written in."""
+    """List the operators and files of a part, in the order they are written in."""
     if isinstance(node, Leaf):
         return [leaf_name(node)]
     words = [name_of_words(_part_words(made, plan)) if made else None for made in node.inputs]

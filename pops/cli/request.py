@@ -47,7 +47,7 @@ def read_request(operator: Operator, config: ApplyConfig) -> tuple[Input, ...]:
 
 
 def _input(given: str) -> Path | Call:
-    """A file, or a text that is given as `text:WORDS`."""
+    """Read a file, or a text that is given as `text:WORDS`."""
     kind, colon, words = given.partition(":")
     return made_from(words.strip()) if kind == "text" and colon else expand_home(given)
 

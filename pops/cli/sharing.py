@@ -114,7 +114,7 @@ def _check_new(out: Path) -> None:
 
 
 def _read_metrics(path: Path, operator: str) -> dict[str, float]:
-    """The finite numbers of a report: of all of it, or of the part under the operator's name."""
+    """Read the finite numbers of a report, or of its part under the operator's name."""
     found = read_json(path, dict[str, Any], InputError)
     part = found.get(operator, found)
     kept = {
@@ -128,7 +128,7 @@ def _read_metrics(path: Path, operator: str) -> dict[str, float]:
 
 
 def _stack_of(operator: str) -> str | None:
-    """The stack that the card of an operator folder names."""
+    """Find the stack that the card of an operator folder names."""
     folder = expand_home(operator)
     is_folder = (folder / "operator.json").is_file()
     return read_operator_card(folder).stack if is_folder else None

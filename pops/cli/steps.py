@@ -1,4 +1,4 @@
-"""What several commands do: load a stack, look at inputs, and lay a result out as an equation."""
+"""Steps of several commands: load a stack, look at inputs, lay a result out as an equation."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pops.settings.groups import (
     CompiledConfig,
     DrawnConfig,
     OwnOperators,
+    SampledConfig,
     SamplingConfig,
     StackConfig,
 )
@@ -81,7 +82,7 @@ def load(config: StackConfig) -> Engine:
     )
 
 
-def known_operators_of(config: SamplingConfig) -> dict[str, Operator]:
+def known_operators_of(config: SampledConfig) -> dict[str, Operator]:
     """List the operators that are known by name, before torch is imported.
 
     Args:

@@ -152,7 +152,7 @@ class Figure:
         return Cell(_reduced(given.source, side), given.caption, given.source.stem)
 
     def _means(self, groups: Sequence[StripGroup], progress: Progress) -> list[Image.Image]:
-        """The mean of each two inputs, with the last decoder seed.
+        """Compute the mean of each two inputs, with the last decoder seed.
 
         A dropped input is the zero of normalised space.
         """
@@ -166,7 +166,7 @@ class Figure:
         return self.engine.render(means, seeds=self.config.unet_seeds[-1:], progress=progress)
 
     def _depth_of(self, answers: Sequence[Answer]) -> list[Source]:
-        """The first input of each group, as a picture, once for each of its embeddings."""
+        """Give the first input of each group, as a picture, once for each of its embeddings."""
         pictures: list[Source] = []
         for group, made in answers:
             if group.depth_of is None:
@@ -183,7 +183,7 @@ class Figure:
 
 @lru_cache(KEPT_OPEN)
 def _reduced(path: Path, side: int) -> Image.Image:
-    """A picture no larger than it is shown."""
+    """Shrink a picture that is larger than it is shown."""
     picture = open_picture(path)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     return picture

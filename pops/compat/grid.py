@@ -134,11 +134,11 @@ class Grid:
         return made
 
     def _count(self, groups: Sequence[StripGroup]) -> int:
-        """How many strips of some groups are missing."""
+        """Count the strips of some groups that are missing."""
         return sum(strip.name in self.missing for each in groups for strip in each.strips)
 
     def _apply(self, groups: Sequence[StripGroup], progress: Progress) -> list[Answer]:
-        """Each group with its embeddings, one for each seed and guidance, where they are finite."""
+        """Yield each group with its embeddings, one a seed and guidance, where they are finite."""
         try:
             made = self._sample(groups, progress) if groups else []
         except NotFiniteError as error:
@@ -154,7 +154,7 @@ class Grid:
         ]
 
     def _sample(self, groups: Sequence[StripGroup], progress: Progress) -> list[Embeddings]:
-        """The embeddings of all groups, by guidance."""
+        """Compute the embeddings of all groups, by guidance."""
         config = self.config
         scales = config.prior_guidance_scale
         inputs = [[path and self.embeds[path] for path in each.sources] for each in groups]
@@ -176,7 +176,7 @@ class Grid:
     def _draw(
         self, answers: Sequence[Answer], figure: Figure, progress: Progress
     ) -> list[tuple[Answer, list[Cell]]]:
-        """Each answer with its pictures, where they are finite."""
+        """Yield each answer with its pictures, where they are finite."""
         try:
             figure.open_inputs([each for each, _ in answers], progress)
             return list(zip(answers, figure.results(answers, progress), strict=True))
@@ -193,7 +193,7 @@ class Grid:
                 tqdm.write(f"left out: {strip.name}: {why}", file=sys.stderr)
 
     def _rendered_together(self) -> int:
-        """How many groups have their answers rendered in one batch."""
+        """Count the groups whose answers are rendered in one batch."""
         pictures = min(RENDERED // self.engine.renderer().settings.size ** 2, MOST_RENDERED)
         return max(1, pictures // (len(self.config.made) * len(self.config.unet_seeds)))
 
@@ -214,7 +214,7 @@ def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 
 def _bar(total: int) -> tqdm[Any]:
-    """Counts strips, in parts too, and tells the time left."""
+    """Count strips, in parts too, and tell the time left."""
     return tqdm(
         total=total,
         bar_format=BAR,
@@ -226,7 +226,7 @@ def _bar(total: int) -> tqdm[Any]:
 
 
 def _share(bar: tqdm[Any], span: float) -> Progress:
-    """Progress of one piece of work that is `span` of what the bar counts."""
+    """Report the progress of one piece of work that is `span` of what the bar counts."""
     start = bar.n
     span *= 1 - 1e-9  # what is added up in parts stays within the total
 

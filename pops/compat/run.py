@@ -71,7 +71,7 @@ def run(config: PublishedConfig) -> int:
 
 
 def _operator(config: PublishedConfig) -> Operator:
-    """The row of the operator that is named, or that the weights are of."""
+    """Find the row of the operator that is named, or that the weights are of."""
     weights = config.weights
     if config.is_local and weights is not None and not Path(weights).exists():
         raise WeightsError(

@@ -96,7 +96,7 @@ class StripFiles:
 
 
 def _stamp(path: Path | None) -> list[int] | None:
-    """Changes when the file does."""
+    """Make a text that changes when the file does."""
     if path is None or not path.is_file():
         return None
     status = path.stat()

@@ -173,7 +173,7 @@ def _(config: ClothesConfig, row: Callable[[], Operator]) -> list[Strip]:
 
 
 def _slots(names: Sequence[str], operator: Operator, folder: Path) -> list[tuple[str, int | None]]:
-    """The operator's slots in order, each with the place in `names` of what is named after it.
+    """List the operator's slots in order, each with the place in `names` of what is named after it.
 
     Where no name is that of a slot, the names take the slots in turn.
     """
@@ -192,7 +192,7 @@ def _slots(names: Sequence[str], operator: Operator, folder: Path) -> list[tuple
 
 
 def _slot(name: str, slots: Sequence[str]) -> str | None:
-    """The slot that a name begins with: `skirt`, `skirt_red` and `Skirt 2` are all skirt."""
+    """Find the slot that a name begins with: `skirt`, `skirt_red` and `Skirt 2` are all skirt."""
     plain = re.sub(r"[\W_]+", "-", name.lower())
     fitting = [slot for slot in slots if plain == slot or plain.startswith(f"{slot}-")]
     return max(fitting, key=len, default=None)
@@ -204,7 +204,7 @@ def _found(
     endings: Sequence[str],
     filters: Sequence[str] | None,
 ) -> list[Path | None]:
-    """The inputs at a place: those of a folder, or the one that it is; [None] for no place."""
+    """List the inputs at a place: those of a folder, or the one that it is; [None] for no place."""
     if place is None:
         return [None]
     if place.is_dir():

@@ -56,7 +56,7 @@ def with_texts(config: Config, folder: Path, engine: Callable[[], Engine]) -> Co
 
 
 def _file(words: str, config: PublishedConfig, folder: Path, engine: Callable[[], Engine]) -> Path:
-    """The file of a text, sampled with the first seed of the operator."""
+    """Make the file of a text, sampled with the first seed of the operator."""
     seed = config.prior_seeds[0]
     plain = (config.steps, config.sampler) == (SamplingSettings.steps, SamplingSettings.sampler)
     how = [] if plain else [config.sampler, str(config.steps)]

@@ -1,4 +1,4 @@
-"""What the functions of compositions compute, on rows of embeddings in un-normalised CLIP space.
+"""The arithmetic of compositions, on rows of embeddings in un-normalised CLIP space.
 
 Each function but `sample_texts` takes the stack, its inputs' rows (R, D), one for each seed or a
 single one, and its arguments; it gives rows (R, D). Normalised space, in which arcs and sums are

@@ -254,7 +254,7 @@ def _call(name: str, inputs: Sequence[object], *arguments: Argument) -> Call:
 
 
 def _is_off(value: object, least: float, most: float) -> bool:
-    """Whether a value is no number, or no range of numbers, between two others."""
+    """Tell whether a value is no number, or no range of numbers, between two others."""
     ends = (value.start, value.stop) if isinstance(value, Sweep) else (value,)
     return not all(
         isinstance(end, int | float)
@@ -294,7 +294,7 @@ class Function:
 
 
 def _shares(call: Call) -> list[str]:
-    """The share of each input of a mean, as percentages."""
+    """Write the share of each input of a mean, as percentages."""
     count = len(call.inputs)
     values = call.values
     weights = values.get("weights") or (1.0,) * count

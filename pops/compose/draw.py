@@ -79,7 +79,7 @@ def draw_tree(
 
 
 def _drawn(result: Result, node: Node, row: int) -> Iterator[tuple[Node, int]]:
-    """All that the tree of a node shows: nodes, each with the row that the seed has there."""
+    """List all that the tree of a node shows: nodes, each with the row that the seed has there."""
     row = min(row, len(result.parts[node]) - 1)
     yield node, row
     for made in node.inputs:
@@ -111,7 +111,7 @@ def _branch(result: Result, node: Node | None, row: int, note: str, shown: Pictu
 
 
 def _texts(node: Node) -> list[tuple[str, str]]:
-    """The texts that a node is given, each with the name of its argument."""
+    """List the texts that a node is given, each with the name of its argument."""
     if isinstance(node, Apply):
         return [] if node.text is None else [("text", f"“{node.text}”")]
     return [(one.name, _quoted(one)) for one in node.arguments if _is_text(one)]
@@ -137,7 +137,7 @@ def _tree_sides(root: Node, size: int) -> tuple[int, int]:
 
 
 def _tips(node: Node | None) -> int:
-    """The inputs that a tree shows, texts and left-out ones too."""
+    """List the inputs that a tree shows, texts and left-out ones too."""
     if node is None or isinstance(node, Leaf):
         return 1
     return sum(map(_tips, node.inputs)) + len(_texts(node))
@@ -238,7 +238,7 @@ def _strip(
     seeds: Sequence[str],
     title: str,
 ) -> Image.Image:
-    """The results of one range, a row for each seed."""
+    """Draw the results of one range, a row for each seed."""
     rows = [
         [Cell(picture, value, seed) for picture, value in zip(row, values, strict=True)]
         for row, seed in zip(per_seed, seeds, strict=True)
@@ -291,7 +291,7 @@ def head(items: Sequence[Leaf | Setting], shown: Pictures) -> str | Cell:
 
 
 def _largest(sizes: Sequence[int], sides: Callable[[int], Sequence[int]]) -> int:
-    """The first of `sizes` of pictures that makes a figure of a sensible size."""
+    """Find the first of `sizes` of pictures that makes a figure of a sensible size."""
     for size in sizes:
         width, height = sides(size)
         if max(width, height) <= LARGEST_SIDE and width * height <= LARGEST_AREA:

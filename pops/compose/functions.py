@@ -100,7 +100,7 @@ def fill_slots(row: Operator, given: Sequence[object], named: Mapping[str, objec
     slots = dict(enumerate(given))
     for name, value in named.items():
         if name not in names:
-            near = nearest(name, names) or f": its inputs are {', '.join(names)}"
+            near = nearest(name, [*names, "strength"]) or f": its inputs are {', '.join(names)}"
             raise UsageError(f"{row.name} has no input {name!r}{near}")
         if names.index(name) in slots:
             raise UsageError(f"{row.name}: {name} is given twice")

@@ -64,7 +64,7 @@ class Span:
     column: int
 
     def __str__(self) -> str:
-        """The line and, under it, a caret; only the part around the span where it is long."""
+        """Show the line and, under it, a caret; only the part around the span where it is long."""
         start = max(0, self.column - EXCERPT // 2)
         before, after = self.line[start : self.column], self.line[self.column : start + EXCERPT]
         more = "..." * (start > 0), "..." * (start + EXCERPT < len(self.line))
@@ -323,7 +323,7 @@ def too_deep() -> str:
 
 
 def _path(name: str | Path, span: Span | None) -> Path:
-    """The file of that name, ~ being the home folder: no shell has looked into a quoted name."""
+    """Find the file of a name, ~ being the home folder: no shell has looked into a quoted name."""
     if not str(name).strip() or "\0" in str(name):
         raise UsageError(f"{str(name)!r} is no file name").at(span)
     return expand_home(name)
@@ -334,6 +334,6 @@ def _printable(text: str) -> str:
 
 
 def _columns(text: str) -> int:
-    """Columns of a terminal that `text` takes."""
+    """Count the columns of a terminal that `text` takes."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(unicodedata.combining(letter) > 0 for letter in text)

@@ -73,12 +73,12 @@ def parse(text: str, operators: Mapping[str, Operator] = OPERATORS) -> Node:
 
 
 def _covered(match: re.Match[str]) -> str:
-    """A name as long as a range, which Python could not read; what is quoted stays as it is."""
+    """Cover a range, which Python could not read, by a name of its length; quoted text stays."""
     return match[0] if match["start"] is None else "R" * len(match[0])
 
 
 def _ranges(text: str) -> dict[tuple[int, int], re.Match[str]]:
-    """The ranges of a text by line, from 1, and column, from 0 and in bytes, as `ast` counts."""
+    """Find the ranges of a text by line (from 1) and column (from 0, in bytes), as `ast` counts."""
     found = {}
     for match in _RANGES.finditer(text):
         if match["start"] is not None:
@@ -141,7 +141,10 @@ class _Reader:
     def find_function(self, name: str) -> Callable[..., Node]:
         if name not in self.functions:
             near = nearest(name, self.functions)
-            known = f": the operators are {', '.join(self.functions)}"
+            known = (
+                f": the operators are {', '.join(self.functions)}; --operators names folders "
+                "of your own"
+            )
             raise UsageError(f"unknown operator {name!r}{near or known}")
         return self.functions[name]
 
@@ -162,7 +165,7 @@ class _Reader:
 
     @contextmanager
     def at(self, tree: ast.expr) -> Iterator[None]:
-        """Errors that have no span yet get that of `tree`."""
+        """Give errors that have no span yet that of `tree`."""
         try:
             yield
         except PopsError as error:
@@ -170,7 +173,7 @@ class _Reader:
 
 
 def _sweep(match: re.Match[str]) -> Sweep:
-    """The range that is written; one of whole numbers goes in steps of 1 where nothing is said."""
+    """Read the range that is written; one of whole numbers goes in steps of 1 by itself."""
     start, stop = float(match["start"]), float(match["stop"])
     if match["count"] is None and not (start.is_integer() and stop.is_integer()):
         raise UsageError(f"{match[0]}: say how many values, as in {match[0]}:5")
@@ -179,7 +182,7 @@ def _sweep(match: re.Match[str]) -> Sweep:
 
 
 def _call(function: Callable[..., Node], inputs: Sequence[Any], named: Mapping[str, Any]) -> Node:
-    """The call; where the function's own parameters do not fit it, a UsageError names them."""
+    """Make the call; where the function's own parameters do not fit it, a UsageError names them."""
     signature = inspect.signature(function)
     try:
         signature.bind(*inputs, **named)
@@ -190,7 +193,7 @@ def _call(function: Callable[..., Node], inputs: Sequence[Any], named: Mapping[s
 
 
 def _unreadable(error: SyntaxError, lines: Sequence[str]) -> UsageError:
-    """Python's own words on what it cannot read, and where."""
+    """Report, in Python's own words, what it cannot read, and where."""
     line = lines[min(max(error.lineno or 1, 1), len(lines)) - 1]
     column = min(max((error.offset or 1) - 1, 0), len(line))
     deep = "too many nested" in error.msg

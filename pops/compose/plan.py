@@ -194,7 +194,7 @@ def leaf_name(leaf: Leaf) -> str:
 
 
 def _axes(node: Node, accept: Accept) -> Iterator[Axis]:
-    """The folders and ranges in the order of `_fill`. InputError for a file that is not there."""
+    """Find folders and ranges in the order of `_fill`. InputError for a file that is missing."""
     if isinstance(node, Leaf):
         _check_there(node)
         if _is_folder(node):
@@ -225,7 +225,7 @@ def _is_folder(leaf: Leaf) -> bool:
 
 
 def _files(leaf: Leaf, accept: Accept) -> tuple[Leaf, ...]:
-    """The pictures and embeddings of a folder, by name. InputError if there are none."""
+    """List the pictures and embeddings of a folder, by name. InputError if there are none."""
     folder, suffixes = Path(str(leaf.source)), {*picture_suffixes(), *EMBEDDING_SUFFIXES}
     try:
         names = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
@@ -241,7 +241,7 @@ def _files(leaf: Leaf, accept: Accept) -> tuple[Leaf, ...]:
 
 
 def _fill(node: Node, pick: Iterator[Leaf | Setting]) -> Node:
-    """`node` with one file in place of each folder, and one value in place of each range."""
+    """Put one file in the place of each folder of a node, and one value in that of each range."""
     if isinstance(node, Leaf):
         return next(pick) if _is_folder(node) else node  # type: ignore[return-value]
     inputs = tuple(None if made is None else _fill(made, pick) for made in node.inputs)
@@ -275,7 +275,7 @@ def _kind(node: Node) -> Kind:
 
 
 def _order(nodes: Sequence[Node]) -> Iterator[Step]:
-    """All that is ready of one operator at a time, each operator as late and as whole as it can be.
+    """Order the calls by operator: all that is ready of one, as late and as whole as it can be.
 
     An operator that another one still feeds waits, so that it is loaded once and does more
     together; where operators feed each other, the one that was loaded last goes on.
@@ -297,7 +297,7 @@ def _order(nodes: Sequence[Node]) -> Iterator[Step]:
 def _waits(
     pending: Sequence[int], feeds: Sequence[Sequence[int]], nodes: Sequence[Node]
 ) -> dict[Kind, set[Kind]]:
-    """For each kind of node, the other kinds that something of it still waits for."""
+    """Find, for each kind of node, the other kinds that something of it still waits for."""
     below: dict[int, set[Kind]] = {}
     waits: dict[Kind, set[Kind]] = {}
     for i in pending:
@@ -308,7 +308,7 @@ def _waits(
 
 
 def _choose(ready: Sequence[Kind], waits: dict[Kind, set[Kind]], last: Kind) -> Kind:
-    """Sums, which cost nothing; then an operator that waits for none, the loaded one first."""
+    """Choose sums, which cost nothing, then an operator that waits for none, a loaded one first."""
     if None in ready:
         return None
     return min(ready, key=lambda kind: (bool(waits[kind]), kind != last, -ready.count(kind)))

@@ -70,7 +70,7 @@ class Result:
         return [(node, row) for node in self.plan.results for row in self.of(node)]
 
     def __getitem__(self, part: Node | str) -> Embeddings:
-        """The embeddings of a part, given as a node or as text. KeyError if it is none."""
+        """Give the embeddings of a part, given as a node or as text. KeyError if it is none."""
         return self.parts[parse(part, self.plan.operators) if isinstance(part, str) else part]
 
     def of(self, node: Node) -> range:
@@ -200,7 +200,7 @@ def _sample(
     weights: Mapping[str, str | Path],
     progress: Progress | None,
 ) -> dict[Node, Embeddings]:
-    """The nodes of one operator, for every seed, in one call.
+    """Compute the nodes of one operator, for every seed, in one call.
 
     A node whose inputs are the same for all seeds is one request with all seeds; else it is one
     request for each seed, with what its inputs are for that seed.
@@ -239,7 +239,7 @@ def _sample(
 
 
 def _compute(stack: Stack, node: Node, parts: Mapping[Node, Embeddings]) -> Embeddings:
-    """Rows are paired by seed; a single row goes with every one of the other inputs."""
+    """Compute a function; rows are paired by seed, and a single row goes with all of the others."""
     given = [parts[one] for one in node.needs]
     if isinstance(node, Apply):  # on the way from its first input to the whole
         name, values = "slerp", {"t": node.strength}

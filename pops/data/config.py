@@ -88,7 +88,10 @@ class DataConfig:
         if self.dataset_path:
             return self.dataset_path
         if recipe.default_dataset is None:
-            raise UsageError("--dataset_path is not given: name one or more folders of samples")
+            raise UsageError(
+                "--dataset_path is not given: name one or more folders of samples, as "
+                "pops generate makes them"
+            )
         return (recipe.default_dataset,)
 
     def recipe_settings(self) -> RecipeSettings:

@@ -13,9 +13,7 @@ Modules:
     words       the words of prompts, and the names of files
     masks       boxes and masks
     cutouts     the command that removes backgrounds
-    embedding   the command that encodes data, by the same engines
-    indexing    the command that encodes folders of pictures, by the same engines
-    shards      shards of embeddings, which these two have a cluster make
+    embeddings  the commands that encode data and folders of pictures, by the same engines
     engines     running many scripts: on this machine, or on a Ray cluster
     folder      the folder of samples: manifest, writing, inspection, export
     models      stages that models of the hub answer

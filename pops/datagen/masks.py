@@ -11,7 +11,7 @@ __all__ = ["box_iou", "dilate", "pad_to_square"]
 
 
 def box_iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes.
+    """Compute the intersection over union of two boxes.
 
     Args:
         a: A box.

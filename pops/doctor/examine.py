@@ -59,7 +59,7 @@ def examine(
 
 
 def _cache() -> Path:
-    """The folder that downloads go to."""
+    """Find the folder that downloads go to."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)

@@ -36,7 +36,7 @@ def versions() -> list[Line]:
 
 
 def _unmet() -> list[str]:
-    """The requirements of pops that the installed libraries do not meet."""
+    """List the requirements of pops that the installed libraries do not meet."""
     found = []
     with suppress(metadata.PackageNotFoundError, InvalidRequirement):
         for written in metadata.requires(DISTRIBUTION) or ():
@@ -54,7 +54,7 @@ def _unmet() -> list[str]:
 
 
 def _torchvision() -> list[Line]:
-    """transformers uses torchvision where it is installed, so it must fit torch."""
+    """Check that torchvision, which transformers uses where it is installed, fits torch."""
     if util.find_spec("torchvision") is None:
         return []
     version = metadata.version("torchvision")

@@ -39,6 +39,12 @@ PARTS = {
     "kandinsky": ("decoder",),
     "ip_adapter": ("sdxl", "ip_adapter"),
     "depth": ("sdxl", "ip_adapter", "controlnet", "dpt", "sdxl_vae"),
+    "find": (),
+    "revision": ("sdxl",),
+    "img2img": ("decoder",),
+    "inpaint": ("inpaint_decoder",),
+    "kandinsky_depth": ("depth_decoder", "dpt"),
+    "stable_unclip": ("decoder",),
 }
 MODELS = {
     "prior": {
@@ -275,7 +281,7 @@ def _check_shapes(folder: Path, expected: Shapes) -> int:
 
 
 def _file_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors of a folder, from the headers of its files."""
+    """Read the names and shapes of the tensors of a folder, from the headers of its files."""
     files = sorted(folder.rglob("*.safetensors"))
     plain = [path for path in files if ".fp16." not in path.name]
     shapes: dict[str, tuple[int, ...]] = {}

@@ -54,7 +54,7 @@ def try_step(config: PriorConfig, placement: Placement, free: int | None) -> Lin
 
 @torch.no_grad()
 def _time_step(prior: Prior, placement: Placement) -> float:
-    """The seconds of a second step: the first also prepares the device."""
+    """Measure the seconds of a second step: the first also prepares the device."""
     device, dim = placement.device, prior.config.embedding_dim
     prior = prior.to(placement.dtype).to_empty(device=device).requires_grad_(False).eval()
     for name, tensor in prior.named_parameters():

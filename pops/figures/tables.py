@@ -52,7 +52,7 @@ def strips(
 
 
 def _lines(row: Sequence[Cell], size: int, widest: int) -> list[tuple[int, Sequence[Cell]]]:
-    """A row in lines that are not too wide, each with where it begins: below the first result."""
+    """Break a row into lines that are not too wide, each with where it begins."""
     first = next((at for at, cell in enumerate(row) if cell.sign == "arrow"), 0)
     lead = _width(row[: first + 1], size) - size
     lead, first = (lead, first) if lead <= widest // 2 else (0, 0)
@@ -129,12 +129,12 @@ def _columns_within(widest: int, row_labels: Sequence[str | Cell], size: int) ->
 
 
 def _label_width(labels: Sequence[str | Cell], size: int) -> int:
-    """The pixels that the labels of rows take before the table."""
+    """Measure the pixels that the labels of rows take before the table."""
     return max(size if _pictured(labels) else _widest([_label(one, size) for one in labels]), 1)
 
 
 def _stacked(pages: Sequence[Image.Image]) -> Image.Image:
-    """Pages with margins under each other on one."""
+    """Stack pages with margins under each other on one."""
     height = sum(page.height - MARGIN for page in pages) - MARGIN
     whole = blank_page(max(page.width for page in pages) - 2 * MARGIN, height)
     top = 0

@@ -55,7 +55,7 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
 
 
 def _fitting(word: str, font: ImageFont.FreeTypeFont, width: float) -> int:
-    """How many letters of `word` go into `width`: at least one."""
+    """Count the letters of `word` that go into `width`: at least one."""
     fits = 1
     while fits < len(word) and font.getlength(word[: fits + 1]) <= width:
         fits += 1
@@ -63,7 +63,7 @@ def _fitting(word: str, font: ImageFont.FreeTypeFont, width: float) -> int:
 
 
 def _pieces(text: str) -> list[str]:
-    """The parts of `text` between which a line may break; joined they are `text`."""
+    """List the parts of `text` between which a line may break; joined they are `text`."""
     pieces = [""]
     for letter in text:
         pieces[-1] += letter

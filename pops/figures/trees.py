@@ -104,7 +104,7 @@ def _pill_text_width(branch: Branch) -> float:
 def _place(
     branch: Branch, left: int, width: int, column: tuple[int, int], floors: list[int], at: int = 0
 ) -> _Placed:
-    """A branch at `left`, as high as its inputs and what is above it allow.
+    """Place a branch at `left`, as high as its inputs and what is above it allow.
 
     `column`: the width of its inputs, and the gap between them and it. `floors`: where the next
     picture of each column may begin; `at` is the branch's own column, from the right.
@@ -154,7 +154,7 @@ def _draw_branch(page: Image.Image, placed: _Placed, pill: int) -> None:
 
 
 def _draw_curve(page: Image.Image, x0: int, y0: int, x1: int, y1: int) -> None:
-    """A line that leaves (x0, y0) and reaches (x1, y1) level, in a quiet grey."""
+    """Draw a line that leaves (x0, y0) and reaches (x1, y1) level, in a quiet grey."""
     low, high = min(y0, y1) - 2, max(y0, y1) + 2
     mask = Image.new("L", ((x1 - x0) * SMOOTH, (high - low) * SMOOTH))
     steps = [i / 64 for i in range(65)]

@@ -7,6 +7,7 @@ Modules:
     embeddings  the `Embeddings` type and its files
     sources     an input of a slot: a picture or an embedding
     requests    one source for every slot of an operator
+    assets      the pictures that come with pops
     loading     checked folders of models, and one line for what is wrong with them
 
 Packages:

@@ -212,7 +212,7 @@ def load_embeddings(path: str | Path) -> Embeddings:
 
 
 def _published_output(*values: Tensor) -> OrderedDict[str, Tensor]:
-    """Stands in for the pickled pipeline output of the published scripts: holds, and does nothing.
+    """Stand in for the pickled output of the published scripts: hold it, and do nothing.
 
     The pickle calls it with the fields' values and then sets them as items, or does only the latter
     in files of older versions.
@@ -309,7 +309,7 @@ def _from_content(path: Path, content: Any) -> Embeddings:
 
 
 def _ip_adapter_rows(path: Path, content: list[Any]) -> Tensor:
-    """The embeddings (N, D) of the list that diffusers makes for one IP-Adapter.
+    """Read the embeddings (N, D) of the list that diffusers makes for one IP-Adapter.
 
     Its tensor is (prompts, pictures, D); with guidance the zeros that are led away from come first.
     """
@@ -329,7 +329,7 @@ def _unfit(path: Path, found: str) -> InputError:
 
 
 def _read_words(path: Path, content: Mapping[str, Any]) -> _Words:
-    """The metadata, each as JSON, as our files have it, or as plain values."""
+    """Read the metadata, each as JSON, as our files have it, or as plain values."""
     given = {key: content[key] for key in structs.asdict(_Words()) if key in content}
     for key in ("expressions", "seeds", "guidance"):
         if isinstance(given.get(key), str):

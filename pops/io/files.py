@@ -108,7 +108,9 @@ def atomic_path(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
         part = folder / f"part{path.suffix if suffix is None else suffix}"
         try:
             part.touch()
+            mode = part.stat().st_mode  # a library may put a file of its own there, for its owner
             yield part
+            part.chmod(mode)
             part.replace(path)
         except OSError as error:
             raise OutputError(_cannot_write(path, error)) from error
@@ -161,7 +163,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 
 def _missing(path: Path) -> list[Path]:
-    """A folder and its parents as far as they are missing, the folder first."""
+    """List a folder and its parents as far as they are missing, the folder first."""
     try:
         return [folder for folder in (path, *path.parents) if not folder.exists()]
     except (OSError, ValueError):  # which making it will tell of
@@ -194,7 +196,7 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def _work_folder(parent: Path, result: Path) -> Iterator[Path]:
-    """An empty folder inside a hidden one of `parent`, which is held, and gone after the block.
+    """Make an empty folder inside a hidden one of `parent`, which is held and then removed.
 
     OutputError, naming the `result`, where it cannot be made.
     """

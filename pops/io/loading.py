@@ -19,7 +19,15 @@ from pops.errors import PopsError, WeightsError
 from pops.io.formats.schema import read_json
 from pops.io.formats.tensors import check_finite
 
-__all__ = ["can_load_cheaply", "check_code", "check_config", "load_model", "quietly", "reading"]
+__all__ = [
+    "can_load_cheaply",
+    "check_code",
+    "check_config",
+    "load_model",
+    "load_part",
+    "quietly",
+    "reading",
+]
 
 CODE = ("auto_map", "custom_pipelines", "quantization_config", "trust_remote_code", "use_kernels")
 ATTENTION = (None, "eager", "sdpa")  # those that torch itself brings
@@ -67,6 +75,23 @@ def load_model(kind: Any, folder: Path, device: torch.device, dtype: torch.dtype
         raise WeightsError(f"{folder}: weights are missing: {', '.join(absent[:4])}")
     check_finite(dict(model.named_parameters()), f"{folder} in {dtype}", WeightsError)
     return model.requires_grad_(False).eval().to(device)
+
+
+def load_part(kind: Any, folder: Path) -> Any:
+    """Load what stands beside a model: its tokenizer, image processor or scheduler.
+
+    Args:
+        kind: A class of transformers or diffusers with `from_pretrained`.
+        folder: The local folder with its files.
+
+    Returns:
+        The part.
+
+    Raises:
+        WeightsError: It is missing or damaged, or asks for code.
+    """
+    with reading(folder), quietly():
+        return kind.from_pretrained(folder, local_files_only=True)
 
 
 def _load_options(kind: Any, dtype: torch.dtype) -> dict[str, Any]:
@@ -207,7 +232,7 @@ def check_code(path: Path) -> dict[str, Any]:
 
 
 def _walk(value: Any, key: str = "") -> Values:
-    """Every value of nested settings, with the name that it stands under."""
+    """Yield every value of nested settings, with the name that it stands under."""
     yield key, value
     if isinstance(value, dict):
         for name, each in value.items():

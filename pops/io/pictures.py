@@ -73,7 +73,7 @@ def open_picture(source: str | Path | Image.Image) -> Image.Image:
 
 
 def _decode(path: Path) -> Image.Image:
-    """The picture as Pillow reads it or, failing that, without what stands beside its pixels."""
+    """Read the picture by Pillow or, failing that, without what stands beside its pixels."""
     try:
         return _decode_file(path, path)
     except (InputError, Image.DecompressionBombError):
@@ -195,7 +195,7 @@ def _to_rgb(image: Image.Image, named: str) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF orientation says, whatever its other tags hold.
+    """Turn the picture as its EXIF orientation says, whatever its other tags hold.
 
     `ImageOps.exif_transpose` would write all tags anew, which fails for those of an odd type.
     """
@@ -221,7 +221,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _to_eight_bits(image: Image.Image, named: str) -> Image.Image:
-    """Greyscale of 16 or 32 bits, scaled by the least of the usual full scales that holds it.
+    """Scale greyscale of 16 or 32 bits by the least of the usual full scales that holds it.
 
     Pixels that are no finite number do not count for the scale: an infinite one becomes white or
     black, and one that is no number black.

@@ -37,8 +37,9 @@ def as_requests(inputs: Request | Sequence[Request]) -> list[Request]:
     Raises:
         UsageError: the inputs are neither.
     """
-    several = [isinstance(one, list | tuple) for one in inputs]
-    if isinstance(inputs, str) or (any(several) and not all(several)):
+    given = inputs if isinstance(inputs, Sequence) and not isinstance(inputs, str) else None
+    several = [isinstance(one, list | tuple) for one in given or ()]
+    if given is None or (any(several) and not all(several)):
         raise UsageError(
             "the inputs are neither one request nor a list of requests: write one as "
             "('mug.png', 'wood.png'), several as [('mug.png', 'wood.png'), ('cup.png', 'ice.png')]"

@@ -278,7 +278,7 @@ def check_lora(lora: Lora, shapes: Mapping[str, Tensor], source: str) -> None:
 
 
 def _lora_scale(path: Path, rank: int) -> float:
-    """The scale by which a LoRA file's product is added; 1 where the file does not say."""
+    """Read the scale by which a LoRA file's product is added; 1 where the file does not say."""
     with reading(path), safe_open(path, framework="pt") as file:
         said = (file.metadata() or {}).get(LORA_METADATA)
     if said is None:
@@ -326,7 +326,7 @@ def _config(rank: int, targets: Sequence[str] = TARGETS) -> LoraConfig:
 
 
 def _plain(config: LoraConfig) -> dict[str, Any]:
-    """A configuration as JSON has it."""
+    """Turn a configuration into what JSON holds."""
     values: dict[str, Any] = config.to_dict()
     return values | {"target_modules": sorted(values["target_modules"])}
 

@@ -171,7 +171,7 @@ def _prefixes(
 
 
 def _condition(prior: Prior, conditions: Conditions, index: Tensor) -> ConditionCache:
-    """The prefixes of distinct conditions, each once, picked by `index`."""
+    """Compute the prefixes of distinct conditions, each once, picked by `index`."""
     device = prior.clip_mean.device
     tokens, mask = conditions.tokens.to(device), conditions.mask.to(device)
     pooled = None if conditions.pooled is None else conditions.pooled.to(device)

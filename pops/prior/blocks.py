@@ -111,13 +111,13 @@ class Attention(nn.Module):
         return x.transpose(1, 2)  # (N, heads, S, head dim)
 
     def split_qkv(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Q (N, heads, S, head dim) and KV (2, N, heads, S, head dim) of x (N, S, 3 width)."""
+        """Split x (N, S, 3 width): Q (N, heads, S, head dim), KV (2, N, heads, S, head dim)."""
         n, length, width = x.shape
         x = x.view(n, length, 3, self.heads, width // (3 * self.heads)).permute(2, 0, 3, 1, 4)
         return x[0], x[1:]
 
     def project(self, x: Tensor, joined: Joined | None) -> Tensor:
-        """Q, K and V beside each other: (..., 3 width)."""
+        """Compute Q, K and V beside each other: (..., 3 width)."""
         if joined is None:
             return torch.cat([layer(x) for layer in self.projections], dim=-1)
         return linear(x, *joined)
@@ -130,7 +130,7 @@ class Attention(nn.Module):
                 setattr(layer, name, nn.Parameter(part, requires_grad=False))
 
     def joined(self) -> Joined | None:
-        """The three weights and biases as one of each, where they lie side by side."""
+        """Join the three weights and biases into one of each, where they lie side by side."""
         if any(type(layer) is not Linear for layer in self.projections):  # an adapter's
             return None
         weight = _side_by_side([layer.weight for layer in self.projections])  # type: ignore[misc]
@@ -260,7 +260,7 @@ class Block(nn.Module):
     def _attend_moving(
         self, x: Tensor, kv: Tensor, cache: ConditionCache, joined: Joined | None, last: int
     ) -> Tensor:
-        """Attention (N, last, width) of the last moving tokens of every row."""
+        """Compute the attention (N, last, width) of the last moving tokens of every row."""
         attn = self.attn1
         q, own = attn.split_qkv(cache.spread(attn.project(self.norm1(x), joined)))
         kv[..., -MOVING:, :] = own

@@ -44,7 +44,8 @@ class Int8Linear(nn.Linear):
             Numbers (..., out).
         """
         rows = x.numel() // self.in_features
-        if x.device.type == "cpu" and rows <= FEW_ROWS and not torch.is_grad_enabled():
+        plain = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        if plain and x.device.type == "cpu" and rows <= FEW_ROWS:
             return self._by_panels(x.reshape(rows, -1)).view(*x.shape[:-1], -1)
         return F.linear(x, self.weight * self.scale, self.bias)
 
@@ -119,4 +120,4 @@ def _round(layer: nn.Linear | nn.Conv2d, held: nn.Linear | nn.Conv2d) -> None:
     steps = weight.float() / torch.where(scale > 0, scale, torch.ones_like(scale)).float()
     held.register_buffer("weight", steps.round().clamp(-LARGEST, LARGEST).to(torch.int8))
     held.register_buffer("scale", scale)
-    held.register_parameter("bias", layer.bias)
+    held.bias = layer.bias

@@ -75,7 +75,7 @@ def load_sdxl(stack: Stack) -> SDXL:
 
 
 def _folder(stack: Stack) -> Path:
-    """The folder of SDXL; of other repositories than the published one the files that are there."""
+    """Find the folder of SDXL, with those files that its repository has."""
     place = stack.spec.sdxl
     other = is_repository(place) and not expand_home(place).is_dir()
     if not other or place == type(stack.spec).sdxl:

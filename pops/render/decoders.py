@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from pops.errors import UsageError, WeightsError
-from pops.io.loading import check_config, quietly, reading
+from pops.io.loading import check_config, load_part, quietly
 from pops.io.machine.placement import Placement, in_batches
 from pops.render.batches import Counter, to_pictures
 from pops.render.depth import DepthEstimator
@@ -179,7 +179,7 @@ class _DecoderRenderer(ABC):
     def _given(
         self, settings: DecoderSettings, count: int, depth_of: Sequence[Image.Image] | None
     ) -> dict[str, Any]:
-        """The further keywords of the pipeline; of a tensor (N, ...) each batch gets its rows."""
+        """Give further keywords to the pipeline; of a tensor (N, ...) each batch gets its rows."""
 
     def _steps(self, settings: DecoderSettings) -> int:
         return settings.steps
@@ -327,8 +327,7 @@ def _load_parts(stack: Stack, part: str) -> _Parts:
             f"those of {stack.name} have {own}"
         )
     check_config(folder / "scheduler" / "scheduler_config.json")
-    with reading(folder / "scheduler"):
-        scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+    scheduler = load_part(DDPMScheduler, folder / "scheduler")
     return unet, scheduler, stack.model(VQModel, folder / "movq")
 
 
@@ -339,7 +338,7 @@ def _negative(stack: Stack) -> Tensor:
 
 
 def _pixels(settings: DecoderSettings, renderer: str) -> Tensor:
-    """The picture to start from (1, 3, size, size) in [0, 1]."""
+    """Prepare the picture to start from (1, 3, size, size) in [0, 1]."""
     if settings.init is None:
         raise UsageError(f"{renderer} starts from a picture: give it with --init")
     square = settings.init.convert("RGB").resize((settings.size,) * 2, Image.Resampling.BICUBIC)

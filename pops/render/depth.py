@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import DPTForDepthEstimation, DPTImageProcessorPil
 
-from pops.io.loading import load_model, quietly, reading
+from pops.io.loading import load_model, load_part, quietly
 from pops.io.machine.placement import Placement
 from pops.render.batches import to_pictures
 from pops.render.checkpoints import load_sdxl
@@ -63,8 +63,7 @@ class DepthEstimator:
         """
         folder = stack.folder("dpt")
         model = load_model(DPTForDepthEstimation, folder, stack.placement.rest, torch.float32)
-        with reading(folder), quietly():
-            processor = DPTImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        processor = load_part(DPTImageProcessorPil, folder)
         return cls(model, processor, stack.placement)
 
     def maps(self, pictures: Sequence[Image.Image], size: int) -> Tensor:

@@ -242,7 +242,7 @@ class _Pictures(Dataset[Any]):
 
 
 def _opened(home: Path, names: Sequence[str], stack: Stack, workers: int) -> Iterator[Any]:
-    """The pixels of pictures, in order."""
+    """Give the pixels of pictures, in order."""
     return iter(
         DataLoader(
             _Pictures(home, names, stack),

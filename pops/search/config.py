@@ -7,7 +7,7 @@ from typing import Literal
 
 from pops.errors import UsageError
 from pops.settings.fields import argument, check_range, setting
-from pops.settings.groups import NamedStack, OwnOperators, SamplingConfig, StackConfig
+from pops.settings.groups import NamedStack, OwnOperators, SampledConfig, StackConfig
 from pops.settings.shard import Shard
 
 __all__ = ["FindConfig", "IndexConfig", "StatsConfig"]
@@ -65,7 +65,7 @@ class IndexConfig(StackConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FindConfig(SamplingConfig, OwnOperators):
+class FindConfig(SampledConfig, OwnOperators):
     """Find the pictures of an index that are nearest to a composition.
 
     Prints a table, and draws the pictures in a strip. A single quoted file is a composition, too:

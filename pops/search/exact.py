@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from pops.errors import DataError, UsageError
+from pops.errors import DataError, InputError, UsageError
 from pops.io.formats.shards import shard_file
 from pops.io.names import expand_home
+from pops.io.pictures import open_picture
 from pops.search.format import MAKE_ANEW, Shard, read_index_file, read_shards
 from pops.stacks.stack import Stack
 
@@ -27,12 +29,36 @@ class Hit:
     """A picture that was found.
 
     Args:
-        path: its file.
+        folder: the folder of the pictures.
+        name: its name below that folder.
         score: the cosine of its embedding and that of the query.
     """
 
-    path: Path
+    folder: Path
+    name: str
     score: float
+
+    @property
+    def path(self) -> Path:
+        """The file of the picture."""
+        return self.folder / self.name
+
+    def open(self) -> Image.Image:
+        """Open the picture.
+
+        Returns:
+            An RGB picture.
+
+        Raises:
+            InputError: it is gone or damaged; the error names it and not where it lies, since a
+                studio tells it to visitors.
+        """
+        try:
+            return open_picture(self.path)
+        except InputError as error:
+            raise InputError(
+                f"{self.name} is no longer there, or no picture any more: make the index again"
+            ) from error
 
 
 class Index:
@@ -76,8 +102,21 @@ class Index:
         Returns:
             The path of the picture.
         """
+        return self.hit(row, 0.0).path
+
+    def hit(self, row: int, score: float) -> Hit:
+        """Make the hit of a row.
+
+        Args:
+            row: its number.
+            score: its cosine.
+
+        Returns:
+            The hit.
+        """
         shard = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return Path(self.file.folder) / self._shards[shard].names[row - int(self._starts[shard])]
+        name = self._shards[shard].names[row - int(self._starts[shard])]
+        return Hit(Path(self.file.folder), name, score)
 
     def find(self, queries: Tensor, k: int) -> list[list[Hit]]:
         """Find the nearest pictures of each query, the nearest first.
@@ -102,7 +141,7 @@ class Index:
         if scores.isnan().any():  # which would stand before all numbers
             raise self.not_finite()
         return [
-            [Hit(self.path(row), score) for score, row in zip(*pair, strict=True)]
+            [self.hit(row, score) for score, row in zip(*pair, strict=True)]
             for pair in zip(scores.tolist(), rows.tolist(), strict=True)
         ]
 

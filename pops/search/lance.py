@@ -135,4 +135,4 @@ class LanceIndex:
         if any(not 0 <= row < len(self.index) for pairs in found for row, _ in pairs):
             place = self.index.folder / PLACE
             raise DataError(f"{place} is of another index: run pops index again with --lance")
-        return [[Hit(self.index.path(row), score) for row, score in pairs] for pairs in found]
+        return [[self.index.hit(row, score) for row, score in pairs] for pairs in found]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pops.errors import UsageError
-from pops.io.pictures import open_picture
 from pops.search.exact import Index
 from pops.settings.progress import Progress
 from pops.settings.rendering import DecoderSettings
@@ -90,7 +89,7 @@ class FindRenderer:
         found = self.index.find(image_embeds, most + 1) if len(seeds) else []
         pictures = []
         for hits, rank in zip(found, seeds, strict=True):
-            picture = open_picture(hits[rank].path)
+            picture = hits[rank].open()
             picture.thumbnail((settings.size, settings.size))
             pictures.append(picture)
             if progress is not None:

@@ -73,7 +73,7 @@ def whole_numbers(value: str | int | Iterable[str | int]) -> tuple[int, ...]:
 
 
 def _from_to(value: str | int) -> Iterable[int]:
-    """A whole number, or all from one to another: `1..8`, `8..1`."""
+    """Read a whole number, or all from one to another: `1..8`, `8..1`."""
     first, dots, last = value.partition("..") if isinstance(value, str) else (value, "", "")
     if not dots:
         return [whole_number(value)]

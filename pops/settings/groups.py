@@ -16,6 +16,7 @@ __all__ = [
     "Offload",
     "OwnOperators",
     "PlacementConfig",
+    "SampledConfig",
     "SamplingConfig",
     "StackConfig",
 ]
@@ -55,24 +56,18 @@ class CompiledConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingConfig(CompiledConfig, StackConfig):
-    """How an operator is sampled and its result rendered by the stack's own decoder."""
+class SampledConfig(CompiledConfig, StackConfig):
+    """How an operator is sampled."""
 
     seeds: tuple[int, ...] = setting(
         SamplingSettings.seeds, "seeds of the operator, one embedding each"
     )
-    render_seeds: tuple[int, ...] = setting((0,), "seeds of the renderer, one picture each")
     guidance: float | None = setting(None, "guidance of the operator; null: its own")
     steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
-    render_guidance: float | None = setting(None, "guidance of the renderer; null: its own")
-    render_steps: int | None = setting(None, "steps of the renderer; null: its own")
-    render_size: int | None = setting(
-        None, "pixels of a side of a picture; null: the renderer's own"
-    )
 
     def __post_init__(self) -> None:
-        _ = self.sampling, self.rendering  # a mistake is said at once
+        _ = self.sampling  # a mistake is said at once
 
     @property
     def sampling(self) -> SamplingSettings:
@@ -80,6 +75,22 @@ class SamplingConfig(CompiledConfig, StackConfig):
         return SamplingSettings(
             seeds=self.seeds, guidance=self.guidance, steps=self.steps, sampler=self.sampler
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig(SampledConfig):
+    """How an operator is sampled and its result rendered by the stack's own decoder."""
+
+    render_seeds: tuple[int, ...] = setting((0,), "seeds of the renderer, one picture each")
+    render_guidance: float | None = setting(None, "guidance of the renderer; null: its own")
+    render_steps: int | None = setting(None, "steps of the renderer; null: its own")
+    render_size: int | None = setting(
+        None, "pixels of a side of a picture; null: the renderer's own"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.rendering
 
     @property
     def rendering(self) -> RenderSettings:

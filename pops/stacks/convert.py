@@ -91,7 +91,7 @@ def _from_folder(folder: Path, out: Path, operator: str | None, stack: str | Non
 
 
 def _operator_of(source: str | Path) -> Operator:
-    """The operator that a path names, as `models/texturing/learned_prior.pth` does."""
+    """Find the operator that a path names, as `models/texturing/learned_prior.pth` does."""
     path = Path(str(source).rpartition(":")[2])
     named = [name for name in (path.stem, *reversed(path.parent.parts)) if name in OPERATORS]
     if not named:

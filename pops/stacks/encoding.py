@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pops.errors import InputError
+from pops.errors import InputError, NotFiniteError
 from pops.io.pictures import open_picture
 from pops.io.requests import Request, check_finite_rows
 from pops.io.sources import Source, given_embedding, source_key
@@ -100,10 +100,14 @@ def condition_tokens(
 
     Raises:
         InputError: a source cannot be read, or is an embedding of another stack.
-        NotFiniteError: the embedding of a source is not finite.
+        NotFiniteError: the embedding of a source is not finite; `rows` are the requests.
     """
     sources = [source for request in requests for source in request if source is not None]
-    embeds = encode_sources(stack, sources, progress).to(prior.clip_mean.device)
+    try:
+        embeds = encode_sources(stack, sources, progress).to(prior.clip_mean.device)
+    except NotFiniteError as error:  # whose rows are sources
+        owners = [at for at, one in enumerate(requests) for source in one if source is not None]
+        raise NotFiniteError(str(error), sorted({owners[row] for row in error.rows})) from None
     tokens = iter(prior.normalise(embeds).cpu())
     slots = [[None if s is None else next(tokens) for s in request] for request in requests]
     words = list(dict.fromkeys(text for text in texts if text is not None))
@@ -116,7 +120,7 @@ def condition_tokens(
 
 
 def _hidden_states(stack: Stack, texts: Sequence[str]) -> dict[str, Tensor]:
-    """By text the hidden states (tokens, D) of the text encoder."""
+    """Compute the hidden states (tokens, D) of the text encoder, by text."""
     warn_of_unknown(stack.name, stack.known_words, texts)
     encoded = encode_texts(stack, texts)
     return {text: one.hidden_states for text, one in zip(texts, encoded, strict=True)}

@@ -16,7 +16,7 @@ from pops.io.formats.schema import RenderFile, read_json
 from pops.io.formats.tensors import check_finite
 from pops.io.hub.repositories import PART_FILES
 from pops.io.hub.snapshots import fetch, is_repository
-from pops.io.loading import check_config, load_model, reading
+from pops.io.loading import check_config, load_model, load_part, reading
 from pops.io.machine.placement import HOST, Placement
 from pops.io.names import expand_home
 from pops.prior.config import PriorConfig
@@ -159,8 +159,7 @@ class StackModels:
 
         folder = self.decoder_folder / "scheduler"
         check_config(folder / "scheduler_config.json")
-        with reading(folder):
-            scheduler: DDPMScheduler = DDPMScheduler.from_pretrained(folder, local_files_only=True)
+        scheduler: DDPMScheduler = load_part(DDPMScheduler, folder)
         return scheduler
 
     @cached_property

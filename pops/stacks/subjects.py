@@ -124,7 +124,7 @@ class SubjectPrior:
         return [at for at, token in enumerate(said) if token in wanted]
 
     def _control(self, control: Source | None) -> Tensor:
-        """The embedding (D,) of the control picture, or of an all-zero one."""
+        """Compute the embedding (D,) of the control picture, or of an all-zero one."""
         if control is not None:
             return encode_sources(self.stack, [control])[0]
         encoder = self.stack.image_encoder

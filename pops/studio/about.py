@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pops import __version__
 from pops.compose.nodes import function_name
+from pops.io.assets import example_pictures
 from pops.io.hub.repositories import REPOSITORIES
 from pops.io.hub.snapshots import is_repository
 from pops.io.names import expand_home
@@ -65,8 +66,8 @@ RENDERER_SAYS = {
     "depth": "SDXL, keeping the first input's shape",
     "find": "nearest picture of the index",
     "revision": "SDXL, without an adapter",
-    "img2img": "the stack's own, from a picture",
-    "inpaint": "Kandinsky, a part of a picture",
+    "img2img": "from a picture",
+    "inpaint": "a part of a picture",
     "kandinsky_depth": "Kandinsky, keeping the first input's shape",
 }
 
@@ -124,11 +125,8 @@ def add_examples(store: Store) -> dict[str, Path]:
         Where each lies, by the name that expressions use. Of two files of one name, the second is
         named with its folder.
     """
-    places = (PACKAGE / "assets", PACKAGE.parent / "assets")
-    root = next((place for place in places if place.is_dir()), None)
-    found = sorted(root.glob("*/*.png"), key=_in_order) if root else []
     named: dict[str, Path] = {}
-    for path in found:
+    for path in sorted(example_pictures().values(), key=_in_order):
         name = path.name
         if name in named:
             name = f"{path.parent.name.removesuffix('s')}-{name}"

@@ -186,7 +186,7 @@ def build(service: StudioService, config: StudioConfig, waiting: Waiting | None 
 
 
 def _password(given: str | None) -> str | None:
-    """The password that was given, typed when asked for, or in the environment."""
+    """Read the password that was given, typed when asked for, or in the environment."""
     if given == ASK:
         given = getpass("password of the studio: ")
     return given or os.environ.get(PASSWORD_VARIABLE) or None

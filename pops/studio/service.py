@@ -12,6 +12,7 @@ from pops.operators import Operator
 from pops.studio import about
 from pops.studio.jobs.compose import Composer, check, read
 from pops.studio.jobs.finder import MOST_FOUND, Finder
+from pops.studio.jobs.grid import MOST_CELLS, make_grid
 from pops.studio.jobs.job import OWN, Client, Job
 from pops.studio.jobs.options import (
     MOST_RESULTS,
@@ -22,7 +23,7 @@ from pops.studio.jobs.options import (
     read_slots,
 )
 from pops.studio.jobs.queue import JobQueue
-from pops.studio.jobs.runner import MOST_CELLS, Runner
+from pops.studio.jobs.runner import Runner
 from pops.studio.saved import open_composition, save_composition
 from pops.studio.spelling import Speller, place_of
 from pops.studio.store import Store, StoredItem, is_plain
@@ -228,7 +229,8 @@ class StudioService:
             raise UsageError(f"there is no mean of a picture and a text: {row.name} has none")
         at = read_slots(row, slots)
         return self.queue.submit(
-            lambda job: self.runner.grid(job, row, lefts, tops, at, bool(mean), options), client
+            lambda job: make_grid(self.runner, job, row, lefts, tops, at, bool(mean), options),
+            client,
         )
 
     def find(
@@ -336,7 +338,7 @@ class StudioService:
         return self.store.get(name)
 
     def _named(self, inputs: Mapping[str, str] | None) -> dict[str, StoredItem]:
-        """The inputs that an expression can name: the examples, and those given."""
+        """List the inputs that an expression can name: the examples, and those given."""
         if not isinstance(inputs or {}, Mapping) or len(inputs or {}) > MOST_NAMES:
             raise UsageError(f"inputs are an object of at most {MOST_NAMES} names and ids")
         for name in inputs or {}:

@@ -127,7 +127,7 @@ def _operators(node: Node) -> set[str]:
 
 
 def _moved(node: Node, places: Mapping[str, str]) -> Node:
-    """The composition with every leaf named by its place, where that is known."""
+    """Give the composition with every leaf named by its place, where that is known."""
     if isinstance(node, Leaf):
         name = str(node.source)
         return Leaf(places[name]) if name in places else node
@@ -136,7 +136,7 @@ def _moved(node: Node, places: Mapping[str, str]) -> Node:
 
 
 def _changed(settings: object, plain: object) -> dict[str, Any]:
-    """The seeds, and the settings that are not what they are when nothing is said."""
+    """List the seeds, and the settings that are not what they are when nothing is said."""
     given = {n: v for n, v in vars(settings).items() if n == "seeds" or v != getattr(plain, n)}
     return {**given, "seeds": list(given["seeds"])}
 
@@ -146,5 +146,5 @@ def _arguments(values: Mapping[str, Any]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A text for a shell, in double quotes where no letter in it means anything there."""
+    """Quote a text for a shell, in double quotes where no letter in it means anything there."""
     return shlex.quote(text) if set(text) & set('\\"$`!') else f'"{text}"'

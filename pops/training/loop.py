@@ -183,7 +183,7 @@ class Loop:
         return every > 0 and self.state.step % every == 0
 
     def _agreed(self, interrupt: Interrupt) -> bool:
-        """Whether any process got a signal: then all stop after the same step."""
+        """Tell whether any process got a signal: then all stop after the same step."""
         if self.accelerator.num_processes == 1:
             return interrupt.signal > 0
         got = torch.tensor(interrupt.signal, device=self.accelerator.device)
@@ -293,5 +293,5 @@ class Meter:
         return {name: value / self.steps for name, value in self.sums.items()}
 
     def speed(self) -> float:
-        """Examples a second; to be read after the means, which wait for the device."""
+        """Compute examples a second; to be read after the means, which wait for the device."""
         return self.rows * self.steps / max(time.monotonic() - self.start, 1e-9)

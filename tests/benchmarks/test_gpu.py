@@ -43,9 +43,13 @@ def test_a_page_without_marks_is_left_as_it_is(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.slow
 def test_all_parts_run_at_a_small_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    more = ["--parts=prior,training,lora,formats,grid", "--stack=pocket", "--side=1"]
-    more += ["--rank=2", "--render_steps=2"]
+    more = ["--parts=prior,training,lora,formats,grid", "--stack=pocket"]
+    more += ["--side=1", "--rank=2", "--render_steps=2", "--render_size=64"]
     assert gpu.main([*TINY, *more, f"--results={tmp_path / 'gpu.json'}"]) == 0
     said = capsys.readouterr().out
     for part in gpu.PARTS:
         assert f"| {part} | seconds |" in said
+    for number in ("int8 offload none render bytes", "float16 offload model encode bytes"):
+        assert f"| grid | {number} |" in said
+    assert "| lora | samples per s ratio |" in said
+    assert "| formats | random prior bytes int8 |" in said

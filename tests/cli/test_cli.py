@@ -356,7 +356,7 @@ def test_a_composition_can_stand_in_a_settings_file(run: Run, inputs: Path) -> N
 def test_help_tells_the_flags_and_examples(run: Run, name: str) -> None:
     status, said, err = run(*name.split(), "--help")
     assert (status, err) == (0, "")
-    assert "examples:" in said and f"pops {name}" in said
+    assert "examples:" in said and f"pops {name}" in said and "(default: )" not in said
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["eval"], ["pocket", "--help"]])
@@ -450,6 +450,8 @@ def test_name_and_version_of_the_distribution_stand_in_one_place() -> None:
         (["demo", "--config_path", "gone.yaml"], "gone.yaml"),
         (["apply", "txturing", "a", "b"], "did you mean texturing?"),
         (["apply", "qqqq", "a", "b"], "the operators are texturing"),
+        (["apply", "results/mine/operator", "a", "b"], "there is no such folder"),
+        (["apply", "./", "a", "b"], "it holds no operator.json"),
         (["apply", "texturing", "a"], "texturing takes 2 inputs (object, texture), not 1"),
         (["apply", "texturing", "a", "b", "c"], "not 3"),
         (["apply", "texturing"], "not 0"),
@@ -462,6 +464,15 @@ def test_a_wrong_command_is_one_line_and_status_2(
     refused: Callable[..., str], arguments: Sequence[str], says: str
 ) -> None:
     assert says in refused(*arguments, status=2)
+
+
+def test_the_folder_of_a_training_names_the_operator_in_it(
+    refused: Callable[..., str], inputs: Path
+) -> None:
+    (inputs / "results/mine/operator").mkdir(parents=True)
+    (inputs / "results/mine/operator/operator.json").write_text("{}")
+    err = refused("apply", "results/mine/", "a", "b", status=2)
+    assert "did you mean results/mine/operator?" in err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What functions of compositions compute: their ends, their lengths, and what they leave alone."""
+"""The arithmetic of compositions: its ends, its lengths, and what it leaves alone."""
 
 import math
 from pathlib import Path

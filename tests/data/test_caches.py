@@ -34,7 +34,7 @@ from pops.errors import DataError
 from pops.io.formats.shards import shard_file
 from pops.operators import TEXTURING
 from pops.stacks.stack import Stack, open_stack
-from tests.tiny_data import (
+from tests.data.tiny_data import (
     TOLD,
     WORDS,
     WRITERS,

@@ -18,7 +18,7 @@ from pops.data.records.captions import BASE, read_captioned
 from pops.data.sources.online import OnlineSource
 from pops.errors import InputError, UsageError
 from pops.stacks.stack import Stack, open_stack
-from tests.tiny_data import TOLD, only, write_pictures
+from tests.data.tiny_data import TOLD, only, write_pictures
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from pops.errors import DataError, InputError
 from pops.io.files import folder_lock
 from pops.io.formats.arrays import read_array
 from pops.stacks.stack import Stack, open_stack
-from tests.tiny_data import WRITERS, dataset, write_pictures, write_scenes
+from tests.data.tiny_data import WRITERS, dataset, write_pictures, write_scenes
 
 
 @pytest.fixture(scope="module")

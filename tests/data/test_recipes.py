@@ -19,7 +19,7 @@ from pops.data.recipes import RECIPES, Example, drop, find_recipe, make_example
 from pops.data.word_lists import read_words
 from pops.errors import DataError, InputError, UsageError, install_hint
 from pops.operators import GARMENTS, OPERATORS, TEXTURING, Operator
-from tests.tiny_data import (
+from tests.data.tiny_data import (
     COLOURS,
     WRITERS,
     disc,

@@ -19,7 +19,7 @@ from pops.data.sources.online import OnlineSource
 from pops.errors import DataError
 from pops.prior.conditions import condition_row, pack
 from pops.stacks.stack import Stack, open_stack
-from tests.tiny_data import (
+from tests.data.tiny_data import (
     TOLD,
     WRITERS,
     assert_same,

@@ -20,7 +20,7 @@ from pops.datagen.pocket.stages import pocket_stages
 from pops.datagen.run import Generation, write_all
 from pops.datagen.sample import Rejected, Script
 from pops.settings.shard import Shard
-from tests import tiny_data
+from tests.data import tiny_data
 
 ray = pytest.importorskip("ray")
 pytestmark = [

@@ -153,11 +153,12 @@ def test_two_runs_do_not_write_the_same_shard(tmp_path: Path) -> None:
 def test_no_room_is_one_clear_line_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     """Files may grow to 2000 bytes: the system refuses more, as a full disk does."""
     program = (
-        "import resource, signal, sys\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
+        "import sys\n"
         "from pops.cli.main import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
+        "from tests.io.limits import no_larger_than\n"
+        "with no_larger_than(1500):\n"
+        "    status = main(sys.argv[1:])\n"
+        "sys.exit(status)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *COMMAND, "--size=64", f"--output_dir={tmp_path / 'a'}"],

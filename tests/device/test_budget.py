@@ -17,6 +17,7 @@ from benchmarks.prior import OPERATOR, RandomStack, random_prior
 from pops.engine import Engine
 from pops.io.loading import quietly
 from pops.io.machine.placement import Placement
+from pops.prior.adapters import add_adapter
 from pops.prior.conditions import Conditions
 from pops.prior.joint import JointPrior
 from pops.prior.model import PriorConfig
@@ -133,3 +134,43 @@ def test_an_offloaded_encoder_moves_once_for_all_pictures(
             engine.encode(pictures)
             moved.append(sum(n for place, n in log.waits.items() if "placement.py" in place))
     assert moved[0] == moved[1] >= tensors
+
+
+def test_an_offloaded_decoder_moves_once_for_all_batches(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pops.render.kandinsky.MOST_IN_A_BATCH", 1)
+    monkeypatch.setattr("pops.render.kandinsky.DECODE_PIXELS", 1)
+    unet, movq, scheduler = small_decoder("learned_range", "epsilon")
+    placement = Placement(DEVICE, offload=True)  # type: ignore[arg-type]
+    moved = []
+    for count in (1, 3):
+        with pretended() as log, quietly():
+            negative = torch.zeros(1, 16)
+            renderer = KandinskyRenderer(unet, movq, scheduler, negative, placement=placement)
+            log.clear()
+            renderer.render_arrays(
+                torch.ones(count, 16), list(range(count)), DecoderSettings(2, 4.0, 64)
+            )
+            moved.append(sum(n for place, n in log.waits.items() if "placement.py" in place))
+    assert moved[0] == moved[1] >= len(unet.state_dict()) + len(movq.state_dict())
+
+
+def test_what_an_adapter_s_training_step_computes_waits_for_nothing():
+    pytest.importorskip("peft")
+    prior = random_prior(PriorConfig(2, 16, LAYERS, DIM), torch.device("cpu"), torch.float32)
+    add_adapter(prior, 4)
+    with pretended() as log:
+        prior.to(DEVICE)
+        target, tokens, noise = (
+            torch.randn(*shape).to(DEVICE) for shape in ((4, DIM), (4, 2, DIM), (4, DIM))
+        )
+        conditions = Conditions(tokens, torch.ones(4, 2, dtype=torch.bool).to(DEVICE))
+        t, weight, schedule = torch.arange(4).to(DEVICE), torch.zeros(()).to(DEVICE), Schedule()
+        for _ in range(2):  # the first copies the schedule to the device
+            prior.zero_grad(set_to_none=True)
+            log.clear()
+            losses = operator_losses(
+                prior, prior.denormalise, schedule, target, conditions, None, noise, t, weight
+            )
+            losses["mse"].backward()
+    assert log.waits == Counter()
+    assert log.launches.total() <= 1980

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from pops.datagen.models.diffusion import DepthDiffusion, Sampling, TextToImage
 from pops.datagen.models.vision import Owl
 from pops.datagen.stages import Depth2Image, Detect, Picture, Text2Image
 from pops.engine import Engine
+from pops.errors import DeviceMemoryError
 from pops.io.loading import quietly
 from pops.io.machine.placement import HOST, Placement
 from pops.operators import TEXTURING
 from pops.prior.conditions import Conditions
 from pops.prior.joint import JointPrior
-from pops.prior.model import PriorConfig
+from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule
 from pops.stacks.spec import StackSpec
 from pops.stacks.stack import Stack
@@ -208,3 +210,25 @@ def test_data_is_generated_as_on_the_cpu(tmp_path: Path, golden: Path):
                 found = drawn(folders, Placement(DEVICE, dtype))  # type: ignore[arg-type]
             for a, b in zip(found, wanted, strict=True):
                 assert levels(a, b) < least
+
+
+def test_a_batch_of_the_prior_halves_where_memory_is_short(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    pairs = [tuple(pair) for pair in torch.randn(5, 2, engine.dim)]
+    wanted = engine.apply("texturing", pairs, seeds=[1])
+    step, tried = Prior.step, []
+
+    def at_most_four(self: Prior, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+        tried.append(len(x))
+        if len(x) > 4:  # two samples with guidance
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(self, x, *rest)
+
+    monkeypatch.setattr(Prior, "step", at_most_four)
+    made = engine.apply("texturing", pairs, seeds=[1])
+    torch.testing.assert_close(made.image_embeds, wanted.image_embeds, rtol=0, atol=1e-5)
+    assert list(dict.fromkeys(tried)) == [10, 4, 2]
+    monkeypatch.setattr(Prior, "step", lambda *_: at_most_four(engine, torch.zeros(5)))  # type: ignore[arg-type]
+    with pytest.raises(DeviceMemoryError, match="--dtype float16, --dtype int8"):
+        engine.apply("texturing", pairs[:1], seeds=[1])

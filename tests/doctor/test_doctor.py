@@ -20,6 +20,7 @@ from pops.io.hub.repositories import PART_FILES, REPOSITORIES
 from pops.io.machine.placement import Placement
 from pops.prior.model import Prior, PriorConfig, read_prior_config
 from pops.prior.schedule import read_schedule
+from pops.settings.rendering import RENDERERS
 from pops.stacks.spec import PRIOR_CONFIGS, STACKS
 
 DATA = Path(__file__).parents[1] / "data" / "kandinsky-2.2"
@@ -258,6 +259,7 @@ def test_a_step_that_is_not_finite_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_every_named_stack_has_its_parts_in_the_tables() -> None:
+    assert models.PARTS.keys() == RENDERERS.keys()
     for spec in STACKS.values():
         for names in models.PARTS.values():
             assert all(hasattr(spec, name) and name in PART_FILES for name in names)

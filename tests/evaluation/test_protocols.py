@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from pops.cli import main as cli
+from pops.data.cache.fingerprints import stack_digests
 from pops.datagen.stages import Detection
 from pops.errors import UsageError
 from pops.evaluation.config import EvalInstructConfig, EvalTexturingConfig
@@ -30,8 +32,11 @@ from pops.evaluation.report.statistics import Estimate, compare, mean_interval, 
 from pops.evaluation.report.tables import latex_table, markdown_table
 from pops.evaluation.stages import ORDER, Look, Read, Remembering, Seen
 from pops.evaluation.store import Line, Lines, read_lines
+from pops.io.machine.placement import Placement
 from pops.operators import OPERATORS
 from pops.settings.shard import Shard
+from pops.stacks.spec import StackSpec
+from pops.stacks.stack import Stack
 from tests.evaluation import tiny
 
 Capture = pytest.CaptureFixture[str]
@@ -320,6 +325,26 @@ def test_a_killed_run_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "pictures" / "mean" / "one.png").is_file()
     with pytest.raises(UsageError, match="made with seeds"), lines.open({"seeds": [2]}):
         raise AssertionError
+
+
+def test_weights_that_changed_are_noticed(golden: Path, tmp_path: Path) -> None:
+    folders = {}
+    for part in ("prior", "decoder"):
+        folders[part] = shutil.copytree(golden / f"kandinsky-tiny-{part}", tmp_path / part)
+    folders["operators"] = shutil.copytree(golden / "operators", tmp_path / "operators")
+    spec = StackSpec("tiny", **{part: str(folder) for part, folder in folders.items()})
+    stack = Stack(spec, Placement(torch.device("cpu"), torch.float32))
+    before = stack_digests(stack)
+    assert before.keys() == folders.keys()
+    assert stack_digests(stack) == before
+    weights = next(folders["operators"].rglob("*.pth"))  # as the published ones
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    after = stack_digests(stack)
+    assert after.pop("operators") != before.pop("operators") and after == before
+    loaded = Stack.holding("loaded", stack.placement)
+    assert stack_digests(loaded) == {}
 
 
 # --- whole runs -----------------------------------------------------------------------------

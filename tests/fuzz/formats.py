@@ -45,7 +45,7 @@ from pops.stacks.stack import Stack, open_stack
 from pops.training.outputs.metrics import read_metrics
 from pops.training.state import State, latest_checkpoint, save_checkpoint
 from tests.conftest import GOLDEN
-from tests.tiny_data import WRITERS, dataset
+from tests.data.tiny_data import WRITERS, dataset
 
 __all__ = ["FORMATS", "Format", "Refused"]
 

@@ -1,4 +1,4 @@
-"""What the pocket stack is trained on: families of near misses, batches of them, their labels."""
+"""The training data of the pocket stack: families of near misses, their batches and labels."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the operators of the pocket stack learn from: examples, and caches of them."""
+"""The training examples of the pocket stack's operators, and caches of them."""
 
 import random
 

@@ -17,8 +17,8 @@ from pops.cli import main as cli
 from pops.engine import Engine
 from pops.io.loading import quietly
 from pops.render.stable_unclip import StableUnCLIPRenderer
+from tests.data.tiny_data import COLOURS, disc, picture, write_texturing
 from tests.test_pages import ROOT, blocks, run
-from tests.tiny_data import COLOURS, disc, picture, write_texturing
 
 PAGE = ROOT / "docs" / "extend" / "embedding-space.md"
 NAMES = ("red", "green", "blue", "yellow", "purple")  # of COLOURS

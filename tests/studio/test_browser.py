@@ -357,6 +357,11 @@ def test_a_composition_is_copied_saved_and_opened(visit, tmp_path) -> None:
     expect(page.get_by_text("Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("pops run ") and copied.endswith(" --seeds 18")
+    expect(page.get_by_text("Copied")).to_be_hidden()
+    quick(page, "compose", steps=3)  # what is set is part of what is copied next
+    page.get_by_text("Copy as Python").click()
+    expect(page.get_by_text("Copied")).to_be_visible()
+    assert "steps=3" in page.evaluate("navigator.clipboard.readText()")
     assert "/textures/wood.png'" in copied
     with page.expect_download() as caught:
         page.get_by_text("Save", exact=True).click()
@@ -556,6 +561,8 @@ def test_the_result_of_any_tree_is_in_sight(text: str, visit) -> None:
     forest = page.locator(".forest").bounding_box()
     assert forest["x"] <= result["x"]
     assert result["x"] + result["width"] <= forest["x"] + forest["width"] + 1
+    sliders = [one.bounding_box()["width"] for one in page.locator(".slider input").all()]
+    assert sliders and min(sliders) >= 70  # wide enough to be moved
 
 
 def test_a_renderer_s_name_is_not_cut_off(visit) -> None:
@@ -576,6 +583,32 @@ def test_a_renderer_s_name_is_not_cut_off(visit) -> None:
                }"""
         )
         assert needs <= has
+
+
+def test_a_picture_to_start_from_is_asked_for_by_the_renderer_that_takes_one(
+    visit, tmp_path
+) -> None:
+    page = visit()
+    quick(page)
+    settings = page.locator("#panel-apply .settings")
+    settings.locator("details").evaluate("(box) => (box.open = true)")
+    start = settings.get_by_label("Start from")
+    expect(start).to_be_hidden()
+    settings.get_by_label("Renderer").select_option("img2img")
+    expect(settings.get_by_label("Mask")).to_be_hidden()
+    settings.get_by_label("Change").fill("0.6")
+    drawn = []
+    for colour in ("teal", "maroon"):  # no example has such a name
+        start.set_input_files(picture(tmp_path / f"{colour}.png", colour))
+        expect(settings.locator(".chosen img")).to_have_attribute("alt", colour)
+        make(page)
+        expect(page.locator(".figure a")).to_be_visible()
+        drawn.append(pixels(page, ".result img"))
+    assert drawn[0] != drawn[1]
+    settings.get_by_label("Renderer").select_option("kandinsky")
+    expect(start).to_be_hidden()
+    make(page)
+    expect(page.locator(".figure a")).to_be_visible()  # nothing is sent that it does not take
 
 
 def test_samplers_are_those_of_the_server(visit) -> None:

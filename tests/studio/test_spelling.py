@@ -1,4 +1,4 @@
-"""What the page copies as Python and as a command runs, and makes what the studio made."""
+"""The Python and the command that the page copies run, and make what the studio made."""
 
 import shlex
 from pathlib import Path

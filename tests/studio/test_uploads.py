@@ -1,4 +1,4 @@
-"""What people put into the studio: refused in one friendly line, or the same as the file itself."""
+"""Uploads to the studio are refused in one friendly line, or are the same as the file itself."""
 
 import base64
 import io

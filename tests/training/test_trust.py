@@ -143,11 +143,11 @@ def test_a_line_of_metrics_that_cannot_be_is_named(tmp_path: Path):
 def test_no_room_is_one_line_that_names_the_file(tmp_path: Path, golden: Path):
     """Files may grow to 100 kB: the system refuses more, as a full disk does."""
     program = (
-        "import resource, runpy, signal, sys\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "import runpy, sys\n"
+        "from tests.io.limits import no_larger_than\n"
         "sys.argv = sys.argv[1:]\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "with no_larger_than(100_000):\n"
+        "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     command = [sys.executable, "-c", program, str(SCRIPT), *flags(tmp_path, golden)]
     done = subprocess.run(command, capture_output=True, text=True)

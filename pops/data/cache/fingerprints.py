@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,17 @@ def stack_digests(stack: Stack) -> dict[str, str]:
         A digest for each part of the stack, and for each operator.
     """
     spec = stack.spec
-    parts = {name: Path(getattr(spec, name)) for name in ("prior", "decoder", "operators")}
-    places = {**parts, **stack.operator_folders}
-    return {name: folder_digest(place) for name, place in places.items() if place.is_dir()}
+    places: dict[str, str | Path] = {
+        "prior": spec.prior,
+        "decoder": spec.decoder,
+        "operators": spec.operators,
+        **{f"operator {name}": place for name, place in stack.operator_folders.items()},
+    }
+    return {
+        name: folder_digest(Path(place), (*SUFFIXES, ".pth", ".bin"))
+        for name, place in places.items()
+        if place and Path(place).is_dir()  # parts that are loaded already have no place
+    }
 
 
 def stats_digest(stats: dict[str, Tensor]) -> str:
@@ -139,16 +147,17 @@ def part_traits(part: Part) -> DatasetTraits:
     return DatasetTraits(place=part.place, records=len(part.records), listing=listing_digest(part))
 
 
-def folder_digest(folder: Path) -> str:
+def folder_digest(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> str:
     """Digest the files of a folder and of those in it, by name; of large ones only some blocks.
 
     Args:
         folder: The folder.
+        suffixes: The endings of the files that count.
 
     Returns:
         The digest.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    files = sorted(path for path in folder.rglob("*") if path.suffix in suffixes)
     return _digest(piece for path in files for piece in (os.fsencode(path.name), *_pieces(path)))
 
 

@@ -320,7 +320,9 @@ def folder_of(place: str) -> Path:
     """
     folder = expand_home(place)
     if not folder.is_dir():
-        raise DataError(f"no such folder: {place}; name a folder of samples")
+        raise DataError(
+            f"no such folder: {place}; name a folder of samples, or make one with pops generate"
+        )
     return folder
 
 

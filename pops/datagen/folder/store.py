@@ -127,7 +127,7 @@ class Store:
 
 
 def _is_of_user(entry: Path) -> bool:
-    """Whether a file is a user's own: not hidden, and not of the kind that systems leave."""
+    """Tell whether a file is a user's own: not hidden, and not of the kind that systems leave."""
     return not entry.name.startswith(".") and entry.name not in SYSTEM_FILES
 
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from pops.datagen.stages import Depth2Image, Inpaint, Picture, Text2Image
-from pops.io.loading import can_load_cheaply, load_model, quietly, reading
+from pops.io.loading import can_load_cheaply, load_model, load_part, quietly, reading
 from pops.io.machine.placement import Placement
 
 __all__ = ["ControlNetUnion", "DepthDiffusion", "Inpainter", "Sampling", "TextToImage"]
@@ -268,8 +268,7 @@ class ControlNetUnion:
             add_watermarker=False,
         )
         model = load_model(DepthAnythingForDepthEstimation, depth, placement.device, torch.float32)
-        with reading(depth), quietly():
-            processor = DPTImageProcessorPil.from_pretrained(depth, local_files_only=True)
+        processor = load_part(DPTImageProcessorPil, depth)
         return cls(pipeline, model, processor, sampling)
 
     @torch.inference_mode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,13 @@ from PIL import Image
 from pops.datagen.stages import Box, Detect, Detection, Segment
 from pops.datagen.words import with_article
 from pops.errors import UsageError, WeightsError, install_hint
-from pops.io.loading import load_model, quietly, reading
+from pops.io.formats.schema import read_json
+from pops.io.loading import load_model, load_part, quietly, reading
 from pops.io.machine.placement import Placement
 
 __all__ = ["Foreground", "OnnxForeground", "Owl", "RemoteForeground", "to_detection"]
 
+Colour = Sequence[float]  # a number for each of red, green and blue
 TOKENS = 16  # tokens of a text of OWLv2
 FOREGROUND = 0.5  # least value of a pixel that counts as foreground
 
@@ -34,7 +35,7 @@ class Owl:
         self.model = model
         self.tokenizer = tokenizer
         self.side = int(config["size"]["height"])
-        self.mean, self.std = (np.array(config[f"image_{name}"]) for name in ("mean", "std"))
+        self.mean, self.std = config["image_mean"], config["image_std"]
 
     @classmethod
     def load(cls, folder: Path, placement: Placement) -> Owl:
@@ -53,9 +54,8 @@ class Owl:
         from transformers import CLIPTokenizer, Owlv2ForObjectDetection
 
         model = load_model(Owlv2ForObjectDetection, folder, placement.device, torch.float32)
-        with reading(folder), quietly():
-            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-            config = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+        tokenizer = load_part(CLIPTokenizer, folder)
+        config = read_json(folder / "preprocessor_config.json", dict[str, Any], WeightsError)
         return cls(model, tokenizer, config)
 
     @torch.inference_mode()
@@ -79,12 +79,17 @@ class Owl:
         ]
 
     def _pixels(self, image: Image.Image) -> np.ndarray:
-        """(3, side, side): padded with black below and right to a square, as it was trained."""
+        """Prepare a picture (3, side, side): padded with black below and right to a square."""
         square = Image.new("RGB", (max(image.size),) * 2)
         square.paste(image)
-        resized = square.resize((self.side, self.side), Image.Resampling.BILINEAR)
-        pixels = (np.asarray(resized) / 255.0 - self.mean) / self.std
-        return pixels.transpose(2, 0, 1).astype(np.float32)
+        return _scaled(square, self.side, self.mean, self.std)
+
+
+def _scaled(image: Image.Image, side: int, mean: Colour, std: Colour) -> np.ndarray:
+    """Resize a picture to a square (3, side, side), and scale its values as a model wants them."""
+    resized = image.resize((side, side), Image.Resampling.BILINEAR)
+    pixels = (np.asarray(resized) / 255.0 - np.array(mean)) / np.array(std)
+    return pixels.transpose(2, 0, 1).astype(np.float32)
 
 
 def to_detection(request: Detect, score: float, box: Sequence[float]) -> Detection | None:
@@ -129,9 +134,7 @@ class Foreground:
         Returns:
             (3, side, side) float32.
         """
-        resized = image.resize((self.side, self.side), Image.Resampling.BILINEAR)
-        scaled = (np.asarray(resized) / 255.0 - np.array(self.mean)) / np.array(self.std)
-        return scaled.transpose(2, 0, 1).astype(np.float32)
+        return _scaled(image, self.side, self.mean, self.std)
 
     def mask(self, said: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Turn the output of the model into a mask.

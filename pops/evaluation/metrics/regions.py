@@ -1,4 +1,4 @@
-"""What is measured inside and outside of the thing that a detector finds in the picture."""
+"""Measure pictures inside and outside of the thing that a detector finds in them."""
 
 from __future__ import annotations
 

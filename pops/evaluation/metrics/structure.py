@@ -46,7 +46,7 @@ class DepthAgreement(Metric):
 
 
 def _edges(picture: Image.Image) -> np.ndarray:
-    """The strength of edges (SIDE, SIDE), the gradient of the blurred picture."""
+    """Compute the strength of edges (SIDE, SIDE), the gradient of the blurred picture."""
     from scipy import ndimage
 
     grey = np.asarray(_small(picture.convert("L")), dtype=np.float32)
@@ -58,7 +58,7 @@ def _small(picture: Image.Image) -> Image.Image:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Pearson's correlation; None where one of both is flat."""
+    """Compute Pearson's correlation; None where one of both is flat."""
     a, b = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
     if a.std() < 1e-9 or b.std() < 1e-9:
         return None

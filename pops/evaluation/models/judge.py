@@ -153,7 +153,7 @@ def _mark(value: Any) -> int | None:
 
 
 def _said(content: bytes) -> str | None:
-    """The text of an answer; empty where it has another form, None where the model refuses."""
+    """Read the text of an answer; empty where it has another form, None where the model refuses."""
     try:
         message = json.loads(content)["choices"][0]["message"]
         if message.get("refusal"):
@@ -164,7 +164,7 @@ def _said(content: bytes) -> str | None:
 
 
 def _wanted_wait(said: str | None, otherwise: float) -> float:
-    """The seconds that the server asks to wait; a date or nonsense counts as nothing said."""
+    """Read the seconds that the server asks to wait; a date or nonsense counts as nothing said."""
     try:
         return min(LONGEST_WAIT, max(0.0, float(said or "")))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the pocket stack has in place of the hub's models: its encoders, and its classifier."""
+"""The pocket stack's encoders and classifier, in the place of the hub's models."""
 
 from __future__ import annotations
 

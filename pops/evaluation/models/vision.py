@@ -22,7 +22,7 @@ from pops.evaluation.stages import (
     Understand,
 )
 from pops.io.formats.schema import read_json
-from pops.io.loading import load_model, quietly, reading
+from pops.io.loading import load_model, load_part, quietly
 from pops.io.machine.placement import Placement
 
 __all__ = ["Captions", "Clip", "Depth", "Features", "Sentences"]
@@ -70,9 +70,8 @@ class Clip:
             load_model(kind, folder, placement.device, torch.float32)
             for kind in (CLIPVisionModelWithProjection, CLIPTextModelWithProjection)
         )
-        with reading(folder), quietly():
-            processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
-            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        processor = load_part(CLIPImageProcessorPil, folder)
+        tokenizer = load_part(CLIPTokenizer, folder)
         return cls(vision, text, processor, tokenizer)
 
     @torch.inference_mode()
@@ -120,8 +119,7 @@ class Features:
         from transformers import AutoModel, BitImageProcessorPil
 
         model = load_model(AutoModel, folder, placement.device, torch.float32)
-        with reading(folder), quietly():
-            processor = BitImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        processor = load_part(BitImageProcessorPil, folder)
         return cls(model, processor)
 
     @torch.inference_mode()
@@ -156,8 +154,7 @@ class Depth:
         from transformers import DepthAnythingForDepthEstimation, DPTImageProcessorPil
 
         model = load_model(DepthAnythingForDepthEstimation, folder, placement.device, torch.float32)
-        with reading(folder), quietly():
-            processor = DPTImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        processor = load_part(DPTImageProcessorPil, folder)
         return cls(model, processor)
 
     @torch.inference_mode()
@@ -198,9 +195,8 @@ class Captions:
         )
 
         model = load_model(Blip2ForConditionalGeneration, folder, placement.device, placement.dtype)
-        with reading(folder), quietly():
-            processor = BlipImageProcessorPil.from_pretrained(folder, local_files_only=True)
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        processor = load_part(BlipImageProcessorPil, folder)
+        tokenizer = load_part(AutoTokenizer, folder)
         return cls(model, processor, tokenizer)
 
     @torch.inference_mode()
@@ -241,8 +237,7 @@ class Sentences:
 
         _check_pooling(folder)
         model = load_model(AutoModel, folder, placement.device, torch.float32)
-        with reading(folder), quietly():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = load_part(AutoTokenizer, folder)
         return cls(model, tokenizer)
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""What can be said of rendered pictures: what the judge sees in them, their sharpness, their kind.
+"""Measures of rendered pictures: what the judge sees in them, their sharpness, their kind.
 
 The judge shares nothing with the encoders. A judge that does not know a question is not asked it.
 """
@@ -155,7 +155,7 @@ def judge_pictures(
 
 
 def _gradient(pictures: Sequence[Image.Image]) -> float:
-    """The mean length of the gradient over pixels and colours."""
+    """Compute the mean length of the gradient over pixels and colours."""
     pixels = as_pixels(pictures)
     across = pixels[..., :-1, 1:] - pixels[..., :-1, :-1]
     down = pixels[..., 1:, :-1] - pixels[..., :-1, :-1]

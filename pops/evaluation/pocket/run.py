@@ -70,7 +70,7 @@ def _measure(
     guidance: float | None,
     progress: Progress | None,
 ) -> dict[str, float]:
-    """`operator`: a name, or an operator folder. Pictures are rendered for the judge alone."""
+    """Measure an operator, given by name or folder. Pictures are rendered for the judge alone."""
     task = case.task
     made = engine.apply(
         operator,
@@ -226,7 +226,7 @@ def _known(operator: str) -> list[str]:
 
 
 def _by_operator(engine: Engine, weights: Sequence[str]) -> dict[str, list[str]]:
-    """Operator folders by the operator that they hold."""
+    """List operator folders by the operator that they hold."""
     found: dict[str, list[str]] = {}
     for place in weights:
         name = engine.stack.operator_row(place).name

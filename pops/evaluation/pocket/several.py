@@ -1,4 +1,4 @@
-"""What the pocket benchmark asks of operators on several things: pairs, and outfits.
+"""Tasks of the pocket benchmark for operators on several things: pairs, and outfits.
 
 The galleries hold, for every answer, what goes wrong when attributes leak or a thing is lost.
 """
@@ -35,7 +35,7 @@ _FAULTS: dict[str, Callable[[Shown, Shown], bool]] = {
 def _beside(
     first: Thing, second: Thing, background: str, template: Scene, rng: random.Random
 ) -> list[Entry]:
-    """Both orders of a pair, its near misses, and each thing alone."""
+    """List both orders of a pair, its near misses, and each thing alone."""
     scenes = [
         (Shown(frozenset(things), background), recut(template, rng, things, background))
         for things in near_pairs(first, second, rng)
@@ -99,7 +99,7 @@ def _held_out_outfits(rng: random.Random, split: str) -> list[tuple[Thing, ...]]
 def _garment_pictures(
     things: Iterable[Thing], rng: random.Random, size: int
 ) -> dict[Thing, dict[str, Image.Image]]:
-    """Garments alone in their materials, by slot; each shares a few geometries."""
+    """Draw garments alone in their materials, by slot; each shares a few geometries."""
     wanted = sorted(set(things))
     found = {}
     for garment in GARMENTS:

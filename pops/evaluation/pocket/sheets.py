@@ -69,7 +69,7 @@ def result_sheet(
 
 
 def _page(tiles: Sequence[_Tile]) -> Image.Image:
-    """Tiles in rows; what is given overlaps nothing and is as small as its number needs."""
+    """Lay tiles in rows; what is given overlaps nothing and is as small as its number needs."""
     rows = [tiles[i : i + COLUMNS] for i in range(0, len(tiles), COLUMNS)]
     heights = [
         SMALL + GAP // 2 + SIZE + text_height([tile.lines for tile in row]) + GAP for row in rows

@@ -1,4 +1,4 @@
-"""What can be seen in a picture of the pocket world: how galleries name their pictures."""
+"""Names of the pictures of galleries: all that can be seen in a picture of the pocket world."""
 
 from dataclasses import dataclass
 

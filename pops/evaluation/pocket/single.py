@@ -1,4 +1,4 @@
-"""What the pocket benchmark asks of operators on one object: inputs, answers and a gallery.
+"""Tasks of the pocket benchmark for operators on one object: inputs, answers and a gallery.
 
 All pictures have cameras, lights, places and cuts of their own; within a gallery a few geometries
 are shared. No combination that is asked for was in the training of any part.
@@ -39,7 +39,7 @@ def _is_asked_for(shape: str, material: str, background: str) -> bool:
 
 
 def _combinations_gallery(asking: Asking) -> list[Entry]:
-    """One scene of every combination; objects share a few geometries, never a cut or a place."""
+    """Draw one scene of every combination; objects share few geometries, no cut and no place."""
     rng = asking.rng("gallery")
     poses = _poses(rng)
     return [
@@ -58,7 +58,7 @@ def _poses(rng: random.Random) -> dict[str, list[Scene]]:
 
 
 def _exemplars(targets: Sequence[Combination], asking: Asking) -> list[Image.Image]:
-    """By turns a flat swatch of the material, and a patch cut out of another object made of it."""
+    """Draw by turns a flat swatch of the material, and a patch of another object made of it."""
     rng = asking.rng("exemplars")
     pictures = []
     for i, (shape, material, _) in enumerate(targets):

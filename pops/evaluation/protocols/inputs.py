@@ -12,6 +12,7 @@ from pops.datagen.stages import Stages, Text2Image
 from pops.datagen.words import file_word, with_article
 from pops.errors import InputError, UsageError
 from pops.evaluation.config import EvalConfig
+from pops.io.assets import assets_folder
 from pops.io.files import make_folder
 from pops.io.pictures import picture_suffixes, save_picture
 from pops.operators import GARMENTS
@@ -20,7 +21,6 @@ from pops.settings.progress import Progress
 __all__ = ["Input", "draw_inputs", "list_garments", "list_inputs", "list_words"]
 
 WORDS = Path(__file__).parents[1] / "words"
-ASSETS = Path(__file__).parents[2] / "assets"
 SEED = 0  # of the drawings
 
 PROMPTS: dict[str, Callable[[str], str]] = {
@@ -84,7 +84,7 @@ def list_inputs(kind: str, given: str | None, config: EvalConfig) -> list[Input]
         InputError: The folder or file cannot be read or holds nothing.
     """
     if given is None and config.chosen_preset == "pocket":
-        given = str(ASSETS / POCKET_FOLDERS[kind])
+        given = str(assets_folder() / POCKET_FOLDERS[kind])
     if given is not None and Path(given).is_dir():
         return [Input(path.stem.replace("-", " "), path) for path in _pictures(Path(given))]
     return [
@@ -109,7 +109,7 @@ def list_garments(given: str | None, config: EvalConfig) -> list[Input]:
         UsageError: A slot is unknown.
     """
     if given is None and config.chosen_preset == "pocket":
-        given = str(ASSETS / "garments")
+        given = str(assets_folder() / "garments")
     if given is not None and Path(given).is_dir():
         found = []
         for path in _pictures(Path(given)):

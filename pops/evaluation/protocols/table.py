@@ -86,7 +86,7 @@ def _scene(config: EvalConfig) -> list[Request]:
 
 
 def _union(config: EvalConfig) -> list[Request]:
-    """Each thing with the things that follow it in the list, which goes round."""
+    """Pair each thing with the things that follow it in the list, which goes round."""
     assert isinstance(config, EvalUnionConfig)
     things = list_inputs("objects", config.objects, config)
     if len(things) < 2:
@@ -100,7 +100,7 @@ def _union(config: EvalConfig) -> list[Request]:
 
 
 def _clothes(config: EvalConfig) -> list[Request]:
-    """Outfits drawn at random, the same in every run."""
+    """Draw outfits at random, the same in every run."""
     assert isinstance(config, EvalClothesConfig)
     by_slot: dict[str, list[Input]] = {}
     for garment in list_garments(config.objects, config):
@@ -121,7 +121,7 @@ def _clothes(config: EvalConfig) -> list[Request]:
 
 
 def _means(operator: str, *inputs: str) -> dict[str, Method]:
-    """The operator, mixes of its two inputs as IP-Adapter makes them, and each input alone."""
+    """List the operator, mixes of its two inputs as IP-Adapter makes them, and each input alone."""
     return {
         "operator": partial(apply_operator, operator),
         "mean": mean_of,

@@ -31,7 +31,7 @@ def shown_interval(found: Estimate) -> str:
 
 
 def _best(summary: Summary, metric: Metric) -> set[str]:
-    """The methods with the best mean of a metric."""
+    """Find the methods with the best mean of a metric."""
     means = {m: own[metric.name].mean for m, own in summary.items() if metric.name in own}
     if not means:
         return set()

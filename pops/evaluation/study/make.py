@@ -105,7 +105,7 @@ def make_study(config: EvalStudyConfig) -> list[Path]:
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder and of those in it, by path without ending."""
+    """List the pictures of a folder and of those in it, by path without ending."""
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
     suffixes = picture_suffixes()

@@ -81,7 +81,7 @@ def report_study(folder: Path) -> dict[str, Any]:
 
 
 def _read_answers(folder: Path, key: _Key) -> dict[str, dict[str, str]]:
-    """The method that each rater chose, by pair."""
+    """Read the method that each rater chose, by pair."""
     found: dict[str, dict[str, str]] = {}
     for path in sorted(folder.glob("*.json")):
         sent = read_json(path, _Answers, InputError)

@@ -120,7 +120,7 @@ _PARTS = ("object", "material", "thing", "background", "adjective", "whole")
 
 
 def _wrong(task: Task, at: int) -> list[tuple[Shown, Scene]]:
-    """Wrong answers from the gallery: nearly right ones, and one at random."""
+    """Pick wrong answers from the gallery: nearly right ones, and one at random."""
     rng = random.Random(f"wrong/{at}")
     wanted = task.wanted[at]
     others = [(name, scene) for name, scene in task.gallery if name != wanted]
@@ -130,7 +130,7 @@ def _wrong(task: Task, at: int) -> list[tuple[Shown, Scene]]:
 
 
 def _varied(near: Sequence[tuple[Shown, Scene]], wanted: Shown) -> list[tuple[Shown, Scene]]:
-    """The nearest that are wrong in different parts."""
+    """Pick the nearest that are wrong in different parts."""
     seen: dict[tuple[float, ...], tuple[Shown, Scene]] = {}
     for name, scene in near:
         seen.setdefault(tuple(truth_of(name, wanted).values()), (name, scene))
@@ -167,7 +167,7 @@ def _noise(at: int, size: tuple[int, int]) -> Image.Image:
 
 
 def _gauss(at: int, row: torch.Tensor) -> torch.Tensor:
-    """Noise of a request, whichever others are made with it."""
+    """Draw the noise of a request, whichever others are made with it."""
     return torch.randn(row.shape, generator=torch.Generator().manual_seed(at))
 
 
@@ -207,7 +207,7 @@ def _embeddings(
     engine: Engine,
     progress: Progress | None,
 ) -> dict[str, Embeddings]:
-    """Embeddings to render: of the operator, of the mean, of the truth, and of it with noise."""
+    """Make embeddings to render: of the operator, the mean, the truth, and the truth with noise."""
     inputs = list(given.values())
     texts = [task.texts[at] for at in given] if task.texts else None
     seeds = [(at,) for at in given]  # each its own, so that no noise is shared by all

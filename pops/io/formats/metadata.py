@@ -48,7 +48,7 @@ def without_metadata(path: Path) -> bytes | None:
 
 
 def _plain_png(file: BinaryIO) -> bytes | None:
-    """The same PNG without what is not needed to show it; None for one that is vast.
+    """Give the same PNG without what is not needed to show it; None if it is vast.
 
     A PNG file is a row of chunks, each with a checksum. Colour profiles, texts and unknown chunks
     are left out unread; so are transparency and orientation where their checksum is wrong, as
@@ -76,7 +76,7 @@ def _plain_png(file: BinaryIO) -> bytes | None:
 
 
 def _plain_jpeg(file: BinaryIO) -> bytes | None:
-    """The same JPEG without what is not needed to show it; None for one that is damaged or vast.
+    """Give the same JPEG without what is not needed to show it; None if it is damaged or vast.
 
     A JPEG file is a row of segments, each with its length, and then the pixels.
     """

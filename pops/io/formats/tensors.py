@@ -189,7 +189,7 @@ def read_pickle(
 
 
 def _check_names(path: Path, zipped: bool, known: set[str]) -> None:
-    """UnpicklingError unless all that the pickles of a file call is known and plain."""
+    """Raise UnpicklingError unless all that the pickles of a file call is known and plain."""
     if zipped:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -222,7 +222,7 @@ def _is_plain(name: str, known: set[str]) -> bool:
 
 
 def _tensors_in(content: Any) -> Iterable[Tensor]:
-    """The tensors in nested dictionaries and lists, each once."""
+    """Yield the tensors in nested dictionaries and lists, each once."""
     seen: set[int] = set()
     todo = [content]
     while todo:
@@ -239,7 +239,7 @@ def _tensors_in(content: Any) -> Iterable[Tensor]:
 
 
 def _check_sizes(tensors: Iterable[Tensor], room: int) -> None:
-    """ValueError unless every tensor is plain, and all of them are held by so many bytes."""
+    """Raise ValueError unless every tensor is plain, and all are held by so many bytes."""
     storages: dict[int, int] = {}
     for tensor in tensors:
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -224,7 +224,8 @@ def has_bfloat16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    known = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    tell: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    known = tell() if device.type == "cpu" else {}
     return any(known.get(name) for name in CPU_BFLOAT16)
 
 
@@ -306,7 +307,7 @@ def naming_memory(
 
 
 def _is_memory(error: BaseException) -> bool:
-    """Whether an error is about the memory of a device; that of a Mac has no class of its own."""
+    """Tell whether an error is about a device's memory; that of a Mac has no class of its own."""
     return isinstance(error, torch.OutOfMemoryError) or "MPS backend out of memory" in str(error)
 
 
@@ -327,7 +328,7 @@ def _memory_message(device: torch.device, offloaded: bool, models: list[nn.Modul
 
 
 def _smaller_formats(tensors: Iterable[Tensor]) -> tuple[str, ...]:
-    """The number formats that take less memory than the one of most of these numbers."""
+    """List the number formats that take less memory than the one of most of these numbers."""
     numbers: dict[int, int] = {}
     for tensor in tensors:
         numbers[tensor.itemsize] = numbers.get(tensor.itemsize, 0) + tensor.numel()

@@ -69,7 +69,7 @@ def _develop(colour: Tensor, side: int) -> Tensor:
 
 
 def _seen(thing: Tensor, side: int) -> Tensor:
-    """Which item holds most of a pixel, the background included; of equals the first."""
+    """Find which item holds most of a pixel, the background included; of equals the first."""
     n = _SUPERSAMPLE
     samples = thing.reshape(side // n, n, side // n, n).permute(1, 3, 0, 2).flatten(0, 1)
     held = (samples[:, None] == samples[None]).sum(1, dtype=torch.int16)

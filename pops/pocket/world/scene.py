@@ -1,4 +1,4 @@
-"""What is in a picture of the pocket world: plain, frozen records with a caption each.
+"""The content of a picture of the pocket world: plain, frozen records with a caption each.
 
 A `Scene` says everything about its picture; the same scene gives the same picture.
 """

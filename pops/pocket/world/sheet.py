@@ -62,7 +62,7 @@ def _pictures(scenes: Sequence[Scene], size: int) -> list[Image.Image]:
 
 
 def _objects(rng: random.Random) -> Image.Image:
-    """Every object in every place, in ever other materials."""
+    """Draw every object in every place, in ever other materials."""
     rows = [
         _pictures(
             [
@@ -77,7 +77,7 @@ def _objects(rng: random.Random) -> Image.Image:
 
 
 def _materials(rng: random.Random) -> Image.Image:
-    """Every material as a swatch and on some objects."""
+    """Draw every material as a swatch and on some objects."""
     shown = ("mug", "rabbit", "car", "donut", "house")
     swatches = render_swatches([Swatch(m, rng.uniform(0, 20)) for m in MATERIALS], _CELL)
     rows = [
@@ -100,7 +100,7 @@ def _adjectives(rng: random.Random) -> Image.Image:
 
 
 def _together(rng: random.Random) -> Image.Image:
-    """Pairs of objects, and people in random garments."""
+    """Draw pairs of objects, and people in random garments."""
 
     def thing(kinds: Sequence[str]) -> tuple[str, str]:
         return rng.choice(kinds), rng.choice(MATERIALS)

@@ -1,4 +1,4 @@
-"""What no part of the pocket stack ever sees in training: combinations, pairs and outfits.
+"""The held-out combinations, pairs and outfits, which no part of the pocket stack ever learns.
 
 A fixed, random-looking 8% of all (object, material, background) combinations: every object,
 material and background is seen often, so that none is a function of the other two. Beside these,
@@ -45,12 +45,12 @@ Thing = tuple[str, str]  # object or garment, material
 
 
 def _draw(text: str) -> float:
-    """A number in [0, 1) that looks random and is always the same for a text."""
+    """Draw a number in [0, 1) that looks random and is always the same for a text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def _split(name: str, what: str, test: float, validation: float) -> str:
-    """The split of something: "test", "validation" or, where it may be learnt, "train"."""
+    """Find the split of something: "test", "validation" or, where it may be learnt, "train"."""
     if _draw(f"{name}/{what}") < test:
         return "test"
     return "validation" if _draw(f"{name}{VALIDATION}/{what}") < validation else "train"

@@ -177,7 +177,7 @@ def resumable(config: object) -> Iterator[None]:
 def _split(
     given: Mapping[str, Given], kinds: Mapping[str, Kind]
 ) -> tuple[dict[str, Given], dict[str, Given]]:
-    """The settings that are known, and those that are not."""
+    """Part the settings that are known from those that are not."""
     known = {name: value for name, value in given.items() if name in kinds}
     return known, {name: value for name, value in given.items() if name not in kinds}
 
@@ -274,7 +274,7 @@ def _default(one: Setting) -> Any:
 
 
 def _dumped(values: Mapping[str, Any]) -> str:
-    """The values as a settings file."""
+    """Write the values as a settings file."""
     import yaml
 
     plain = {
@@ -313,7 +313,8 @@ def _help(command: str, config: type, kinds: Mapping[str, Kind]) -> str:
             nargs = {"nargs": one.metadata["nargs"]} if one.metadata["nargs"] else {}
             parser.add_argument(one.name, help=says, metavar=one.name.upper(), **nargs)
         elif kind.metavar:
-            says += f" (default: {shown(one.default)})"
+            if default := shown(one.default):
+                says += f" (default: {default})"
             parser.add_argument(f"--{one.name}", help=says, metavar=kind.metavar)
         else:
             parser.add_argument(f"--{one.name}", help=says, action="store_true")

@@ -85,13 +85,13 @@ def _number(value: str | float) -> float:
 
 
 def _numbers(value: str | float | Iterable[str | float]) -> tuple[float, ...]:
-    """`1,8`, `[1,8]`, `8` or a list in YAML."""
+    """Read numbers: `1,8`, `[1,8]`, `8` or a list in YAML."""
     items = _items(value) if isinstance(value, str) else value
     return tuple(map(_number, items)) if isinstance(items, Iterable) else (_number(items),)
 
 
 def _texts(value: Given | tuple[str, ...]) -> tuple[str, ...]:
-    """`a,b`, `[a, b]` or a list in YAML; nothing at all, or null, for none."""
+    """Read texts: `a,b`, `[a, b]` or a list in YAML; nothing at all, or null, for none."""
     if value is None or (value in ("", "null") and not isinstance(value, Written)):
         return ()
     return tuple(map(_text, _items(value) if isinstance(value, str) else value))
@@ -108,14 +108,14 @@ def _path(value: str | Path) -> Path:
 
 
 def _place(value: str) -> str:
-    """A path whose `~` is the home folder, or a name as it is."""
+    """Read a path whose `~` is the home folder, or a name as it is."""
     if not _text(value) or not can_be_path(value):  # an empty one would be the folder one is in
         raise ValueError(f"{value!r} is neither a path nor a name")
     return str(expand_home(value)) if value.startswith("~") else str(value)
 
 
 def _places(value: Given | tuple[str, ...]) -> tuple[str, ...]:
-    """As `_texts`, but a path that exists is one item whatever commas it has."""
+    """Read paths as `_texts` does, but one that exists is one item whatever commas it has."""
     if isinstance(value, str) and value and os.path.exists(expand_home(value)):
         return (_place(value),)
     return tuple(map(_place, _texts(value)))

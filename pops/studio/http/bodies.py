@@ -89,7 +89,7 @@ class Bodies:
 
 
 async def _part(receive: Receive, deadline: float) -> tuple[bytes, bool]:
-    """One piece of a body, and whether there is more."""
+    """Read one piece of a body, and whether there is more."""
     try:
         message = await asyncio.wait_for(receive(), max(deadline - time.monotonic(), 0.001))
     except TimeoutError as error:

@@ -95,5 +95,5 @@ class Login:
 
 
 def _digest(text: bytes) -> bytes:
-    """Equal lengths, so that the time of a comparison tells nothing."""
+    """Digest a text, so that the time of a comparison tells nothing of its length."""
     return sha256(text).digest()

@@ -93,7 +93,7 @@ def add_routes(server: FastAPI, service: StudioService) -> None:
 
 
 def _told_name(header: str) -> str:
-    """The name in a header: percent-encoded, or bytes of UTF-8 as they are."""
+    """Read the name in a header: percent-encoded, or bytes of UTF-8 as they are."""
     name = unquote(header)
     try:
         return name.encode("latin-1").decode()

@@ -188,7 +188,7 @@ class SecurityMiddleware:
         self._sessions[session] = True
 
     def _noting(self, scope: Scope, send: Send) -> Send:
-        """A `send` that remembers the id of the job that Gradio answers with."""
+        """Make a `send` that remembers the id of the job that Gradio answers with."""
 
         async def noting(message: Message) -> None:
             found = re.search(rb'"event_id":\s*"([\w-]+)"', message.get("body", b""))
@@ -219,7 +219,7 @@ class SecurityMiddleware:
             return {"type": "http.disconnect"}
 
         async def nowhere(message: Message) -> None:
-            """Nobody is there to be answered."""
+            """Drop a message, since nobody is there to be answered."""
 
         query = f"session_hash={quote(session)}".encode()
         told = {
@@ -258,7 +258,7 @@ class SecurityMiddleware:
 
 
 def _place(origin: str) -> str | None:
-    """The host and port of an origin; None if it has none."""
+    """Find the host and port of an origin; None if it has none."""
     try:
         return urlsplit(origin).netloc or None
     except ValueError:
@@ -266,7 +266,7 @@ def _place(origin: str) -> str | None:
 
 
 def _as_json(scope: Scope, content: bytes) -> Scope:
-    """The scope of a request whose body is now this JSON."""
+    """Give the scope of a request whose body is now this JSON."""
     own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
     kept = [pair for pair in scope["headers"] if pair[0] not in dict(own)]
     return {**scope, "headers": [*kept, *own]}

@@ -98,7 +98,7 @@ class _Desk:
         self.opening = CapacityLimiter(OPEN_AT_ONCE)
 
     def item(self, source: str) -> str:
-        """The id of an input."""
+        """Give the id of an input."""
         if source.startswith("data:"):
             try:
                 content = base64.b64decode(source.partition(",")[2], validate=True)
@@ -132,7 +132,7 @@ class _Desk:
 
 
 def _add_all(tools: FastMCP, desk: _Desk) -> None:
-    """The functions whose names, arguments and docstrings an assistant is shown."""
+    """Add the functions whose names, arguments and docstrings an assistant is shown."""
     service = desk.service
 
     @tools.tool(structured_output=False)
@@ -182,7 +182,7 @@ def _add_all(tools: FastMCP, desk: _Desk) -> None:
 
 
 def _add_find(tools: FastMCP, desk: _Desk) -> None:
-    """The search, where the studio has an index of pictures."""
+    """Add the search, where the studio has an index of pictures."""
 
     @tools.tool(structured_output=False)
     async def find(

@@ -82,7 +82,7 @@ class Waiting:
 
 
 def _waits(connection: Connection) -> bool:
-    """Whether no request is there; that of another protocol, such as a socket, never waits."""
+    """Tell whether no request is there; one of another protocol, such as a socket, never waits."""
     if not hasattr(connection, "cycle"):
         return False
     return connection.cycle is None or connection.cycle.response_complete

@@ -4,7 +4,8 @@ Modules:
     queue    one bounded queue of jobs, and one worker
     job      a job, and what it tells whoever follows it
     options  the settings of a job
-    runner   the work of a job: operators and grids
+    runner   the work of a job: operators, applied and rendered
+    grid     grids, cell by cell
     compose  compositions: checked, and run with what is known already
     finder   the search of an index for what a composition gives
 """

@@ -137,7 +137,7 @@ def _tree(node: Node | None, operators: Operators) -> dict[str, Any]:
 
 
 def _argument(argument: Argument, sliders: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
-    """An argument as it is written and, where it is a number with a slider, its ends."""
+    """Describe an argument as it is written and, where it has a slider, the slider's ends."""
     told = {"name": argument.name, "named": argument.named}
     if argument.name not in sliders:
         return {**told, "written": str(argument._replace(named=False))}
@@ -282,7 +282,7 @@ class Composer:
 
 
 def _maker(part: Node) -> str:
-    """The name of what made a part."""
+    """Give the name of what made a part."""
     return part.function if isinstance(part, Call) else getattr(part, "operator", "")
 
 
@@ -315,7 +315,7 @@ def _keys(node: Node, inputs: Inputs, options: Options, keys: dict[Node, bytes])
 
 
 def _visible(node: Node) -> set[Node]:
-    """The parts that the tree shows: without the wholes that parts of less strength lead to."""
+    """List the parts that the tree shows: no wholes that parts of less strength lead to."""
     inputs = (made for made in node.inputs if made is not None)
     return {node}.union(*map(_visible, inputs))
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pops.errors import InputError
-from pops.io.pictures import open_picture
 from pops.search.renderer import FindRenderer
 from pops.studio.store import StoredItem, plain_name
 
@@ -50,25 +48,17 @@ class Finder:
         found: list[dict[str, Any]] = []
         for rank, hit in enumerate(hits, 1):
             job.progress("opening pictures", rank - 1, len(hits))
-            name = _name(hit.path, Path(renderer.index.file.folder))
             try:
                 item = self._keep(hit)
-            except InputError:
-                said = f"{name} is no longer there, or no picture any more: make the index again"
-                job.tell({"state": "warning", "warning": said})
+            except InputError as error:
+                job.tell({"state": "warning", "warning": str(error)})
                 continue
-            found.append({**item.told, "found": name, "score": hit.score, "rank": rank})
+            found.append({**item.told, "found": hit.name, "score": hit.score, "rank": rank})
             told = {"state": "result", "result": found[-1], "made": rank, "of": len(hits)}
             job.tell(told)
         job.tell({"state": "done", "results": found, "of": len(renderer.index)})
 
     def _keep(self, hit: Hit) -> StoredItem:
         """Keep a picture that was found, so that it can be an input."""
-        picture = open_picture(hit.path)
-        item = StoredItem.of_picture(plain_name(hit.path.name), picture)
+        item = StoredItem.of_picture(plain_name(hit.path.name), hit.open())
         return self.composer.runner.store.add(item)
-
-
-def _name(path: Path, folder: Path) -> str:
-    """The name of a picture within the folder of its index."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

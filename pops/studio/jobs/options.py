@@ -1,4 +1,4 @@
-"""What a job is given, as other programs send it: checked by name, kind and range."""
+"""The settings of a job, as other programs send them: checked by name, kind and range."""
 
 from __future__ import annotations
 

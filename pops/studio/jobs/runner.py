@@ -1,4 +1,4 @@
-"""The work of a job: operators and grids, made by the engine and told piece by piece."""
+"""The work of a job: operators, applied by the engine and told piece by piece."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from pops.errors import UsageError
-from pops.figures import WIDEST, Cell, grid, strips
+from pops.figures import Cell, strips
 from pops.operators import Operator
 from pops.studio.store import StoredItem, encode_picture
 
@@ -21,11 +21,9 @@ if TYPE_CHECKING:
     from pops.studio.jobs.options import Options
     from pops.studio.store import Store
 
-__all__ = ["MOST_CELLS", "Runner", "parts"]
+__all__ = ["Runner", "caption", "opened", "parts"]
 
-MOST_CELLS = 64  # of a grid
 AT_ONCE = 4  # pictures rendered together
-FIGURE_SIDE = 192
 
 
 @dataclass(frozen=True)
@@ -71,55 +69,6 @@ class Runner:
         figure = self.keep_figure(operator.name, _equation(operator, items, text, results))
         told_all = [result.told for result in results]
         job.tell({"state": "done", "results": told_all, "figure": figure.told})
-
-    def grid(
-        self,
-        job: Job,
-        operator: Operator,
-        rows: Sequence[StoredItem],
-        columns: Sequence[StoredItem | str],
-        places: Sequence[int],
-        mean: bool,
-        options: Options,
-    ) -> None:
-        """Apply an operator to every row with every column.
-
-        Args:
-            job: Is told of the results.
-            operator: The operator.
-            rows: The items of the rows.
-            columns: The items of the columns, or texts.
-            places: The slots of the row's item and of the column's, by their numbers.
-            mean: Whether a second table has the mean of each pair.
-            options: How it is sampled and rendered.
-        """
-        heads = [*rows, *(column for column in columns if isinstance(column, StoredItem))]
-        known = {item.id: item.source for item in heads}
-        pairs = [(row, column) for row in rows for column in columns]
-        texts = [column if isinstance(column, str) else None for _, column in pairs]
-        sources = [[known[one.id] for one in pair if isinstance(one, StoredItem)] for pair in pairs]
-        requests = [_placed(operator, places, given) for given in sources]
-        job.progress("loading", 0, 1)
-        tables = {operator.name: self.sample(job, operator.name, requests, texts, options)}
-        if mean:
-            tables["mean"] = self.engine.mean([(a, b) for a, b in sources], progress=job.progress)
-        labels = [_label(row) for row in rows], [_label(column) for column in columns]
-        figures: dict[str, dict[str, object]] = {}
-        (seed,) = options.rendering.seeds
-        for name, made in tables.items():
-            depth_of = [self.depth_source(request, options) for request in requests]
-            pictures = []
-            for at, picture in self.render(job, made, seed, options, *depth_of):
-                place = {"row": at // len(columns), "column": at % len(columns), "table": name}
-                pictures.append(picture)
-                item = self.keep(made[at], picture, name, seed)
-                told = {"state": "result", "result": item.told, **place}
-                job.tell({**told, "made": len(pictures), "of": len(pairs)})
-            table = [pictures[i : i + len(columns)] for i in range(0, len(pictures), len(columns))]
-            title = name if name == "mean" else f"{name}, seed {options.sampling.seeds[0]}"
-            figure = grid(table, *labels, FIGURE_SIDE, title, WIDEST)
-            figures[name] = self.keep_figure(name, figure).told
-        job.tell({"state": "done", "figures": figures})
 
     def sample(
         self,
@@ -170,14 +119,37 @@ class Runner:
             The number of each embedding, and its picture.
         """
         for rows in parts(len(made)):
-            shown = [depth_of[min(row, len(depth_of) - 1)] for row in rows] if depth_of else [None]
-            pictures = self.engine.render(
-                made[list(rows)],
-                depth_of=None if None in shown else shown,  # type: ignore[arg-type]
-                progress=lambda what, done, total: job.progress("drawing", done, total),
-                **{**vars(options.rendering), "seeds": [seed]},
-            )
-            yield from zip(rows, pictures, strict=True)
+            yield from zip(rows, self.draw(job, made, seed, options, depth_of, rows), strict=True)
+
+    def draw(
+        self,
+        job: Job,
+        made: Embeddings,
+        seed: int,
+        options: Options,
+        depth_of: Sequence[Source | None],
+        rows: Sequence[int],
+    ) -> list[Image.Image]:
+        """Render some embeddings together.
+
+        Args:
+            job: Is told of the progress.
+            made: The embeddings.
+            seed: The seed of the renderer.
+            options: How they are rendered.
+            depth_of: For a renderer that keeps depth, one source for each or for all embeddings.
+            rows: The numbers of the embeddings that are rendered.
+
+        Returns:
+            A picture of each of these rows.
+        """
+        shown = [depth_of[min(row, len(depth_of) - 1)] for row in rows] if depth_of else [None]
+        return self.engine.render(
+            made[list(rows)],
+            depth_of=None if None in shown else shown,  # type: ignore[arg-type]
+            progress=lambda what, done, total: job.progress("drawing", done, total),
+            **{**vars(options.rendering), "seeds": [seed]},
+        )
 
     def depth_source(self, request: Sequence[Source | None], options: Options) -> Source | None:
         """Choose the source whose depth is kept.
@@ -239,15 +211,6 @@ class Runner:
         return self.store.add(StoredItem("figure", name, encode_picture(figure, "JPEG")))
 
 
-def _placed(operator: Operator, places: Sequence[int], sources: Sequence[Source]) -> Request:
-    """Make a request with sources in these slots, and nothing in the others."""
-    least = max(places) + 1 if operator.min_inputs is not None else len(operator.inputs)
-    request: list[Source | None] = [None] * least
-    for place, source in zip(places, sources, strict=True):
-        request[place] = source
-    return request
-
-
 def parts(count: int) -> list[range]:
     """Divide rows into batches: the first row alone, then `AT_ONCE` together.
 
@@ -276,25 +239,37 @@ def _equation(
     cells = [Cell(c.image, c.caption, c.note, "plus" if i else None) for i, c in enumerate(cells)]
     for at, result in enumerate(results):
         note = f"seed {result.seed}"
-        cells.append(Cell(_opened(result), note=note, sign=None if at else "arrow"))
+        cells.append(Cell(opened(result), note=note, sign=None if at else "arrow"))
     return strips([cells])
 
 
 def _cell(item: StoredItem | None, slot: str) -> Cell:
     if item is None:
         return Cell("left out", note=slot)
-    return Cell(_opened(item), _caption(item), slot)
+    return Cell(opened(item), caption(item), slot)
 
 
-def _label(head: StoredItem | str) -> Cell | str:
-    return head if isinstance(head, str) else Cell(_opened(head), _caption(head))
+def caption(item: StoredItem) -> str:
+    """Name an item under its picture.
 
+    Args:
+        item: The item.
 
-def _caption(item: StoredItem) -> str:
+    Returns:
+        Its name, without the ending of a file.
+    """
     return item.name if item.kind == "result" else Path(item.name).stem
 
 
-def _opened(item: StoredItem) -> Image.Image | str:
+def opened(item: StoredItem) -> Image.Image | str:
+    """Open the picture of an item, for a figure.
+
+    Args:
+        item: The item.
+
+    Returns:
+        The picture, or a word in its place where it has none.
+    """
     from io import BytesIO
 
     return Image.open(BytesIO(item.shown), formats=["PNG", "JPEG"]) if item.shown else "embedding"

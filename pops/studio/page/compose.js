@@ -19,6 +19,7 @@ export async function composeTab(stack, actions) {
   let told = { ok: false };
   let made; // the expression whose result can be downloaded
   let timer;
+  let looking = Promise.resolve(); // at what was set last
   let checks = 0;
 
   const box = h("textarea.code", { rows: 3, spellcheck: false, autocapitalize: "off", id: "expression", "aria-describedby": "fault" });
@@ -131,7 +132,7 @@ export async function composeTab(stack, actions) {
     clearTimeout(timer);
     timer = setTimeout(look, PATIENCE);
   };
-  settings.element.onchange = () => look();
+  settings.element.oninput = () => (looking = look());
   files.onchange = async () => {
     for (const one of files.files) await attempt(() => addFile(one));
     files.value = "";
@@ -149,7 +150,7 @@ export async function composeTab(stack, actions) {
     const content = await saveComposition(box.value, ownNames(), settings.read());
     save(JSON.stringify(content), "composition.pops.json");
   });
-  const copier = (label, what) => h("button.small", { type: "button", onclick: (event) => told.ok && copy(what(), event.target) }, label);
+  const copier = (label, what) => h("button.small", { type: "button", onclick: async ({ target }) => (await looking, told.ok && copy(what(), target)) }, label);
   const begin = async () => {
     const node = await choosePart(stack);
     if (node) write(spell(node));

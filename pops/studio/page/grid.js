@@ -71,8 +71,10 @@ export async function gridTab(stack, actions) {
     output.replaceChildren(...Object.values(tables).map((one) => one.element));
     const data = [operator.name, heads.rows.map((item) => item.id), columns(), mean.checked, settings.read(), slots];
     const last = await progress.doJob("grid", data, (event) => {
+      const { put, lose } = tables[event.table];
+      if (event.state === "lost") return lose(event.row, event.column, event.error);
       remember(event.result);
-      tables[event.table].put(event.row, event.column, event.result);
+      put(event.row, event.column, event.result);
     });
     for (const [name, figure] of Object.entries(last?.figures ?? {})) {
       tables[name].element.append(download(figure.picture, `${name}_grid.jpg`, "The figure"));
@@ -169,5 +171,6 @@ function table(name, { rows, columns }, actions) {
     made.push(item);
     cells[row][column].firstChild.replaceChildren(enlargeable(item, actions, () => made));
   };
-  return { element, put };
+  const lose = (row, column, why) => cells[row][column].firstChild.replaceChildren(h("span.lost", { title: why }, "not finite"));
+  return { element, put, lose };
 }

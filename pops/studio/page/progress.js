@@ -28,7 +28,7 @@ export function progressStrip() {
           return;
         }
         show(event);
-        if (event.state === "result" || event.state === "part") onevent(event);
+        if (["result", "part", "lost"].includes(event.state)) onevent(event);
       }, mine.signal);
       say("Done");
       return last;

@@ -21,7 +21,7 @@ class LearningRate:
     steps: int = 1  # steps of the run, at whose end a falling rate is 0
 
     def at(self, step: int) -> float:
-        """Learning rate at a zero-based step.
+        """Compute the learning rate at a zero-based step.
 
         Args:
             step: The number of the step, the first being 0.

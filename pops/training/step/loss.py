@@ -21,7 +21,7 @@ Predict = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 def prior_loss(
     prior: Prior, schedule: Schedule, target: Tensor, conditions: Conditions, t: Tensor
 ) -> Tensor:
-    """Mean squared error of the predicted clean embedding, in normalised space.
+    """Compute the mean squared error of the predicted clean embedding, in normalised space.
 
     Args:
         prior: The prior.

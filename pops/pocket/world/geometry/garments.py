@@ -36,7 +36,7 @@ def _torso(p: Points, grow: float) -> Tensor:
 
 
 def _arms(p: Points, grow: float, to: float) -> Tensor:
-    """The arms from the shoulder to a share `to` of their length."""
+    """Shape the arms from the shoulder to a share `to` of their length."""
     q = (p[0].abs(), p[1], p[2])
     hand = (0.3 + 0.22 * to, 1.34 - 0.6 * to, 0.02)
     return rod(q, (0.27, 1.36, 0), hand, 0.085 + grow, 0.085 - 0.025 * to + grow)

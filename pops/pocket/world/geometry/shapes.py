@@ -52,14 +52,14 @@ def ellipsoid(p: Points, rx: float, ry: float, rz: float) -> Tensor:
 
 
 def box(p: Points, hx: float, hy: float, hz: float, r: float = 0.03) -> Tensor:
-    """A box of half sizes (hx, hy, hz), its edges rounded by r."""
+    """Shape a box of half sizes (hx, hy, hz), its edges rounded by r."""
     x, y, z = p[0].abs() - (hx - r), p[1].abs() - (hy - r), p[2].abs() - (hz - r)
     inside = torch.maximum(x, torch.maximum(y, z)).clamp_max(0.0)
     return norm3((x.clamp_min(0), y.clamp_min(0), z.clamp_min(0))) + inside - r
 
 
 def rod(p: Points, a: Sequence[float], b: Sequence[float], ra: float, rb: float) -> Tensor:
-    """A capsule from a to b whose radius goes from ra to rb."""
+    """Shape a capsule from a to b whose radius goes from ra to rb."""
     ab = [b[i] - a[i] for i in range(3)]
     q = shift(p, *a)
     t = (q[0] * ab[0] + q[1] * ab[1] + q[2] * ab[2]) / sum(v * v for v in ab)
@@ -68,7 +68,7 @@ def rod(p: Points, a: Sequence[float], b: Sequence[float], ra: float, rb: float)
 
 
 def cylinder(a: Tensor, b: Tensor, along: Tensor, r: float, h: float, e: float = 0.03) -> Tensor:
-    """A disc of radius r in the plane (a, b), half height h along the third axis."""
+    """Shape a disc of radius r in the plane (a, b), half height h along the third axis."""
     d, y = norm2(a, b) - (r - e), along.abs() - (h - e)
     return torch.maximum(d, y).clamp_max(0) + norm2(d.clamp_min(0), y.clamp_min(0)) - e
 
@@ -78,12 +78,12 @@ def torus(a: Tensor, b: Tensor, along: Tensor, ring: float, tube: float) -> Tens
 
 
 def lathe(p: Points, profile: Sequence[tuple[float, float]], r: float = 0.03) -> Tensor:
-    """The solid that a closed polygon of (radius, height) corners sweeps round the y axis."""
+    """Shape the solid that a closed polygon of (radius, height) corners sweeps round the y axis."""
     return polygon(norm2(p[0], p[2]), p[1], profile) - r
 
 
 def polygon(u: Tensor, v: Tensor, corners: Sequence[tuple[float, float]]) -> Tensor:
-    """Exact signed distance to a polygon in the plane (u, v)."""
+    """Compute the exact signed distance to a polygon in the plane (u, v)."""
     a = torch.tensor(corners)[:, :, None]  # (E, 2, 1)
     e = a.roll(1, 0) - a
     ax, ay, ex, ey = a[:, 0], a[:, 1], e[:, 0], e[:, 1]
@@ -99,7 +99,7 @@ def polygon(u: Tensor, v: Tensor, corners: Sequence[tuple[float, float]]) -> Ten
 
 
 def slab(flat: Tensor, along: Tensor, h: float, r: float = 0.02) -> Tensor:
-    """A plane figure made solid: half thickness h along the third axis."""
+    """Make a plane figure solid: half thickness h along the third axis."""
     d, y = flat + r, along.abs() - (h - r)
     return torch.maximum(d, y).clamp_max(0) + norm2(d.clamp_min(0), y.clamp_min(0)) - r
 
@@ -112,7 +112,7 @@ def union(*parts: Tensor) -> Tensor:
 
 
 def blend(a: Tensor, b: Tensor, k: float) -> Tensor:
-    """Union with a smooth seam of width k."""
+    """Unite shapes with a smooth seam of width k."""
     h = (k - (a - b).abs()).clamp_min(0) / k
     return torch.minimum(a, b) - h * h * (k / 4)
 

@@ -79,14 +79,14 @@ def light_direction(view: View) -> Tensor:
 
 
 def _rotation(yaw: float) -> Tensor:
-    """World from item space."""
+    """Compute the rotation from item space to the world."""
     c, s = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
     return torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
 
 
 @lru_cache
 def _bounds(shape: Shape) -> tuple[Tensor, Tensor]:
-    """The low and high corner (3,) of a box that holds the shape."""
+    """Compute the low and high corner (3,) of a box that holds the shape."""
     cell = 0.06
     axis = torch.arange(-1.5, 1.5, cell)
     grid = torch.cartesian_prod(axis, torch.arange(-0.1, 2.3, cell), axis)
@@ -95,7 +95,7 @@ def _bounds(shape: Shape) -> tuple[Tensor, Tensor]:
 
 
 def _hit_box(low: Tensor, high: Tensor, o: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """Entry and exit distance (R,) of rays through a box; exit < entry where they miss it."""
+    """Find where rays enter and leave a box (R,); exit < entry where they miss it."""
     safe = torch.where(d.abs() < 1e-6, torch.full_like(d, 1e-6), d)
     a, b = (low - o) / safe, (high - o) / safe
     entry = torch.minimum(a, b).amax(1).clamp_min(0)
@@ -110,7 +110,7 @@ def _columns(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _march(
     shape: Shape, o: Tensor, d: Tensor, near: Tensor, far: Tensor, cone: float = 0.0
 ) -> Tensor:
-    """Distance along each ray to the surface, inf where it misses; all (R,).
+    """Find the distance along each ray to the surface, inf where it misses; all (R,).
 
     With a cone (radius per distance), stops where the cone round the ray first may touch.
     """
@@ -133,7 +133,7 @@ def _march(
 
 
 def _empty_space(shape: Shape, o: Tensor, d: Tensor, side: int) -> Tensor:
-    """How far the rays (K * side * side, 3) are surely free, inf where they miss: (R,).
+    """Compute how far the rays (K * side * side, 3) are surely free, inf where they miss: (R,).
 
     One cone for each block of 4 x 4 rays finds most of the empty space (cone marching).
     """
@@ -152,7 +152,7 @@ def _empty_space(shape: Shape, o: Tensor, d: Tensor, side: int) -> Tensor:
 
 
 def _normals(shape: Shape, p: Tensor) -> Tensor:
-    """Gradient of the distance by the four corners of a tetrahedron."""
+    """Compute the gradient of the distance by the four corners of a tetrahedron."""
     total = torch.zeros_like(p)
     for corner in ((1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1)):
         k = torch.tensor(corner, dtype=torch.float32)
@@ -161,7 +161,7 @@ def _normals(shape: Shape, p: Tensor) -> Tensor:
 
 
 def _soft_shadow(shape: Shape, p: Tensor, light: Tensor) -> Tensor:
-    """1 where a ray towards the light is free, less where it passes close to the shape."""
+    """Compute the light of rays: 1 where one is free, less where it passes close to the shape."""
     lit = torch.ones(len(p))
     near, far = _hit_box(*_bounds(shape), p, light)
     at = torch.nonzero(far > near)[:, 0]
@@ -244,7 +244,7 @@ def _trace(shape: Shape, placed: Sequence[Placed], side: int) -> list[Surface]:
 
 
 def _to_item_space(placed: Placed, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Rays (R, 3) x 2 in the item's space, its rotation, and the light's direction there."""
+    """Give rays (R, 3) x 2 in the item's space, its rotation, and the light's direction there."""
     origin, direction = rays(placed.view, side)
     item, turn = placed.item, _rotation(placed.item.yaw)
     local = (origin - torch.tensor([item.x, 0.0, item.z])) @ turn / item.size
@@ -258,7 +258,7 @@ def _ground_shadow(
     lights: Tensor,
     side: int,
 ) -> Tensor:
-    """How much light each ground point keeps, (K, side * side); soft, so found at half size."""
+    """Compute the light that each ground point keeps, (K, side * side), at half size."""
     half = side // 2
     o = torch.cat([p[0].reshape(side, side, 3)[::2, ::2].reshape(-1, 3) for p in pieces])
     d = torch.cat([p[1].reshape(half, 2, half, 2, 3).mean((1, 3)).reshape(-1, 3) for p in pieces])

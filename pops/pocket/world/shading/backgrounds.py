@@ -31,13 +31,13 @@ class Background:
 
 
 def _heights(d: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a direction meets a far backdrop: across (0 in the middle) and height."""
+    """Find where a direction meets a far backdrop: across (0 in the middle) and height."""
     depth = (-d[:, 2]).clamp_min(0.2)
     return d[:, 0] / depth, d[:, 1] / depth
 
 
 def _flat(d: Tensor) -> Tensor:
-    """Points on the far backdrop, ready for noise."""
+    """Find points on the far backdrop, ready for noise."""
     across, height = _heights(d)
     return torch.stack([across, height, torch.zeros_like(across)], 1)
 

@@ -32,23 +32,23 @@ class Material:
 
 
 def rgb(*channels: int) -> Tensor:
-    """An sRGB colour in 0..255 as linear light."""
+    """Convert an sRGB colour in 0..255 to linear light."""
     return (torch.tensor(channels, dtype=torch.float32) / 255.0) ** 2.2
 
 
 def mix(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-    """Colours (3,) or (N, 3) mixed by a share (N,)."""
+    """Mix colours (3,) or (N, 3) by a share (N,)."""
     return torch.lerp(a.expand(len(share), 3), b.expand(len(share), 3), share[:, None])
 
 
 def step(edge: float, width: float, x: Tensor) -> Tensor:
-    """0 below the edge, 1 above, smooth over the width."""
+    """Step from 0 below the edge to 1 above it, smoothly over the width."""
     t = ((x - edge) / width + 0.5).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
 
 def face(p: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-    """Box mapping: the two coordinates of the box side that the normal faces, right way up."""
+    """Map to a box: the two coordinates of the side that the normal faces, right way up."""
     side = n.abs().argmax(1)
     u = torch.where(side == 0, p[:, 2], p[:, 0])
     v = torch.where(side == 1, p[:, 2], p[:, 1])

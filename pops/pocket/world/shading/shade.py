@@ -1,4 +1,4 @@
-"""What the surfaces and backgrounds of a scene look like: materials under light.
+"""The look of the surfaces and backgrounds of a scene: materials under light.
 
 All colours are linear light, (M, 3) for the M points that are asked about.
 """
@@ -38,13 +38,13 @@ def _frozen(material: Material, point: Tensor, albedo: Tensor, up: Tensor) -> Te
 
 
 def _flames(point: Tensor) -> tuple[Tensor, Tensor]:
-    """How much a point burns (N,) and the colour of the fire there (N, 3)."""
+    """Compute how much a point burns (N,) and the colour of the fire there (N, 3)."""
     heat = fbm(point * torch.tensor([3.2, 1.7, 3.2]), 3)
     return step(0.46, 0.2, heat), mix(rgb(255, 60, 4), rgb(255, 226, 90), step(0.58, 0.2, heat))
 
 
 def _shade(surface: Surface, item: Item, scene: Scene, direction: Tensor) -> Tensor:
-    """Linear colour (M, 3) of an item's hits."""
+    """Compute the linear colour (M, 3) of an item's hits."""
     material = MATERIAL_TABLE[item.material]
     place = BACKGROUND_TABLE[scene.background]
     gloss, metal, glow = material.gloss, material.metal, material.glow
@@ -97,7 +97,7 @@ def _place(background: str, phase: float, view: View, side: int) -> tuple[Tensor
 
 
 def _backdrop(scene: Scene, shadow: Tensor, side: int) -> Tensor:
-    """Linear colour (side * side, 3) of ground and sky."""
+    """Compute the linear colour (side * side, 3) of ground and sky."""
     place = BACKGROUND_TABLE[scene.background]
     bare, ground = _place(scene.background, scene.phase, scene.view, side)
     out = bare.clone()
@@ -108,7 +108,7 @@ def _backdrop(scene: Scene, shadow: Tensor, side: int) -> Tensor:
 
 
 def _aura(colour: Tensor, thing: Tensor, side: int, phase: float) -> Tensor:
-    """Flames that rise round what burns."""
+    """Draw flames that rise round what burns."""
     mask = (thing > 0).float().reshape(1, 1, side, side)
     reach = max(side // 10, 1)
     wide = F.max_pool2d(F.pad(mask, (reach // 2,) * 2 + (0, 2 * reach)), (2 * reach + 1, 1), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pops.datagen.shards import ClusterShards, MakeShard
+from pops.datagen.embeddings.shards import ClusterShards, MakeShard
 from pops.io.names import expand_home
 from pops.search import build
 from pops.search.config import IndexConfig

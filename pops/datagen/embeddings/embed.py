@@ -9,7 +9,7 @@ from pops.data.cache import build
 from pops.data.cache.format import CacheShard
 from pops.data.config import EmbedConfig
 from pops.data.dataset import BrokenRecords, ExampleDataset
-from pops.datagen.shards import ClusterShards, MakeShard
+from pops.datagen.embeddings.shards import ClusterShards, MakeShard
 from pops.stacks.stack import open_stack
 
 __all__ = ["embed"]
