@@ -20,6 +20,7 @@ from pops.figures import WIDEST, Branch, Cell, grid, strips, tree
 from pops.io.embeddings import Embeddings
 
 __all__ = [
+    "NOT_FINITE",
     "Pictures",
     "Render",
     "by_names",
