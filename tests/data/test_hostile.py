@@ -17,9 +17,8 @@ from PIL import Image
 from torch.utils.data import get_worker_info
 
 from pops.cli.main import main
-from pops.data.cache.build import embed_dataset, make_index
+from pops.data.cache.build import Variants, embed_dataset, make_index
 from pops.data.cache.format import made_shards, read_index, read_shard, write_index
-from pops.data.dataset import ExampleDataset
 from pops.data.recipes import Recipe
 from pops.data.records.layouts import read_scenes, read_unions
 from pops.data.records.persons import read_persons
@@ -314,7 +313,7 @@ def test_a_worker_that_is_killed_is_told_and_the_same_command_goes_on(
         os.kill(os.getpid(), signal.SIGKILL)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ExampleDataset, "__getitem__", killed)
+        patch.setattr(Variants, "__getitem__", killed)
         assert main(command) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "error: a worker process was ended" in said and "fewer --num_workers" in said
