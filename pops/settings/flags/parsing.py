@@ -90,7 +90,17 @@ def _of_system(error: OSError) -> str | None:
         return f"{os.fsdecode(error.filename)}: {reason}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"a file could not be written: {reason}; make room or choose another place"
+    if error.errno == errno.ENOENT and not _is_somewhere():
+        return "the folder that this was started in is gone: change into one that is there"
     return None
+
+
+def _is_somewhere() -> bool:
+    """Tell whether the working folder is there, from which paths are counted."""
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Config | None:
