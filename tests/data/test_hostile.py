@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils.data import get_worker_info
 
 from pops.cli.main import main
-from pops.data.cache.build import embed_dataset, make_index
+from pops.data.cache.build import Variants, embed_dataset, make_index
 from pops.data.cache.format import made_shards, read_index, read_shard, write_index
 from pops.data.recipes import Recipe
 from pops.data.records.layouts import read_scenes, read_unions
@@ -298,3 +299,22 @@ def test_a_record_whose_name_is_no_text_is_embedded_as_others(stack: Stack, tmp_
     write_index(tmp_path / "cache", index)
     embed_dataset(tmp_path / "cache", index, data, stack)
     assert made_shards(tmp_path / "cache", read_index(tmp_path / "cache")) == [0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="starts workers as Linux does")
+def test_a_worker_that_is_killed_is_told_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    place = write_pictures(tmp_path / "data", 3)
+    command = embed_flags(place, tmp_path / "cache", "--num_workers=1")
+
+    def killed(*_: object) -> None:
+        assert get_worker_info() is not None
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Variants, "__getitem__", killed)
+        assert main(command) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "error: a worker process was ended" in said and "fewer --num_workers" in said
+    assert main(command) == 0

@@ -371,9 +371,12 @@ def _evaluations(folder: Path) -> None:
 def _read_evaluation(folder: Path, path: Path) -> object:
     if path.is_relative_to(folder / "study"):
         return report_study(folder / "study")
+    lines = read_lines(folder / "run", Line)
+    if not lines:  # it would begin anew, and write its settings
+        return lines
     try:
-        with Lines(folder / "run", Part(), Line).open(RUN):
-            return read_lines(folder / "run", Line)
+        with Lines(folder / "run", Part(), Line).open(RUN) as there:
+            return there
     finally:
         (folder / "run" / LOCK).unlink(missing_ok=True)
 

@@ -138,7 +138,14 @@ def test_an_assistant_finds_pictures_and_goes_on_with_them(tmp_path: Path):
         assert facts(like)[0]["found"] == facts(found)[0]["found"]
         return found
 
+    async def talk_of_none(session: Session) -> Any:
+        return await session.call_tool("find", {"expression": "'mug.png'", "k": 2})
+
     with running(mcp=True, index=folder) as (url, service):
+        home = service.engine.renderer("find").index.file  # type: ignore[attr-defined]
+        there, home.folder = home.folder, str(tmp_path / "removed")
+        assert "none of the pictures" in ask(url, talk_of_none).content[0].text
+        home.folder = there
         found = ask(url, talk)
         request = Image.open("assets/objects/mug.png").convert("RGB"), "assets/textures/wood.png"
         made = service.engine.apply("texturing", request, seeds=[7])

@@ -32,6 +32,9 @@ INTERRUPTED = 130  # as the shell says of a command ended by Ctrl-C
 # Importing the models' libraries makes a million objects that all stay: looking for garbage among
 # them costs a second at the default of 700, and another at the end of the process.
 COLLECT_EVERY = 100_000
+WORKER_DIED = (
+    "DataLoader worker (pid"  # begins what torch raises, wherever the command is just then
+)
 MOST_SHOWN = 200  # letters of a wrong value
 
 
@@ -67,6 +70,11 @@ def run_command(
             message = message.removesuffix(str(span))
         elif isinstance(error, OSError) and (told := _of_system(error)):
             message = told
+        elif isinstance(error, RuntimeError) and message.startswith(WORKER_DIED):
+            message = (
+                "a worker process was ended, as the system does where memory runs out: give fewer "
+                "--num_workers, and run the same command again"
+            )
         else:  # a fault of ours: said in one line, told in full on request
             message = f"unexpected {type(error).__name__}: {message}; add --debug to see where"
         print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
@@ -82,7 +90,17 @@ def _of_system(error: OSError) -> str | None:
         return f"{os.fsdecode(error.filename)}: {reason}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"a file could not be written: {reason}; make room or choose another place"
+    if error.errno == errno.ENOENT and not _is_somewhere():
+        return "the folder that this was started in is gone: change into one that is there"
     return None
+
+
+def _is_somewhere() -> bool:
+    """Tell whether the working folder is there, from which paths are counted."""
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Config | None:

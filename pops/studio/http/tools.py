@@ -45,6 +45,7 @@ Source = Annotated[
 Seeds = Annotated[list[int], Field(description="one result for each seed")]
 Content = list[TextContent | ImageContent]
 MADE = ("id", "expression", "seed", "render_seed")  # what is told of a result
+NONE_LEFT = "none of the pictures that are nearest is there any more"
 FOUND = ("id", "found", "score", "rank")  # of a picture that was found
 
 
@@ -120,14 +121,14 @@ class _Desk:
             if event.get("state") == "working":
                 await context.report_progress(event["done"], event["total"])
         made: Content = []
-        for told in last.get("results") or [last["result"]]:  # a composition has one
+        for told in last["results"] if "results" in last else [last["result"]]:
             item = self.service.store.get(told["id"])
             line = {key: told[key] for key in keys}
             made.append(TextContent(type="text", text=json.dumps(line, ensure_ascii=False)))
             kind = "image/jpeg" if item.shown.startswith(b"\xff\xd8") else "image/png"
             data = base64.b64encode(item.shown).decode()
             made.append(ImageContent(type="image", data=data, mimeType=kind))
-        return made
+        return made or [TextContent(type="text", text=NONE_LEFT)]
 
 
 def _add_all(tools: FastMCP, desk: _Desk) -> None:

@@ -324,6 +324,27 @@ def test_what_the_system_says_of_a_file_is_a_line(
     assert says in said and "unexpected" not in said and len(said.splitlines()) == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no folder that is in use")
+def test_a_working_folder_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gone").mkdir()
+    os.chdir("gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["run", "texturing('a.png', 'b.png')"]) == 1
+    assert "the folder that this was started in is gone" in capsys.readouterr().err
+
+
+def test_a_worker_that_was_ended_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: list[str]) -> int:
+        raise RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. ")
+
+    assert run_command("pops", [], fail) == 1
+    said = "pops: error: a worker process was ended, as the system does where memory runs out"
+    assert capsys.readouterr().err.startswith(said)
+
+
 def test_any_other_error_of_the_system_is_unexpected(capsys: pytest.CaptureFixture[str]) -> None:
     def fail(given: list[str]) -> int:
         raise OSError(errno.EBADF, "Bad file descriptor")
