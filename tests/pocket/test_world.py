@@ -177,3 +177,14 @@ def test_the_split_is_fixed_small_and_balanced():
         mean = len(out) / len(kinds)
         assert set(counts) == kinds
         assert max(counts.values()) < 2.2 * mean
+
+
+@pytest.mark.parametrize("shape", ["mug", "teapot", "bottle"])
+def test_no_speck_of_the_background_shows_within_a_thing(shape):
+    rng = random.Random(shape)
+    scenes = [single(shape, "red", "studio", rng) for _ in range(6)]
+    rendering = render(scenes, 256)
+    for i in range(len(scenes)):
+        mask = rendering.mask(i, 0).float()[None, None]
+        around = torch.nn.functional.avg_pool2d(mask, 3, 1, 1) * 9 - mask
+        assert not ((mask == 0) & (around == 8)).any()

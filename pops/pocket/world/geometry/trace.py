@@ -22,6 +22,8 @@ __all__ = ["Placed", "Surface", "light_direction", "placing", "rays", "trace_all
 
 _HALF_FRAME = math.tan(math.radians(20.0))  # half the picture's width at distance 1
 _RAYS_AT_ONCE = 300_000
+_ROUNDS = 30  # of four steps each, before a ray is given up
+_NEAR = 0.02  # from the surface: rays that are so near it after all steps have met it
 _ALL_SHAPES: dict[str, Shape] = SHAPES | GARMENT_SHAPES
 
 
@@ -117,18 +119,22 @@ def _march(
     found = torch.full_like(near, torch.inf)
     alive = torch.arange(len(near))
     t, last, oo, dd = near.clone(), far, _columns(o), _columns(d)
-    for _ in range(15):
+    for _ in range(_ROUNDS):
         for _ in range(4):
             gap = shape((oo[0] + t * dd[0], oo[1] + t * dd[1], oo[2] + t * dd[2])) - cone * t
             t = t + gap.clamp(0.0, 0.4)
         hit = gap < 0.002
         found[alive[hit]] = t[hit]
         go = ~hit & (t < last)
-        alive, t, last = alive[go], t[go], last[go]
+        alive, t, last, gap = alive[go], t[go], last[go], gap[go]
         oo = (oo[0][go], oo[1][go], oo[2][go])
         dd = (dd[0][go], dd[1][go], dd[2][go])
         if not len(alive):
-            break
+            return found
+    # A ray that grazes a rim is still near it after all steps, and not through it. A cone has only
+    # come so far: what lies behind is not known to be free.
+    near_it = gap < (torch.inf if cone else _NEAR)
+    found[alive[near_it]] = t[near_it]
     return found
 
 
