@@ -46,6 +46,7 @@ SMALLER = (
     (r"workers=2", "workers=0"),
     (r"range\(1, 9\)", "[1, 2]"),
     (r'renderer="depth"', 'renderer="depth", steps=1, size=64'),
+    (r"--renderer img2img", "--renderer img2img --render_steps 2"),  # half of which are taken
     (r"--renderer (ip_adapter|depth)", r"--renderer \1 --render_size 64"),
 )
 # Flags that are added to a command unless it has them.
