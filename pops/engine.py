@@ -241,6 +241,7 @@ class Engine:
             starts = self.encode(first).image_embeds
             counts = torch.tensor([len(own) for own in seeds_each])
             made = slerp(self.stack, starts.repeat_interleave(counts, 0), made, strength)
+            check_finite_rows(made, counts.tolist(), names)
         return Embeddings(
             made,
             self.stack.name,

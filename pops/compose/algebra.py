@@ -114,9 +114,10 @@ def mix(stack: Stack, *inputs: Tensor, weights: Sequence[float] | None = None) -
     Returns:
         Rows (R, D).
     """
-    shares = torch.tensor(weights or [1.0] * len(inputs))
+    shares = torch.tensor(weights or [1.0] * len(inputs), dtype=torch.float64)
+    shares = shares / shares.max()  # so that the sum of huge ones is finite
     rows = torch.stack(torch.broadcast_tensors(*inputs))  # (inputs, R, D)
-    return torch.einsum("i,ird->rd", shares / shares.sum(), rows)
+    return torch.einsum("i,ird->rd", (shares / shares.sum()).float(), rows)
 
 
 def slerp(stack: Stack, a: Tensor, b: Tensor, t: float) -> Tensor:

@@ -303,7 +303,8 @@ def _shares(call: Call) -> list[str]:
         weights = (last if isinstance(last, Sweep) else 1 - last, last)
     if any(isinstance(one, Sweep) for one in weights):
         return [str(one) if isinstance(one, Sweep) else "" for one in weights]
-    return [f"{one / sum(weights):.0%}" for one in weights]
+    shares = [one / max(weights) for one in weights]  # so that the sum of huge ones is finite
+    return [f"{one / sum(shares):.0%}" for one in shares]
 
 
 def _amounts(call: Call) -> list[str]:

@@ -17,7 +17,7 @@ from pops.compose.parse import parse
 from pops.compose.plan import Plan, Step
 from pops.errors import NotFiniteError
 from pops.io.embeddings import Embeddings
-from pops.io.requests import not_finite
+from pops.io.requests import check_finite_rows, not_finite
 from pops.settings.sampling import SamplingSettings
 
 if TYPE_CHECKING:
@@ -189,7 +189,10 @@ def _make(
         sample = find_function(FUNCTIONS[step.kind[1]].compute)
         made = sample(engine, step.nodes, sampling, progress)
         return dict(zip(step.nodes, made, strict=True))
-    return {node: _compute(engine.stack, node, parts) for node in step.nodes}
+    made = [_compute(engine.stack, node, parts) for node in step.nodes]
+    rows = torch.cat([one.image_embeds for one in made])
+    check_finite_rows(rows, [len(one) for one in made], [str(node) for node in step.nodes])
+    return dict(zip(step.nodes, made, strict=True))
 
 
 def _sample(

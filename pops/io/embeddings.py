@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import tempfile
 import zipfile
 from collections import OrderedDict
@@ -256,7 +257,8 @@ def _read_npz(path: Path) -> dict[str, Any]:
         if entries[at].file_size > MOST_BYTES:
             raise InputError(f"{path}: its array {names[at]} has over {MOST_BYTES:,} bytes")
         array = Path(folder) / "array.npy"
-        array.write_bytes(archive.read(entries[at]))
+        with archive.open(entries[at]) as packed, array.open("wb") as file:
+            shutil.copyfileobj(packed, file)
         try:
             return {"image_embeds": _read_npy(array)}
         except InputError as error:  # which names a file that is gone

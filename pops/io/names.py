@@ -56,6 +56,7 @@ PICTURE_SUFFIXES = (
 )
 
 LONGEST_NAME = 150  # bytes; file systems hold 255, and endings with seeds come after it
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # of Windows
 _REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')  # by one file system or another
 
 
@@ -101,8 +102,9 @@ def can_be_path(path: str | Path) -> bool:
 def safe_name(name: str, apart_by: str | None = None) -> str:
     """Make a name that every file system takes.
 
-    The name is brought into composed form (NFC), letters that file systems refuse become `-`, and
-    one that is too long is cut by bytes and ends in a hash of the whole.
+    The name is brought into composed form (NFC), letters that file systems refuse become `-`, one
+    that Windows keeps for a device is set apart by a leading `_`, and one that is too long is cut
+    by bytes and ends in a hash of the whole.
 
     Args:
         name: any text.
@@ -113,6 +115,7 @@ def safe_name(name: str, apart_by: str | None = None) -> str:
     """
     plain = unicodedata.normalize("NFC", name)
     safe = _REFUSED.sub("-", plain).strip(" .") or _hash(plain)
+    safe = f"_{safe}" if _DEVICES.match(safe) else safe
     if apart_by is None and len(safe.encode()) <= LONGEST_NAME:
         return safe
     room = LONGEST_NAME - 9  # for the hash and its hyphen

@@ -140,6 +140,8 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path} is empty (0 bytes): {_USE}")
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a picture: name a file in it")
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path} is a link to a file that is missing: {_USE}")
     if path.exists():
         raise InputError(f"{path} is not a regular file: {_USE}")
     raise InputError(f"no such file: {path}{_nearest(path)}")

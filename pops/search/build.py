@@ -164,7 +164,7 @@ def build_index(
 
 
 def _is_text(name: str) -> bool:
-    """Tell whether a name can be encoded; of bytes that are no UTF-8, Python makes surrogates."""
+    """Tell whether a name can be encoded; bytes that are no UTF-8 become lone surrogates."""
     return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 

@@ -1,5 +1,6 @@
 """The settings of training. Those that the published code has keep their published names."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,8 +120,12 @@ class TrainConfig(DataConfig):
         for name in ("lr_warmup_steps", "log_validation"):
             check_range(name, getattr(self, name), 0, MOST)
         for name in ("lr", "adam_epsilon", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"--{name} must be above 0, not {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise UsageError(f"--{name} must be above 0 and finite, not {getattr(self, name)}")
+        if not 0 <= self.adam_weight_decay < math.inf:
+            raise UsageError(
+                f"--adam_weight_decay must be at least 0 and finite, not {self.adam_weight_decay}"
+            )
         for name in ("adam_beta1", "adam_beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 0 and below 1")

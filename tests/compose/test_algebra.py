@@ -16,7 +16,8 @@ from pops.compose.calls import FUNCTIONS
 from pops.compose.nodes import FUNCTION_NAMES, function_name
 from pops.compose.run import find_function
 from pops.engine import Engine
-from pops.errors import UsageError
+from pops.errors import NotFiniteError, UsageError
+from pops.io.embeddings import Embeddings
 from pops.stacks.concepts import find_concepts, read_concept
 from pops.stacks.stack import open_stack
 
@@ -53,6 +54,30 @@ def test_every_function_of_the_table_is_known_by_its_name_and_computes_something
 
 
 # Numbers
+
+
+HUGE = torch.full((1, DIM), 3e38)  # finite, and more than sums and lengths can take
+
+
+@pytest.mark.parametrize("bad", [mean(-HUGE, HUGE), direction(-HUGE, HUGE)])
+def test_what_a_function_makes_is_finite_or_lost_and_the_rest_goes_on(
+    engine: Engine, bad: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(NotFiniteError, match="is not finite"):
+        engine.run(bad)
+    for name, row in (("a", rows(1)), ("huge", HUGE), ("z", rows(2))):
+        Embeddings(row).save(tmp_path / f"{name}.safetensors")
+    result = engine.run(mean(tmp_path, -HUGE))
+    assert len(result.embeddings) == 2 and result.embeddings.image_embeds.isfinite().all()
+    assert ["huge" in str(node) for node in result.lost] == [True]
+
+
+def test_a_mean_and_a_strength_are_finite_or_refused(engine: Engine) -> None:
+    with pytest.raises(NotFiniteError) as caught:
+        engine.mean([(rows(1), rows(2)), (-HUGE, HUGE)])
+    assert caught.value.rows == (1,)
+    with pytest.raises(NotFiniteError):
+        engine.apply("texturing", (HUGE, rows(1)), strength=0.5, steps=STEPS, seeds=[0])
 
 
 @given(seeds, shares)
@@ -112,6 +137,9 @@ def test_a_mix_of_two_is_a_mean_and_weights_are_shares(
     stack = engine.stack
     close(algebra.mix(stack, a, b, weights=(3.0, 1.0)), algebra.take_mean(stack, a, b, 0.25))
     close(algebra.mix(stack, a, b, c, weights=(0, 0, 2.0)), c)
+    for few in (1e-320, 1e300, 1.7e308):  # of which a sum, or a number of 32 bits, is no number
+        close(algebra.mix(stack, a, b, weights=(few, few)), algebra.take_mean(stack, a, b, 0.5))
+        assert FUNCTIONS["mix"].notes(mix("a", "b", weights=[few, few])) == ["50%", "50%"]
     double = [2 * weight for weight in weights]
     made = algebra.mix(stack, a, b, c, weights=weights)
     close(made, algebra.mix(stack, a, b, c, weights=double))

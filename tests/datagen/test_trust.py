@@ -272,6 +272,22 @@ def test_a_manifest_that_names_a_file_elsewhere_is_refused(
     assert not list(tmp_path.rglob("*.tar"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="makes a pipe as POSIX systems do")
+def test_an_export_waits_for_no_pipe_and_names_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    assert run(folder, "--count=1") == 0
+    (file,) = folder.glob("*.jpg")
+    for said in ("is not a regular file", "is missing"):
+        file.unlink()
+        if said == "is not a regular file":
+            os.mkfifo(file)
+        assert cli.main(["generate", "export", str(folder), f"--out={tmp_path / 'out'}"]) == 1
+        assert f"{said}: run the same command again" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.tar"))
+
+
 def test_a_link_out_of_the_folder_is_not_followed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,7 +49,7 @@ def blocks(page: Path) -> Iterator[Block]:
     for found in FENCED.finditer(text):
         line = text.count("\n", 0, found.end("indent")) + 1
         body = re.sub(rf"^{found['indent']}", "", found["body"], flags=re.MULTILINE)
-        language = {"": "sh", "bash": "sh"}.get(found["language"], found["language"])
+        language = {"": "sh", "bash": "sh"}.get(found["language"], found["language"].strip())
         yield Block(page, line, language, body, found["reason"] or "")
 
 

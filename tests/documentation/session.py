@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.request import urlopen
 
@@ -20,7 +21,7 @@ from pops.operators import OperatorCard, save_operator
 from pops.settings.flags.parsing import parse
 from pops.stacks.stack import open_stack
 from pops.studio.config import StudioConfig
-from tests import tiny_data
+from tests.data import tiny_data
 from tests.documentation.blocks import ROOT, Block, blocks, commands
 from tests.studio import studio_server
 from tests.test_own_operators import weathered
@@ -143,9 +144,12 @@ class Session:
         own = ("operators", "mcp", "index", "password", "host")
         more = {name: getattr(config, name) for name in own}
         if not self.studio or any(more[name] for name in ("operators", "mcp", "index")):
-            self.studio, _ = self.resources.enter_context(
+            self.studio, service = self.resources.enter_context(
                 studio_server.running(stack=str(config.stack), **more)
             )
+            loaded = Event()  # while its thread imports models, no other may do so
+            service.queue.submit(lambda job: loaded.set())
+            assert loaded.wait(300), "the studio does not load its models"
         return self.studio
 
 

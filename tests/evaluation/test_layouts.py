@@ -26,6 +26,8 @@ from transformers import (
     DepthAnythingForDepthEstimation,
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
     DPTImageProcessorPil,
     Owlv2ForObjectDetection,
 )
@@ -226,21 +228,31 @@ def test_captions_are_made_in_half_precision_too(
     assert all(isinstance(one, str) for one in captions([Describe(picture()), Describe(picture())]))
 
 
-def test_features_of_patches_are_of_patches_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "model", "patch"),
+    [
+        (Dinov2WithRegistersConfig, Dinov2WithRegistersModel, 14),
+        (DINOv3ViTConfig, DINOv3ViTModel, 16),
+    ],
+)
+def test_features_of_patches_are_of_patches_alone(
+    kind: Any, model: Any, patch: int, tmp_path: Path
+) -> None:
     """Registers stand between the class token and the patches."""
     torch.manual_seed(0)
-    config = Dinov2WithRegistersConfig(
+    config = kind(
         hidden_size=16,
+        intermediate_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
-        image_size=28,
-        patch_size=14,
+        image_size=2 * patch,
+        patch_size=patch,
         num_register_tokens=4,
     )
-    Dinov2WithRegistersModel(config).save_pretrained(tmp_path)
+    model(config).save_pretrained(tmp_path)
     shutil.copy(HUB_FILES / "features" / "preprocessor_config.json", tmp_path)
     (seen,) = Features.load(tmp_path, HOST)([See(picture())])
-    assert seen.patches.shape == (16 * 16, 16) and seen.whole.shape == (16,)
+    assert seen.patches.shape == ((224 // patch) ** 2, 16) and seen.whole.shape == (16,)
 
 
 def test_a_sentence_encoder_that_pools_otherwise_is_refused(golden: Path, tmp_path: Path) -> None:

@@ -93,6 +93,14 @@ def test_names_of_symbols_alone_are_told_apart() -> None:
     assert len(set(names)) == 5 and all(name.startswith("mug_") for name in names)
 
 
+@pytest.mark.parametrize("name", ["con", "NUL", "aux.b", "Com1", "lpt9.tar", "prn.", "con "])
+def test_names_that_windows_keeps_for_devices_are_set_apart(name: str) -> None:
+    made = safe_name(name)
+    assert made.startswith("_") and made[1:] == name.strip(" .")
+    for like in ("console", "con-1", "com10", "xaux", "a.con"):
+        assert safe_name(like) == like
+
+
 def test_long_names_are_cut_by_bytes_and_told_apart() -> None:
     first, second = (name_of_words(["texturing", "椅子" * 60, end]) for end in "ab")
     assert first != second

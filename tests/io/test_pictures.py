@@ -217,6 +217,11 @@ BAD = b"\0\0\0\0"  # a checksum
         chunk(b"tEXt", b"a\0b")[:-4] + BAD,
         chunk(b"tRNS", b"\0\0\0\0\0\0")[:-4] + BAD,
         chunk(b"pHYs", b"\0"),
+        chunk(b"gAMA", b""),
+        chunk(b"cHRM", b"\1"),
+        chunk(b"tRNS", b""),
+        chunk(b"tRNS", b"\0\1\0"),
+        chunk(b"tRNS", b"\0" * 300),
         chunk(b"eXIf", exif_of(TURNED)[6:])[:-4] + BAD,
     ],
 )
@@ -342,6 +347,13 @@ def test_a_missing_file_is_named_with_its_nearest_neighbour(tmp_path: Path) -> N
     Image.new("RGB", (8, 8)).save(tmp_path / "mug.png")
     message = refusal(tmp_path / "mgu.png")
     assert message.startswith("no such file") and "did you mean" in message
+
+
+def test_a_link_that_leads_nowhere_is_told_from_a_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "mug.png").symlink_to("gone.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    for name in ("mug.png", "loop.png"):
+        assert f"{name} is a link to a file that is missing" in refusal(tmp_path / name)
 
 
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:

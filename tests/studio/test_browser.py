@@ -561,7 +561,8 @@ def test_the_result_of_any_tree_is_in_sight(text: str, visit) -> None:
     forest = page.locator(".forest").bounding_box()
     assert forest["x"] <= result["x"]
     assert result["x"] + result["width"] <= forest["x"] + forest["width"] + 1
-    sliders = [one.bounding_box()["width"] for one in page.locator(".slider input").all()]
+    widths = "(all) => all.map((one) => one.offsetWidth)"
+    sliders = page.eval_on_selector_all(".node .slider input", widths)
     assert sliders and min(sliders) >= 70  # wide enough to be moved
 
 

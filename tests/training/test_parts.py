@@ -233,6 +233,9 @@ def test_an_unknown_tracker_is_refused():
     ("flag", "said"),
     [
         ("--lr=0", "--lr must be above 0"),
+        ("--lr=.inf", "--lr must be above 0 and finite"),
+        ("--max_grad_norm=1e400", "--max_grad_norm must be above 0 and finite"),
+        ("--adam_weight_decay=nan", "--adam_weight_decay must be at least 0 and finite"),
         ("--training_mode=all", "full or N_layers"),
         ("--train_batch_sise=4", "did you mean --train_batch_size"),
         ("--adam_beta1=1", "--adam_beta1"),

@@ -17,7 +17,7 @@ from typing import Any
 from pops.datagen.config import ExportConfig
 from pops.datagen.folder.manifest import read_manifest, sample_file
 from pops.errors import InputError
-from pops.io.files import atomic_path, folder_lock
+from pops.io.files import atomic_path, check_file, folder_lock
 
 __all__ = ["generate_export", "member_name"]
 
@@ -62,12 +62,9 @@ def _members(folder: Path, line: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     key = f"{line['index']:012d}"
     yield f"{key}.sample.json", json.dumps(line).encode()
     for file in line["files"]:
-        try:
-            content = sample_file(folder, file).read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"{folder / file} cannot be read: run the same command again"
-            ) from error
+        path = sample_file(folder, file)
+        check_file(path, InputError, ": run the same command again")  # a pipe would be waited for
+        content = path.read_bytes()
         yield f"{key}.{member_name(line['name'], file)}", content
 
 

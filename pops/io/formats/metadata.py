@@ -18,6 +18,7 @@ __all__ = ["orientation_of", "without_metadata"]
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _BESIDE = (b"tRNS", b"eXIf")  # transparency and orientation
+_CLEAR = {b"\0": (2,), b"\2": (6,), b"\3": range(1, 257)}  # the bytes of tRNS, by kind of colour
 _MOST_KEPT = 2**30  # bytes: more than any picture within the limit of pixels has
 _MOST_CHUNKS = 100_000
 _LONGEST_BESIDE = 2**20
@@ -51,10 +52,10 @@ def _plain_png(file: BinaryIO) -> bytes | None:
     """Give the same PNG without what is not needed to show it; None if it is vast.
 
     A PNG file is a row of chunks, each with a checksum. Colour profiles, texts and unknown chunks
-    are left out unread; so are transparency and orientation where their checksum is wrong, as
-    viewers do.
+    are left out unread; so are transparency and orientation where their checksum or their length
+    is wrong, as viewers do.
     """
-    kept, room = [_SIGNATURE], _MOST_KEPT
+    kept, room, colours = [_SIGNATURE], _MOST_KEPT, b""
     file.seek(len(_SIGNATURE))
     for _ in range(_MOST_CHUNKS):
         head = file.read(8)
@@ -66,7 +67,10 @@ def _plain_png(file: BinaryIO) -> bytes | None:
                 return None
             body = file.read(length + 4)  # with its checksum
             room -= length
-            if kind in _PIXELS or zlib.crc32(kind + body[:-4]) == int.from_bytes(body[-4:]):
+            colours = body[9:10] if kind == b"IHDR" else colours
+            whole = zlib.crc32(kind + body[:-4]) == int.from_bytes(body[-4:])
+            fits = kind != b"tRNS" or length in _CLEAR.get(colours, ())
+            if kind in _PIXELS or (whole and fits):
                 kept.append(head + body)
         else:
             file.seek(length + 4, 1)

@@ -158,7 +158,7 @@ def read_lines(
     Raises:
         PopsError: Of the type `error`. The file is missing, too large, or in another encoding.
     """
-    stripped = (line.strip() for line in read_text(path, error, most_bytes).splitlines())
+    stripped = (line.strip() for line in read_text(path, error, most_bytes).split("\n"))
     return tuple(line for line in stripped if line and not line.startswith("#"))
 
 

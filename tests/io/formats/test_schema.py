@@ -17,6 +17,7 @@ from pops.io.formats.schema import (
     decode_json,
     fit,
     read_json,
+    read_lines,
     read_text,
     write_json,
 )
@@ -61,6 +62,13 @@ def test_what_does_not_fit_is_refused_by_file_and_field(text: str | bytes, said:
     with pytest.raises(WeightsError, match=rf"^card\.json: .*{said}") as caught:
         decode(text)
     assert "\n" not in str(caught.value)
+
+
+def test_an_entry_ends_at_the_end_of_its_line_and_nowhere_else(tmp_path: Path):
+    text = "rusty\u2028iron\r\nold\x0bwood\rred\x85brick\n# no entry\n\n"
+    (tmp_path / "words.txt").write_bytes(text.encode())
+    found = read_lines(tmp_path / "words.txt", InputError)
+    assert found == ("rusty\u2028iron", "old\x0bwood", "red\x85brick")
 
 
 def test_deep_nesting_is_refused():
