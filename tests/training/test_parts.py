@@ -317,7 +317,13 @@ class Perfect(Prior):
     """Predicts the mean of its conditions."""
 
     def forward(
-        self, x_t: torch.Tensor, t: torch.Tensor, tokens: torch.Tensor, mask: object = None
+        self,
+        x_t: torch.Tensor,
+        t: torch.Tensor,
+        tokens: torch.Tensor,
+        mask: object = None,
+        *,
+        pooled: object = None,
     ) -> torch.Tensor:
         return tokens.mean(1)
 
