@@ -128,17 +128,20 @@ def test_two_uploaded_pictures_are_applied_and_another_changes_the_result(visit,
     expect(page.locator('[data-slot="texture"] .caption')).to_have_text("cloth")
     quick(page)
     make(page)
-    expect(page.locator(".result")).to_have_count(1)
+    expect(page.locator("#panel-apply .result")).to_have_count(1)
     expect(page.locator(".figure a")).to_be_visible()
-    assert page.locator(".result img").get_attribute("alt") == "texturing('thing.png', 'cloth.jpg')"
-    before = pixels(page, ".result img")
+    assert (
+        page.locator("#panel-apply .result img").get_attribute("alt")
+        == "texturing('thing.png', 'cloth.jpg')"
+    )
+    before = pixels(page, "#panel-apply .result img")
     put(page, "texture", picture(tmp_path / "gold.png", "orange"))  # an example has this name
     expect(page.locator('[data-slot="texture"] .caption')).to_have_text("gold-2")
     make(page)
-    expect(page.locator(".result img")).to_have_attribute(
+    expect(page.locator("#panel-apply .result img")).to_have_attribute(
         "alt", "texturing('thing.png', 'gold-2.png')"
     )
-    assert pixels(page, ".result img") != before
+    assert pixels(page, "#panel-apply .result img") != before
 
 
 def test_results_can_be_downloaded(visit, tmp_path) -> None:
@@ -149,7 +152,7 @@ def test_results_can_be_downloaded(visit, tmp_path) -> None:
     make(page)
     for label, kind in (("Picture", "png"), ("Embedding", "safetensors")):
         with page.expect_download() as caught:
-            page.locator(".result").get_by_text(label, exact=True).click()
+            page.locator("#panel-apply .result").get_by_text(label, exact=True).click()
         path = tmp_path / caught.value.suggested_filename
         caught.value.save_as(path)
         assert path.name == f"texturing_mug_wood_s18.{kind}"
@@ -163,21 +166,23 @@ def test_an_input_can_be_left_empty(visit) -> None:
     quick(page)
     page.locator('[data-slot="object"]').get_by_text("Leave empty").click()
     make(page)
-    expect(page.locator(".result img")).to_have_attribute("alt", "texturing(_, 'wood.png')")
+    expect(page.locator("#panel-apply .result img")).to_have_attribute(
+        "alt", "texturing(_, 'wood.png')"
+    )
 
 
 def test_operators_are_chained_by_use_as_input(visit) -> None:
     page = visit()
     quick(page)
     make(page)
-    page.locator(".result").get_by_text("Use as input").click()
+    page.locator("#panel-apply .result").get_by_text("Use as input").click()
     page.locator("dialog").get_by_text("object", exact=True).first.click()
     expect(page.locator('[data-slot="object"] .caption')).to_contain_text("seed 18")
     page.locator('[data-slot="texture"] .thumb[title="zebra"]').click()
     make(page)
     nested = "texturing(texturing('mug.png', 'wood.png'), 'zebra.png')"
-    expect(page.locator(".result img")).to_have_attribute("alt", nested)
-    page.locator(".result").get_by_text("Compose").click()
+    expect(page.locator("#panel-apply .result img")).to_have_attribute("alt", nested)
+    page.locator("#panel-apply .result").get_by_text("Compose").click()
     expect(page.locator("#expression")).to_have_value(nested)
     expect(page.locator("#panel-compose .node")).to_have_count(5)
 
@@ -198,8 +203,8 @@ def test_instruct_offers_the_words_it_knows_and_they_make_a_difference(visit) ->
         expect(page.get_by_label("Text", exact=True)).to_have_value(word)
         make(page)
         alt = f"instruct('mug.png', '{word}')"
-        expect(page.locator(".result img")).to_have_attribute("alt", alt)
-        drawn.append(pixels(page, ".result img"))
+        expect(page.locator("#panel-apply .result img")).to_have_attribute("alt", alt)
+        drawn.append(pixels(page, "#panel-apply .result img"))
     assert drawn[0] != drawn[1]
 
 
@@ -246,7 +251,9 @@ def test_clothes_shows_the_garments_that_there_are_and_folds_the_others(
     page.locator('[data-slot="hat"]').get_by_title("Leave empty").click()
     make(page)
     given = "_, _, _, 'upper-clothes.png', _, 'pants.png', _, _, _, _, _, 'scarf.png'"
-    expect(page.locator(".result img").first).to_have_attribute("alt", f"clothes({given})")
+    expect(page.locator("#panel-apply .result img").first).to_have_attribute(
+        "alt", f"clothes({given})"
+    )
 
 
 def test_union_is_made_of_two_examples(visit) -> None:
@@ -254,8 +261,8 @@ def test_union_is_made_of_two_examples(visit) -> None:
     choose(page, "union")
     quick(page, seeds="18, 19")
     make(page)
-    expect(page.locator(".result img")).to_have_count(2)
-    expect(page.locator(".result img").first).to_have_attribute(
+    expect(page.locator("#panel-apply .result img")).to_have_count(2)
+    expect(page.locator("#panel-apply .result img").first).to_have_attribute(
         "alt", "union('mug.png', 'hat.png')"
     )
 
@@ -264,9 +271,11 @@ def test_a_result_is_varied_beside_it(visit) -> None:
     page = visit()
     quick(page)
     make(page)
-    page.locator(".result").get_by_text("Vary").click()
-    expect(page.locator(".result")).to_have_count(2)
-    assert pixels(page, ".result >> nth=0 >> img") != pixels(page, ".result >> nth=1 >> img")
+    page.locator("#panel-apply .result").get_by_text("Vary").click()
+    expect(page.locator("#panel-apply .result")).to_have_count(2)
+    assert pixels(page, "#panel-apply .result >> nth=0 >> img") != pixels(
+        page, "#panel-apply .result >> nth=1 >> img"
+    )
 
 
 def test_an_expression_is_put_right_and_only_what_changed_is_made_again(visit) -> None:
@@ -383,7 +392,7 @@ def test_a_job_is_cancelled_and_makes_way(visit) -> None:
     page.get_by_label("Seeds", exact=True).fill("18")
     make(page)
     expect(page.locator(".figure a")).to_be_visible()
-    expect(page.locator(".result")).to_have_count(1)
+    expect(page.locator("#panel-apply .result")).to_have_count(1)
 
 
 def test_bad_uploads_are_refused_in_one_line_and_the_input_stays(visit, tmp_path) -> None:
@@ -415,8 +424,10 @@ def test_two_visitors_get_their_own(visit, tmp_path) -> None:
         make(page)
     for page, name in zip(pages, ("one", "two"), strict=True):
         alt = f"texturing('{name}.png', 'wood.png')"
-        expect(page.locator(".result img")).to_have_attribute("alt", alt)
-    assert pixels(pages[0], ".result img") != pixels(pages[1], ".result img")
+        expect(page.locator("#panel-apply .result img")).to_have_attribute("alt", alt)
+    assert pixels(pages[0], "#panel-apply .result img") != pixels(
+        pages[1], "#panel-apply .result img"
+    )
     pages[1].click("#tab-compose")
     pages[1].fill("#expression", "texturing('one.png', _)")
     expect(pages[1].locator(".fault .error")).to_contain_text("no picture 'one.png'")
@@ -604,7 +615,7 @@ def test_a_picture_to_start_from_is_asked_for_by_the_renderer_that_takes_one(
         expect(settings.locator(".chosen img")).to_have_attribute("alt", colour)
         make(page)
         expect(page.locator(".figure a")).to_be_visible()
-        drawn.append(pixels(page, ".result img"))
+        drawn.append(pixels(page, "#panel-apply .result img"))
     assert drawn[0] != drawn[1]
     settings.get_by_label("Renderer").select_option("kandinsky")
     expect(start).to_be_hidden()
@@ -642,8 +653,10 @@ def test_the_keyboard_alone_is_enough(visit) -> None:
     page.keyboard.press("Enter")
     page.locator("#panel-apply .primary").focus()
     page.keyboard.press("Enter")
-    expect(page.locator(".result img")).to_have_attribute("alt", "texturing('mug.png', 'gold.png')")
-    page.locator(".result").get_by_text("Use as input").focus()
+    expect(page.locator("#panel-apply .result img")).to_have_attribute(
+        "alt", "texturing('mug.png', 'gold.png')"
+    )
+    page.locator("#panel-apply .result").get_by_text("Use as input").focus()
     page.keyboard.press("Enter")
     expect(page.locator("dialog")).to_be_visible()
     page.keyboard.press("Escape")
