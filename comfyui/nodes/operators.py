@@ -26,8 +26,15 @@ from ..work import Bar, make_room, run_rows
 __all__ = ["operator_node", "sampling_inputs", "slot_names"]
 
 
-def sampling_inputs() -> list[io.Input]:
-    """Declare the inputs for how an operator is sampled.
+def sampling_inputs(
+    guidance: float = 0.0,
+    tooltip: str = "How strongly the result follows the inputs; 0 is the operator's own.",
+) -> list[io.Input]:
+    """Declare the inputs for how embeddings are sampled.
+
+    Args:
+        guidance: the guidance where nothing else is asked for.
+        tooltip: what the guidance does.
 
     Returns:
         Seeds, guidance, steps and sampler.
@@ -36,11 +43,11 @@ def sampling_inputs() -> list[io.Input]:
         *seed_inputs(SamplingSettings.seeds[0]),
         io.Float.Input(
             "guidance",
-            default=0.0,
+            default=guidance,
             min=0.0,
             max=100.0,
             step=0.5,
-            tooltip="How strongly the result follows the inputs; 0 is the operator's own.",
+            tooltip=tooltip,
         ),
         io.Int.Input(
             "steps",

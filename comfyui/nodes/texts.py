@@ -6,11 +6,10 @@ from comfy_api.latest import io
 
 from pops.compose.calls import TEXT_GUIDANCE
 from pops.engine import Engine
-from pops.settings.fields import MOST_STEPS
-from pops.settings.sampling import SAMPLERS, SamplingSettings
 
-from ..values import Embeds, seed_inputs, seeds_from, stack_input
+from ..values import Embeds, seeds_from, stack_input
 from ..work import Bar, make_room
+from .operators import sampling_inputs
 
 __all__ = ["EncodeText"]
 
@@ -48,28 +47,7 @@ class EncodeText(io.ComfyNode):
                     default="",
                     tooltip="What it should not show; may be empty.",
                 ),
-                *seed_inputs(SamplingSettings.seeds[0]),
-                io.Float.Input(
-                    "guidance",
-                    default=TEXT_GUIDANCE,
-                    min=0.0,
-                    max=100.0,
-                    step=0.5,
-                    tooltip="How strongly the text counts.",
-                ),
-                io.Int.Input(
-                    "steps",
-                    default=SamplingSettings.steps,
-                    min=1,
-                    max=MOST_STEPS,
-                    tooltip="Sampling steps; fewer are faster.",
-                ),
-                io.Combo.Input(
-                    "sampler",
-                    options=list(SAMPLERS),
-                    default=SamplingSettings.sampler,
-                    tooltip="How the steps are taken; the first is the published one.",
-                ),
+                *sampling_inputs(TEXT_GUIDANCE, "How strongly the text counts."),
             ],
             outputs=[Embeds.Output(display_name="embeddings", tooltip="One row a variation.")],
         )
