@@ -130,7 +130,9 @@ class PopsPipeline(DiffusionPipeline):
         """
         opened = stack if isinstance(stack, Stack) else open_stack(stack, **options)
         if opened.placement.int8:
-            raise UsageError("diffusers' pipelines hold no weights in 8 bits: use --dtype float16")
+            raise UsageError(
+                "the pipelines of diffusers hold no weights in 8 bits: use --dtype float16"
+            )
         row, prior = opened.operator(str(operator), weights)
         with torch.device("meta"):
             theirs = PriorTransformer.from_config(prior.config.to_dict())
@@ -207,10 +209,13 @@ class PopsPipeline(DiffusionPipeline):
             NotFiniteError: An embedding that was made is not finite.
         """
         if output_type not in ("pt", "np"):
-            raise UsageError(f"output_type is pt or np, not {output_type!r}")
+            raise UsageError(f"output_type is 'pt' or 'np', not {output_type!r}")
         unknown = set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
         if unknown:
-            raise UsageError(f"callback_on_step_end_tensor_inputs has {', '.join(unknown)}")
+            raise UsageError(
+                f"callback_on_step_end_tensor_inputs names {', '.join(unknown)}, which no step "
+                "has: name image_embeds"
+            )
         operator, stack, prior = self.operator, self._stack(), self._prior()
         requests = _requests(operator, images)
         texts = each_text(prompt, len(requests))

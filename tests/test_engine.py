@@ -324,7 +324,7 @@ def test_an_embedding_of_another_stack_is_refused(engine: Engine, foreign: Any):
 
 def test_many_embeddings_where_one_is_wanted_are_refused(engine: Engine, tmp_path: Path):
     Embeddings(torch.zeros(2, 32)).save(tmp_path / "two.pth")
-    with pytest.raises(InputError, match=r"two\.pth holds 2 embeddings where one is wanted"):
+    with pytest.raises(InputError, match=r"two\.pth holds 2 embeddings, but one is wanted"):
         engine.encode([tmp_path / "two.pth"])
 
 

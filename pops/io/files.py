@@ -103,7 +103,7 @@ def atomic_path(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
         raise OutputError(f"cannot write {path}: no file can have such a name; choose another")
     with suppress(OSError):  # which writing will tell of
         if path.is_dir():
-            raise OutputError(f"{path} is a folder: name a file to write")
+            raise OutputError(f"{path} is a folder: name a file to write into")
     with _work_folder(path.parent, path) as folder:
         part = folder / f"part{path.suffix if suffix is None else suffix}"
         try:
@@ -302,7 +302,9 @@ def folder_lock(folder: Path, name: str = ".lock") -> Iterator[None]:
             ) from error
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise OutputError(f"cannot write {path}: {reason.lower()}") from error
+            raise OutputError(
+                f"cannot write {path}: {reason.lower()}; choose another folder"
+            ) from error
         try:
             yield
         finally:

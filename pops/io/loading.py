@@ -141,7 +141,9 @@ def _weight_files(folder: Path) -> list[Path]:
     """
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model.bin"))
     if not files:
-        raise WeightsError(f"{folder} is missing or holds no .safetensors weights")
+        raise WeightsError(
+            f"{folder} is missing or holds no .safetensors weights: fetch or build the stack again"
+        )
     if not (folder / "config.json").is_file():
         raise WeightsError(f"{folder / 'config.json'} is missing: fetch or build the stack again")
     for path in files:
@@ -208,7 +210,10 @@ def check_config(path: Path, weights: int | None = None) -> None:
             )
     for key, number in numbers:
         if number > limit:
-            raise WeightsError(f"{path}: {key} is {number}, which is out of all proportion")
+            raise WeightsError(
+                f"{path}: {key} is {number}, which is larger than any model needs: fetch the "
+                "file again"
+            )
 
 
 def check_code(path: Path) -> dict[str, Any]:

@@ -116,7 +116,9 @@ def save_picture(image: Image.Image, path: str | Path, comment: str = "") -> Non
     suffix = path.suffix.lower()
     kind = Image.registered_extensions().get(suffix)
     if kind not in Image.SAVE:
-        raise OutputError(f"cannot write {path}: no picture format ends in '{suffix}'; use .png")
+        raise OutputError(
+            f"cannot write {path}: no picture format has the ending '{suffix}'; use .png"
+        )
     lossy = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
     said = {"comment": comment.encode()} if comment and kind == "JPEG" else {}
     content = BytesIO()  # encoded first, so that the file appears in one go

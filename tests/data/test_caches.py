@@ -295,7 +295,7 @@ def test_what_is_no_cache_or_damaged_is_named(
     with pytest.raises(DataError, match="format: Invalid enum value 0"):
         cached(tmp_path, data, stack)
     (tmp_path / "index.json").write_text("{")
-    with pytest.raises(DataError, match=r"index\.json: is damaged or no JSON"):
+    with pytest.raises(DataError, match=r"index\.json: is damaged or is not JSON"):
         cached(tmp_path, data, stack)
 
 

@@ -305,7 +305,7 @@ def _cut(path: Path) -> None:
         (
             "texturing",
             lambda f: (f / "mug_000" / "box.json").write_text("[1, 2"),
-            r"box\.json: is damaged or no JSON",
+            r"box\.json: is damaged or is not JSON",
         ),
         ("texturing", lambda f: (f / "mug_000" / "box.json").write_text("[9, 9, 9, 9]"), "empty"),
         ("scene", lambda f: _cut(f / "mug_0_inpainted.npy"), "as an array"),

@@ -109,7 +109,7 @@ def test_a_line_cut_short_is_made_again(tmp_path: Path) -> None:
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
     line = '{"index": 0, "name": "a", "files": ["a.jpg"]}\n'
     (tmp_path / "manifest.jsonl").write_text(f"{line}nonsense\n{line}")
-    with pytest.raises(InputError, match=r"manifest.jsonl, line 2: is damaged or no JSON"):
+    with pytest.raises(InputError, match=r"manifest.jsonl, line 2: is damaged or is not JSON"):
         list(read_manifest(tmp_path))
 
 

@@ -89,7 +89,7 @@ class Shareable:
             OutputError: The folder cannot be written.
         """
         if self.folder is None:
-            raise UsageError(f"{self} has no weights: read it by from_pretrained first")
+            raise UsageError(f"{self} has no weights: read the operator by from_pretrained first")
         with staged_folder(folder) as stage:
             for name, file in shared_files(self.folder).items():
                 shutil.copyfile(file, stage / name)
@@ -121,7 +121,7 @@ class Shareable:
             OutputError: The hub refuses it, or cannot be reached.
         """
         if self.folder is None:
-            raise UsageError(f"{self} has no weights: read it by from_pretrained first")
+            raise UsageError(f"{self} has no weights: read the operator by from_pretrained first")
         files = shared_files(self.folder, repository, licence, metrics, picture)
         return push_files(repository, files, private=private)
 
@@ -155,7 +155,10 @@ def shared_files(
     ]
     files: dict[str, Any] = {path.name: path for path in found}
     if "operator.json" not in files:
-        raise UsageError(f"{folder} is no operator folder: it has no operator.json")
+        raise UsageError(
+            f"{folder} is not an operator folder, since it has no operator.json: name one that "
+            "pops train wrote"
+        )
     if not set(files) & set(WEIGHTS):
         shares = (folder / "own.safetensors").is_file()
         why = "shares its prior with others: write it whole by pops convert, to .pth and back"
@@ -235,13 +238,17 @@ def pull_folder(repository: str, revision: str | None = None) -> Path:
     except Exception as error:
         raise WeightsError(f"{repository} cannot be downloaded: {_reason(error)}") from error
     if not (Path(folder) / "operator.json").is_file():
-        raise WeightsError(f"{repository} holds no operator of pops: it has no operator.json")
+        raise WeightsError(
+            f"{repository} does not hold an operator of pops: it has no operator.json"
+        )
     return Path(folder)
 
 
 def _check_repository(name: str) -> None:
     if not is_repository(name):
-        raise UsageError(f"{name!r} is no folder and no repository: write OWNER/NAME")
+        raise UsageError(
+            f"{name!r} is neither a folder nor a repository of the hub: write OWNER/NAME"
+        )
 
 
 def _reason(error: Exception) -> str:

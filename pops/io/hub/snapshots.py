@@ -110,7 +110,10 @@ def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket"
     except Exception as error:  # of the hub's client, or of what it talks to the network with
         raise WeightsError(refusal(source, error, place, instead)) from error
     if absent := _absent(folder, files):
-        raise WeightsError(f"{repository} has no {absent[0]} at revision {source.revision}")
+        raise WeightsError(
+            f"{repository} has no {absent[0]} at revision {source.revision}: name another "
+            "repository or revision"
+        )
     return folder
 
 
