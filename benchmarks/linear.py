@@ -49,7 +49,7 @@ class LinearBenchmark:
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
         if min(self.rows, default=0) < 1:
-            raise UsageError("--rows wants numbers of rows from 1 on")
+            raise UsageError("--rows takes numbers of rows from 1 on")
 
 
 @dataclass(frozen=True)

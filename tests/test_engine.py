@@ -188,7 +188,7 @@ def test_requests_can_have_seeds_of_their_own(engine: Engine):
     assert made.seeds == (1, 2, 3)
     alone = engine.apply("scene", [requests[1]], seeds=[3], steps=3)
     close(made[2].image_embeds, alone.image_embeds)
-    with pytest.raises(UsageError, match="seeds of 1 requests for 2"):
+    with pytest.raises(UsageError, match="seeds for 1 of 2 requests"):
         engine.apply("scene", requests, seeds=[[1]])
 
 

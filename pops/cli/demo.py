@@ -244,7 +244,7 @@ def _composition(short: bool = False) -> str:
 def _pair(pair: str) -> Request:
     parts = pair.split("+")
     if len(parts) != 2:
-        raise UsageError(f"--pairs wants OBJECT+TEXTURE, as in mug+wood, not {pair!r}")
+        raise UsageError(f"--pairs takes OBJECT+TEXTURE, as in mug+wood, not {pair!r}")
     return (f"objects/{parts[0]}", f"textures/{parts[1]}"), None
 
 

@@ -133,7 +133,7 @@ def _own(path: Path) -> tuple[Operator, Recipe]:
     name = f"pops_own_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
-        raise UsageError(f"--operator wants a Python file, and {path} is none")
+        raise UsageError(f"--operator takes a Python file, not {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where worker processes look for its functions
     spec.loader.exec_module(module)

@@ -90,7 +90,7 @@ def name_cutouts(folder: Path) -> dict[str, Path]:
         InputError: There is no such folder or no picture in it, or two cut-outs would get one name.
     """
     if not folder.is_dir():
-        raise InputError(f"no such folder: {folder}; --input_dir wants a folder of pictures")
+        raise InputError(f"no such folder: {folder}; --input_dir takes a folder of pictures")
     paths = find_pictures(folder)
     if not paths:
         raise InputError(f"{folder} holds no pictures")

@@ -105,7 +105,7 @@ def _own_models(config: GenerateConfig, rows: Mapping[str, object]) -> dict[str,
         stage, equals, place = text.partition("=")
         if not equals or not place or stage not in rows:
             raise UsageError(
-                f"--models wants STAGE=REPOSITORY or STAGE=FOLDER, not {text!r}; "
+                f"--models takes STAGE=REPOSITORY or STAGE=FOLDER, not {text!r}; "
                 f"the stages are {', '.join(rows)}"
             )
         own[stage] = place

@@ -58,7 +58,7 @@ class ModelsConfig(StackConfig, OwnOperators):
         check_range("batch_size", self.batch_size, 1, 4096)
         if self.judge is not None and not self.judge.startswith(("http://", "https://")):
             raise UsageError(
-                f"--judge wants an address, as in http://localhost:8000/v1, not {self.judge!r}"
+                f"--judge takes an address, as in http://localhost:8000/v1, not {self.judge!r}"
             )
 
     @property

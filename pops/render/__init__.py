@@ -126,7 +126,7 @@ def fill_settings(asked: RenderSettings, renderer: Renderer) -> DecoderSettings:
     for name in asked.options:
         if name not in takes:
             known = f"it takes {', '.join(takes)}" if takes else "it takes no such options"
-            raise UsageError(f"the renderer {asked.renderer} takes no {name}: {known}")
+            raise UsageError(f"the renderer {asked.renderer} does not take --{name}: {known}")
     opened = {
         name: open_picture(source)
         for name in ("init", "mask")

@@ -222,8 +222,8 @@ class Img2ImgRenderer(_DecoderRenderer):
     ) -> dict[str, Any]:
         if self._steps(settings) < 1:
             raise UsageError(
-                f"--init_strength {settings.init_strength:g} of {settings.steps} steps is none: "
-                "give more of either"
+                f"--init_strength {settings.init_strength:g} of {settings.steps} steps leaves "
+                "no step to take: give more of either"
             )
         pixels = _pixels(settings, "img2img").repeat(count, 1, 1, 1)
         return {"image": pixels, "strength": settings.init_strength}
@@ -262,7 +262,7 @@ class InpaintRenderer(_DecoderRenderer):
     ) -> dict[str, Any]:
         pixels = _pixels(settings, "inpaint")
         if settings.mask is None:
-            raise UsageError("inpaint changes a part of a picture: give it with --mask")
+            raise UsageError("inpaint changes a part of a picture: say which with --mask")
         square = settings.mask.convert("L").resize((settings.size, settings.size))
         mask = torch.from_numpy(np.asarray(square, dtype=np.float32) / 255)[None, None]
         return {
@@ -324,7 +324,7 @@ def _load_parts(stack: Stack, part: str) -> _Parts:
     if unet.config.encoder_hid_dim != own:
         raise WeightsError(
             f"{folder / 'unet'} takes embeddings of {unet.config.encoder_hid_dim} numbers, but "
-            f"those of {stack.name} have {own}"
+            f"those of {stack.name} have {own}: put a decoder for them there"
         )
     check_config(folder / "scheduler" / "scheduler_config.json")
     scheduler = load_part(DDPMScheduler, folder / "scheduler")

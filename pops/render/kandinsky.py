@@ -152,7 +152,9 @@ class KandinskyRenderer(PlainRenderer):
     ) -> np.ndarray:
         """Draw pictures of a size that the decoder does not know at the nearest that it knows."""
         near = min(self.sizes, key=lambda size: (abs(size - settings.size), size))
-        log.warning("rendered at %d pixels, which this decoder draws, and scaled", near)
+        log.warning(
+            "rendered at %d pixels, which this decoder was trained to draw, and scaled", near
+        )
         drawn = self.render_arrays(image_embeds, seeds, replace(settings, size=near), progress)
         channels_first = torch.from_numpy(drawn).permute(0, 3, 1, 2)
         scaled = F.interpolate(channels_first, [settings.size] * 2, mode="bicubic", antialias=True)

@@ -103,14 +103,15 @@ class StableUnCLIPRenderer(PlainRenderer):
         folder = stack.decoder_folder
         if not (folder / "image_normalizer").is_dir():
             raise UsageError(
-                f"the decoder of {stack.name} is no Stable unCLIP: render by kandinsky, which is "
-                "the stack's own decoder"
+                f"the decoder of {stack.name} is not a Stable unCLIP: use --renderer "
+                "kandinsky, the stack's own decoder"
             )
         models = {name: stack.model(kind, folder / name) for name, kind in MODELS.items()}
         own, taken = stack.prior_config.embedding_dim, models["image_normalizer"].mean.shape[-1]
         if taken != own:
             raise UsageError(
-                f"{folder} takes embeddings of {taken} numbers; those of {stack.name} have {own}"
+                f"{folder} takes embeddings of {taken} numbers, but those of {stack.name} have "
+                f"{own}: use --renderer kandinsky"
             )
         with reading(folder), quietly():
             pipeline = _Pipeline(
@@ -219,6 +220,6 @@ def _scheduler(folder: Path) -> Any:
     config = check_code(path)
     kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
-        raise WeightsError(f"{path}: {config.get('_class_name')!r} is no scheduler of diffusers")
+        raise WeightsError(f"{path}: {config.get('_class_name')!r} is not a scheduler of diffusers")
     with reading(path):
         return kind.from_config(config)  # type: ignore[attr-defined]

@@ -82,7 +82,7 @@ def list_pictures(folder: Path) -> list[str]:
         DataError: the folder is missing, or holds no picture.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder: name a folder of pictures")
+        raise DataError(f"{folder} is not a folder: name a folder of pictures")
     endings, found = tuple(picture_suffixes()), []
     for home, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

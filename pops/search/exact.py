@@ -57,7 +57,8 @@ class Hit:
             return open_picture(self.path)
         except InputError as error:
             raise InputError(
-                f"{self.name} is no longer there, or no picture any more: make the index again"
+                f"{self.name} is gone, or cannot be opened as a picture any more: make the "
+                "index again"
             ) from error
 
 
@@ -78,7 +79,7 @@ class Index:
         self._shards: Sequence[Shard] = [s for s in self._by_number.values() if s.names]
         self._starts = np.cumsum([0, *(len(shard.names) for shard in self._shards)])
         if not self._shards:
-            raise DataError(f"{self.folder} has no picture: run pops index again")
+            raise DataError(f"{self.folder} holds no picture: run pops index again")
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -135,7 +136,8 @@ class Index:
         if queries.shape[1] != self.file.dim:
             raise UsageError(
                 f"{self.folder} holds embeddings of {self.file.dim} numbers, of the stack "
-                f"{self.file.stack}, not of {queries.shape[1]}: use --stack {self.file.stack}"
+                f"{self.file.stack}, but was asked for one of {queries.shape[1]}: use --stack "
+                f"{self.file.stack}"
             )
         scores, rows = nearest_rows(queries, self.blocks(), k)
         if scores.isnan().any():  # which would stand before all numbers
@@ -155,7 +157,9 @@ class Index:
             if not np.isfinite(shard.embeds).all():
                 path = shard_file(self.folder, "embeds", number)
                 return DataError(f"{path} holds numbers that are not finite{MAKE_ANEW}")
-        return DataError(f"{self.folder} was asked for what is not finite")
+        return DataError(
+            f"{self.folder} was asked for an embedding that is not finite: make it again"
+        )
 
     def check_stack(self, stack: Stack) -> None:
         """Check that a stack makes embeddings of the space of this index.

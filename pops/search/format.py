@@ -95,8 +95,8 @@ def write_index_file(folder: Path, index: IndexFile) -> None:
         for name in ("dim", "encoders", "folder"):
             if getattr(there, name) != getattr(index, name):
                 raise DataError(
-                    f"{folder} is an index of another {name.removesuffix('s')}: "
-                    "name another folder by --out"
+                    f"{folder} holds an index made from another {name.removesuffix('s')}: name "
+                    "another folder by --out"
                 )
         return
     write_json(path, index)

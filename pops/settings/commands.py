@@ -121,7 +121,7 @@ class RunConfig(DrawnConfig):
         for given, (_, _, place) in zip(self.weights, parts, strict=True):
             if not place:
                 raise UsageError(
-                    f"--weights wants OPERATOR=PLACE, as in scene=operators/scene, not {given!r}"
+                    f"--weights takes OPERATOR=PLACE, as in scene=operators/scene, not {given!r}"
                 )
         return {name: str(expand_home(place)) for name, _, place in parts}
 

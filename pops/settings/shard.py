@@ -31,5 +31,5 @@ class Shard:
         """
         number, slash, count = text.partition("/")
         if not (slash and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-            raise UsageError(f"--shard wants i/n with i from 0 to n - 1, as in 0/4, not {text!r}")
+            raise UsageError(f"--shard takes i/n, with i from 0 to n - 1, as in 0/4, not {text!r}")
         return cls(int(number), int(count))

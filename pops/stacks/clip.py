@@ -137,7 +137,7 @@ def check_processor(processor: CLIPImageProcessorPil, side: int) -> None:
     """
     sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
     if any(size is not None and not 1 <= size <= LARGEST_SIDE for size in sizes):
-        raise ValueError(f"it resizes pictures to {max(sizes)} pixels")
+        raise ValueError(f"it resizes pictures to {max(sizes)} pixels, which is too many")
     pixels = picture_pixels(processor, [Image.new("RGB", (8, 8), "gray")])
     if pixels.shape != (1, 3, side, side) or not pixels.isfinite().all():
         raise ValueError(f"it makes {tuple(pixels.shape)} of a picture, not (1, 3, {side}, {side})")
@@ -157,7 +157,7 @@ def check_tokenizer(tokenizer: CLIPTokenizer, words: int) -> None:
     batch = tokenizer(["a shiny cat", ""], padding=True, return_tensors="pt")
     most = max(len(tokenizer), int(batch["input_ids"].max()) + 1, (tokenizer.pad_token_id or 0) + 1)
     if most > words or batch["attention_mask"].shape != batch["input_ids"].shape:
-        raise ValueError(f"it makes {most} kinds of tokens, and the encoder knows {words}")
+        raise ValueError(f"it makes {most} kinds of tokens, but the encoder knows only {words}")
 
 
 @dataclass(frozen=True)
@@ -201,19 +201,14 @@ class TextEncoder:
             return []
         for text in texts:
             if any("\ud800" <= letter <= "\udfff" for letter in text):  # of broken UTF-8
-                raise UsageError(f"text {text[:40]!r} holds a letter that is none: type it anew")
-        limit = self.model.config.max_position_embeddings
-        batch = self.tokenizer(
-            list(texts),
-            padding=True,
-            truncation=cut,
-            max_length=limit if cut else None,
-            return_tensors="pt",
-        )
+                raise UsageError(f"the text {text[:40]!r} holds a broken character: type it anew")
         lengths = batch["attention_mask"].sum(dim=1).tolist()
         for text, length in zip(texts, lengths, strict=True):
             if length > limit:
-                raise UsageError(f"text of {length} tokens is over {limit}: {text[:40]!r}...")
+                raise UsageError(
+                    f"the text {text[:40]!r}... has {length} tokens, but the encoder takes "
+                    f"{limit}: shorten it"
+                )
         out = self.model(input_ids=batch["input_ids"].to(self.model.device))
         hidden, embeds = out.last_hidden_state.float().cpu(), out.text_embeds.float().cpu()
         return [

@@ -65,5 +65,7 @@ def read_concept(stack: Stack, what: str | tuple[str, ...]) -> tuple[str, ...]:
         raise error.at(getattr(what, "span", None))
     texts = read_lines(path, InputError)
     if len(texts) < 2:
-        raise UsageError(f"{path}: holds {len(texts)} texts, where two or more are wanted")
+        raise UsageError(
+            f"{path} holds {len(texts)} texts, but two or more are wanted: write one a line"
+        )
     return texts

@@ -203,6 +203,7 @@ def check_stack(stack: Stack, embeds: Tensor, made_by: str | None, named: str) -
     dim = stack.prior_config.embedding_dim
     if made_by not in (None, stack.name) or embeds.shape[-1] != dim:
         raise InputError(
-            f"{named}: {embeds.shape[-1]} numbers, of the stack {made_by or 'unknown'}, but "
-            f"{stack.name} has embeddings of {dim}: encode the picture with this one"
+            f"{named} holds embeddings of {embeds.shape[-1]} numbers, of the stack "
+            f"{made_by or 'unknown'}, but {stack.name} has embeddings of {dim}: encode the "
+            "picture with this one"
         )

@@ -191,7 +191,9 @@ class StackModels:
             return folder
         if is_repository(place):
             return fetch(place, PART_FILES[part])
-        raise WeightsError(f"{folder} is missing: the stack {self.name} is not whole")
+        raise WeightsError(
+            f"{folder} is missing, so the stack {self.name} is not whole: fetch or build it again"
+        )
 
     def model(self, kind: Any, folder: Path) -> Any:
         """Load a frozen model in the number format of the stack.

@@ -166,7 +166,9 @@ class Stack(StackModels):
                 f"use --stack {card.stack}"
             )
         if name != card.operator.name and _operator_folder(name) is None:
-            raise UsageError(f"{folder} holds {card.operator.name}, not {name}")
+            raise UsageError(
+                f"{folder} holds the operator {card.operator.name}, not {name}: name another folder"
+            )
         return card.operator
 
     def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
@@ -302,7 +304,10 @@ class Stack(StackModels):
         if not root.is_dir():
             if is_repository(place):
                 return fetch_file(place, published)
-            raise WeightsError(f"{root} is missing: {self.name} has no operators there")
+            raise WeightsError(
+                f"{root} is missing: {self.name} has no operators there; name a folder with "
+                "--weights"
+            )
         found = [path for path in (root / name, root / published) if path.exists()]
         if not found:
             raise WeightsError(f"{root / name} is missing: {self.name} has no operator {name}")

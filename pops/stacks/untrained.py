@@ -69,13 +69,17 @@ def read_stats(folder: Path, dim: int) -> dict[str, Tensor]:
     path = folder / STATS
     if not path.exists():
         raise WeightsError(
-            f"{path} is missing: pops index encodes pictures, and pops stats makes it"
+            f"{path} is missing: make it with pops stats from an index of pictures, which pops "
+            "index makes"
         )
     found = read_tensors(path)
     if set(found) != set(NAMES) or any(found[name].shape != (1, dim) for name in NAMES):
-        raise WeightsError(f"{path} holds no statistics of embeddings of {dim} numbers")
+        raise WeightsError(
+            f"{path} holds no statistics for embeddings of {dim} numbers: make it again with "
+            "pops stats"
+        )
     if not (found["clip_std"] > 0).all():
-        raise WeightsError(f"{path}: a deviation is not above 0: use pops stats on more pictures")
+        raise WeightsError(f"{path}: a deviation is not above 0: run pops stats on more pictures")
     return {name: found[name].float() for name in NAMES}
 
 

@@ -67,7 +67,7 @@ class StudioConfig(CompiledConfig, StackConfig, OwnOperators):
                 ip_network(proxy)
             except ValueError as error:
                 raise UsageError(
-                    f"--trusted_proxies wants addresses or networks, as in 10.0.0.0/8: {error}"
+                    f"--trusted_proxies takes addresses or networks, as in 10.0.0.0/8: {error}"
                 ) from error
         if self.password == "":
             raise UsageError("--password is empty: leave it out, or give one")

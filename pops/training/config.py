@@ -128,19 +128,23 @@ class TrainConfig(DataConfig):
             )
         for name in ("adam_beta1", "adam_beta2", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"--{name} must be at least 0 and below 1")
+                raise UsageError(
+                    f"--{name} must be at least 0 and below 1, not {getattr(self, name)}"
+                )
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise UsageError(f"--device is auto, cpu, cuda or cuda:N, not {self.device!r}")
+            raise UsageError(f"--device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
         if self.layers is not None and self.lora_rank is not None:
             raise UsageError(
-                "--lora_rank trains an adapter of all layers: leave training_mode full"
+                "--lora_rank trains an adapter of all layers: leave out --training_mode"
             )
         if self.joint and self.lora_rank is not None:
             raise UsageError("--lora_rank trains an adapter of one operator: leave out --joint")
         if self.base_width % HEAD:
             raise UsageError(f"--base_width must be a multiple of {HEAD}, not {self.base_width}")
         if self.joint and (self.cache or self.dataset_path or self.val_dataset_path):
-            raise UsageError("--joint takes all data from the configs that it names: name it there")
+            raise UsageError(
+                "--joint takes all data from the configs that it names: name the data there"
+            )
 
     @property
     def layers(self) -> int | None:
@@ -154,6 +158,7 @@ class TrainConfig(DataConfig):
         match = re.fullmatch(r"([1-9]\d*)_layers", self.training_mode)
         if match is None:
             raise UsageError(
-                f"--training_mode is full or N_layers, as in 4_layers, not {self.training_mode!r}"
+                "--training_mode must be full or N_layers, as in 4_layers, not "
+                f"{self.training_mode!r}"
             )
         return int(match[1])

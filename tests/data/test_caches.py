@@ -357,7 +357,7 @@ def test_embed_makes_a_cache_shares_the_work_and_says_what_is_left(
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--shard=2/2", "--shard wants i/n"),
+        ("--shard=2/2", "--shard takes i/n"),
         ("--mode=textures", "did you mean texturing"),
         ("--dataset_path=absent", "no such folder: absent"),
         ("--randoms_dir=absent", "cannot read absent"),

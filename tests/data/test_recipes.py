@@ -424,7 +424,7 @@ def test_a_file_that_defines_no_operator_is_refused(tmp_path: Path):
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(UsageError, match="must define OPERATOR"):
         find_recipe("texturing", tmp_path / "empty.py")
-    with pytest.raises(UsageError, match="wants a Python file"):
+    with pytest.raises(UsageError, match="takes a Python file"):
         find_recipe("texturing", tmp_path / "absent.py")
 
 

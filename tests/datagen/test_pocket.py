@@ -363,7 +363,7 @@ def test_the_permissive_preset_names_no_model_barred_from_commercial_use() -> No
 
 @pytest.mark.parametrize("shard", ["1", "2/2", "-1/2", "a/b", "1/0", "0/2/3"])
 def test_a_shard_that_cannot_be_is_refused(shard: str) -> None:
-    with pytest.raises(UsageError, match="--shard wants i/n"):
+    with pytest.raises(UsageError, match="--shard takes i/n"):
         Shard.parse(shard)
 
 

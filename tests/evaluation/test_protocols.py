@@ -413,7 +413,7 @@ def test_words_are_drawn_once_into_the_folder(models: str, tmp_path: Path) -> No
 
 
 def test_an_address_that_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match="--judge wants an address"):
+    with pytest.raises(UsageError, match="--judge takes an address"):
         EvalInstructConfig(judge="localhost")
 
 

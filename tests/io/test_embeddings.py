@@ -75,7 +75,9 @@ def test_the_list_that_diffusers_saves_for_an_ip_adapter_is_read(tmp_path: Path,
 
 def test_the_embeddings_of_several_ip_adapters_are_refused(tmp_path: Path):
     torch.save([torch.randn(2, 1, 8), torch.randn(2, 1, 8)], tmp_path / "a.ipadpt")
-    with pytest.raises(InputError, match=r"a\.ipadpt holds a list that is not of the embeddings of"):
+    with pytest.raises(
+        InputError, match=r"a\.ipadpt holds a list that is not of the embeddings of"
+    ):
         load_embeddings(tmp_path / "a.ipadpt")
 
 

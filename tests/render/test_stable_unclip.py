@@ -115,5 +115,5 @@ def test_a_decoder_of_another_kind_or_length_is_refused(
     other = shutil.copytree(folder, tmp_path / "other")
     named = other / "decoder" / "scheduler" / "scheduler_config.json"
     named.write_text(json.dumps(json.loads(named.read_text()) | {"_class_name": "Engine"}))
-    with pytest.raises(WeightsError, match="'Engine' is no scheduler"):
+    with pytest.raises(WeightsError, match="'Engine' is not a scheduler"):
         Engine.load(other, "cpu").renderer()

@@ -175,7 +175,7 @@ def test_a_folder_of_another_stack_is_refused(published: Path, stack: Path, tmp_
     )
     with pytest.raises(UsageError, match="name its folder with --stack"):
         convert(own, tmp_path / "out.pth")
-    with pytest.raises(UsageError, match="holds scene, not union"):
+    with pytest.raises(UsageError, match="holds the operator scene, not union"):
         convert(own, tmp_path / "out.pth", "union", str(stack))
 
 

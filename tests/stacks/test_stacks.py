@@ -145,7 +145,7 @@ def test_an_operator_folder_brings_its_own_row_and_weights(folder: Path, tmp_pat
     for row, prior in (stack.operator(str(own)), stack.operator("scene", own)):
         assert row == OPERATORS["scene"]
         torch.testing.assert_close(prior.proj_in.weight, state["proj_in.weight"])
-    with pytest.raises(UsageError, match="holds scene, not union"):
+    with pytest.raises(UsageError, match="holds the operator scene, not union"):
         stack.operator("union", own)
 
 

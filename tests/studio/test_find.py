@@ -92,7 +92,7 @@ def test_a_picture_that_is_gone_is_named_and_the_others_are_told(
     finally:
         path.write_bytes(content)
     warnings = [one["warning"] for one in job.outputs() if one["state"] == "warning"]
-    assert len(warnings) == 1 and warnings[0].startswith("objects/car.png is no longer there")
+    assert len(warnings) == 1 and warnings[0].startswith("objects/car.png is gone")
     assert len(job.outputs()[-1]["results"]) == len(NAMES) - 1
 
 

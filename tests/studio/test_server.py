@@ -429,5 +429,5 @@ def test_a_made_up_sender_is_believed_of_a_trusted_proxy_alone(
     assert _sender(served[0], monkeypatch) == "127.0.0.1"
     with running(trusted_proxies=("127.0.0.0/8",)) as (url, _):
         assert _sender(url, monkeypatch) == "203.0.113.9"
-    with pytest.raises(UsageError, match="--trusted_proxies wants addresses or networks"):
+    with pytest.raises(UsageError, match="--trusted_proxies takes addresses or networks"):
         StudioConfig(trusted_proxies=("my-proxy",))

@@ -44,7 +44,11 @@ class _Runs:
     [
         ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
         ("mug.png", pickle.dumps(_Runs()), "mug.png is not a picture"),
-        ("mug.safetensors", pickle.dumps(_Runs()), "mug.safetensors is cut short or is not an embedding"),
+        (
+            "mug.safetensors",
+            pickle.dumps(_Runs()),
+            "mug.safetensors is cut short or is not an embedding",
+        ),
         ("mug.pth", b"x", "mug.pth: embeddings are taken as .safetensors files only"),
         ("empty.png", b"", "empty.png is empty"),
         ("page.html", b"<html></html>", "it is text"),

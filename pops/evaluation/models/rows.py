@@ -182,7 +182,7 @@ def _own_places(config: ModelsConfig) -> dict[str, str]:
         stage, equals, place = text.partition("=")
         if not equals or not place or stage not in HUB:
             raise UsageError(
-                f"--models wants STAGE=REPOSITORY or STAGE=FOLDER, not {text!r}; "
+                f"--models takes STAGE=REPOSITORY or STAGE=FOLDER, not {text!r}; "
                 f"the stages are {', '.join(HUB)}"
             )
         own[stage] = place

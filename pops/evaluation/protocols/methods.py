@@ -150,7 +150,7 @@ def read_methods(
         name, equals, composition = (piece.strip() for piece in part.partition("="))
         if not (name and equals and composition):
             raise UsageError(
-                f"--also wants NAME=COMPOSITION, as in half=mean('{slots[0]}', ...), not {part!r}"
+                f"--also takes NAME=COMPOSITION, as in half=mean('{slots[0]}', ...), not {part!r}"
             )
         template = parse(composition, operators)
         _check_slots(template, slots)

@@ -232,7 +232,7 @@ def _read_line(arguments: Sequence[str], kinds: Mapping[str, Kind], others: bool
         elif name == "print_config" and not equals:
             line.print_config = True
         elif not flag.startswith("--"):
-            raise UsageError(f"unknown flag {argument}: a file of that name goes after --")
+            raise UsageError(f"unknown flag {argument} (write a file of that name after --)")
         elif name == "config_path":
             line.files.append(value if equals else _next(left, name, "a settings file"))
         elif equals:
@@ -241,29 +241,29 @@ def _read_line(arguments: Sequence[str], kinds: Mapping[str, Kind], others: bool
             spoken = bool(left) and left[0].lower() in ("true", "false")
             line.flags[name] = left.pop(0) if spoken else "true"
         else:
-            wants = kinds[name].wants if name in kinds else "a value" * others
-            line.flags[name] = _next(left, name, wants) if wants else ""
+            takes = kinds[name].takes if name in kinds else "a value" * others
+            line.flags[name] = _next(left, name, takes) if takes else ""
     return line
 
 
-def _next(left: list[str], name: str, wants: str) -> str:
+def _next(left: list[str], name: str, takes: str) -> str:
     if not left or left[0] == "--":
-        raise UsageError(f"--{name} wants {wants}: nothing is given")
+        raise UsageError(f"--{name} takes {takes}, but nothing is given")
     return left.pop(0)
 
 
 def _typed(
     given: Mapping[str, Given], kinds: Mapping[str, Kind], where: str = ""
 ) -> dict[str, Any]:
-    """Read each value as its setting wants it; UsageError for one that it cannot be."""
+    """Read each value as its setting asks; UsageError for one that it cannot be."""
     values: dict[str, Any] = {}
     for name, value in given.items():
         try:
             values[name] = kinds[name].read(value)
         except (TypeError, ValueError):
             said = "null" if value is None else _short(str(value))
-            wants = kinds[name].wants
-            raise UsageError(f"{where}--{name} wants {wants}, not {said!r}") from None
+            takes = kinds[name].takes
+            raise UsageError(f"{where}--{name} takes {takes}, not {said!r}") from None
     return values
 
 

@@ -20,12 +20,12 @@ class Kind:
 
     Args:
         read: makes the value from what is given; ValueError where it cannot be.
-        wants: says in words what may be given.
+        takes: says in words what may be given.
         metavar: stands for the value in help.
     """
 
     read: Callable[[Any], Any]
-    wants: str
+    takes: str
     metavar: str
 
 
@@ -152,6 +152,6 @@ _KINDS: dict[Any, Kind] = {
     tuple[str, ...]: Kind(_texts, "texts, as in [a,b]", "A,B"),
 }
 _KINDS |= {
-    annotation | None: Kind(_or_null(kind.read), f"{kind.wants} or null", kind.metavar)
+    annotation | None: Kind(_or_null(kind.read), f"{kind.takes} or null", kind.metavar)
     for annotation, kind in tuple(_KINDS.items())
 }
