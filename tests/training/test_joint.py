@@ -223,5 +223,5 @@ def test_a_config_that_joins_others_is_not_joined_itself(golden: Path, tmp_path:
     (tmp_path / "both.yaml").write_text(f"stack: pocket\njoint: [{inner}]\n")
     config = parse("train", TrainConfig, flags(tmp_path, golden, f"--joint={tmp_path}/both.yaml"))
     assert config is not None
-    with pytest.raises(UsageError, match="joins others itself"):
+    with pytest.raises(UsageError, match="has --joint itself"):
         find_tasks(config)

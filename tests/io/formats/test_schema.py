@@ -142,7 +142,7 @@ def test_json_that_is_written_can_be_read_or_is_refused(
         write_json(path, value)
     except OutputError as error:
         assert any("\ud800" <= letter <= "\udfff" for text in value.values() for letter in text)
-        assert "any.json: a name in it is no UTF-8" in str(error)
+        assert "any.json: a name in it is not UTF-8" in str(error)
         assert not path.exists()
     else:
         assert read_json(path, dict[str, str], InputError) == value
