@@ -70,4 +70,4 @@ class StudioConfig(CompiledConfig, StackConfig, OwnOperators):
                     f"--trusted_proxies takes addresses or networks, as in 10.0.0.0/8: {error}"
                 ) from error
         if self.password == "":
-            raise UsageError("--password is empty: leave it out, or give one")
+            raise UsageError("--password is empty: give one, or leave the flag out")

@@ -109,10 +109,15 @@ def open_composition(
         raise InputError(f"{said}: it holds too many values")
     saved = decode_json(content, SavedComposition, InputError, said)
     if len(saved.inputs) > MOST_INPUTS:
-        raise InputError(f"the composition has more than {MOST_INPUTS} inputs")
+        raise InputError(
+            f"the saved composition has more than {MOST_INPUTS} inputs: save a smaller one"
+        )
     for name in saved.inputs:
         if not is_plain(name):
-            raise InputError(f"the composition has an input of a name that is none: {name[:60]!r}")
+            raise InputError(
+                f"the saved composition names an input {name[:60]!r}, which is not the name of "
+                "a file"
+            )
     Options.read(saved.settings)
     parse(saved.expression, operators)
     items = {
@@ -126,10 +131,14 @@ def _read_input(name: str, saved: SavedInput, made_by: str, stack: str, dim: int
         try:
             picture = base64.b64decode(saved.picture or "", validate=True)
         except ValueError as error:
-            raise InputError(f"{name}: cut short or damaged in the saved composition") from error
+            raise InputError(
+                f"{name} is cut short or damaged in the saved composition: save it again"
+            ) from error
         return replace(read_upload(picture, name, stack, dim), name=name, expression=repr(name))
     if made_by != stack or len(saved.embedding) != dim:
-        raise InputError(f"{name} is an embedding of the stack {made_by}, but this is {stack}")
+        raise InputError(
+            f"{name} is an embedding of the stack {made_by}, but this studio has {stack}"
+        )
     embeds = torch.tensor([saved.embedding], dtype=torch.float32)
     known = Embeddings(embeds, stack, (repr(name),))
     return StoredItem("embedding", name, embedding=known, expression=repr(name))

@@ -209,7 +209,11 @@ def test_what_is_not_given_is_asked_for(engine: Engine):
         ("img2img", {}, "--init"),
         ("inpaint", {"init": noise(0)}, "--mask"),
         ("img2img", {"init": noise(0), "init_strength": 0.1}, "leaves no step"),
-        ("img2img", {"init": noise(0), "mask": noise(1)}, "img2img does not take --mask: it takes init"),
+        (
+            "img2img",
+            {"init": noise(0), "mask": noise(1)},
+            "img2img does not take --mask: it takes init",
+        ),
         ("kandinsky", {"prompt": "a cat"}, "kandinsky does not take --prompt"),
         ("kandinsky_depth", {}, "keeps the depth of one input"),
         ("img2img", {"init": noise(0), "init_strength": 1.5}, "from 0 to 1"),

@@ -171,7 +171,9 @@ def test_a_size_that_the_decoder_does_not_know_is_made_of_one_that_it_knows(
     embeds, few = torch.randn(2, 32), DecoderSettings(steps=2, guidance=4.0, size=40)
     large = own.render_arrays(embeds, [0, 1], few)
     assert large.shape == (2, 40, 40, 3) and large.min() >= 0 and large.max() <= 1
-    assert caplog.messages == ["rendered at 32 pixels, which this decoder was trained to draw, and scaled"]
+    assert caplog.messages == [
+        "rendered at 32 pixels, which this decoder was trained to draw, and scaled"
+    ]
     known = own.render_arrays(embeds, [0, 1], replace(few, size=32))
     assert len(caplog.messages) == 1
     for one, small in zip(large, known, strict=True):

@@ -99,9 +99,9 @@ def test_a_picture_that_is_gone_is_named_and_the_others_are_told(
 @pytest.mark.parametrize(
     "data, said",
     [
-        (("'mug.png'", {}, {}, 0), "k is a whole number from 1 to 48"),
-        (("'mug.png'", {}, {}, 49), "k is a whole number from 1 to 48"),
-        (("'mug.png'", {}, {}, True), "k is a whole number from 1 to 48"),
+        (("'mug.png'", {}, {}, 0), "k must be a whole number from 1 to 48"),
+        (("'mug.png'", {}, {}, 49), "k must be a whole number from 1 to 48"),
+        (("'mug.png'", {}, {}, True), "k must be a whole number from 1 to 48"),
         (("'mgu.png'",), "there is no picture 'mgu.png': did you mean mug.png"),
         (("'mug.png'", {}, {"seed": 1}), "unknown setting 'seed'"),
     ],

@@ -188,7 +188,7 @@ def test_rows_and_columns_can_be_any_two_slots(client: Client) -> None:
         ("/apply", ("texturing", ["objects/mug"]), "texturing takes 2 inputs"),
         ("/apply", ("painting", []), "this stack has no operator 'painting'"),
         ("/apply", ("texturing", ["../../etc/passwd", None]), "no longer here: add it again"),
-        ("/apply", ("texturing", [["x"], None]), "inputs are named by the id"),
+        ("/apply", ("texturing", [["x"], None]), "name an input by the id"),
         ("/apply", ("texturing", [None, None], "", {"steps": 0}), "--steps must be from 1"),
         ("/compose", ("texturing('/etc/passwd', _)",), "there is no picture '/etc/passwd'"),
         ("/compose", ("__import__('os')",), "unknown operator '__import__'"),
@@ -196,7 +196,7 @@ def test_rows_and_columns_can_be_any_two_slots(client: Client) -> None:
         (
             "/grid",
             ("texturing", ["objects/mug"], ["objects/mug"], False, {}, ["object", "x"]),
-            "slots are 2 of those of texturing: object, texture",
+            "slots must be 2 of those of texturing: object, texture",
         ),
     ],
 )

@@ -203,7 +203,11 @@ def test_own_tensors_that_do_not_fit_are_named(
     ("joined", "more", "said"),
     [
         (("texturing", "texturing"), (), "two configs train texturing"),
-        (("texturing", "scene"), ("--stack=kandinsky-2.2",), "is for the stack pocket, not kandinsky-2.2"),
+        (
+            ("texturing", "scene"),
+            ("--stack=kandinsky-2.2",),
+            "is for the stack pocket, not kandinsky-2.2",
+        ),
         (("texturing", "scene"), ("--lora_rank=4",), "leave out --joint"),
         (("texturing", "scene"), ("--cache=caches/scene",), "takes all data from the configs"),
     ],

@@ -70,7 +70,7 @@ class Bodies:
                 part, more = await _part(receive, started + GRACE + size / LEAST_RATE)
                 size += len(part)
                 if size > limit:
-                    raise TooLarge(f"too large: at most {_amount(limit)} are taken")
+                    raise TooLarge(f"the request is too large: at most {_amount(limit)} are taken")
                 self._hold(address, len(part))
                 held = size
                 parts.append(part)
@@ -84,7 +84,7 @@ class Bodies:
 
     def _hold(self, address: str, size: int) -> None:
         if self.held + size > self.most_bytes or self._held[address] + size > self.most_bytes // 2:
-            raise TooMany("the studio is busy: too much is being sent; try again in a minute")
+            raise TooMany("the studio is busy, since too much is being sent: try again in a minute")
         self._held[address] += size
 
 

@@ -137,7 +137,7 @@ class SecurityMiddleware:
         known = READ if method in ("GET", "HEAD") else WRITE if method == "POST" else None
         there = known is not None and known.fullmatch(path) is not None and ".." not in path
         if not there and not (self.tools and method == "POST" and path == TOOLS):
-            raise NotThere("there is nothing here")
+            raise NotThere("there is nothing at this address")
         if self.login and not OPEN.fullmatch(path):
             try:
                 self.login.admit(headers, address)
@@ -154,12 +154,14 @@ class SecurityMiddleware:
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self.hosts.admit(host):
             if self.hosts.any_address:
-                raise Forbidden("the studio does not go by this name: see --allowed_hosts")
+                raise Forbidden(
+                    "the studio does not answer to this name: add it to --allowed_hosts"
+                )
             raise Forbidden(
-                "this studio is for this machine; start it with --host to open it to others"
+                "this studio answers this machine only; start it with --host to open it to others"
             )
         if method == "POST" and origin is not None and _place(origin) != host:
-            raise Forbidden("requests from other pages are not taken")
+            raise Forbidden("a request that comes from another page is refused")
 
     async def _take(self, scope: Scope, receive: Receive, send: Send, client: Client) -> None:
         """Pass on a request with a body, once all of it is there and good."""
@@ -206,7 +208,7 @@ class SecurityMiddleware:
             query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
             session = query.get("session_hash", [""])[0]
         if session is not None and session not in self._sessions:
-            raise NotThere("there is no such job, or no longer")
+            raise NotThere("there is no such job, or there is none any more")
         await self.app(dict(scope), receive, send)
         if events and session:
             self._sessions.pop(session, None)

@@ -103,7 +103,9 @@ class _Desk:
             try:
                 content = base64.b64decode(source.partition(",")[2], validate=True)
             except (binascii.Error, ValueError) as error:
-                raise InputError("a data URL is data:image/png;base64, and the picture") from error
+                raise InputError(
+                    "a data URL must be data:image/png;base64, and the picture in base64"
+                ) from error
             return self.service.add(content, "picture").id
         named = {item.name: item.id for item in self.service.store.examples.values()}
         return named.get(source, source)

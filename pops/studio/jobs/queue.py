@@ -150,15 +150,20 @@ class JobQueue:
         coming = coming or []
         taken = self.waiting + len(coming)
         if taken >= self.most_waiting:
-            raise Busy(f"the studio is busy: {taken} jobs wait already; try again in a minute")
+            raise Busy(
+                f"the studio is busy, since {taken} jobs wait already: try again in a minute"
+            )
         own = len(self._lines.get(client, ())) + coming.count(client)
         if own >= self.most_of_client:
-            raise Busy(f"the studio is busy: {own} of your jobs wait already")
+            raise Busy(f"the studio is busy, since {own} of your jobs wait already: wait for one")
         lines = self._lines.items()
         shared = sum(len(line) for one, line in lines if one.address == client.address)
         shared += sum(one.address == client.address for one in coming)
         if shared >= self.most_of_address:
-            raise Busy(f"the studio is busy: {shared} jobs from your address wait already")
+            raise Busy(
+                f"the studio is busy, since {shared} jobs from your address wait already: wait "
+                "for one"
+            )
 
     def _next(self) -> Job:
         """Take the first job of the client whose turn it is; its next turn is the last."""

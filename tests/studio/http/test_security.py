@@ -137,7 +137,7 @@ def test_a_file_of_the_server_cannot_be_named(path: str, value: dict[str, Any]) 
     whole = {"fn_index": 0, "session_hash": "s", "settings": value, "data": [value]}
     escaped = json.dumps(whole).replace("meta", "m\\u0065ta").encode()
     for body in (json.dumps(whole).encode(), escaped):
-        assert "files are not taken by name" in refused(path, body)
+        assert "files cannot be named in a request" in refused(path, body)
 
 
 @pytest.mark.parametrize("path", BODIES)
@@ -318,7 +318,7 @@ def test_nothing_is_seen_without_the_password() -> None:
     assert ask("/", by=by)[2]["location"] == "/login"
     for path in ("/stack", "/page/main.js", "/pictures/objects/mug", "/gradio_api/info", "/config"):
         status, said, _ = ask(path, by=by)
-        assert status == 401 and b"wants its password" in said
+        assert status == 401 and b"asks for its password" in said
     for path in ("/check", "/inputs", *BODIES):
         assert ask(path, BODIES.get(path, b"{}"), by)[0] == 401
     for path in ("/login", "/page/style.css", "/page/icon.svg", "/favicon.ico"):
@@ -354,7 +354,7 @@ def test_a_program_can_send_the_password_itself() -> None:
 def test_a_wrong_password_is_refused(form: bytes) -> None:
     by = security(login=Login("open sesame"))
     status, said, back = ask("/login", form, by)
-    assert status == 401 and b"not the password" in said and "set-cookie" not in back
+    assert status == 401 and b"the password is wrong" in said and "set-cookie" not in back
     status, _, back = ask("/login", form, by, accept="text/html")
     assert (status, back["location"]) == (303, "/login#wrong")
 
