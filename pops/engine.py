@@ -516,8 +516,8 @@ class Engine:
         if depth_of is None or len(depth_of) != count:
             given = 0 if depth_of is None else len(depth_of)
             raise UsageError(
-                f"the renderer {renderer} keeps the depth of one input for each embedding: "
-                f"{given} given for {count}"
+                f"the renderer {renderer} keeps the depth of one input for each embedding, but "
+                f"{given} were given for {count}"
             )
         opened: dict[object, Image.Image] = {}
         for key, source in {source_key(source): source for source in depth_of}.items():

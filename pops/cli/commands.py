@@ -138,7 +138,7 @@ def run(config: RunConfig) -> int:
     plan = make_plan(config.composition, previews.usable, known_operators_of(config))
     if config.animate != "none" and not any(map(is_range, plan.axes)):
         raise UsageError(
-            "--animate shows a range: write one in place of a number, as in strength=0..1:9"
+            "--animate shows a range: write one in the place of a number, as in strength=0..1:9"
         )
     weights = given_weights(config, plan)
     for leaf in plan.leaves:

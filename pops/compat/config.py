@@ -73,7 +73,7 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come 
         check_range("steps", self.steps, 1, MOST_STEPS)
         check_known("sampler", self.sampler, SAMPLERS)
         if not self.prior_guidance_scale or not all(map(isfinite, self.prior_guidance_scale)):
-            raise UsageError("--prior_guidance_scale must be one or more finite numbers, as in 1,8")
+            raise UsageError("--prior_guidance_scale takes one or more finite numbers, as in 1,8")
         if self.prior_path is None and self.stack is None:
             raise UsageError("--prior_path is not given: name the weights, or use --stack pocket")
 

@@ -170,7 +170,9 @@ class Figure:
         pictures: list[Source] = []
         for group, made in answers:
             if group.depth_of is None:
-                raise UsageError("--use_depth keeps the depth of the first input: name one")
+                raise UsageError(
+                    "--use_depth keeps the depth of the first input, which is left out: give one"
+                )
             path = group.depth_of
             picture = self.rendered[path] if path in self.rendered else open_picture(path)
             pictures += [picture] * len(made)

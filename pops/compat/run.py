@@ -85,12 +85,15 @@ def _operator(config: PublishedConfig) -> Operator:
         # Weights that do not say which they are: any operator of the same inputs does.
         operator = find_operator(config.operator or (said or [config.default_operator.name])[-1])
     if config.operator not in (None, operator.name):
-        raise UsageError(f"{weights} holds {operator.name}, not {config.operator}")
+        raise UsageError(
+            f"{weights} holds the operator {operator.name}, not {config.operator}: change "
+            "--operator or --prior_path"
+        )
     if not config.fits(operator):
         text = " and a text" if operator.takes_text else ""
         raise UsageError(
-            f"{operator.name} takes {', '.join(operator.inputs)}{text}, which is for another of "
-            "infer_binary, infer_instruct and infer_clothes"
+            f"{operator.name} takes {', '.join(operator.inputs)}{text}: use the command for "
+            "it, one of infer_binary, infer_instruct and infer_clothes"
         )
     return operator
 

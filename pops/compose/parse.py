@@ -51,9 +51,14 @@ def parse(text: str, operators: Mapping[str, Operator] = OPERATORS) -> Node:
     """
     text = text.strip().replace("\r\n", "\n").replace("\r", "\n")
     if not text:
-        raise UsageError("the composition is empty: write, say, texturing('mug.jpg', 'wood.jpg')")
+        raise UsageError(
+            "the composition is empty: write one, as in texturing('mug.jpg', 'wood.jpg')"
+        )
     if len(text) > LONGEST_TEXT:
-        raise UsageError(f"the composition is longer than {LONGEST_TEXT} letters")
+        raise UsageError(
+            f"the composition is longer than {LONGEST_TEXT} letters: save a part of it as an "
+            "embedding"
+        )
     lines = text.split("\n")
     try:
         with warnings.catch_warnings():
@@ -68,7 +73,9 @@ def parse(text: str, operators: Mapping[str, Operator] = OPERATORS) -> Node:
     with reader.at(body):
         made = as_node(reader.argument(body))
         if made is None:
-            raise UsageError(f"a composition cannot be {LEFT_OUT} alone")
+            raise UsageError(
+                f"a composition cannot be {LEFT_OUT} alone: {LEFT_OUT} stands for an input left out"
+            )
     return made
 
 

@@ -131,7 +131,8 @@ def make_plan(
     if prod(map(len, axes)) > MOST_RESULTS:
         sizes = " x ".join(str(len(axis)) for axis in axes)
         raise UsageError(
-            f"the folders and ranges make {sizes} results, more than {MOST_RESULTS}: split them"
+            f"the folders and ranges make {sizes} results, more than {MOST_RESULTS}: name "
+            "fewer files or values"
         )
     if not axes:
         return Plan(node, (), (node,), operators)

@@ -89,8 +89,8 @@ class DataConfig:
             return self.dataset_path
         if recipe.default_dataset is None:
             raise UsageError(
-                "--dataset_path is not given: name one or more folders of samples, as "
-                "pops generate makes them"
+                "--dataset_path is not given: name one or more folders of samples, such as "
+                "pops generate makes"
             )
         return (recipe.default_dataset,)
 
@@ -108,7 +108,7 @@ class DataConfig:
 
         adjectives = read_words(self.adjectives)
         if not adjectives:
-            raise DataError(f"{self.adjectives} lists no adjective: write one a line")
+            raise DataError(f"{self.adjectives} holds no adjective: write one a line")
         return RecipeSettings(
             textures=_pictures(self.textures_dir),
             backgrounds=_pictures(self.backgrounds_dir),
@@ -180,5 +180,5 @@ def _pictures(folder: Path | None) -> tuple[Path, ...]:
 
     found = tuple(find_pictures(expand_home(folder)))
     if not found:
-        raise DataError(f"{folder} has no picture in it")
+        raise DataError(f"{folder} holds no picture: name another folder")
     return found

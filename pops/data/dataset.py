@@ -109,11 +109,12 @@ class ExampleDataset(Dataset[LoadedExample]):
             raise
         except Exception as error:  # a stranger's files must not end a run, whatever is in them
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise InputError(f"{_named(chosen)}: gives no example ({reason})") from error
+            raise InputError(f"{_named(chosen)} gives no example ({reason})") from error
         if len(example.inputs) != len(self.operator.inputs):
             raise DataError(
                 f"the recipe {self.recipe.name} gives {len(example.inputs)} inputs, but "
-                f"{self.operator.name} has {len(self.operator.inputs)} slots"
+                f"{self.operator.name} has {len(self.operator.inputs)} slots: change one of "
+                "them"
             )
         return example
 
@@ -132,7 +133,7 @@ class ExampleDataset(Dataset[LoadedExample]):
         """
         loaded = self[epoch, index]
         if loaded.example is None:
-            raise DataError(f"too many records in turn are broken; the last: {loaded.broken[-1]}")
+            raise DataError(f"too many records in a row are broken; the last: {loaded.broken[-1]}")
         return loaded.example
 
 
@@ -170,7 +171,7 @@ class BrokenRecords:
         if len(self.reasons) > share * records:
             last = next(reversed(self.reasons))
             raise DataError(
-                f"{len(self.reasons)} of {records} records are broken, more than the share of "
-                f"{share:g} that --max_broken_share allows; the last: {last}"
+                f"{len(self.reasons)} of {records} records are broken, which is more than the "
+                f"share of {share:g} that --max_broken_share allows; the last: {last}"
             )
         return new

@@ -102,7 +102,10 @@ def _texts(examples: Sequence[Example]) -> tuple[ExampleTexts, ...] | None:
         ExampleTexts(e.text, e.text_dropped, e.target_text) for e in examples if e.text is not None
     )
     if len(found) not in (0, len(examples)):
-        raise DataError("the recipe gives some of its examples a text, and others none")
+        raise DataError(
+            "the recipe gives a text to some of its examples and not to others: give one to "
+            "all or to none"
+        )
     return found or None
 
 

@@ -93,7 +93,7 @@ def name_cutouts(folder: Path) -> dict[str, Path]:
         raise InputError(f"no such folder: {folder}; --input_dir takes a folder of pictures")
     paths = find_pictures(folder)
     if not paths:
-        raise InputError(f"{folder} holds no pictures")
+        raise InputError(f"{folder} holds no pictures: name another folder by --input_dir")
     shared = Counter(path.stem.casefold() for path in paths)
     names: dict[str, Path] = {}
     for path in paths:

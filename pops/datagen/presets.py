@@ -75,7 +75,9 @@ def _pocket(config: GenerateConfig) -> Preset:
     from pops.datagen.pocket.stages import pocket_stages
 
     if paths := _word_paths(config):
-        raise UsageError(f"--{next(iter(paths))}_path: the pocket preset has words of its own")
+        raise UsageError(
+            f"--{next(iter(paths))}_path: the pocket preset has words of its own: leave it out"
+        )
     size = config.size or 64
     if size % 4:
         raise UsageError(f"--size must be a multiple of 4 for the pocket preset, not {size}")
@@ -88,7 +90,10 @@ def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:
     lists = {name: shipped_words(name) for name in WORD_LISTS}
     lists |= {name: read_prompt_words(path) for name, path in _word_paths(config).items()}
     if config.size is not None:
-        raise UsageError("--size is for the pocket preset: models make pictures of their own size")
+        raise UsageError(
+            "--size works with the pocket preset only, since models make pictures of their "
+            "own size: leave it out"
+        )
     if config.trust_remote_code and "segment" not in own:
         rows = rows | {"segment": RMBG_BY_ITS_OWN_CODE}
     loaders, models = {}, {}

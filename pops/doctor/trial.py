@@ -74,5 +74,7 @@ def _time_step(prior: Prior, placement: Placement) -> float:
             made = sample_requests(prior, rows, [[0]], GUIDANCE, schedule, 1, sampler)
             seconds = time.perf_counter() - began
     if not made.isfinite().all():
-        raise PopsError(f"a step gives numbers that are not finite in {placement.dtype}")
+        raise PopsError(
+            f"a step gives numbers that are not finite in {placement.dtype}: use another --dtype"
+        )
     return seconds

@@ -202,6 +202,14 @@ class TextEncoder:
         for text in texts:
             if any("\ud800" <= letter <= "\udfff" for letter in text):  # of broken UTF-8
                 raise UsageError(f"the text {text[:40]!r} holds a broken character: type it anew")
+        limit = self.model.config.max_position_embeddings
+        batch = self.tokenizer(
+            list(texts),
+            padding=True,
+            truncation=cut,
+            max_length=limit if cut else None,
+            return_tensors="pt",
+        )
         lengths = batch["attention_mask"].sum(dim=1).tolist()
         for text, length in zip(texts, lengths, strict=True):
             if length > limit:

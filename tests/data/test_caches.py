@@ -260,7 +260,7 @@ def test_a_cache_of_another_encoder_is_refused(
             content[-1] ^= 1  # one bit of one weight
         (part / "image_encoder" / child.name).write_bytes(content)
     other = open_stack("pocket", device="cpu", prior=part)
-    with pytest.raises(DataError, match="stale, it was made with encoders: image encoder"):
+    with pytest.raises(DataError, match="stale, since it was made with encoders: image encoder"):
         reopened(data, folder, other)
 
 

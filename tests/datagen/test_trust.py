@@ -187,7 +187,7 @@ def test_no_sample_can_leave_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     with Store(folder, Shard()).open(SETTINGS):
         for path in ("../escaped.jpg", "/tmp/escaped.jpg", "a/../../escaped.jpg"):
-            with pytest.raises(OutputError, match="would leave the output folder"):
+            with pytest.raises(OutputError, match="would lie outside the output folder"):
                 Store(folder, Shard()).add(Sample("a", {path: picture()}), {"index": 0})
     assert not list(tmp_path.glob("*.jpg"))
 
@@ -268,7 +268,7 @@ def test_a_manifest_that_names_a_file_elsewhere_is_refused(
     line = next(read_manifest(folder)) | {"files": [name]}
     (folder / "manifest.jsonl").write_text(json.dumps(line) + "\n")
     assert cli.main(["generate", command, str(folder), f"--out={tmp_path / 'out'}"]) == 1
-    assert f"line 1: files: {name!r} is no plain path inside the" in capsys.readouterr().err
+    assert f"line 1: files: {name!r} is not a plain path inside the" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.tar"))
 
 

@@ -223,7 +223,7 @@ def test_the_renderer_find_shows_pictures_by_rank(
     assert not np.array_equal(shown[0], shown[1])
     with pytest.raises(UsageError, match="picture 8 of 7"):
         finder.render(made, renderer="find", seeds=[7])
-    with pytest.raises(UsageError, match="name an index by --index"):
+    with pytest.raises(UsageError, match="name an index of them by --index"):
         engine.render(made, renderer="find", seeds=[0])
 
 

@@ -90,7 +90,7 @@ class OnlineSource:
             for reason in self.broken.add(broken):
                 log.warning("skipped: %s", reason)
             if prepared is None:
-                raise DataError(f"too many records in turn are broken; the last: {broken[-1]}")
+                raise DataError(f"too many records in a row are broken; the last: {broken[-1]}")
             yield self._encode(prepared)
 
     def _encode(self, prepared: Prepared) -> Batch:

@@ -106,7 +106,8 @@ def check_cache(
     )
     if difference := now.difference(index):
         raise DataError(
-            f"{folder} is stale, it was made with {difference}: make a new one with pops embed"
+            f"{folder} is stale, since it was made with {difference}: make a new cache with "
+            "pops embed"
         )
 
 

@@ -144,7 +144,7 @@ def _write_files(stage: Path, sample: Sample) -> None:
     for path, content in sample.files.items():
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:
-            raise OutputError(f"{path!r} would leave the output folder: check the words")
+            raise OutputError(f"{path!r} would lie outside the output folder: check the words")
         (stage / pure).parent.mkdir(parents=True, exist_ok=True)
         (stage / pure).write_bytes(encode(path, content))
 

@@ -117,7 +117,7 @@ def _choose(config: EvalMetricsConfig, stages: Stages) -> dict[str, list[Metric]
         if config.operator in ("all", operator) and (asked or not config.metrics):
             chosen[operator], _ = choose_metrics(protocol.metrics, asked, stages.models)
     if not chosen:
-        raise UsageError(f"--metrics: no protocol has {', '.join(config.metrics)}")
+        raise UsageError(f"--metrics: no protocol has the metric {', '.join(config.metrics)}")
     return chosen
 
 
