@@ -30,26 +30,39 @@ class PublishedSettings:
     """The published settings that all of the published commands have."""
 
     prior_path: PathOrName | None = setting(
-        None, "weights of the operator: a file, in prior_repo where that is given, or a folder"
+        None,
+        "weights of the operator: a file (of prior_repo, if that is given) or an operator folder",
     )
-    prior_repo: PathOrName | None = setting(None, "hub repository of prior_path; null: it is here")
+    prior_repo: PathOrName | None = setting(
+        None, "repository of the hub that holds prior_path; null: it is a local path"
+    )
     dir_a: Path | None = setting(None, "folder of pictures and embeddings, one file, or text:WORDS")
     kandinsky_prior_repo: PathOrName = setting(
-        PRIOR_REPO, "folder or repository of encoders and prior"
+        PRIOR_REPO, "folder or repository of the encoders and the base prior"
     )
     kandinsky_decoder_repo: PathOrName = setting(
         DECODER_REPO, "folder or repository of the decoder"
     )
     output_dir_name: Path = setting(Path("inference/results"), "folder to write into")
-    prior_guidance_scale: tuple[float, ...] = setting((1.0,), "guidance of the operator, each")
-    prior_seeds: tuple[int, ...] = setting(SamplingSettings.seeds, "seeds of the operator, each")
-    unet_seeds: tuple[int, ...] = setting(RenderSettings.seeds, "seeds of the decoder, each")
-    file_exts_a: tuple[str, ...] = setting(EXTENSIONS, "endings of the files of dir_a to take")
+    prior_guidance_scale: tuple[float, ...] = setting(
+        (1.0,), "guidance of the operator; each value gives its own results"
+    )
+    prior_seeds: tuple[int, ...] = setting(
+        SamplingSettings.seeds, "seeds of the operator; each gives one embedding"
+    )
+    unet_seeds: tuple[int, ...] = setting(
+        RenderSettings.seeds, "seeds of the decoder; each gives one picture"
+    )
+    file_exts_a: tuple[str, ...] = setting(
+        EXTENSIONS, "endings of the names of the files to take from dir_a"
+    )
     name_filter_a: tuple[str, ...] | None = setting(
         None, "take only the files of dir_a with one of these in their name"
     )
-    use_ipadapter: bool = setting(False, "show each result rendered by SDXL with IP-Adapter too")
-    use_depth: bool = setting(False, "and with the depth of the first input")
+    use_ipadapter: bool = setting(False, "also show each result as SDXL with IP-Adapter renders it")
+    use_depth: bool = setting(
+        False, "also show each result as SDXL renders it with the depth of the first input"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +75,7 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come 
     )
     steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
-    overwrite: bool = setting(False, "make again what is complete")
+    overwrite: bool = setting(False, "make results again that are complete already")
 
     default_operator: ClassVar[Operator]
     resumes: ClassVar[bool] = True  # the same command goes on where it was stopped
@@ -121,7 +134,9 @@ class BinaryConfig(PublishedConfig):
     """
 
     dir_b: Path | None = setting(None, "the same for the second input")
-    file_exts_b: tuple[str, ...] = setting(EXTENSIONS, "endings of the files of dir_b to take")
+    file_exts_b: tuple[str, ...] = setting(
+        EXTENSIONS, "endings of the names of the files to take from dir_b"
+    )
     name_filter_b: tuple[str, ...] | None = setting(
         None, "take only the files of dir_b with one of these in their name"
     )
@@ -130,7 +145,7 @@ class BinaryConfig(PublishedConfig):
     output_dir_name: Path = setting(Path("inference/binary_results"), "folder to write into")
     drop_condition_a: bool = setting(False, "leave the first input out")
     drop_condition_b: bool = setting(False, "leave the second input out")
-    vis_mean: bool = setting(False, "show the mean of the inputs too")
+    vis_mean: bool = setting(False, "also show the mean of the inputs")
 
     default_operator = TEXTURING
     examples = (
@@ -149,7 +164,7 @@ class InstructConfig(PublishedConfig):
     """
 
     texts: tuple[str, ...] | None = setting(
-        None, "the instructions, each; null: every adjective that instruct is trained with"
+        None, "the instructions; null: every adjective that instruct is trained with"
     )
     output_dir_name: Path = setting(Path("inference/results_instruct"), "folder to write into")
 
@@ -185,7 +200,9 @@ class ClothesConfig(PublishedConfig):
     """
 
     output_dir_name: Path = setting(Path("inference/clothes_results"), "folder to write into")
-    prior_guidance_scale: tuple[float, ...] = setting((4.0,), "guidance of the operator, each")
+    prior_guidance_scale: tuple[float, ...] = setting(
+        (4.0,), "guidance of the operator; each value gives its own results"
+    )
 
     default_operator = CLOTHES
     examples = (

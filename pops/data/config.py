@@ -50,8 +50,10 @@ class DataConfig:
     art_types: PathOrName = setting(
         "art_types", "instruct: file of kinds of art, or a list of pops; none: adjectives alone"
     )
-    garment_side: int = setting(60, "clothes: least pixels of the shorter side of a garment")
-    garment_area: int = setting(1800, "clothes: least pixels of a garment")
+    garment_side: int = setting(
+        60, "clothes: pixels that the shorter side of a garment has at least"
+    )
+    garment_area: int = setting(1800, "clothes: pixels that a garment has at least")
     max_broken_share: float = setting(0.05, "largest share of records that may be broken")
     num_workers: int | None = setting(
         None, "processes that open pictures; null: one for each core, at most 8"
@@ -141,7 +143,9 @@ class EmbedConfig(StackConfig, DataConfig):
     shard: str = setting("0/1", "i/n: this is machine i of n, counted from 0")
     batch: int = setting(32, "pictures in one call of the encoder")
     shard_records: int = setting(256, "records in one file; a killed run loses no more")
-    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
+    engine: Literal["local", "ray"] = setting(
+        "local", "where the work is done; local: in this process; ray: on a Ray cluster"
+    )
     actors: int = setting(1, "processes on a Ray cluster that encode, each a file at a time")
     ray_address: str | None = setting(
         None, "address of a running Ray cluster; null: start one on this machine"

@@ -49,7 +49,9 @@ class GenerateConfig:
         "STAGE=REPOSITORY or STAGE=FOLDER, models in place of the preset's; the stages are "
         "text2image, depth2image, detect, segment, inpaint and people",
     )
-    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
+    engine: Literal["local", "ray"] = setting(
+        "local", "where the work is done; local: in this process; ray: on a Ray cluster"
+    )
     actors: int = setting(1, "processes of each stage on a Ray cluster")
     ray_address: str | None = setting(
         None, "address of a running Ray cluster; null: start one on this machine"
@@ -169,7 +171,7 @@ class CutoutsConfig(GenerateConfig):
 class InspectConfig:
     """Show what is in a folder of generated data: counts, rejections, broken records.
 
-    StepNoise a contact sheet with boxes and masks.
+    Draws a contact sheet with boxes and masks.
     """
 
     folder: PathOrName = argument("folder of generated data")
@@ -189,7 +191,7 @@ class ExportConfig:
     folder: PathOrName = argument("folder of generated data")
     format: Literal["webdataset"] = setting("webdataset", "format to write")
     out: Path = setting(Path("out/export"), "folder to write into")
-    samples_per_shard: int = setting(1000, "samples in each tar")
+    samples_per_shard: int = setting(1000, "samples in each tar file")
 
     examples = ("pops generate export datasets/scenes --out tars/scenes",)
 

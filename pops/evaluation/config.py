@@ -49,7 +49,8 @@ class ModelsConfig(StackConfig, OwnOperators):
     )
     metrics: tuple[str, ...] = setting((), "metrics to compute; none given: all that there are")
     judge: str | None = setting(
-        None, "address of an OpenAI-style server of a vision-language model, which judges, too"
+        None,
+        "address of an OpenAI-style server whose vision-language model also judges the pictures",
     )
     judge_model: str = setting("default", "name of the model on that server")
     batch_size: int = setting(16, "requests that a model answers at once")
@@ -92,7 +93,9 @@ class EvalConfig(ModelsConfig):
         "the things: a list of words, one a line, or a folder of pictures named by what they "
         "show; null: those of pops",
     )
-    seeds: tuple[int, ...] = setting((0, 1, 2), "seeds, each of the operator and of the renderer")
+    seeds: tuple[int, ...] = setting(
+        (0, 1, 2), "seeds; each is that of the operator and that of the renderer"
+    )
     methods: tuple[str, ...] = setting(
         (), "ways to make the pictures, as the protocol lists them; none given: all"
     )
@@ -106,10 +109,14 @@ class EvalConfig(ModelsConfig):
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
     renderer: str = setting(RenderSettings.renderer, "what draws the pictures", choices=RENDERERS)
     render_steps: int | None = setting(None, "steps of the renderer; null: its own")
-    limit: int | None = setting(None, "so many pictures of each method at most, drawn at random")
-    keep_pictures: bool = setting(False, "keep the pictures that were made, too")
+    limit: int | None = setting(
+        None, "largest number of pictures of each method, drawn at random; null: all"
+    )
+    keep_pictures: bool = setting(False, "also keep the pictures that were made")
     shard: str = setting("0/1", "i/n: this is machine i of n, counted from 0")
-    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
+    engine: Literal["local", "ray"] = setting(
+        "local", "where the work is done; local: in this process; ray: on a Ray cluster"
+    )
     actors: int = setting(1, "processes of each stage on a Ray cluster")
     ray_address: str | None = setting(
         None, "address of a running Ray cluster; null: start one on this machine"
@@ -266,7 +273,7 @@ class EvalStudyConfig:
     inputs: Path | None = setting(
         None, "folder of pictures of the same names that show what was asked for; null: none"
     )
-    count: int | None = setting(None, "so many pairs at most, drawn at random; null: all")
+    count: int | None = setting(None, "largest number of pairs, drawn at random; null: all")
     seed: int = setting(0, "seed of the order and of the sides")
 
     examples = (

@@ -99,7 +99,7 @@ class RunConfig(DrawnConfig):
         "auto", "trees to draw, one for a result and seed; auto: all but those of a grid"
     )
     animate: Literal["none", "webp", "gif"] = setting(
-        "none", "show the last range of the composition as a moving picture of this kind, too"
+        "none", "also show the last range of the composition as a moving picture of this kind"
     )
     out: Path = setting(Path("out/run"), "folder to write into")
 
@@ -140,7 +140,8 @@ class ConvertConfig:
         None, "which operator a weights file holds; null: as its path says"
     )
     stack: PathOrName | None = setting(
-        None, "the stack it is of, by name or folder; null: as its card says, or kandinsky-2.2"
+        None,
+        "the stack of the operator, by name or folder; null: as its card says, or kandinsky-2.2",
     )
 
     examples = (
@@ -159,7 +160,8 @@ class DemoConfig(SamplingConfig):
 
     pairs: tuple[str, ...] = setting(
         ("mug+wood", "rabbit+gold", "chair+rainbow", "tree+knit", "car+leopard", "vase+lava"),
-        "OBJECT+TEXTURE names of pictures in assets/objects and assets/textures, for texturing",
+        "pairs for texturing, as OBJECT+TEXTURE: names of pictures in assets/objects and "
+        "assets/textures",
     )
     out: Path = setting(Path("out/demo"), "folder to write into")
 

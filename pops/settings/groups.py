@@ -29,16 +29,18 @@ Offload = Literal["none", "model"]
 class NamedStack:
     """Which models."""
 
-    stack: PathOrName = setting("pocket", "pocket, kandinsky-2.2, or a folder in its layout")
+    stack: PathOrName = setting(
+        "pocket", "the models to use: pocket, kandinsky-2.2, or a folder in the same layout"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlacementConfig:
     """Where and how models run."""
 
-    device: str = setting("auto", "auto, cpu, cuda or mps")
+    device: str = setting("auto", "where models run: auto, cpu, cuda or mps")
     dtype: Dtype = setting("auto", "number format of the models; int8: weights take 8 bits")
-    offload: Offload = setting("none", "model: each is on the device only while it is used")
+    offload: Offload = setting("none", "model: keep each model on the device only while it is used")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ class CompiledConfig:
     """Whether models are compiled."""
 
     compile: bool = setting(
-        False, "compile prior and decoder: each new size waits, later ones of it are faster"
+        False, "compile prior and decoder: the first use of a size waits, later ones are faster"
     )
 
 
@@ -60,7 +62,7 @@ class SampledConfig(CompiledConfig, StackConfig):
     """How an operator is sampled."""
 
     seeds: tuple[int, ...] = setting(
-        SamplingSettings.seeds, "seeds of the operator, one embedding each"
+        SamplingSettings.seeds, "seeds of the operator; each gives one embedding"
     )
     guidance: float | None = setting(None, "guidance of the operator; null: its own")
     steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
@@ -81,7 +83,7 @@ class SampledConfig(CompiledConfig, StackConfig):
 class SamplingConfig(SampledConfig):
     """How an operator is sampled and its result rendered by the stack's own decoder."""
 
-    render_seeds: tuple[int, ...] = setting((0,), "seeds of the renderer, one picture each")
+    render_seeds: tuple[int, ...] = setting((0,), "seeds of the renderer; each gives one picture")
     render_guidance: float | None = setting(None, "guidance of the renderer; null: its own")
     render_steps: int | None = setting(None, "steps of the renderer; null: its own")
     render_size: int | None = setting(
@@ -108,7 +110,7 @@ class OwnOperators:
     """Which operators of one's own are known by name."""
 
     operators: PathsOrNames = setting(
-        (), "folders of operators of your own, or that hold such; their names are then known"
+        (), "operator folders of your own, or folders of such; they are then known by name"
     )
 
 
@@ -134,15 +136,19 @@ class DrawnConfig(SamplingConfig, OwnOperators):
     preset: str | None = setting(
         None, "settings of an SDXL checkpoint that takes few steps", choices=PRESETS
     )
-    prompt: str | None = setting(None, "text that the picture follows, too; by the SDXL renderers")
+    prompt: str | None = setting(
+        None, "text that the picture follows as well; for the SDXL renderers"
+    )
     ip_adapter_scale: float | None = setting(
         None, "weight of the embedding beside the prompt; null: 1"
     )
     init: Path | None = setting(None, "picture that img2img and inpaint change")
     init_strength: float | None = setting(
-        None, "how much img2img changes of it, up to 1; null: 0.5"
+        None, "how much img2img changes of the picture of --init, up to 1; null: 0.5"
     )
-    mask: Path | None = setting(None, "picture that is white where inpaint changes the other")
+    mask: Path | None = setting(
+        None, "picture that is white where inpaint changes the picture of --init"
+    )
 
     @property
     def rendering(self) -> RenderSettings:

@@ -49,7 +49,7 @@ class StudioConfig(CompiledConfig, StackConfig, OwnOperators):
     mcp: bool = setting(
         False, "let assistants call the studio's tools, at /mcp; it needs the extra mcp"
     )
-    waiting: int = setting(64, "jobs that may wait; more are refused")
+    waiting: int = setting(64, "jobs that may wait in the queue; more are refused")
     upload_mb: int = setting(20, "megabytes of the largest file that is taken")
 
     examples = (

@@ -50,7 +50,7 @@ class TrainConfig(DataConfig):
     training_mode: str = setting("full", "full, or N_layers: only the last N transformer blocks")
     lora_rank: int | None = setting(None, "train a low-rank adapter of this rank instead")
     base_layers: int = setting(20, "mode base: transformer blocks of the new prior")
-    base_width: int = setting(2048, "mode base: numbers of a token in it, a multiple of 64")
+    base_width: int = setting(2048, "mode base: width of its tokens, a multiple of 64")
 
     train_batch_size: int = setting(32, "examples that one process takes at a time")
     gradient_accumulation_steps: int = setting(1, "batches of each process in one step")
@@ -59,7 +59,7 @@ class TrainConfig(DataConfig):
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = setting(
         "constant", "how the learning rate changes"
     )
-    lr_warmup_steps: int = setting(0, "steps in which the learning rate rises")
+    lr_warmup_steps: int = setting(0, "steps over which the learning rate rises")
     adam_beta1: float = setting(0.9, "decay of AdamW's mean of gradients")
     adam_beta2: float = setting(0.999, "decay of AdamW's mean of squared gradients")
     adam_weight_decay: float = setting(0.0, "weight decay of AdamW")
