@@ -87,7 +87,7 @@ def apply(config: ApplyConfig) -> int:
     words = input_words(operator, list(map(input_name, request)))
     how_far = "" if config.strength == 1 else f"strength-{plain_number(config.strength)}"
     name = name_of_words([operator.name, *words, config.text or "", how_far])
-    plain = config.rendering.plain()  # an input has no depth
+    plain = config.rendering.plain()  # inputs are shown without depth
     plan = request_plan(operator, request, config)
     with staged_folder(config.out) as stage:
         check_name(stage, f"{name}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
@@ -149,7 +149,7 @@ def run(config: RunConfig) -> int:
         first = depth_sources(config, plan)
         engine = load(config)
         drawn = config.rendering
-        if first or drawn.options:  # parts have no depth, and are not what a prompt speaks of
+        if first or drawn.options:  # parts have no depth, and a prompt describes the result
             drawn = drawn.plain()
         of_parts = replace(drawn, seeds=config.render_seeds[:1])
         with closing(ProgressBars()) as progress:

@@ -32,7 +32,7 @@ __all__ = ["demo"]
 
 COMPOSITION = "composition"
 
-# A request: what of which folder of assets goes into each slot, None for what is left out; a text.
+# A request: for each slot FOLDER/NAME of a picture of assets, or None; and a text, or None.
 Request = tuple[tuple[str | None, ...], str | None]
 
 

@@ -66,7 +66,7 @@ class PublishedSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come first
+class PublishedConfig(PlacementConfig, PublishedSettings):  # the fields of the last base come first
     """The settings that the published commands share."""
 
     operator: str | None = setting(None, "the operator; null: the one that prior_path names")

@@ -79,8 +79,8 @@ class Grid:
         self.missing = missing
         self.groups = group_strips(strips, self.config.use_depth)
         figure = Figure(self.config, self.engine, self.embed)
-        self.engine.operator(self.operator.name, self.config.weights)  # first, since it may not fit
-        for name in figure.renderers:  # and so may these
+        self.engine.operator(self.operator.name, self.config.weights)  # load first what may not fit
+        for name in figure.renderers:  # the renderers may not fit either
             self.engine.renderer(name)
         size = max(1, SAMPLED // len(self.config.prior_seeds))
         batches = [batch for batch in _batches(self.groups, size) if self._count(batch)]
@@ -108,7 +108,7 @@ class Grid:
             for batch in todo:
                 try:
                     self.embeds |= zip(batch, self.engine.encode(batch), strict=True)
-                except (InputError, NotFiniteError):  # of at least one: each alone tells which
+                except (InputError, NotFiniteError):  # encode each alone, to tell which is at fault
                     for path in batch:
                         self._embed_alone(path)
                 bar.update()

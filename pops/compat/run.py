@@ -82,7 +82,7 @@ def _operator(config: PublishedConfig) -> Operator:
     else:
         path = Path(config.prior_path or "")
         said = [part for part in (*path.parts, path.stem) if part in OPERATORS]
-        # Weights that do not say which they are: any operator of the same inputs does.
+        # Where the weights do not name their operator, any operator of the same inputs will do.
         operator = find_operator(config.operator or (said or [config.default_operator.name])[-1])
     if config.operator not in (None, operator.name):
         raise UsageError(

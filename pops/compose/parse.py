@@ -62,7 +62,7 @@ def parse(text: str, operators: Mapping[str, Operator] = OPERATORS) -> Node:
     lines = text.split("\n")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd escapes, as in 'C:\dir'
+            warnings.simplefilter("ignore")  # about odd escapes, as in 'C:\dir'
             body = ast.parse(_RANGES.sub(_covered, text), mode="eval").body
     except SyntaxError as error:
         raise _unreadable(error, lines) from None

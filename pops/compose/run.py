@@ -231,7 +231,7 @@ def _sample(
             progress=progress,
             **{**vars(sampling), "seeds": seeds},
         )
-    except NotFiniteError as error:  # named by what is in the composition
+    except NotFiniteError as error:  # name the parts of the composition instead
         faulty = sorted({step.nodes.index(asked[row]) for row in error.rows})
         raise not_finite([str(node) for node in step.nodes], faulty) from None
     count = len(sampling.seeds)

@@ -107,7 +107,7 @@ class ExampleDataset(Dataset[LoadedExample]):
             example = make_example(self.recipe, self.operator, chosen, rng, reader)
         except PopsError:
             raise
-        except Exception as error:  # a stranger's files must not end a run, whatever is in them
+        except Exception as error:  # damaged files must not end a run, whatever is in them
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise InputError(f"{_named(chosen)} gives no example ({reason})") from error
         if len(example.inputs) != len(self.operator.inputs):

@@ -60,7 +60,7 @@ def _torchvision() -> list[Line]:
     version = metadata.version("torchvision")
     try:
         import torchvision  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: F401
-    except Exception as error:  # of its libraries that were built for another torch
+    except Exception as error:  # its libraries may be built for another torch
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         says = f"{version} does not fit torch {torch.__version__} ({reason})"
         return [Line("torchvision", says, "pip uninstall torchvision, which pops does not need")]

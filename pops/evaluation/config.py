@@ -131,7 +131,7 @@ class EvalConfig(ModelsConfig):
         check_range("actors", self.actors, 1, 10_000)
         check_seeds("seeds", self.seeds)
         Shard.parse(self.shard)
-        _ = self.sampling, self.rendering  # a mistake is said at once
+        _ = self.sampling, self.rendering  # so that a mistake is told at once
 
     @property
     def sampling(self) -> SamplingSettings:

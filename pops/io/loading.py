@@ -194,7 +194,7 @@ def check_config(path: Path, weights: int | None = None) -> None:
     """
     values = list(_walk(check_code(path)))
     numbers = [(key, abs(value)) for key, value in values if type(value) is int]
-    for key, value in values:  # some show at the first picture only
+    for key, value in values:  # some of these faults would show at the first picture only
         if type(value) is int and value < 0 and key.endswith(COUNTED):
             raise WeightsError(f"{path}: {key} is {value}, but it cannot be below 0")
     if weights is None:

@@ -203,7 +203,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
     `ImageOps.exif_transpose` would write all tags anew, which fails for those of an odd type.
     """
-    if image.format == "TIFF":  # turns itself in `load`, in that same way, unless it has no tags
+    if image.format == "TIFF":  # `load` turns it in the same way, unless it has no tags
         turn = _turn(image)
         for tag in list(image.getexif()):
             del image.getexif()[tag]

@@ -15,7 +15,7 @@ from pops.prior.linear import Linear, linear
 __all__ = ["MOVING", "Block", "ConditionCache", "TimeEmbedding"]
 
 MOVING = 3  # time, noisy, output
-MANY_ROWS = 128  # from so many on a GPU computes longer than it reads weights: then sharing pays
+MANY_ROWS = 128  # with this many, a GPU computes longer than it reads weights: then sharing pays
 
 Joined = tuple[Tensor, Tensor]  # weight (3 width, width) and bias (3 width,) of Q, K and V
 

@@ -140,7 +140,7 @@ class Index:
                 f"{self.file.stack}"
             )
         scores, rows = nearest_rows(queries, self.blocks(), k)
-        if scores.isnan().any():  # which would stand before all numbers
+        if scores.isnan().any():  # NaN would be sorted before all numbers
             raise self.not_finite()
         return [
             [self.hit(row, score) for score, row in zip(*pair, strict=True)]

@@ -48,7 +48,7 @@ class IndexFile(Schema):
     stack: Text
     encoders: dict[str, Text]  # digest of the files of the image encoder and its processor
     dim: Annotated[int, msgspec.Meta(ge=1, le=2**16)]
-    folder: Text  # of the pictures
+    folder: Text  # the folder of the pictures
     format: Literal[1] = FORMAT
 
 

@@ -44,7 +44,7 @@ class PlacementConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackConfig(PlacementConfig, NamedStack):  # whose fields come first
+class StackConfig(PlacementConfig, NamedStack):  # the fields of the last base come first
     """Which models, and where and how they run."""
 
 
@@ -69,7 +69,7 @@ class SampledConfig(CompiledConfig, StackConfig):
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
 
     def __post_init__(self) -> None:
-        _ = self.sampling  # a mistake is said at once
+        _ = self.sampling  # so that a mistake is told at once
 
     @property
     def sampling(self) -> SamplingSettings:

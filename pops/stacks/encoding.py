@@ -105,7 +105,7 @@ def condition_tokens(
     sources = [source for request in requests for source in request if source is not None]
     try:
         embeds = encode_sources(stack, sources, progress).to(prior.clip_mean.device)
-    except NotFiniteError as error:  # whose rows are sources
+    except NotFiniteError as error:  # its rows number the sources, not the requests
         owners = [at for at, one in enumerate(requests) for source in one if source is not None]
         raise NotFiniteError(str(error), sorted({owners[row] for row in error.rows})) from None
     tokens = iter(prior.normalise(embeds).cpu())

@@ -98,7 +98,7 @@ class Stack(StackModels):
             The stack.
         """
         stack = cls(StackSpec(name, "", "", ""), placement)
-        stack.__dict__.update(parts)  # where cached_property looks first
+        stack.__dict__.update(parts)  # where cached_property looks before it computes
         return stack
 
     def shared(self, load: Callable[[Stack], Part]) -> Part:
@@ -266,7 +266,7 @@ class Stack(StackModels):
             prior = Prior(self.prior_config)
         prior.load_state_dict({**state, **self.clip_stats}, assign=True)
         prior.requires_grad_(False).eval().to(dtype=self.placement.dtype)
-        if self.placement.dtype != torch.float32:  # which they were read in
+        if self.placement.dtype != torch.float32:  # they were read in float32
             check_finite(
                 dict(prior.named_parameters()), f"{source} in {self.placement.dtype}", WeightsError
             )

@@ -21,7 +21,7 @@ __all__ = ["STATS", "is_untrained", "read_stats", "save_stats", "untrained_confi
 
 STATS = "stats.safetensors"
 NAMES = ("clip_mean", "clip_std")
-CLIP_DIM = 512  # of transformers, where a config of CLIP does not say
+CLIP_DIM = 512  # the default of transformers, where a config of CLIP does not say
 
 
 def is_untrained(folder: Path) -> bool:

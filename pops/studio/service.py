@@ -88,7 +88,7 @@ class StudioService:
         try:
             self._use_all()
         except PopsError as error:
-            logger.warning("%s", error)  # who uses what is missing is told, too
+            logger.warning("%s", error)  # visitors who use what is missing are told, too
 
     def _use_all(self) -> None:
         examples = [item.source for item in list(self.store.examples.values())[:1]]

@@ -73,7 +73,7 @@ class StoredItem:
             The item, which keeps only the pixels that are shown or matter to the encoder.
         """
         large = max(picture.size) > SHOWN_SIDE
-        seen = picture.resize(SEEN_SIZE) if large else picture  # as the encoder does it
+        seen = picture.resize(SEEN_SIZE) if large else picture  # as the encoder resizes it
         shown = picture.copy()
         shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         kinds = ("JPEG" if large else "PNG"), "PNG"

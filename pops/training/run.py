@@ -91,7 +91,7 @@ def _dry_run(config: TrainConfig, tasks: Sequence[TrainingTask]) -> int:
     source = open_tasks(tasks, stack)
     model = make_model(model_settings(config, tasks[0].is_base), stack, len(tasks))
     rows = [task.operator for task in tasks]
-    precision: str = config.mixed_precision  # asked for by name, it may be that of another machine
+    precision: str = config.mixed_precision  # a named format may be meant for another machine
     if precision == "auto":
         precision = choose_precision(device_settings(config))
     footprint = Footprint.of(

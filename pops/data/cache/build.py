@@ -154,7 +154,7 @@ def embed_dataset(
     own = index, dataset, stack, batch, workers, broken, progress
     shards = make_shards(missing, *own) if make is None else make(missing)
     for done, (number, shard) in enumerate(shards, 1):
-        for reason in broken.add(shard.broken.values()):  # those that were found elsewhere
+        for reason in broken.add(shard.broken.values()):  # found by other processes
             log.warning("skipped: %s", reason)
         write_shard(folder, number, shard)
         if make is not None and progress is not None:

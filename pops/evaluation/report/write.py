@@ -33,7 +33,7 @@ def versions() -> dict[str, str]:
     for name in LIBRARIES:
         try:
             found[name] = version(name)
-        except PackageNotFoundError:  # an extra that is not installed here
+        except PackageNotFoundError:  # the package of an extra that is not installed
             continue
     return found
 

@@ -70,7 +70,7 @@ def saving(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(_cannot_write(path, error.strerror or str(error))) from error
-    except (SafetensorError, RuntimeError) as error:  # of safetensors and of torch.save
+    except (SafetensorError, RuntimeError) as error:  # raised by safetensors and by torch.save
         raise OutputError(_cannot_write(path, str(error))) from error
 
 

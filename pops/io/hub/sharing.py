@@ -206,7 +206,7 @@ def push_files(repository: str, files: Mapping[str, Path | bytes], *, private: b
                 ],
                 commit_message="Upload an operator of pops",
             )
-    except Exception as error:  # of the hub's client, or of what it talks to the network with
+    except Exception as error:  # the hub's client or its network library
         raise OutputError(f"{repository} cannot be written: {_reason(error)}") from error
     return str(made.commit_url)
 

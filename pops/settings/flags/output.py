@@ -56,6 +56,6 @@ def lenient_output() -> Iterator[None]:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError, ValueError):  # none there, or closed
+            with suppress(AttributeError, ValueError):  # there is no such stream, or it is closed
                 stream.flush()
         sys.stdout, sys.stderr = streams

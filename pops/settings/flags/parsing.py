@@ -75,7 +75,7 @@ def run_command(
                 "a worker process was ended, as the system does where memory runs out: give fewer "
                 "--num_workers, and run the same command again"
             )
-        else:  # a fault of ours: said in one line, told in full on request
+        else:  # a fault of pops: one line, and with --debug everything
             message = f"unexpected {type(error).__name__}: {message}; add --debug to see where"
         print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
         if span is not None:

@@ -78,7 +78,7 @@ class Bodies:
             parts.clear()
             yield body
         finally:
-            parts.clear()  # an error may be kept for a while, and with it what is here
+            parts.clear()  # an error that is kept would keep the bytes in memory, too
             self._held[address] -= held
             self._held += Counter()  # addresses that hold nothing are forgotten
 

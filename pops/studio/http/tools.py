@@ -62,7 +62,7 @@ def add_tools(server: Server, service: StudioService) -> None:
         stateless_http=True,
         json_response=True,
         log_level="WARNING",
-        # The studio's own middleware has checked by which name it was called.
+        # The studio's own middleware has checked the host name already.
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     _add_all(tools, _Desk(service))

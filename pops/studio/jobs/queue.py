@@ -39,7 +39,7 @@ class JobQueue:
         self.most_waiting = most_waiting
         self.most_of_client = (most_waiting + 1) // 2
         self.most_of_address = max(1, most_waiting - max(1, most_waiting // KEPT_FREE))
-        self._lines: OrderedDict[Client, deque[Job]] = OrderedDict()  # whose turn is first
+        self._lines: OrderedDict[Client, deque[Job]] = OrderedDict()  # in the order of their turns
         self._coming: deque[tuple[float, Client]] = deque()  # until when a place is kept, for whom
         self._at_work: Job | None = None
         self._changed = Condition()
@@ -114,7 +114,7 @@ class JobQueue:
             line = self._lines.get(job.client, ())
             if job not in line:
                 return None
-            place = line.index(job)  # so many rounds are over before its own
+            place = line.index(job)  # this many jobs of its own client come before it
             before, rounds = 0, place + 1
             for client, others in self._lines.items():
                 if client == job.client:
@@ -182,4 +182,4 @@ class JobQueue:
                     return
                 self._at_work = job = self._next()
             job.run()
-            del job  # or all that it holds stays until there is another
+            del job  # otherwise all that it holds stays in memory until the next job
