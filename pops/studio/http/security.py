@@ -244,7 +244,7 @@ class SecurityMiddleware:
         """Show the form, or check what was written into it."""
         if scope["method"] != "POST":
             return await self.app({**scope, "path": "/page/login.html"}, receive, send)
-        page = "text/html" in headers.get("accept", "")  # sent to the login
+        page = "text/html" in headers.get("accept", "")  # a browser is sent to the login
         async with self._bodies.read(receive, MOST_FORM, address) as form:
             try:
                 login.check_form(form, address)
