@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,12 @@ from pops.datagen.models.registry import (
     PICTURE_SIDE,
     RMBG_BY_ITS_OWN_CODE,
     ModelRow,
+    describe_model,
+    read_models,
 )
-from pops.datagen.stages import Picture, StageModel, Stages
+from pops.datagen.stages import Picture, Stages
 from pops.datagen.words import PromptWords, read_prompt_words, shipped_words
 from pops.errors import UsageError
-from pops.io.hub.repositories import REPOSITORIES, Repository
 from pops.io.pictures import open_picture
 
 __all__ = ["PRESETS", "Preset", "load_preset"]
@@ -86,7 +87,7 @@ def _pocket(config: GenerateConfig) -> Preset:
 
 def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:
     """Make a preset of models: those of its rows, or those that the settings name instead."""
-    own = _own_models(config, rows)
+    own = read_models(config.models, rows)
     lists = {name: shipped_words(name) for name in WORD_LISTS}
     lists |= {name: read_prompt_words(path) for name, path in _word_paths(config).items()}
     if config.size is not None:
@@ -99,27 +100,9 @@ def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:
     loaders, models = {}, {}
     for stage, row in rows.items():
         place = own.get(stage, row.place)
-        models[stage] = _model(place)
+        models[stage] = describe_model(place)
         loaders[stage] = partial(row.load, place, config.device)
     return Preset(PromptWords(**lists), Stages(loaders, models), PICTURE_SIDE)
-
-
-def _own_models(config: GenerateConfig, rows: Mapping[str, object]) -> dict[str, str]:
-    own = {}
-    for text in config.models:
-        stage, equals, place = text.partition("=")
-        if not equals or not place or stage not in rows:
-            raise UsageError(
-                f"--models takes STAGE=REPOSITORY or STAGE=FOLDER, not {text!r}; "
-                f"the stages are {', '.join(rows)}"
-            )
-        own[stage] = place
-    return own
-
-
-def _model(place: str) -> StageModel:
-    known = REPOSITORIES.get(place, Repository(place))
-    return StageModel(place, known.revision, known.licence)
 
 
 PRESETS: dict[str, Callable[[GenerateConfig], Preset]] = {

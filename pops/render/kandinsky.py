@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from pops.errors import UsageError
 from pops.io.machine.placement import HOST, Placement, compile_steps, in_batches
-from pops.render.batches import Counter, PlainRenderer
+from pops.render.batches import ArrayRenderer, Counter, check_request, make_generators
 from pops.settings.progress import Progress
 from pops.settings.rendering import PUBLISHED, DecoderSettings
 
@@ -37,7 +37,7 @@ MOST_IN_A_BATCH = 64
 CHANNELS_LAST = ("cpu", "cuda")
 
 
-class KandinskyRenderer(PlainRenderer):
+class KandinskyRenderer(ArrayRenderer):
     """Renders as diffusers' KandinskyV22Pipeline does, with one generator for each picture.
 
     Args:
@@ -106,6 +106,7 @@ class KandinskyRenderer(PlainRenderer):
         seeds: Sequence[int],
         settings: DecoderSettings,
         progress: Progress | None = None,
+        depth_of: Sequence[Image.Image] | None = None,
     ) -> np.ndarray:
         """Render every embedding with its seed, into an array.
 
@@ -114,6 +115,7 @@ class KandinskyRenderer(PlainRenderer):
             seeds: The seed of each picture.
             settings: Steps, guidance and size.
             progress: Called with the name of the work, the steps done, and all steps.
+            depth_of: Not used.
 
         Returns:
             Pictures (N, size, size, 3) float32 in [0, 1].
@@ -123,11 +125,11 @@ class KandinskyRenderer(PlainRenderer):
             DeviceMemoryError: The device has too little memory for a single picture.
             ValueError: There is not one seed for each embedding.
         """
-        if len(seeds) != len(image_embeds):
-            raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
         if self.sizes and settings.size not in self.sizes:
             return self._scaled(image_embeds, seeds, settings, progress)
-        self._check(settings)
+        # The UNet halves the latents too; diffusers rounds to the same multiple.
+        multiple, most = self._downsampling() ** 2, self.scheduler.config.num_train_timesteps
+        check_request(image_embeds, seeds, settings, multiple, most)
         latents: list[Tensor] = []
 
         def draw(rows: slice, done: int, batches: int) -> None:
@@ -174,8 +176,7 @@ class KandinskyRenderer(PlainRenderer):
         if guided:
             negative = self.negative.to(device, dtype).expand(len(seeds), -1)
             condition = torch.cat([negative, condition])
-        # On the CPU, so that a seed means the same on every device.
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        generators = make_generators(seeds)
         side = settings.size // self._downsampling()
         shape = (1, self.unet.config.in_channels, side, side)
         x = torch.cat([torch.randn(shape, generator=g) for g in generators]).to(device)
@@ -222,14 +223,3 @@ class KandinskyRenderer(PlainRenderer):
 
     def _downsampling(self) -> int:
         return int(2 ** (len(self.movq.config.block_out_channels) - 1))
-
-    def _check(self, settings: DecoderSettings) -> None:
-        # The UNet halves the latents too; diffusers rounds to the same multiple.
-        multiple = self._downsampling() ** 2
-        if settings.size < multiple or settings.size % multiple:
-            raise UsageError(
-                f"size must be a multiple of {multiple} for this decoder, not {settings.size}"
-            )
-        most = self.scheduler.config.num_train_timesteps
-        if not 1 <= settings.steps <= most:
-            raise UsageError(f"decoder steps must be between 1 and {most}, not {settings.steps}")
