@@ -404,7 +404,7 @@ class Engine:
             The embedding of every part, for every seed.
 
         Raises:
-            UsageError: the text is no composition; unknown sampler.
+            UsageError: the text is not a composition; unknown sampler.
             InputError: an input is missing or cannot be read.
             WeightsError: an operator's or the stack's weights are missing or do not fit.
             NotFiniteError: an embedding that was made is not finite.

@@ -214,7 +214,7 @@ def _no_operator_folder(path: str) -> str:
     if (folder / "operator" / "operator.json").is_file():
         return f"{path} is the folder of a training: did you mean {path.rstrip('/')}/operator?"
     why = "it holds no operator.json" if folder.is_dir() else "there is no such folder"
-    return f"{path} is no operator folder: {why}; pops train writes one, RUN/operator"
+    return f"{path} is not an operator folder: {why}; pops train writes one, RUN/operator"
 
 
 def _render(

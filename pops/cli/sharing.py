@@ -63,7 +63,7 @@ def push(config: PushConfig) -> int:
         The exit status.
 
     Raises:
-        UsageError: the picture is no file, or the name is no repository's.
+        UsageError: the picture is not a file, or the name is not that of a repository.
     """
     card = read_operator_card(config.operator)
     if config.picture is not None and config.picture.suffix.lower() not in (".png", ".jpg"):

@@ -65,7 +65,7 @@ def text(words: str, *, negative: str = "", guidance: object = TEXT_GUIDANCE) ->
         The part of a composition, to be run by `Engine.run`.
 
     Raises:
-        UsageError: a text is none, or the guidance is out of range.
+        UsageError: what is given is not a text, or the guidance is out of range.
     """
     for said in (words, negative):
         if not isinstance(said, str):
@@ -215,7 +215,7 @@ def as_node(value: object) -> Node | None:
         The node, or None.
 
     Raises:
-        UsageError: the value is none of these.
+        UsageError: the value is not an input.
     """
     if value is None or isinstance(value, Leaf | Apply | Call):
         return value
@@ -258,7 +258,7 @@ def _call(name: str, inputs: Sequence[object], *arguments: Argument) -> Call:
 
 
 def _is_off(value: object, least: float, most: float) -> bool:
-    """Tell whether a value is no number, or no range of numbers, between two others."""
+    """Tell whether a value is neither a number nor a range of numbers between two others."""
     ends = (value.start, value.stop) if isinstance(value, Sweep) else (value,)
     return not all(
         isinstance(end, int | float)

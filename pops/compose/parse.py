@@ -47,7 +47,7 @@ def parse(text: str, operators: Mapping[str, Operator] = OPERATORS) -> Node:
         The tree that the text describes.
 
     Raises:
-        UsageError: it is no composition; the error's `span` shows where, with a caret.
+        UsageError: it is not a composition; the error's `span` shows where, with a caret.
     """
     text = text.strip().replace("\r\n", "\n").replace("\r", "\n")
     if not text:

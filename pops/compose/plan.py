@@ -123,7 +123,7 @@ def make_plan(
         The plan.
 
     Raises:
-        UsageError: the text is no composition, or its grid is beyond `MOST_RESULTS`.
+        UsageError: the text is not a composition, or its grid is beyond `MOST_RESULTS`.
         InputError: a file is missing, or a folder holds nothing to use. Both show the span.
     """
     node = parse(composition, operators) if isinstance(composition, str) else composition

@@ -70,7 +70,7 @@ class Result:
         return [(node, row) for node in self.plan.results for row in self.of(node)]
 
     def __getitem__(self, part: Node | str) -> Embeddings:
-        """Give the embeddings of a part, given as a node or as text. KeyError if it is none."""
+        """Give the embeddings of a part, a node or its text; KeyError for what is not a part."""
         return self.parts[parse(part, self.plan.operators) if isinstance(part, str) else part]
 
     def of(self, node: Node) -> range:

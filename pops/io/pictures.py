@@ -158,7 +158,7 @@ def _nearest(path: Path) -> str:
 
 
 def _look(path: Path) -> str:
-    """Guess from its first bytes what a file that is no picture is."""
+    """Guess from its first bytes what a file that is not a picture is."""
     with path.open("rb") as file:
         head = file.read(1024).lstrip()
     if b"<svg" in head:
@@ -227,8 +227,8 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 def _to_eight_bits(image: Image.Image, named: str) -> Image.Image:
     """Scale greyscale of 16 or 32 bits by the least of the usual full scales that holds it.
 
-    Pixels that are no finite number do not count for the scale: an infinite one becomes white or
-    black, and one that is no number black.
+    Pixels that are not finite do not count for the scale: an infinite one becomes white or
+    black, and one that is not a number becomes black.
     """
     values = np.asarray(image, dtype=np.float32)
     finite = values[np.isfinite(values)]

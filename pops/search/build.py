@@ -138,7 +138,7 @@ def build_index(
     shards = read_shards(out, dim)
     broken = {name: why for shard in shards.values() for name, why in shard.broken.items()}
     odd = {
-        name: f"{home / name}: rename it, since its name is no UTF-8"
+        name: f"{home / name}: rename it, since its name is not UTF-8"
         for name in names
         if not _is_text(name)
     }
@@ -164,7 +164,7 @@ def build_index(
 
 
 def _is_text(name: str) -> bool:
-    """Tell whether a name can be encoded; bytes that are no UTF-8 become lone surrogates."""
+    """Tell whether a name can be encoded; bytes that are not UTF-8 become lone surrogates."""
     return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 

@@ -26,7 +26,7 @@ def stats(config: StatsConfig) -> int:
         The exit status.
 
     Raises:
-        UsageError: the stack is no folder, or has a base prior, which brings its own statistics.
+        UsageError: the stack is not a folder, or has a base prior, which brings its own statistics.
     """
     stack = open_stack(config.stack, device="cpu")
     if not expand_home(stack.spec.prior).is_dir() or not is_untrained(stack.prior_folder):

@@ -27,7 +27,7 @@ Offload = Literal["none", "model"]
 
 @dataclass(frozen=True, kw_only=True)
 class NamedStack:
-    """Which models."""
+    """The stack of models."""
 
     stack: PathOrName = setting(
         "pocket", "the models to use: pocket, kandinsky-2.2, or a folder in the same layout"
@@ -36,7 +36,7 @@ class NamedStack:
 
 @dataclass(frozen=True, kw_only=True)
 class PlacementConfig:
-    """Where and how models run."""
+    """The device and the number format of the models, and how they are kept on it."""
 
     device: str = setting("auto", "where models run: auto, cpu, cuda or mps")
     dtype: Dtype = setting("auto", "number format of the models; int8: weights take 8 bits")
@@ -45,12 +45,12 @@ class PlacementConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StackConfig(PlacementConfig, NamedStack):  # the fields of the last base come first
-    """Which models, and where and how they run."""
+    """The stack of models, and where and how they run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledConfig:
-    """Whether models are compiled."""
+    """The choice whether models are compiled."""
 
     compile: bool = setting(
         False, "compile prior and decoder: the first use of a size waits, later ones are faster"
@@ -59,7 +59,7 @@ class CompiledConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SampledConfig(CompiledConfig, StackConfig):
-    """How an operator is sampled."""
+    """The settings by which an operator is sampled."""
 
     seeds: tuple[int, ...] = setting(
         SamplingSettings.seeds, "seeds of the operator; each gives one embedding"
@@ -81,7 +81,7 @@ class SampledConfig(CompiledConfig, StackConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig(SampledConfig):
-    """How an operator is sampled and its result rendered by the stack's own decoder."""
+    """The settings by which an operator is sampled, and its result rendered by the decoder."""
 
     render_seeds: tuple[int, ...] = setting((0,), "seeds of the renderer; each gives one picture")
     render_guidance: float | None = setting(None, "guidance of the renderer; null: its own")
@@ -107,7 +107,7 @@ class SamplingConfig(SampledConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnOperators:
-    """Which operators of one's own are known by name."""
+    """The operators of the user that are known by name."""
 
     operators: PathsOrNames = setting(
         (), "operator folders of your own, or folders of such; they are then known by name"
@@ -116,7 +116,7 @@ class OwnOperators:
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnConfig(SamplingConfig, OwnOperators):
-    """How an operator is sampled and its result rendered by a renderer of choice."""
+    """The settings by which an operator is sampled, and its result rendered by any renderer."""
 
     renderer: str = setting(
         RenderSettings.renderer,

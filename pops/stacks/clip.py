@@ -195,7 +195,7 @@ class TextEncoder:
             The encodings, in float32 on the CPU, in order.
 
         Raises:
-            UsageError: A text has more tokens than the model takes, or letters that are none.
+            UsageError: A text has more tokens than the model takes, or broken characters.
         """
         if not texts:
             return []

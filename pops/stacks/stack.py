@@ -64,7 +64,7 @@ def open_stack(
         The stack.
 
     Raises:
-        UsageError: the stack is unknown, with the nearest name, an operator folder is none, or
+        UsageError: the stack is unknown, with the nearest name, an operator folder is not one, or
             nothing can be compiled here.
     """
     given = {name: str(place) for name, place in parts.items() if place is not None}

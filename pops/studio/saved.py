@@ -63,7 +63,7 @@ def save_composition(
         The content, to be written as JSON.
 
     Raises:
-        UsageError: `text` is no composition.
+        UsageError: `text` is not a composition.
     """
     kept = {}
     for name in dict.fromkeys(str(leaf.source) for leaf in leaves_of(parse(text, operators))):
@@ -99,10 +99,10 @@ def open_composition(
         The expression, the settings, and the inputs by their names.
 
     Raises:
-        InputError: It is no such file, of another stack, or one of its inputs cannot be used.
-        UsageError: Its settings or its expression are none.
+        InputError: It is not such a file, is of another stack, or one of its inputs cannot be used.
+        UsageError: Its settings or its expression are wrong.
     """
-    said = "this is no composition saved by the studio"
+    said = "this is not a composition saved by the studio"
     most = MOST_INPUTS * (dim + 8) + LONGEST_EXPRESSION
     values = sum(content.count(mark) for mark in (b",", b"[", b"{"))
     if values > most:  # they would fill the memory before any of them is looked at

@@ -136,7 +136,7 @@ def test_a_picture_whose_name_is_no_text_is_left_out_and_named(
     odd = os.fsdecode(b"caf\xe9.png")
     shutil.copy(pictures / "a.png", pictures / odd)
     broken = build_index(tmp_path / "i", pictures, list_pictures(pictures), engine.stack)
-    assert list(broken) == [odd] and "its name is no UTF-8" in broken[odd]
+    assert list(broken) == [odd] and "its name is not UTF-8" in broken[odd]
     assert len(Index(tmp_path / "i")) == 7
 
 

@@ -28,7 +28,7 @@ __all__ = [
 
 WHOLE = 2**26  # bytes; of a larger file only some blocks, spread over it, are read
 BLOCK, BLOCKS = 2**18, 64
-BYTES = "surrogateescape"  # a name that is no UTF-8 counts by its bytes
+BYTES = "surrogateescape"  # a name that is not UTF-8 counts by its bytes
 SUFFIXES = (".json", ".txt", ".safetensors")
 
 

@@ -50,7 +50,7 @@ def generate_inspect(config: InspectConfig) -> int:
         The exit status: 1 where something is broken.
 
     Raises:
-        InputError: It is no folder of generated data, or its manifest is damaged.
+        InputError: It is not a folder of generated data, or its manifest is damaged.
     """
     folder = Path(config.folder)
     found = inspect_folder(folder)
@@ -75,7 +75,7 @@ def inspect_folder(folder: Path) -> Inspection:
         What is in it.
 
     Raises:
-        InputError: It is no folder of generated data, or its manifest is damaged.
+        InputError: It is not a folder of generated data, or its manifest is damaged.
     """
     settings = read_settings(folder)
     samples = list(read_manifest(folder))

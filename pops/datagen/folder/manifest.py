@@ -141,7 +141,7 @@ def read_settings(folder: Path) -> GenerationSettings:
         The settings.
 
     Raises:
-        InputError: It is no folder of generated data, or the file is damaged.
+        InputError: It is not a folder of generated data, or the file is damaged.
     """
     path = folder / SETTINGS
     if not path.is_file():

@@ -166,7 +166,7 @@ def evaluate(
 
     Raises:
         UsageError: an operator that this benchmark does not know.
-        WeightsError: a folder is no operator of the pocket stack.
+        WeightsError: a folder is not an operator of the pocket stack.
     """
     every = _known(operator)
     engine = engine or Engine.load("pocket")

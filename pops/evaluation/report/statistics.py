@@ -42,7 +42,7 @@ def mean_interval(
     """Compute a mean and its bootstrap interval.
 
     Groups are drawn, not values: pictures of one request differ less than those of several, and
-    seeds of a request are no new requests. Percentile intervals by scipy. Where all groups are
+    seeds of a request are not new requests. Percentile intervals by scipy. Where all groups are
     alike, resamples say nothing of what was not seen: of shares that are all 0 or all 1 the
     Wilson interval is given then.
 

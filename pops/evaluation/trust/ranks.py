@@ -200,7 +200,7 @@ def rank_correlation(truth: Sequence[float], values: Sequence[float]) -> float |
         raise UsageError(f"ranks need scipy: {install_hint('eval')}") from error
     if len(set(truth)) < 2:
         return None
-    ranks = rankdata(values)  # an infinity is no number to scipy
+    ranks = rankdata(values)  # an infinity is not a number to scipy
     if len(set(ranks)) < 2:
         return 0.0  # what gives the same to all ranks nothing
     return float(somersd(rankdata(truth), ranks).statistic)

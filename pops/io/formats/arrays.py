@@ -35,7 +35,7 @@ def read_array(
         The array, in its own shape and kind.
 
     Raises:
-        PopsError: The file cannot be read, is no array of numbers, or is not as large as its
+        PopsError: The file cannot be read, is not an array of numbers, or is not as large as its
             header says; of the type `error`.
     """
     check_file(path, error, advice)

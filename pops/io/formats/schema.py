@@ -102,7 +102,7 @@ def write_json(path: str | Path, value: object, indent: int | None = 2) -> None:
 
     Raises:
         OutputError: The file cannot be written, or would hold what cannot be read back: the name
-            of a file that is no UTF-8.
+            of a file that is not UTF-8.
     """
     plain = msgspec.to_builtins(value)
     try:

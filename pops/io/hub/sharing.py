@@ -117,7 +117,7 @@ class Shareable:
             The address of the commit.
 
         Raises:
-            UsageError: It was not read from a folder, or the name is no repository's.
+            UsageError: It was not read from a folder, or the name is not that of a repository.
             OutputError: The hub refuses it, or cannot be reached.
         """
         if self.folder is None:
@@ -146,7 +146,7 @@ def shared_files(
         Paths, or the bytes of the model card, by the name of the file.
 
     Raises:
-        UsageError: The folder is no operator folder that can be shared alone.
+        UsageError: The folder is not an operator folder that can be shared alone.
     """
     found = [
         path
@@ -188,7 +188,7 @@ def push_files(repository: str, files: Mapping[str, Path | bytes], *, private: b
         The address of the commit.
 
     Raises:
-        UsageError: The name is no repository's.
+        UsageError: The name is not that of a repository.
         OutputError: The hub refuses them, or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -222,7 +222,7 @@ def pull_folder(repository: str, revision: str | None = None) -> Path:
         The local folder, in the hub's cache.
 
     Raises:
-        UsageError: The name is no repository's.
+        UsageError: The name is not that of a repository.
         WeightsError: The repository is missing, holds no operator, or cannot be reached.
     """
     from huggingface_hub import constants, model_info, snapshot_download

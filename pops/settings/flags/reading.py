@@ -71,7 +71,7 @@ def read_items(text: str) -> list[str]:
         The texts.
 
     Raises:
-        ValueError: the text is no such list.
+        ValueError: the text is not such a list.
     """
     try:
         value = _value(yaml.compose(text, yaml.SafeLoader))

@@ -85,7 +85,7 @@ def read_message(path: str, content: bytes, calls: Calls) -> tuple[Message, byte
         The message, and the same as JSON. Arguments that a job leaves out are null.
 
     Raises:
-        Malformed: It is no JSON, or not what this address takes.
+        Malformed: It is not JSON, or not what this address takes.
         NotThere: No call has this address.
     """
     call = CALL.fullmatch(path)

@@ -56,7 +56,7 @@ EVENTS = re.compile(r"/gradio_api/call/\w+/([\w-]+)")  # of one job
 SESSION = "/gradio_api/queue/data"  # the events of a session of Gradio's own client
 # What is open without the password; Gradio asks for its own events when it starts.
 OPEN = re.compile(r"/(favicon\.ico|page/(style\.css|icon\.svg)|gradio_api/startup-events)")
-MOST_JSON = 256 * 2**10  # bytes of a request that is no file
+MOST_JSON = 256 * 2**10  # bytes of a request that is not a file
 LARGE_AT_ONCE = 8  # files of the largest size that are held in memory at once
 SESSIONS = 1000  # whose events can be asked for; Gradio itself keeps twice as many
 LONGEST_CLIENT = 64

@@ -46,7 +46,7 @@ def read(text: str, inputs: Inputs, operators: Operators = OPERATORS) -> Node:
         The tree, every leaf of it one of `inputs`.
 
     Raises:
-        UsageError: It is no composition, too long, or names what is not there; with the span.
+        UsageError: It is not a composition, too long, or names what is not there; with the span.
     """
     if not isinstance(text, str):
         raise UsageError("the composition must be a text")

@@ -170,7 +170,7 @@ def read_list(name: str, value: object) -> list[Any]:
         The list.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not a list.
     """
     if not isinstance(value, list | tuple):
         raise UsageError(f"{name} must be a list")
@@ -189,7 +189,7 @@ def read_count(name: str, value: object, most: int) -> int:
         The number.
 
     Raises:
-        UsageError: It is no whole number from 1 to `most`.
+        UsageError: It is not a whole number from 1 to `most`.
     """
     count = FOUND if value is None else value
     if not _is_number(count, int) or not 1 <= count <= most:  # type: ignore[operator]

@@ -298,7 +298,7 @@ def test_a_saved_composition_is_whole(engine: Engine, inputs: dict[str, StoredIt
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"format": "other"}, "no composition saved by the studio"),
+        ({"format": "other"}, "not a composition saved by the studio"),
         ({"settings": {"steps": -1}}, "--steps"),
         ({"settings": {"x": 1}}, "unknown setting"),
         ({"expression": "open('x')"}, "unknown operator"),
@@ -316,7 +316,7 @@ def test_a_saved_composition_is_whole(engine: Engine, inputs: dict[str, StoredIt
         ),
         ({"inputs": {"/etc/passwd": {}}}, "which is not the name of a file"),
         ({"inputs": {"..": {}}}, "which is not the name of a file"),
-        ({"inputs": {"\ud800.png": {}}}, "no composition saved by the studio"),
+        ({"inputs": {"\ud800.png": {}}}, "not a composition saved by the studio"),
         ({"inputs": {"\U0001f600" * 300_000: {}}}, "which is not the name of a file"),
         ({"expression": "'a'" * 5000}, "expression"),
         ({"inputs": {str(n): {} for n in range(65)}}, "more than 64 inputs"),
@@ -334,5 +334,5 @@ def test_a_damaged_saved_composition_is_refused(
 
 def test_what_is_no_saved_composition_is_refused() -> None:
     for content in (b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000):
-        with pytest.raises(InputError, match="no composition saved by the studio"):
+        with pytest.raises(InputError, match="not a composition saved by the studio"):
             open_composition(content, "pocket", 8)
