@@ -26,7 +26,7 @@ from pops.evaluation.pocket.task import Asking, Task
 from pops.pocket.build.data.families import families
 from pops.pocket.world.scene import Scene
 from pops.search.exact import Index, nearest_rows
-from pops.search.format import IndexFile, Shard, write_index_file, write_shard
+from pops.search.format import IndexFile, IndexShard, write_index_file, write_shard
 from pops.search.lance import LanceIndex, write_table
 from pops.settings.fields import check_range, setting
 
@@ -169,7 +169,7 @@ def _compare(table: Tensor, count: int) -> dict[str, float]:
         folder = Path(place) / "index"
         folder.mkdir()
         write_index_file(folder, IndexFile("pocket", {}, rows.shape[1], place))
-        write_shard(folder, 0, Shard([f"{row}" for row in range(count)], rows, {}))
+        write_shard(folder, 0, IndexShard([f"{row}" for row in range(count)], rows, {}))
         index = Index(folder)
         began = time.perf_counter()
         _, exact = nearest_rows(queries, index.blocks(), max(FIRST))

@@ -37,7 +37,7 @@ Request = tuple[tuple[str | None, ...], str | None]
 
 
 @dataclass(frozen=True)
-class Part:
+class DemoFigure:
     """One operator's figure: what it shows, and the requests of its rows."""
 
     operator: str
@@ -50,8 +50,8 @@ def _worn(*garments: str) -> Request:
     return tuple(f"garments/{slot}" if slot in garments else None for slot in GARMENTS), None
 
 
-PARTS = (
-    Part(
+FIGURES = (
+    DemoFigure(
         "union",
         "Two things beside each other.",
         tuple(
@@ -59,7 +59,7 @@ PARTS = (
             for a, b in (("mug", "donut"), ("teapot", "cube"), ("car", "tree"))
         ),
     ),
-    Part(
+    DemoFigure(
         "scene",
         "A thing in a place.",
         tuple(
@@ -67,7 +67,7 @@ PARTS = (
             for thing, place in (("rabbit", "forest"), ("boat", "beach"), ("rocket", "night"))
         ),
     ),
-    Part(
+    DemoFigure(
         "instruct",
         "A thing as an adjective says.",
         tuple(
@@ -75,7 +75,7 @@ PARTS = (
             for thing, adjective in (("mug", "tiny"), ("teapot", "many"), ("house", "burning"))
         ),
     ),
-    Part(
+    DemoFigure(
         "clothes",
         "Garments, worn by one person.",
         (
@@ -98,7 +98,7 @@ def demo(config: DemoConfig) -> int:
     """
     pairs = tuple(_pair(pair) for pair in config.pairs)
     says = "A thing, made of a texture."
-    parts = (Part("texturing", says, pairs), *PARTS)
+    parts = (DemoFigure("texturing", says, pairs), *FIGURES)
     previews = Previews()
     plan = make_plan(_composition(), previews.usable)
     for leaf in plan.leaves:
@@ -131,7 +131,7 @@ def _once(config: DemoConfig) -> DemoConfig:
 
 
 def _draw_part(
-    part: Part, engine: Engine, config: DemoConfig, progress: Progress, stage: Path
+    part: DemoFigure, engine: Engine, config: DemoConfig, progress: Progress, stage: Path
 ) -> None:
     """Draw one figure of equations, a row for each request."""
     operator = find_operator(part.operator)
@@ -216,7 +216,7 @@ def _page(captions: dict[str, tuple[str, str]]) -> str:
     return _PAGE.format(figures="\n".join(figures))
 
 
-def _command(part: Part) -> str:
+def _command(part: DemoFigure) -> str:
     """Give the command that makes the first row."""
     names, text = part.requests[0]
     last = max(at for at, name in enumerate(names) if name is not None)

@@ -8,18 +8,18 @@ from random import Random
 
 from torch.utils.data import Dataset
 
-from pops.data.order import Parts
+from pops.data.order import MixedOrder
 from pops.data.reader import Reader, RecipeSettings
 from pops.data.recipes import Example, Recipe, make_example
 from pops.data.records.layouts import Record
 from pops.errors import DataError, InputError, PopsError
 from pops.operators import Operator
 
-__all__ = ["BrokenRecords", "ExampleDataset", "LoadedExample", "Part"]
+__all__ = ["BrokenRecords", "ExampleDataset", "LoadedExample", "ListedDataset"]
 
 
 @dataclass(frozen=True)
-class Part:
+class ListedDataset:
     """One dataset: its path or name, and its records."""
 
     place: str
@@ -58,8 +58,8 @@ class ExampleDataset(Dataset[LoadedExample]):
         self.settings = RecipeSettings() if settings is None else settings
         self.seed = seed
         self.max_broken_share = max_broken_share
-        self.listed = [Part(str(place), recipe.read(str(place))) for place in places]
-        self.parts = Parts(tuple(len(part.records) for part in self.listed))
+        self.listed = [ListedDataset(str(place), recipe.read(str(place))) for place in places]
+        self.parts = MixedOrder(tuple(len(part.records) for part in self.listed))
 
     def __len__(self) -> int:
         return len(self.parts)

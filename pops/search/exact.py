@@ -16,7 +16,7 @@ from pops.errors import DataError, InputError, UsageError
 from pops.io.formats.shards import shard_file
 from pops.io.names import expand_home
 from pops.io.pictures import open_picture
-from pops.search.format import MAKE_ANEW, Shard, read_index_file, read_shards
+from pops.search.format import MAKE_ANEW, IndexShard, read_index_file, read_shards
 from pops.stacks.stack import Stack
 
 __all__ = ["Hit", "Index", "nearest_rows"]
@@ -76,7 +76,7 @@ class Index:
         self.folder = expand_home(folder)
         self.file = read_index_file(self.folder)
         self._by_number = read_shards(self.folder, self.file.dim)
-        self._shards: Sequence[Shard] = [s for s in self._by_number.values() if s.names]
+        self._shards: Sequence[IndexShard] = [s for s in self._by_number.values() if s.names]
         self._starts = np.cumsum([0, *(len(shard.names) for shard in self._shards)])
         if not self._shards:
             raise DataError(f"{self.folder} holds no picture: run pops index again")

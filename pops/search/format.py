@@ -31,7 +31,7 @@ from pops.io.formats.shards import (
 __all__ = [
     "MAKE_ANEW",
     "IndexFile",
-    "Shard",
+    "IndexShard",
     "read_index_file",
     "read_shards",
     "write_index_file",
@@ -64,7 +64,7 @@ class _ShardFile(Schema):
 
 
 @dataclass(frozen=True)
-class Shard:
+class IndexShard:
     """A shard of an index.
 
     Args:
@@ -120,7 +120,7 @@ def read_index_file(folder: Path) -> IndexFile:
     return read_json(path, IndexFile, DataError)
 
 
-def write_shard(folder: Path, number: int, shard: Shard) -> None:
+def write_shard(folder: Path, number: int, shard: IndexShard) -> None:
     """Write the array of a shard and, last, the file that says that it is there.
 
     Args:
@@ -135,7 +135,7 @@ def write_shard(folder: Path, number: int, shard: Shard) -> None:
     write_shard_files(folder, number, {"embeds": shard.embeds}, lists)
 
 
-def read_shards(folder: Path, dim: int) -> dict[int, Shard]:
+def read_shards(folder: Path, dim: int) -> dict[int, IndexShard]:
     """Read all shards of an index. Their arrays stay in their files.
 
     Args:
@@ -158,5 +158,5 @@ def read_shards(folder: Path, dim: int) -> dict[int, Shard]:
                 f"{shard_file(folder, 'shard', number).name} lists "
                 f"{len(lists.names)} pictures of {dim} numbers{MAKE_ANEW}"
             )
-        shards[number] = Shard(lists.names, embeds, lists.broken)
+        shards[number] = IndexShard(lists.names, embeds, lists.broken)
     return shards

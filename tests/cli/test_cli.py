@@ -713,11 +713,11 @@ def test_the_demo_shows_every_operator_and_a_page_of_all(run: Run, tmp_path: Pat
 
 
 def test_every_picture_of_the_demo_ships() -> None:
-    from pops.cli.demo import PARTS, _asset, _pair
+    from pops.cli.demo import FIGURES, _asset, _pair
     from pops.settings.commands import DemoConfig
 
     requests = [_pair(pair) for pair in DemoConfig().pairs]
-    requests += [request for part in PARTS for request in part.requests]
+    requests += [request for part in FIGURES for request in part.requests]
     for names, _ in requests:
         for name in filter(None, names):
             place = _asset(name)

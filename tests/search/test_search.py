@@ -20,7 +20,7 @@ from pops.errors import DataError, UsageError
 from pops.io.pictures import save_picture
 from pops.search.build import build_index, list_pictures
 from pops.search.exact import Index, nearest_rows
-from pops.search.format import IndexFile, Shard, write_index_file, write_shard
+from pops.search.format import IndexFile, IndexShard, write_index_file, write_shard
 from pops.search.lance import LanceIndex, write_table
 from pops.search.stats import measure
 
@@ -47,7 +47,7 @@ def made_index(folder: Path, rows: np.ndarray, shards: int = 2) -> Path:
     write_index_file(folder, IndexFile("pocket", {}, rows.shape[1], str(folder)))
     for number, part in enumerate(np.array_split(np.arange(len(rows)), shards)):
         names = [f"{row}.png" for row in part]
-        write_shard(folder, number, Shard(names, rows[part].astype(np.float16), {}))
+        write_shard(folder, number, IndexShard(names, rows[part].astype(np.float16), {}))
     return folder
 
 
@@ -154,10 +154,12 @@ def test_an_index_with_numbers_that_are_not_finite_is_refused(bad: float, tmp_pa
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "a/../../b.png", "..", "C:\\a", ""])
 def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, tmp_path: Path) -> None:
     folder = made_index(tmp_path / "i", np.ones((2, DIM)), shards=1)
-    write_shard(folder, 0, Shard(["a..b/..c.png", name], np.ones((2, DIM), np.float16), {}))
+    write_shard(folder, 0, IndexShard(["a..b/..c.png", name], np.ones((2, DIM), np.float16), {}))
     with pytest.raises(DataError, match=r"shard-00000.json: names"):
         Index(folder)
-    write_shard(folder, 0, Shard(["a..b/..c.png", "12:30.png"], np.ones((2, DIM), np.float16), {}))
+    write_shard(
+        folder, 0, IndexShard(["a..b/..c.png", "12:30.png"], np.ones((2, DIM), np.float16), {})
+    )
     assert Index(folder).path(1).name == "12:30.png"
 
 
@@ -201,7 +203,7 @@ def test_lance_finds_what_is_exact_where_rows_are_few(tmp_path: Path) -> None:
     assert [[hit.path for hit in hits] for hits in found] == [[h.path for h in e] for e in exact]
     for mine, theirs in zip(sum(found, []), sum(exact, []), strict=True):
         assert mine.score == pytest.approx(theirs.score, abs=1e-3)
-    write_shard(folder, 2, Shard(["new.png"], rows[:1], {}))
+    write_shard(folder, 2, IndexShard(["new.png"], rows[:1], {}))
     with pytest.raises(DataError, match="is older than the index"):
         LanceIndex(folder)
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from pops.data.cache.format import DatasetTraits, OperatorTraits
-from pops.data.dataset import Part
+from pops.data.dataset import ListedDataset
 from pops.data.reader import RecipeSettings
 from pops.operators import Operator
 from pops.stacks.stack import Stack
@@ -20,7 +20,7 @@ __all__ = [
     "folder_digest",
     "listing_digest",
     "operator_traits",
-    "part_traits",
+    "dataset_traits",
     "settings_digest",
     "stack_digests",
     "stats_digest",
@@ -83,7 +83,7 @@ def stats_digest(stats: dict[str, Tensor]) -> str:
     return _digest(stats[key].float().numpy().tobytes() for key in ("clip_mean", "clip_std"))
 
 
-def listing_digest(part: Part) -> str:
+def listing_digest(part: ListedDataset) -> str:
     """Digest the names and sizes of a dataset's files. Their content is not read.
 
     Args:
@@ -135,7 +135,7 @@ def operator_traits(operator: Operator) -> OperatorTraits:
     )
 
 
-def part_traits(part: Part) -> DatasetTraits:
+def dataset_traits(part: ListedDataset) -> DatasetTraits:
     """Describe a dataset: where it is, how many records it has, and the digest of its listing.
 
     Args:
