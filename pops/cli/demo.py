@@ -33,7 +33,7 @@ __all__ = ["demo"]
 COMPOSITION = "composition"
 
 # A request: for each slot FOLDER/NAME of a picture of assets, or None; and a text, or None.
-Request = tuple[tuple[str | None, ...], str | None]
+DemoRequest = tuple[tuple[str | None, ...], str | None]
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class DemoFigure:
 
     operator: str
     says: str
-    requests: tuple[Request, ...]
+    requests: tuple[DemoRequest, ...]
 
 
-def _worn(*garments: str) -> Request:
+def _worn(*garments: str) -> DemoRequest:
     """Give the garments that are named, each in its slot; the others left out."""
     return tuple(f"garments/{slot}" if slot in garments else None for slot in GARMENTS), None
 
@@ -241,7 +241,7 @@ def _composition(short: bool = False) -> str:
     return TREE.format(**places)
 
 
-def _pair(pair: str) -> Request:
+def _pair(pair: str) -> DemoRequest:
     parts = pair.split("+")
     if len(parts) != 2:
         raise UsageError(f"--pairs takes OBJECT+TEXTURE, as in mug+wood, not {pair!r}")

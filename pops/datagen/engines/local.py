@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from pops.datagen.sample import Rejected, Sample, Script
-from pops.datagen.stages import StageRequest, Stages
+from pops.datagen.stages import Answer, StageRequest, Stages
 from pops.errors import PopsError
 
 __all__ = [
@@ -33,7 +33,6 @@ MOST_TRIES = 3  # at a request whose stage fails
 BATCHES_AT_ONCE = 2  # batches of scripts that run at once
 
 MakeScript = Callable[[int, int], Script]  # index, attempt -> script
-Answer = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pops.datagen.stages import StageModel
+from pops.datagen.stages import Answer, StageModel
 from pops.errors import UsageError
 from pops.io.hub.repositories import PART_FILES, REPOSITORIES, Repository
 from pops.io.hub.snapshots import fetch, is_repository
@@ -23,7 +23,6 @@ __all__ = [
     "PERMISSIVE",
     "PICTURE_SIDE",
     "RMBG_BY_ITS_OWN_CODE",
-    "Answer",
     "ModelRow",
     "describe_model",
     "model_folder",
@@ -35,8 +34,6 @@ INSTEAD = "--preset pocket"  # the flag that needs no download, for messages
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
 DEPTH_ANYTHING = "depth-anything/Depth-Anything-V2-Small-hf"
-
-Answer = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 @dataclass(frozen=True)

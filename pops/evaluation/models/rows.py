@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 from pops import __version__
 from pops.datagen.models.registry import (
     FAITHFUL,
-    Answer,
     ModelRow,
     describe_model,
     model_folder,
     read_models,
 )
-from pops.datagen.stages import StageModel, Stages
+from pops.datagen.stages import Answer, StageModel, Stages
 from pops.evaluation.config import EvalConfig, ModelsConfig
 from pops.evaluation.stages import Remembering
 from pops.io.hub.repositories import PART_FILES

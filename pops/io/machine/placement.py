@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pops.errors import DeviceMemoryError, UsageError
 
 __all__ = [
+    "DTYPES",
     "HOST",
     "OFFLOADS",
     "Placement",
