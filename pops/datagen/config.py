@@ -23,7 +23,7 @@ __all__ = [
     "UnionsConfig",
 ]
 
-Preset = Literal["faithful", "permissive", "pocket"]
+PresetName = Literal["faithful", "permissive", "pocket"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class GenerateConfig:
     output_dir: Path = setting(Path("datasets/data"), "folder to write into, or to go on with")
     count: int = setting(50_000, "samples in all, over all shards")
     seed: int = setting(0, "seed of the run; each sample depends on it and on its own number alone")
-    preset: Preset = setting(
+    preset: PresetName = setting(
         "faithful",
         "faithful: published models; permissive: free for commercial use; pocket: no model",
     )

@@ -23,7 +23,7 @@ from pops.datagen.words import PromptWords, read_prompt_words, shipped_words
 from pops.errors import UsageError
 from pops.io.pictures import open_picture
 
-__all__ = ["PRESETS", "Preset", "load_preset"]
+__all__ = ["PRESETS", "GenerationPreset", "load_preset"]
 
 WORD_LISTS = ("objects", "placements", "attributes")
 
@@ -34,7 +34,7 @@ def open_file(path: Path) -> Picture:
 
 
 @dataclass(frozen=True)
-class Preset:
+class GenerationPreset:
     """The words of prompts, the stages, and the side of a picture in pixels."""
 
     words: PromptWords
@@ -49,7 +49,7 @@ class Preset:
         return hashlib.sha256(repr(lists).encode()).hexdigest()[:16]
 
 
-def load_preset(config: GenerateConfig) -> Preset:
+def load_preset(config: GenerateConfig) -> GenerationPreset:
     """Make the preset that the settings name, with their words and size.
 
     Args:
@@ -70,7 +70,7 @@ def _word_paths(config: GenerateConfig) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path is not None}
 
 
-def _pocket(config: GenerateConfig) -> Preset:
+def _pocket(config: GenerateConfig) -> GenerationPreset:
     from pops.datagen.pocket.pictures import open_scene_picture
     from pops.datagen.pocket.prompts import POCKET_WORDS
     from pops.datagen.pocket.stages import pocket_stages
@@ -82,10 +82,10 @@ def _pocket(config: GenerateConfig) -> Preset:
     size = config.size or 64
     if size % 4:
         raise UsageError(f"--size must be a multiple of 4 for the pocket preset, not {size}")
-    return Preset(POCKET_WORDS, pocket_stages(size), size, open_scene_picture)
+    return GenerationPreset(POCKET_WORDS, pocket_stages(size), size, open_scene_picture)
 
 
-def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:
+def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> GenerationPreset:
     """Make a preset of models: those of its rows, or those that the settings name instead."""
     own = read_models(config.models, rows)
     lists = {name: shipped_words(name) for name in WORD_LISTS}
@@ -102,10 +102,10 @@ def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:
         place = own.get(stage, row.place)
         models[stage] = describe_model(place)
         loaders[stage] = partial(row.load, place, config.device)
-    return Preset(PromptWords(**lists), Stages(loaders, models), PICTURE_SIDE)
+    return GenerationPreset(PromptWords(**lists), Stages(loaders, models), PICTURE_SIDE)
 
 
-PRESETS: dict[str, Callable[[GenerateConfig], Preset]] = {
+PRESETS: dict[str, Callable[[GenerateConfig], GenerationPreset]] = {
     "pocket": _pocket,
     "faithful": lambda config: _of_models(config, FAITHFUL),
     "permissive": lambda config: _of_models(config, PERMISSIVE),
