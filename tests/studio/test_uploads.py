@@ -49,7 +49,7 @@ class _Runs:
             pickle.dumps(_Runs()),
             "mug.safetensors is cut short or is not an embedding",
         ),
-        ("mug.pth", b"x", "mug.pth: embeddings are taken as .safetensors files only"),
+        ("mug.pth", b"x", "mug.pth is refused: embeddings are taken as .safetensors files only"),
         ("empty.png", b"", "empty.png is empty"),
         ("page.html", b"<html></html>", "it is text"),
         ("half.png", _png(Image.new("RGB", (64, 64)))[:60], "half.png is damaged or cut short"),

@@ -194,7 +194,7 @@ def refused(path: str, body: bytes) -> str:
         (
             "/gradio_api/call/apply",
             b'{"data": [0,0,0,0,0]}',
-            "takes operator, inputs",
+            "takes no more than operator, inputs",
         ),
         ("/gradio_api/call/apply", b'{"data": [%s]}' % (b"9" * 400), "a number is too large"),
         ("/gradio_api/queue/join", b'{"data": [], "fn_index": 0}', "session_hash"),
