@@ -4,8 +4,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pops.settings.fields import PathOrName, PathsOrNames, setting
-from pops.settings.rendering import OPTIONS, PRESETS, RENDERERS, RenderSettings
+from pops.settings.fields import (
+    GUIDANCE,
+    SEED,
+    SHARE,
+    SIZE,
+    STEPS,
+    PathOrName,
+    PathsOrNames,
+    Settings,
+    setting,
+)
+from pops.settings.rendering import ADAPTER_SCALE, OPTIONS, PRESETS, RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = [
@@ -26,14 +36,14 @@ Offload = Literal["none", "model"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedStack:
+class NamedStack(Settings):
     """Which models."""
 
     stack: PathOrName = setting("pocket", "pocket, kandinsky-2.2, or a folder in its layout")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlacementConfig:
+class PlacementConfig(Settings):
     """Where and how models run."""
 
     device: str = setting("auto", "auto, cpu, cuda or mps")
@@ -47,7 +57,7 @@ class StackConfig(PlacementConfig, NamedStack):  # whose fields come first
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompiledConfig:
+class CompiledConfig(Settings):
     """Whether models are compiled."""
 
     compile: bool = setting(
@@ -60,13 +70,16 @@ class SampledConfig(CompiledConfig, StackConfig):
     """How an operator is sampled."""
 
     seeds: tuple[int, ...] = setting(
-        SamplingSettings.seeds, "seeds of the operator, one embedding each"
+        SamplingSettings.seeds, "seeds of the operator, one embedding each", within=SEED
     )
-    guidance: float | None = setting(None, "guidance of the operator; null: its own")
-    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
+    guidance: float | None = setting(
+        None, "guidance of the operator; null: its own", within=GUIDANCE
+    )
+    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator", within=STEPS)
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.sampling  # a mistake is said at once
 
     @property
@@ -81,11 +94,15 @@ class SampledConfig(CompiledConfig, StackConfig):
 class SamplingConfig(SampledConfig):
     """How an operator is sampled and its result rendered by the stack's own decoder."""
 
-    render_seeds: tuple[int, ...] = setting((0,), "seeds of the renderer, one picture each")
-    render_guidance: float | None = setting(None, "guidance of the renderer; null: its own")
-    render_steps: int | None = setting(None, "steps of the renderer; null: its own")
+    render_seeds: tuple[int, ...] = setting(
+        (0,), "seeds of the renderer, one picture each", within=SEED
+    )
+    render_guidance: float | None = setting(
+        None, "guidance of the renderer; null: its own", within=GUIDANCE
+    )
+    render_steps: int | None = setting(None, "steps of the renderer; null: its own", within=STEPS)
     render_size: int | None = setting(
-        None, "pixels of a side of a picture; null: the renderer's own"
+        None, "pixels of a side of a picture; null: the renderer's own", within=SIZE
     )
 
     def __post_init__(self) -> None:
@@ -104,7 +121,7 @@ class SamplingConfig(SampledConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnOperators:
+class OwnOperators(Settings):
     """Which operators of one's own are known by name."""
 
     operators: PathsOrNames = setting(
@@ -136,11 +153,11 @@ class DrawnConfig(SamplingConfig, OwnOperators):
     )
     prompt: str | None = setting(None, "text that the picture follows, too; by the SDXL renderers")
     ip_adapter_scale: float | None = setting(
-        None, "weight of the embedding beside the prompt; null: 1"
+        None, "weight of the embedding beside the prompt; null: 1", within=ADAPTER_SCALE
     )
     init: Path | None = setting(None, "picture that img2img and inpaint change")
     init_strength: float | None = setting(
-        None, "how much img2img changes of it, up to 1; null: 0.5"
+        None, "how much img2img changes of it, up to 1; null: 0.5", within=SHARE
     )
     mask: Path | None = setting(None, "picture that is white where inpaint changes the other")
 

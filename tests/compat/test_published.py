@@ -628,7 +628,7 @@ def test_one_guidance_need_not_be_a_list(run: Run) -> None:
         ("--prior_seeds=[1,x]", "--prior_seeds wants whole numbers"),
         ("--prior_seeds=[-1]", "--prior_seeds must be from 0"),
         ("--prior_guidance_scale=high", "--prior_guidance_scale wants numbers, as in 1,8"),
-        (f"--prior_guidance_scale=[{math.inf}]", "finite numbers"),
+        (f"--prior_guidance_scale=[{math.inf}]", "--prior_guidance_scale must be from 0 to 100"),
         ("--vis_mean=maybe", "--vis_mean wants true or false, not 'maybe'"),
         ("--dtype=f16", "--dtype wants one of auto, float32"),
         ("--steps=0", "--steps must be from 1"),

@@ -232,10 +232,11 @@ def test_an_unknown_tracker_is_refused():
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--lr=0", "--lr must be above 0"),
-        ("--lr=.inf", "--lr must be above 0 and finite"),
-        ("--max_grad_norm=1e400", "--max_grad_norm must be above 0 and finite"),
-        ("--adam_weight_decay=nan", "--adam_weight_decay must be at least 0 and finite"),
+        ("--lr=0", "--lr must be from 1e-12 to 100, not 0"),
+        ("--lr=.inf", "--lr must be from 1e-12 to 100, not inf"),
+        ("--max_grad_norm=1e400", "--max_grad_norm must be from 1e-09 to 1000000000, not inf"),
+        ("--adam_weight_decay=nan", "--adam_weight_decay must be from 0 to 100, not nan"),
+        ("--training_mode=99999_layers", "full or N_layers"),
         ("--training_mode=all", "full or N_layers"),
         ("--train_batch_sise=4", "did you mean --train_batch_size"),
         ("--adam_beta1=1", "--adam_beta1"),
