@@ -753,3 +753,14 @@ def test_an_input_that_is_too_large_is_named_and_the_rest_is_made(
     made = sorted(path.stem for path in out.glob("*.jpg"))
     assert made == ["a_b", "b_b", "c_b"], err
     assert not list(out.glob("huge*"))
+
+
+def test_results_are_not_written_among_the_inputs(run: Run, inputs: Path) -> None:
+    before = sorted(inputs.iterdir())
+    for place in (f"{inputs}", f"{inputs}/../{inputs.name}/"):
+        flags = [f"--dir_b={inputs}", f"--output_dir_name={place}"]
+        status, _, said = run("infer_binary", *flags, dir_a=inputs / "a.png")
+        assert status == 2 and "is a folder that is read" in said and "Traceback" not in said
+    status, _, said = run("infer_clothes", f"--output_dir_name={inputs / 'made'}", dir_a=inputs)
+    assert status == 2 and "is inside a folder that is read" in said
+    assert sorted(inputs.iterdir()) == before

@@ -109,11 +109,14 @@ def _pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
     suffixes = picture_suffixes()
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in suffixes and path.is_file()
-    }
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in suffixes and path.is_file() and not hidden:
+            other = found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+            if other != path:
+                raise InputError(f"{other} and {path} have one name but for its ending: remove one")
+    return found
 
 
 def _digest(shown: list[dict[str, str]]) -> str:
