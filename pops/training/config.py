@@ -1,7 +1,7 @@
 """The settings of training. Those that the published code has keep their published names."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -145,6 +145,7 @@ class TrainConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_letters()
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", self.device):
             raise UsageError(f"--device is auto, cpu, cuda or cuda:N, not {self.device!r}")
         if self.layers is not None and self.lora_rank is not None:
@@ -157,6 +158,23 @@ class TrainConfig(DataConfig):
             raise UsageError(f"--base_width must be a multiple of {HEAD}, not {self.base_width}")
         if self.joint and (self.cache or self.dataset_path or self.val_dataset_path):
             raise UsageError("--joint takes all data from the configs that it names: name it there")
+
+    @property
+    def data_folders(self) -> tuple[str | Path, ...]:
+        """All folders of samples and pictures that are named."""
+        more = (self.textures_dir, self.backgrounds_dir, self.randoms_dir)
+        return (*self.dataset_path, *self.val_dataset_path, *filter(None, more))
+
+    def _check_letters(self) -> None:
+        """Refuse names that are no UTF-8: the run folder and the operator's card keep them."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            for text in map(str, value if isinstance(value, tuple) else (value,)):
+                if re.search("[\ud800-\udfff]", text):
+                    raise UsageError(
+                        f"--{one.name}: {ascii(text)} is no UTF-8, in which the run keeps its "
+                        "settings: rename it, or name it by a link"
+                    )
 
     @property
     def layers(self) -> int | None:
