@@ -19,12 +19,14 @@ from PIL import Image
 
 from benchmarks.models import tiny_sdxl
 from pops.compat import infer_binary, infer_clothes, infer_instruct
+from pops.compat.config import BinaryConfig
 from pops.compat.figure import Figure
-from pops.compat.strips import Strip, StripInput
+from pops.compat.strips import Strip, StripInput, list_strips
 from pops.engine import Engine
 from pops.figures import Cell
 from pops.io.embeddings import Embeddings, load_embeddings, save_embeddings
 from pops.io.loading import quietly
+from pops.operators import TEXTURING
 from pops.render.depth import DepthRenderer
 from pops.render.ip_adapter import IPAdapterRenderer
 from pops.settings.rendering import DecoderSettings
@@ -764,3 +766,10 @@ def test_results_are_not_written_among_the_inputs(run: Run, inputs: Path) -> Non
     status, _, said = run("infer_clothes", f"--output_dir_name={inputs / 'made'}", dir_a=inputs)
     assert status == 2 and "is inside a folder that is read" in said
     assert sorted(inputs.iterdir()) == before
+
+
+def test_a_filter_finds_a_name_however_its_letters_are_composed(inputs: Path) -> None:
+    (inputs / "a.png").rename(inputs / "cafe\u0301.png")
+    config = BinaryConfig(stack="pocket", dir_a=inputs, dir_b=inputs, name_filter_a=("caf\u00e9",))
+    strips = list_strips(config, lambda: TEXTURING)
+    assert {strip.inputs[0].path for strip in strips} == {inputs / "cafe\u0301.png"}

@@ -12,6 +12,7 @@ from typing import Any
 from pops.errors import InputError, UsageError
 from pops.evaluation.config import EvalStudyConfig
 from pops.io.files import atomic_path, make_folder
+from pops.io.names import shown_files
 from pops.io.pictures import open_picture, picture_suffixes, save_picture
 
 __all__ = ["ANSWERS", "KEY", "PAGE", "find_pairs", "make_study"]
@@ -110,9 +111,8 @@ def _pictures(folder: Path) -> dict[str, Path]:
         raise InputError(f"there is no folder {folder}")
     suffixes = picture_suffixes()
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in suffixes and path.is_file() and not hidden:
+    for path in shown_files(folder.rglob("*")):
+        if path.suffix.lower() in suffixes and path.is_file():
             other = found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
             if other != path:
                 raise InputError(f"{other} and {path} have one name but for its ending: remove one")
