@@ -5,14 +5,13 @@ Defaults are the published ones, but files of all usual kinds are inputs, not `.
 
 from dataclasses import dataclass
 from itertools import product
-from math import isfinite
 from pathlib import Path
 from typing import ClassVar
 
 from pops.errors import UsageError, check_known
 from pops.io.names import input_suffixes
 from pops.operators import CLOTHES, INSTRUCT, TEXTURING, Operator
-from pops.settings.fields import MOST_STEPS, PathOrName, check_range, check_seeds, setting
+from pops.settings.fields import GUIDANCE, SEED, STEPS, PathOrName, Settings, setting
 from pops.settings.groups import PlacementConfig
 from pops.settings.rendering import RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
@@ -26,7 +25,7 @@ EXTENSIONS = input_suffixes()
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedSettings:
+class PublishedSettings(Settings):
     """The published settings that all of the published commands have."""
 
     prior_path: PathOrName | None = setting(
@@ -45,13 +44,13 @@ class PublishedSettings:
     )
     output_dir_name: Path = setting(Path("inference/results"), "folder to write into")
     prior_guidance_scale: tuple[float, ...] = setting(
-        (1.0,), "guidance of the operator; each value gives its own results"
+        (1.0,), "guidance of the operator; each value gives its own results", within=GUIDANCE
     )
     prior_seeds: tuple[int, ...] = setting(
-        SamplingSettings.seeds, "seeds of the operator; each gives one embedding"
+        SamplingSettings.seeds, "seeds of the operator; each gives one embedding", within=SEED
     )
     unet_seeds: tuple[int, ...] = setting(
-        RenderSettings.seeds, "seeds of the decoder; each gives one picture"
+        RenderSettings.seeds, "seeds of the decoder; each gives one picture", within=SEED
     )
     file_exts_a: tuple[str, ...] = setting(
         EXTENSIONS, "endings of the names of the files to take from dir_a"
@@ -73,7 +72,7 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # the fields of the 
     stack: PathOrName | None = setting(
         None, "pocket, or a stack's name or folder, in place of the published models"
     )
-    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
+    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator", within=STEPS)
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
     overwrite: bool = setting(False, "make results again that are complete already")
 
@@ -81,12 +80,8 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # the fields of the 
     resumes: ClassVar[bool] = True  # the same command goes on where it was stopped
 
     def __post_init__(self) -> None:
-        check_seeds("prior_seeds", self.prior_seeds)
-        check_seeds("unet_seeds", self.unet_seeds)
-        check_range("steps", self.steps, 1, MOST_STEPS)
+        super().__post_init__()
         check_known("sampler", self.sampler, SAMPLERS)
-        if not self.prior_guidance_scale or not all(map(isfinite, self.prior_guidance_scale)):
-            raise UsageError("--prior_guidance_scale takes one or more finite numbers, as in 1,8")
         if self.prior_path is None and self.stack is None:
             raise UsageError("--prior_path is not given: name the weights, or use --stack pocket")
 
@@ -201,7 +196,7 @@ class ClothesConfig(PublishedConfig):
 
     output_dir_name: Path = setting(Path("inference/clothes_results"), "folder to write into")
     prior_guidance_scale: tuple[float, ...] = setting(
-        (4.0,), "guidance of the operator; each value gives its own results"
+        (4.0,), "guidance of the operator; each value gives its own results", within=GUIDANCE
     )
 
     default_operator = CLOTHES

@@ -12,7 +12,7 @@ from pops.compat.strip_files import StripFiles
 from pops.compat.strips import list_strips
 from pops.compat.texts import with_texts
 from pops.errors import UsageError, WeightsError
-from pops.io.files import make_folder
+from pops.io.files import check_apart, make_folder
 from pops.io.names import check_name
 from pops.operators import OPERATORS, Operator, find_operator, read_operator_card
 
@@ -39,6 +39,12 @@ def run(config: PublishedConfig) -> int:
         WeightsError: a model is missing or does not fit.
         OutputError: the folder cannot be written.
     """
+    for place in (config.dir_a, getattr(config, "dir_b", None)):
+        if (
+            place is not None
+        ):  # folders in dir_a are read for clothes alone, of which each is a slot
+            inside = config.default_operator.min_inputs is not None
+            check_apart("output_dir_name", config.output_dir_name, place, inside=inside)
     operator = _operator(config)
     engine = cache(lambda: _load(config))
     row = cache(lambda: engine().stack.operator_row(operator.name, config.weights))

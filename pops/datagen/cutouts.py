@@ -26,7 +26,8 @@ from pops.settings.shard import Shard
 
 __all__ = ["generate_cutouts", "name_cutouts"]
 
-UNSAFE = re.compile(r"[\\:\x00-\x1f]")  # in names of files, on some systems
+# In names of files, on some systems; bytes that are not UTF-8 are lone surrogates.
+UNSAFE = re.compile(r"[\\:\x00-\x1f\ud800-\udfff]")
 
 
 def generate_cutouts(config: CutoutsConfig) -> int:

@@ -17,7 +17,7 @@ from pops.io.hub.asking import check_reachable
 from pops.io.hub.repositories import PART_FILES, REPOSITORIES, Repository
 from pops.io.hub.snapshots import cached_folder, is_repository
 from pops.io.loading import check_config, quietly, reading
-from pops.io.names import expand_home
+from pops.io.names import expand_home, shown_files
 from pops.prior.model import Prior, read_prior_config
 from pops.prior.schedule import read_schedule
 from pops.stacks.clip import check_processor, check_tokenizer
@@ -246,7 +246,7 @@ def _check_models(part: StackPart, home: Path) -> Iterator[str]:
     """Check each model of a part; its name and size where it fits. WeightsError where not."""
     for model, kind in part.models.items():
         folder = home / model
-        weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+        weights = sum(path.stat().st_size for path in shown_files(folder.glob("*.safetensors")))
         check_config(folder / "config.json", weights)
         with torch.device("meta"), reading(folder), quietly():
             made = _from_config(kind, folder)
@@ -286,7 +286,7 @@ def _check_shapes(folder: Path, expected: Shapes) -> int:
 
 def _file_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Read the names and shapes of the tensors of a folder, from the headers of its files."""
-    files = sorted(folder.rglob("*.safetensors"))
+    files = shown_files(folder.rglob("*.safetensors"))
     plain = [path for path in files if ".fp16." not in path.name]
     shapes: dict[str, tuple[int, ...]] = {}
     for path in plain or files:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EMBEDDING_SUFFIXES",
     "atomic_path",
+    "check_apart",
     "check_file",
     "folder_lock",
     "make_folder",
@@ -63,6 +64,28 @@ def check_file(path: Path, error: type[PopsError], advice: str = "") -> None:
         raise error(f"{path} is missing{advice}") from missing
     except (OSError, ValueError) as wrong:
         raise error(f"cannot read {path}: {reason_of(wrong)}{advice}") from wrong
+
+
+def check_apart(flag: str, out: Path, folder: str | Path, *, inside: bool = True) -> None:
+    """Check that results do not go among the files that they are made of.
+
+    There they would be taken for such files the next time.
+
+    Args:
+        flag: the flag of the folder of results.
+        out: the folder of results, which need not exist.
+        folder: the folder of files that are read.
+        inside: whether folders in it are read, too.
+
+    Raises:
+        UsageError: `out` is that folder, or inside of it where that matters.
+    """
+    place, home = Path(os.path.realpath(out)), Path(os.path.realpath(folder))
+    if place == home or (inside and home in place.parents):
+        where = "is" if place == home else "is inside"
+        raise UsageError(
+            f"--{flag} {out} {where} a folder that is read, {folder}: name another folder"
+        )
 
 
 def reason_of(error: OSError | ValueError) -> str:

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from pops.errors import PopsError, WeightsError
 from pops.io.formats.schema import read_json
 from pops.io.formats.tensors import check_finite
+from pops.io.names import shown_files
 
 __all__ = [
     "can_load_cheaply",
@@ -139,7 +140,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
     Without its config, transformers would make a model of its own and report on every tensor.
     """
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model.bin"))
+    files = shown_files(folder.glob("*.safetensors")) or list(folder.glob("pytorch_model.bin"))
     if not files:
         raise WeightsError(
             f"{folder} is missing or holds no .safetensors weights: fetch or build the stack again"
@@ -169,7 +170,7 @@ def reading(place: Path, *, trusted: bool = False) -> Iterator[None]:
         WeightsError: Anything goes wrong inside the block, or a config asks for code.
     """
     if place.is_dir() and not trusted:
-        for config in sorted(place.rglob("*config.json")):
+        for config in shown_files(place.rglob("*config.json")):
             check_code(config)
     try:
         yield

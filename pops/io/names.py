@@ -23,6 +23,7 @@ __all__ = [
     "is_embedding_file",
     "name_of_words",
     "safe_name",
+    "shown_files",
 ]
 
 EMBEDDING_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ipadpt", ".npy", ".npz")
@@ -193,6 +194,21 @@ def _is_kept(letter: str) -> bool:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def shown_files(paths: Iterable[Path]) -> list[Path]:
+    """Sort the paths that are not hidden.
+
+    Systems leave hidden files beside those that they copy, under like names: `._cat.png` beside
+    `cat.png`, which is not a picture.
+
+    Args:
+        paths: any paths.
+
+    Returns:
+        Those whose name does not begin with a dot, in order.
+    """
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def input_suffixes() -> tuple[str, ...]:

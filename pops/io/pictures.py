@@ -3,6 +3,7 @@
 import struct
 import warnings
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ MAX_SIDE = 65_535
 
 # Only kinds that Pillow decodes by itself: EPS, for one, would start another program.
 _KINDS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+MOST_LOOKED_AT = 10_000  # files of a folder, for one whose name is near
 _USE = "use a PNG, JPEG or WebP picture"
 # How a stored picture is turned upright, by the value of its EXIF orientation.
 _TURNS = {
@@ -151,7 +153,7 @@ def _check_file(path: Path) -> None:
 
 def _nearest(path: Path) -> str:
     try:
-        names = [entry.name for entry in path.parent.iterdir()]
+        names = [entry.name for entry in islice(path.parent.iterdir(), MOST_LOOKED_AT)]
     except (OSError, ValueError):
         return f": there is no folder {path.parent} either"
     return nearest(path.name, names) or ": check the name"

@@ -8,11 +8,13 @@ from typing import Literal
 from pops.errors import UsageError, check_known
 from pops.io.names import expand_home
 from pops.settings.fields import (
+    SEED,
+    SHARE,
     PathOrName,
     PathsOrNames,
+    Range,
+    Settings,
     argument,
-    check_range,
-    check_seeds,
     others,
     setting,
 )
@@ -50,7 +52,7 @@ class ApplyConfig(DrawnConfig):
     )
     slots: Mapping[str, str | list[str] | None] = others("inputs by the names of their slots")
     text: str | None = setting(None, "the instruction, for an operator that takes one")
-    strength: float = setting(1.0, "how far to go from the first input, from 0 to 1")
+    strength: float = setting(1.0, "how far to go from the first input, from 0 to 1", within=SHARE)
     weights: PathOrName | None = setting(
         None, "operator folder, weights file or REPOSITORY:FILE in place of the stack's own"
     )
@@ -63,11 +65,6 @@ class ApplyConfig(DrawnConfig):
         'pops apply texturing mug.jpg "text:rusty iron" --strength 0.7',
         "pops apply clothes --hat assets/garments/hat.png --bag assets/garments/bag.png",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.strength <= 1:
-            raise UsageError(f"--strength must be from 0 to 1, not {self.strength:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,20 +183,18 @@ class DoctorConfig(StackConfig):
     examples = ("pops doctor", "pops doctor --stack kandinsky-2.2 --step false --json")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_known("renderer", self.renderer, RENDERERS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PocketSheetConfig:
+class PocketSheetConfig(Settings):
     """Draw contact sheets of the pocket world."""
 
     out: Path = setting(Path("out/pocket"), "folder to write into")
-    seed: int = setting(0, "seed of the world")
+    seed: int = setting(0, "seed of the world", within=SEED)
 
     examples = ("pops pocket sheet", "pops pocket sheet --seed 7 --out out/another-world")
-
-    def __post_init__(self) -> None:
-        check_seeds("seed", (self.seed,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,16 +214,13 @@ class PocketResultsConfig(StackConfig):
     """
 
     operator: str = setting("all", "the operator, or all")
-    count: int = setting(40, "requests on a sheet")
+    count: int = setting(40, "requests on a sheet", within=Range(1, 1000))
     out: Path = setting(Path("out/pocket-results"), "folder to write into")
 
     examples = (
         "pops pocket results",
         "pops pocket results --operator union --count 16 --out out/unions",
     )
-
-    def __post_init__(self) -> None:
-        check_range("count", self.count, 1, 1000)
 
 
 @dataclass(frozen=True, kw_only=True)

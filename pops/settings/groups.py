@@ -4,8 +4,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pops.settings.fields import PathOrName, PathsOrNames, setting
-from pops.settings.rendering import OPTIONS, PRESETS, RENDERERS, RenderSettings
+from pops.settings.fields import (
+    GUIDANCE,
+    SEED,
+    SHARE,
+    SIZE,
+    STEPS,
+    PathOrName,
+    PathsOrNames,
+    Settings,
+    setting,
+)
+from pops.settings.rendering import ADAPTER_SCALE, OPTIONS, PRESETS, RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = [
@@ -26,7 +36,7 @@ Offload = Literal["none", "model"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedStack:
+class NamedStack(Settings):
     """The stack of models."""
 
     stack: PathOrName = setting(
@@ -35,7 +45,7 @@ class NamedStack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlacementConfig:
+class PlacementConfig(Settings):
     """The device and the number format of the models, and how they are kept on it."""
 
     device: str = setting("auto", "where models run: auto, cpu, cuda or mps")
@@ -49,7 +59,7 @@ class StackConfig(PlacementConfig, NamedStack):  # the fields of the last base c
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompiledConfig:
+class CompiledConfig(Settings):
     """The choice whether models are compiled."""
 
     compile: bool = setting(
@@ -62,13 +72,16 @@ class SampledConfig(CompiledConfig, StackConfig):
     """The settings by which an operator is sampled."""
 
     seeds: tuple[int, ...] = setting(
-        SamplingSettings.seeds, "seeds of the operator; each gives one embedding"
+        SamplingSettings.seeds, "seeds of the operator; each gives one embedding", within=SEED
     )
-    guidance: float | None = setting(None, "guidance of the operator; null: its own")
-    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
+    guidance: float | None = setting(
+        None, "guidance of the operator; null: its own", within=GUIDANCE
+    )
+    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator", within=STEPS)
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.sampling  # so that a mistake is told at once
 
     @property
@@ -83,11 +96,15 @@ class SampledConfig(CompiledConfig, StackConfig):
 class SamplingConfig(SampledConfig):
     """The settings by which an operator is sampled, and its result rendered by the decoder."""
 
-    render_seeds: tuple[int, ...] = setting((0,), "seeds of the renderer; each gives one picture")
-    render_guidance: float | None = setting(None, "guidance of the renderer; null: its own")
-    render_steps: int | None = setting(None, "steps of the renderer; null: its own")
+    render_seeds: tuple[int, ...] = setting(
+        (0,), "seeds of the renderer; each gives one picture", within=SEED
+    )
+    render_guidance: float | None = setting(
+        None, "guidance of the renderer; null: its own", within=GUIDANCE
+    )
+    render_steps: int | None = setting(None, "steps of the renderer; null: its own", within=STEPS)
     render_size: int | None = setting(
-        None, "pixels of a side of a picture; null: the renderer's own"
+        None, "pixels of a side of a picture; null: the renderer's own", within=SIZE
     )
 
     def __post_init__(self) -> None:
@@ -106,7 +123,7 @@ class SamplingConfig(SampledConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnOperators:
+class OwnOperators(Settings):
     """The operators of the user that are known by name."""
 
     operators: PathsOrNames = setting(
@@ -140,14 +157,11 @@ class DrawnConfig(SamplingConfig, OwnOperators):
         None, "text that the picture follows as well; for the SDXL renderers"
     )
     ip_adapter_scale: float | None = setting(
-        None, "weight of the embedding beside the prompt; null: 1"
+        None, "weight of the embedding beside the prompt; null: 1", within=ADAPTER_SCALE
     )
     init: Path | None = setting(None, "picture that img2img and inpaint change")
     init_strength: float | None = setting(
-        None, "how much img2img changes of the picture of --init, up to 1; null: 0.5"
-    )
-    mask: Path | None = setting(
-        None, "picture that is white where inpaint changes the picture of --init"
+        None, "how much img2img changes of the picture of --init, up to 1; null: 0.5", within=SHARE
     )
 
     @property

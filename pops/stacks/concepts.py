@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pops.errors import InputError, UsageError, nearest
 from pops.io.formats.schema import read_lines
-from pops.io.names import expand_home
+from pops.io.names import expand_home, shown_files
 
 if TYPE_CHECKING:
     from pops.stacks.stack import Stack
@@ -36,7 +36,7 @@ def find_concepts(stack: Stack) -> dict[str, Path]:
     own = expand_home(stack.spec.prior).parent / "concepts"
     shipped = SHIPPED / stack.name
     places = [shipped if shipped.is_dir() else SHIPPED / GENERAL, own]
-    return {path.stem: path for place in places for path in sorted(place.glob("*.txt"))}
+    return {path.stem: path for place in places for path in shown_files(place.glob("*.txt"))}
 
 
 def read_concept(stack: Stack, what: str | tuple[str, ...]) -> tuple[str, ...]:

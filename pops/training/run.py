@@ -14,7 +14,7 @@ import torch
 from pops.data.cache.fingerprints import stats_digest
 from pops.engine import Engine
 from pops.errors import UsageError
-from pops.io.files import atomic_path, folder_lock, make_folder, new_folder
+from pops.io.files import atomic_path, check_apart, folder_lock, make_folder, new_folder
 from pops.io.machine.placement import DTYPES
 from pops.io.pictures import save_picture
 from pops.operators import OperatorCard
@@ -68,6 +68,8 @@ def train(config: TrainConfig) -> int:
     config = with_stack(config)
     tasks = find_tasks(config)
     for task in tasks:
+        for place in task.config.data_folders:
+            check_apart("output_dir", config.output_dir, place, inside=False)
         check_held_out(task)
     trackers = choose_trackers(config.report_to)
     if config.dry_run:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pops.data.cache.fingerprints import stack_digests
 from pops.engine import Engine
 from pops.errors import UsageError, WeightsError
 from pops.operators import OPERATORS, OperatorCard, read_state_dict, save_operator
@@ -67,6 +68,16 @@ PARTS = {
     "unet": "decoder/unet/diffusion_pytorch_model.safetensors",
     "movq": "decoder/movq/diffusion_pytorch_model.safetensors",
 }
+
+
+def test_hidden_files_that_systems_leave_are_no_part_of_a_stack(folder: Path):
+    digests = stack_digests(open_stack(folder))
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7 of a system")
+    stack = open_stack(folder)
+    for part in PARTS:
+        load(stack, part)
+    assert stack_digests(stack) == digests
 
 
 @pytest.mark.parametrize(("part", "file"), PARTS.items())

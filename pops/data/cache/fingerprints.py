@@ -12,6 +12,7 @@ from torch import Tensor
 from pops.data.cache.format import DatasetTraits, OperatorTraits
 from pops.data.dataset import ListedDataset
 from pops.data.reader import RecipeSettings
+from pops.io.names import shown_files
 from pops.operators import Operator
 from pops.stacks.stack import Stack
 
@@ -157,7 +158,7 @@ def folder_digest(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> str:
     Returns:
         The digest.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix in suffixes)
+    files = [path for path in shown_files(folder.rglob("*")) if path.suffix in suffixes]
     return _digest(piece for path in files for piece in (os.fsencode(path.name), *_pieces(path)))
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "manifests",
     "parse_lines",
     "read_manifest",
+    "read_samples",
     "read_settings",
     "sample_file",
 ]
@@ -108,6 +109,30 @@ def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
     """
     for path in manifests(folder):
         yield from parse_lines(path, path.read_bytes())
+
+
+def read_samples(folder: Path) -> list[dict[str, Any]]:
+    """Read the line of every sample of a folder once, in the order of their numbers.
+
+    Args:
+        folder: The folder of samples.
+
+    Returns:
+        The lines. Of equal ones, as where a manifest was copied, there is one.
+
+    Raises:
+        InputError: A line is damaged, names a file that cannot be in the folder, or differs from
+            another one of the same number.
+    """
+    lines: dict[int, dict[str, Any]] = {}
+    for line in read_manifest(folder):
+        index = line["index"]
+        if lines.setdefault(index, line) != line:
+            raise InputError(
+                f"{folder}: sample {index} is in its manifests twice, each time another: remove "
+                "the line of one"
+            )
+    return [lines[index] for index in sorted(lines)]
 
 
 def parse_lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 from pops.errors import InputError, UsageError
 from pops.evaluation.config import EvalStudyConfig
 from pops.io.files import atomic_path, make_folder
+from pops.io.names import shown_files
 from pops.io.pictures import open_picture, picture_suffixes, save_picture
 
 __all__ = ["ANSWERS", "KEY", "PAGE", "find_pairs", "make_study"]
@@ -109,11 +110,13 @@ def _pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}: name one of pictures")
     suffixes = picture_suffixes()
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in suffixes and path.is_file()
-    }
+    found: dict[str, Path] = {}
+    for path in shown_files(folder.rglob("*")):
+        if path.suffix.lower() in suffixes and path.is_file():
+            other = found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+            if other != path:
+                raise InputError(f"{other} and {path} have one name but for its ending: remove one")
+    return found
 
 
 def _digest(shown: list[dict[str, str]]) -> str:

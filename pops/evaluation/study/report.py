@@ -11,6 +11,7 @@ from pops.errors import DataError, InputError, UsageError, install_hint
 from pops.evaluation.report.statistics import wilson
 from pops.evaluation.study.make import ANSWERS, KEY
 from pops.io.formats.schema import Meta, Schema, Text, read_json
+from pops.io.names import shown_files
 
 __all__ = ["agreement", "report_study"]
 
@@ -83,7 +84,7 @@ def report_study(folder: Path) -> dict[str, Any]:
 def _read_answers(folder: Path, key: _Key) -> dict[str, dict[str, str]]:
     """Read the method that each rater chose, by pair."""
     found: dict[str, dict[str, str]] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in shown_files(folder.glob("*.json")):
         sent = read_json(path, _Answers, InputError)
         if sent.study != key.study:
             raise InputError(

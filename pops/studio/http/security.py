@@ -21,6 +21,7 @@ from pops.studio.http.hosts import Hosts, network_of
 from pops.studio.http.login import MOST_FORM, Login, NoPassword
 from pops.studio.http.messages import CALL, Calls, Join, read_message
 from pops.studio.http.refusals import Forbidden, NotThere, Refusal, TooMany
+from pops.studio.http.streams import STREAM, Streams
 from pops.studio.http.waiting import Waiting
 from pops.studio.jobs.queue import Busy, Client
 
@@ -111,6 +112,7 @@ class SecurityMiddleware:
         self.login = login
         self.waiting = waiting or Waiting()
         self._bodies = Bodies(LARGE_AT_ONCE * max(most_bytes, MOST_JSON))
+        self._streams = Streams()
         self._sessions: LRUCache[str, bool] = LRUCache(SESSIONS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,6 +149,9 @@ class SecurityMiddleware:
                 return await _redirect(send, "/login")
         if method == "POST":
             await self._take(scope, receive, send, client_of(address, headers))
+        elif STREAM.fullmatch(path):
+            with self._streams.hold(address):
+                await self._give(scope, receive, send)
         else:
             await self._give(scope, receive, send)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pops.errors import UsageError
 from pops.operators import Operator
 from pops.render import find_renderer
-from pops.settings.fields import check_range
+from pops.settings.fields import Range
 from pops.settings.rendering import RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
@@ -143,7 +143,7 @@ def _read(name: str, value: object) -> Any:
     if name.endswith("steps"):
         if not (_is_number(value, int) or (value is None and name in RENDERING)):
             raise UsageError(f"{name} must be a whole number")
-        check_range(name, value, 1, MOST_STEPS)  # type: ignore[arg-type]
+        Range(1, MOST_STEPS).check(name, value)  # type: ignore[arg-type]
     elif name == "prompt":
         return value if value is None else read_instruction(value)
     elif name.endswith(("guidance", "scale", "strength")):

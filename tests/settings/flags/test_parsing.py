@@ -164,6 +164,7 @@ def test_a_file_in_another_encoding_is_named(encoding: str, read: Read) -> None:
         ("word: a\n---\nword: b", "is not YAML"),
         ("word: {a: b}", "--word takes a single value"),
         ("? [a]\n: b", "a plain word"),
+        ("config_path: more.yaml", "config_path cannot be set in a file"),
     ],
 )
 def test_a_file_that_holds_no_settings_is_refused_by_name(
@@ -172,6 +173,12 @@ def test_a_file_that_holds_no_settings_is_refused_by_name(
     with pytest.raises(UsageError) as caught:
         read(content)
     assert "settings.yaml" in str(caught.value) and says in str(caught.value)
+
+
+def test_a_settings_file_without_a_name_is_none() -> None:
+    for given_ in (["--config_path="], ["--config_path"], ["--config_path", "--", "a"]):
+        with pytest.raises(UsageError, match="--config_path takes a settings file, but nothing is"):
+            parse("example", Example, given_)
 
 
 def test_an_empty_file_sets_nothing(read: Read) -> None:
@@ -251,6 +258,18 @@ def test_printed_settings_are_read_as_they_were(
 def test_an_absurd_size_is_refused_in_a_line(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--render_size", size]) == 2
     assert "--render_size must be from 1 to 4096" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "word", ["-" * 100_000, "--" + "x" * 100_000, "x" * 100_000, "a/" * 50_000]
+)
+def test_a_word_of_any_length_makes_a_short_message(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for typed in ([word], ["apply", word], ["apply", "scene", word, word], ["run", f"'{word}'"]):
+        assert main(typed) in (1, 2)
+        said = capsys.readouterr().err
+        assert said.startswith("pops: error: ") and len(said) < 2500
 
 
 # Nearest names

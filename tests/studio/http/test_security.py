@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pops.studio.http.hosts import Hosts, network_of
 from pops.studio.http.login import MOST_TRIES, Login
 from pops.studio.http.security import MOST_JSON, POLICY, SecurityMiddleware, client_of
+from pops.studio.http.streams import Streams
 from pops.studio.jobs.job import Client
 from pops.studio.jobs.queue import Busy
 
@@ -261,6 +262,43 @@ def test_what_is_remembered_of_jobs_is_bounded(monkeypatch: pytest.MonkeyPatch) 
         for number in range(5)
     ]
     assert there == [404, 404, 200, 200, 200]
+
+
+def test_answers_that_stay_open_are_bounded() -> None:
+    opened, release = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        opened.set()
+        await release.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    by = SecurityMiddleware(app, LARGE, _free, CALLS, LOCAL)
+    by._streams = Streams(most=3, most_of_address=2)
+
+    async def ask_for_heartbeat(address: str) -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            **{"type": "http", "method": "GET", "path": "/gradio_api/heartbeat/abc"},
+            **{"client": (address, 50000), "headers": [(b"host", b"localhost:7860")]},
+        }
+        await by(scope, send, send)
+        return int(sent[0]["status"])
+
+    async def all_at_once() -> list[int]:
+        places = ["127.0.0.1", "127.0.0.1", "127.0.0.1", "10.0.0.1", "10.0.0.2"]
+        asked = [asyncio.create_task(ask_for_heartbeat(place)) for place in places]
+        await opened.wait()
+        await asyncio.sleep(0)
+        release.set()
+        first = await asyncio.gather(*asked)
+        return [*first, await ask_for_heartbeat("10.0.0.2")]  # others have ended
+
+    assert asyncio.run(all_at_once()) == [200, 200, 503, 200, 503, 200]
 
 
 @pytest.mark.parametrize(
