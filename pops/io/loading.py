@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from torch import Tensor
 
 from pops.errors import PopsError, WeightsError
 from pops.io.formats.schema import read_json
-from pops.io.formats.tensors import check_finite
+from pops.io.formats.tensors import check_finite, read_tensors
 
 __all__ = [
     "can_load_cheaply",
@@ -26,6 +27,7 @@ __all__ = [
     "load_model",
     "load_part",
     "quietly",
+    "read_weights",
     "reading",
 ]
 
@@ -75,6 +77,30 @@ def load_model(kind: Any, folder: Path, device: torch.device, dtype: torch.dtype
         raise WeightsError(f"{folder}: weights are missing: {', '.join(absent[:4])}")
     check_finite(dict(model.named_parameters()), f"{folder} in {dtype}", WeightsError)
     return model.requires_grad_(False).eval().to(device)
+
+
+def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Read the weights of a model's folder, as `load_model` finds them, for a class of pops.
+
+    Args:
+        folder: Its config and weights.
+        dtype: The number format that they are turned into.
+
+    Returns:
+        The tensors by name, on the CPU.
+
+    Raises:
+        WeightsError: The folder is missing, damaged, cut short, asks for code or absurd sizes, or a
+            weight is not finite in this number format.
+    """
+    files = _weight_files(folder)
+    check_config(folder / "config.json", sum(path.stat().st_size for path in files))
+    plain = [path for path in files if ".fp16." not in path.name]
+    state: dict[str, Tensor] = {}
+    for path in plain or files:
+        state |= {name: tensor.to(dtype) for name, tensor in read_tensors(path).items()}
+    check_finite(state, f"{folder} in {dtype}", WeightsError)
+    return state
 
 
 def load_part(kind: Any, folder: Path) -> Any:
