@@ -218,9 +218,7 @@ class KandinskyRenderer(PlainRenderer):
         dtype = self.movq.post_quant_conv.weight.dtype
 
         def decode(rows: slice, done: int, batches: int) -> None:
-            some = latents[rows].to(
-                self.movq.post_quant_conv.weight.dtype, memory_format=self._layout
-            )
+            some = latents[rows].to(dtype, memory_format=self._layout)
             image = self._to_pixels(some).float().cpu()
             pictures[rows] = (image * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
 

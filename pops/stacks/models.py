@@ -21,7 +21,6 @@ from pops.io.formats.tensors import check_finite
 from pops.io.hub.repositories import PART_FILES
 from pops.io.hub.snapshots import fetch, is_repository
 from pops.io.loading import (
-    check_config,
     load_model,
     load_part,
     quietly,
@@ -40,12 +39,14 @@ from pops.stacks.clip import ImageEncoder, TextEncoder, check_processor, check_t
 from pops.stacks.known import KnownWords, read_known
 from pops.stacks.spec import PRIOR_CONFIGS, PRIOR_WEIGHTS, StackSpec
 from pops.stacks.untrained import is_untrained, read_stats, untrained_config
+from pops.stacks.vision import ImageProcessor, VisionConfig, VisionEncoder
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
 
 __all__ = ["StackModels"]
 
+OLD_BUFFERS = "position_ids"  # the end of the name of what old files hold beside weights
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -128,13 +129,15 @@ class StackModels:
     @cached_property
     def image_encoder(self) -> ImageEncoder:
         """The CLIP image encoder with its processor."""
-        from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
-
-        model = self.model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
+        folder = self.prior_folder / "image_encoder"
+        state = read_weights(folder, self.placement.dtype)
+        with torch.device("meta"):
+            model = VisionEncoder(VisionConfig.read(folder))
+        own = {key: value for key, value in state.items() if not key.endswith(OLD_BUFFERS)}
+        self._filled(model, own, folder)
         folder = self.prior_folder / "image_processor"
-        check_config(folder / "preprocessor_config.json")
+        processor = ImageProcessor.read(folder)
         with reading(folder):
-            processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
             check_processor(processor, model.config.image_size)
         return ImageEncoder(model, processor)
 

@@ -104,7 +104,11 @@ def small_decoder(variance_type: str, prediction_type: str) -> tuple[Any, ...]:
         norm_type="spatial",
     )
     scheduler = DDPMScheduler(
-        variance_type=variance_type, prediction_type=prediction_type, clip_sample=False
+        variance_type=variance_type,
+        prediction_type=prediction_type,
+        clip_sample=False,
+        beta_start=0.00085,  # as published
+        beta_end=0.012,
     )
     return unet.eval(), movq.eval(), scheduler
 
