@@ -60,10 +60,8 @@ def test_pictures_are_prepared_as_transformers_does(
     options |= {"size": size, "crop_size": crop, "resample": resample, "rescale_factor": factor}
     noise = torch.randint(0, 256, (30, 50, 3), generator=torch.Generator().manual_seed(seed))
     pictures = [Image.fromarray(noise.byte().numpy()), Image.new("RGB", (9, 9), "red")]
-    ours, theirs = (
-        picture_pixels(kind(**options), pictures)
-        for kind in (ImageProcessor, CLIPImageProcessorPil)
-    )
+    kinds = (ImageProcessor, CLIPImageProcessorPil)
+    ours, theirs = (picture_pixels(kind(**options), pictures) for kind in kinds)
     assert ours.dtype == theirs.dtype
     torch.testing.assert_close(ours.double(), theirs.double(), rtol=0, atol=1e-6)
 
