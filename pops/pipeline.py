@@ -26,6 +26,7 @@ from pops.compose.functions import fill_slots
 from pops.errors import UsageError, WeightsError
 from pops.io.files import atomic_path
 from pops.io.formats.schema import OperatorRow, fit, write_json
+from pops.io.loading import load_part
 from pops.io.machine.placement import Placement
 from pops.io.requests import Request, as_requests, check_finite_rows, each_text
 from pops.io.sources import Source
@@ -137,13 +138,13 @@ class PopsPipeline(DiffusionPipeline):
         with torch.device("meta"):
             theirs = PriorTransformer.from_config(prior.config.to_dict())
         theirs.load_state_dict(effective_state(prior), assign=True)
-        images = opened.image_encoder
+        home = opened.prior_folder
         texts = opened.text_encoder if row.takes_text else None
         return cls(
             theirs.requires_grad_(False).eval(),
-            images.model,
-            UnCLIPScheduler.from_pretrained(opened.prior_folder / "scheduler"),
-            images.processor,
+            opened.model(CLIPVisionModelWithProjection, home / "image_encoder"),
+            UnCLIPScheduler.from_pretrained(home / "scheduler"),
+            load_part(CLIPImageProcessorPil, home / "image_processor"),
             texts and texts.model,
             texts and texts.tokenizer,
             row.row(),

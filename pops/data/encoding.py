@@ -24,7 +24,7 @@ from pops.stacks.clip import TextEncoding, picture_pixels
 from pops.stacks.stack import Stack
 
 if TYPE_CHECKING:
-    from transformers import CLIPImageProcessorPil
+    from pops.stacks.clip import Processor
 
 __all__ = [
     "ExampleTexts",
@@ -62,7 +62,7 @@ class Prepared:
     texts: tuple[ExampleTexts, ...] | None  # (N,); None where the operator takes no text
 
 
-def prepare(processor: CLIPImageProcessorPil, examples: Sequence[Example]) -> Prepared:
+def prepare(processor: Processor, examples: Sequence[Example]) -> Prepared:
     """Prepare the pictures and texts of examples for the encoders.
 
     Args:

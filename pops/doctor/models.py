@@ -22,6 +22,7 @@ from pops.prior.model import Prior, read_prior_config
 from pops.prior.schedule import read_schedule
 from pops.stacks.clip import check_processor, check_tokenizer
 from pops.stacks.spec import StackSpec
+from pops.stacks.vision import ImageProcessor
 
 __all__ = [
     "PARTS",
@@ -296,11 +297,9 @@ def _file_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _check_processor(folder: Path, side: int) -> None:
-    from transformers import CLIPImageProcessorPil
-
-    check_config(folder / "preprocessor_config.json")
-    with reading(folder), quietly():
-        check_processor(CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True), side)
+    processor = ImageProcessor.read(folder)
+    with reading(folder):
+        check_processor(processor, side)
 
 
 def _check_tokenizer(folder: Path, words: int) -> None:

@@ -175,7 +175,7 @@ class Img2ImgRenderer(_DecoderRenderer):
             WeightsError: A part is missing or damaged.
         """
         with quietly():
-            pipeline = _Img2ImgPipeline(stack.unet, stack.decoder_scheduler, stack.movq)
+            pipeline = _Img2ImgPipeline(*stack.diffusers_decoder())
         return cls(pipeline, _negative(stack), stack.render_settings, stack.placement)
 
     def _given(

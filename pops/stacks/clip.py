@@ -22,6 +22,10 @@ if TYPE_CHECKING:
         CLIPVisionModelWithProjection,
     )
 
+    from pops.stacks.vision import ImageProcessor, VisionEncoder
+
+    Processor = ImageProcessor | CLIPImageProcessorPil
+
 __all__ = [
     "ImageEncoder",
     "TextEncoder",
@@ -33,15 +37,19 @@ __all__ = [
 
 BATCH = 32  # pictures in one call of the encoder
 REMEMBERED = 4096  # distinct inputs whose encoding is kept
-LARGEST_SIDE = 4096  # pixels that an image processor may resize to
 PICTURE_SIZE = (512, 512)  # what the published code resizes to before the image processor
 
 
 class ImageEncoder:
-    """Encodes pictures as un-normalised image embeddings, which it remembers by content."""
+    """Encodes pictures as un-normalised image embeddings, which it remembers by content.
+
+    Args:
+        model: An image encoder of pops or of transformers.
+        processor: Its image processor.
+    """
 
     def __init__(
-        self, model: CLIPVisionModelWithProjection, processor: CLIPImageProcessorPil
+        self, model: VisionEncoder | CLIPVisionModelWithProjection, processor: Processor
     ) -> None:
         self.model = model
         self.processor = processor
@@ -109,7 +117,7 @@ class ImageEncoder:
             self._known.popitem(last=False)
 
 
-def picture_pixels(processor: CLIPImageProcessorPil, pictures: Sequence[Image.Image]) -> Tensor:
+def picture_pixels(processor: Processor, pictures: Sequence[Image.Image]) -> Tensor:
     """Prepare pictures as `ImageEncoder.pixels` does, in a process that has no encoder.
 
     Args:
@@ -124,7 +132,7 @@ def picture_pixels(processor: CLIPImageProcessorPil, pictures: Sequence[Image.Im
     return values
 
 
-def check_processor(processor: CLIPImageProcessorPil, side: int) -> None:
+def check_processor(processor: ImageProcessor, side: int) -> None:
     """Try an image processor on a small picture.
 
     Args:
@@ -132,12 +140,9 @@ def check_processor(processor: CLIPImageProcessorPil, side: int) -> None:
         side: The pixels of a side that the encoder takes.
 
     Raises:
-        ValueError: It makes something else of pictures, or would first make them vast.
+        ValueError: It makes something else of pictures.
         Exception: Of almost any kind, where its settings are damaged.
     """
-    sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
-    if any(size is not None and not 1 <= size <= LARGEST_SIDE for size in sizes):
-        raise ValueError(f"it resizes pictures to {max(sizes)} pixels, which is too many")
     pixels = picture_pixels(processor, [Image.new("RGB", (8, 8), "gray")])
     if pixels.shape != (1, 3, side, side) or not pixels.isfinite().all():
         raise ValueError(f"it makes {tuple(pixels.shape)} of a picture, not (1, 3, {side}, {side})")

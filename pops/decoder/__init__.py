@@ -1,0 +1,6 @@
+"""The decoder of Kandinsky 2.2: a UNet that is conditioned on embeddings, and a MoVQ.
+
+Weights and configs are key for key those of diffusers' `UNet2DConditionModel`, `VQModel` and
+`DDPMScheduler`. What differs is what is computed: what depends on the embeddings alone is computed
+once for all steps. Importing diffusers takes longer than drawing a picture of the pocket stack.
+"""
