@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from pops.errors import UsageError
-from pops.settings.fields import Range, setting
+from pops.settings.fields import PathOrName, Range, setting
 from pops.settings.groups import CompiledConfig, OwnOperators, StackConfig
 
 __all__ = ["ASK", "PASSWORD_VARIABLE", "StudioConfig"]
@@ -44,6 +44,9 @@ class StudioConfig(CompiledConfig, StackConfig, OwnOperators):
     )
     index: Path | None = setting(
         None, "index of pictures for the renderer find, as pops index writes it"
+    )
+    sdxl: PathOrName | None = setting(
+        None, "a checkpoint of SDXL in place of the stack's own: folder, repository or .safetensors"
     )
     browser: bool = setting(True, "show the page in the browser of this machine")
     mcp: bool = setting(

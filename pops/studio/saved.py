@@ -1,10 +1,10 @@
-"""Compositions in one file: the expression, the settings, and every input within it, as JSON."""
+"""Compositions in one file: the expression, the settings, and all pictures of both, as JSON."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -17,10 +17,10 @@ from pops.operators import OPERATORS
 from pops.studio.jobs.compose import LONGEST_EXPRESSION, Operators
 from pops.studio.jobs.options import PICTURES, Options
 from pops.studio.spelling import leaves_of
-from pops.studio.store import StoredItem, is_plain
+from pops.studio.store import StoredItem, is_plain, plain_name
 from pops.studio.uploads import read_upload
 
-__all__ = ["open_composition", "save_composition"]
+__all__ = ["OpenedComposition", "open_composition", "save_composition"]
 
 FORMAT = "pops-composition-1"
 MOST_INPUTS = 64
@@ -33,6 +33,13 @@ class SavedInput(Schema):
     embedding: list[Finite] | None = None
 
 
+class SavedPicture(Schema):
+    """A picture among the settings: a picture file in base64, and its name."""
+
+    name: Text
+    picture: str
+
+
 class SavedComposition(Schema):
     """The content of the file."""
 
@@ -41,6 +48,24 @@ class SavedComposition(Schema):
     expression: Text
     settings: dict[str, Any]
     inputs: dict[str, SavedInput]
+    pictures: dict[Literal["init", "mask"], SavedPicture] = {}
+
+
+@dataclass(frozen=True)
+class OpenedComposition:
+    """What such a file holds.
+
+    Args:
+        expression: The composition.
+        settings: Its settings but for pictures, as `Options.read` takes them.
+        inputs: The inputs by the names that the composition uses.
+        pictures: The pictures among the settings, by the names of these.
+    """
+
+    expression: str
+    settings: dict[str, Any]
+    inputs: dict[str, StoredItem]
+    pictures: dict[str, StoredItem]
 
 
 def save_composition(
@@ -81,12 +106,18 @@ def save_composition(
         "expression": text,
         "settings": {name: one for name, one in options.told.items() if name not in PICTURES},
         "inputs": kept,
+        "pictures": {name: _saved_picture(item) for name, item in options.pictures.items()},
     }
+
+
+def _saved_picture(item: StoredItem) -> dict[str, str]:
+    picture = base64.b64encode(item.seen or item.shown).decode()
+    return {"name": plain_name(item.name), "picture": picture}
 
 
 def open_composition(
     content: bytes, stack: str, dim: int, operators: Operators = OPERATORS
-) -> tuple[str, dict[str, Any], dict[str, StoredItem]]:
+) -> OpenedComposition:
     """Read such a file; every input is checked as an upload is.
 
     Args:
@@ -96,10 +127,11 @@ def open_composition(
         operators: What the composition may apply.
 
     Returns:
-        The expression, the settings, and the inputs by their names.
+        What it holds.
 
     Raises:
-        InputError: It is not such a file, is of another stack, or one of its inputs cannot be used.
+        InputError: It is not such a file, is of another stack, or a picture or an input of
+            it cannot be used.
         UsageError: Its settings or its expression are wrong.
     """
     said = "this is not a composition saved by the studio"
@@ -112,7 +144,7 @@ def open_composition(
         raise InputError(
             f"the saved composition has more than {MOST_INPUTS} inputs: save a smaller one"
         )
-    for name in saved.inputs:
+    for name in (*saved.inputs, *(one.name for one in saved.pictures.values())):
         if not is_plain(name):
             raise InputError(
                 f"the saved composition names an input {name[:60]!r}, which is not the name of "
@@ -123,18 +155,27 @@ def open_composition(
     items = {
         name: _read_input(name, one, saved.stack, stack, dim) for name, one in saved.inputs.items()
     }
-    return saved.expression, saved.settings, items
+    pictures: dict[str, StoredItem] = {
+        setting: _read_picture(one.name, one.picture, stack, dim)
+        for setting, one in saved.pictures.items()
+    }
+    return OpenedComposition(saved.expression, saved.settings, items, pictures)
+
+
+def _read_picture(name: str, picture: str, stack: str, dim: int) -> StoredItem:
+    """Read a picture in base64; its name is kept, whatever it ends in."""
+    try:
+        content = base64.b64decode(picture, validate=True)
+    except ValueError as error:
+        raise InputError(
+            f"{name} is cut short or damaged in the saved composition: save it again"
+        ) from error
+    return replace(read_upload(content, name, stack, dim), name=name, expression=repr(name))
 
 
 def _read_input(name: str, saved: SavedInput, made_by: str, stack: str, dim: int) -> StoredItem:
     if saved.embedding is None:
-        try:
-            picture = base64.b64decode(saved.picture or "", validate=True)
-        except ValueError as error:
-            raise InputError(
-                f"{name} is cut short or damaged in the saved composition: save it again"
-            ) from error
-        return replace(read_upload(picture, name, stack, dim), name=name, expression=repr(name))
+        return _read_picture(name, saved.picture or "", stack, dim)
     if made_by != stack or len(saved.embedding) != dim:
         raise InputError(
             f"{name} is an embedding of the stack {made_by}, but this studio has {stack}"

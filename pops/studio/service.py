@@ -49,6 +49,7 @@ class StudioService:
         upload_bytes: The bytes of the largest file that is taken.
         stack: The stack as it was named when the studio was started; its own name if left out.
         local: Whether only this machine can use the studio, so that its paths can be told.
+        sdxl: The checkpoint of SDXL that the engine has in place of the stack's own.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class StudioService:
         *,
         stack: str = "",
         local: bool = True,
+        sdxl: str = "",
     ) -> None:
         self.engine = engine
         self.upload_bytes = upload_bytes
@@ -70,6 +72,7 @@ class StudioService:
             {name: place_of(path, local) for name, path in examples.items()},
             {name: place_of(path, local) for name, path in engine.stack.operator_folders.items()},
             place_of(Path(engine.stack.spec.index), local),
+            place_of(Path(sdxl), local) if Path(sdxl).exists() and sdxl else sdxl,
         )
         self.queue = JobQueue(waiting)
         self.runner = Runner(engine, self.store)
@@ -315,16 +318,26 @@ class StudioService:
             content: The file.
 
         Returns:
-            As JSON, the expression, the settings, and the inputs by their names.
+            As JSON, the expression, the settings, the inputs by their names, and by the names of
+            settings the items of the pictures among them.
 
         Raises:
             UsageError: Its expression or its settings do not fit.
             InputError: It cannot be used.
         """
         stack, dim = self.engine.stack.name, self.engine.dim
-        text, settings, items = open_composition(content, stack, dim, self.operators)
-        told = {name: self.store.add(item).told for name, item in items.items()}
-        return {"expression": text, "settings": settings, "inputs": told}
+        opened = open_composition(content, stack, dim, self.operators)
+        inputs, pictures = (
+            {name: self.store.add(item).told for name, item in items.items()}
+            for items in (opened.inputs, opened.pictures)
+        )
+        settings = opened.settings | {name: told["id"] for name, told in pictures.items()}
+        return {
+            "expression": opened.expression,
+            "settings": settings,
+            "inputs": inputs,
+            "pictures": pictures,
+        }
 
     def _operator(self, name: str) -> Operator:
         if not isinstance(name, str) or name not in self.operators:

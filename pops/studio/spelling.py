@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pops.compose.nodes import Apply, Leaf, Node
+from pops.render import find_renderer
 from pops.studio.jobs.options import Options
 
 __all__ = ["Speller", "leaves_of", "place_of"]
@@ -28,12 +29,14 @@ class Speller:
         examples: Where the shipped pictures lie, by their names.
         operators: Where the operators lie that the stack does not bring, by their names.
         index: Where the index of the renderer find lies.
+        sdxl: The checkpoint of SDXL in place of the stack's own; empty for that.
     """
 
     stack: str = "pocket"
     examples: Mapping[str, str] = field(default_factory=dict)
     operators: Mapping[str, str] = field(default_factory=dict)
     index: str = ""
+    sdxl: str = ""
 
     def spell(self, node: Node, options: Options) -> dict[str, Any]:
         """Spell a composition.
@@ -56,11 +59,10 @@ class Speller:
         }
 
     def _python(self, text: str, options: Options, folders: list[str]) -> str:
-        loaded = {"stack": self.stack} if self.stack != "pocket" else {}
+        loaded: dict[str, Any] = {"stack": self.stack} if self.stack != "pocket" else {}
         if folders:
-            loaded["operator_folders"] = folders  # type: ignore[assignment]
-        if options.rendering.renderer == "find":
-            loaded["index"] = self.index
+            loaded["operator_folders"] = folders
+        loaded |= self._parts(options)
         plain = Options()
         sampled = _changed(options.sampling, plain.sampling)
         names = {name: item.name for name, item in options.pictures.items()}
@@ -72,6 +74,14 @@ class Speller:
             f"pictures = engine.render(result.embeddings, {_arguments(rendered)})\n"
             'pictures[0].save("picture.png")\n'
         )
+
+    def _parts(self, options: Options) -> dict[str, str]:
+        """Name what the renderer uses that the stack does not bring."""
+        renderer = options.rendering.renderer
+        parts = {"index": self.index} if renderer == "find" else {}
+        if self.sdxl and "preset" in getattr(find_renderer(renderer), "takes", ()):
+            parts["sdxl"] = self.sdxl
+        return parts
 
     def _command(self, text: str, options: Options, folders: list[str]) -> str:
         plain = Options().told
@@ -85,8 +95,7 @@ class Speller:
             flags["stack"] = shlex.quote(self.stack)
         if folders:
             flags["operators"] = shlex.quote(",".join(folders))
-        if options.rendering.renderer == "find":
-            flags["index"] = shlex.quote(self.index)
+        flags |= {name: shlex.quote(part) for name, part in self._parts(options).items()}
         return " ".join(["pops run", _quoted(text), *(f"--{n} {v}" for n, v in flags.items())])
 
 

@@ -23,6 +23,7 @@ from pops.datagen.engines.local import Finished, Local, schedule
 from pops.datagen.folder.export import member_name
 from pops.datagen.folder.inspect import inspect_folder
 from pops.datagen.folder.manifest import read_manifest
+from pops.datagen.folder.sheet import contact_sheet
 from pops.datagen.generators import GENERATORS
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
@@ -205,6 +206,14 @@ def test_inspect_finds_nothing_wrong_and_draws_a_sheet(
     said = capsys.readouterr().out
     assert f"{COUNT} samples of textures, preset pocket, seed 3" in said
     assert "text2image: pocket world@" in said and "broken: 0" in said
+
+
+def test_a_sheet_of_single_pictures_has_them_side_by_side(made: Path) -> None:
+    lines = list(read_manifest(made / "objects"))
+    assert all(len(line["files"]) == 1 for line in lines)
+    one, several, many = (contact_sheet(made / "objects", lines[:1] * n) for n in (1, 4, 9))
+    assert several.height == one.height and several.width > 3 * one.width / 2
+    assert many.height > 1.5 * one.height
 
 
 def test_inspect_lists_what_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from pops.errors import UsageError
 from pops.operators import Operator
 from pops.render import find_renderer
 from pops.settings.fields import Range
-from pops.settings.rendering import RENDERERS, RenderSettings
+from pops.settings.rendering import OPTIONS, PRESETS, RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ RENDERING = {
     "render_steps": "steps",
     "render_guidance": "guidance",
     "renderer": "renderer",
-    **{name: name for name in ("prompt", "ip_adapter_scale", "init", "init_strength", "mask")},
+    **{name: name for name in OPTIONS},
 }
 PICTURES = ("init", "mask")  # settings that are pictures, sent as the ids of items
 Find = Callable[[object], "StoredItem"]
@@ -149,6 +149,9 @@ def _read(name: str, value: object) -> Any:
     elif name.endswith(("guidance", "scale", "strength")):
         if value is not None and not (_is_number(value, Number) and 0 <= value <= 100):  # type: ignore[operator]
             raise UsageError(f"{name} must be a number from 0 to 100")
+    elif name == "preset":
+        if not isinstance(value, str | None):
+            raise UsageError(f"preset must be one of {', '.join(PRESETS)}")
     elif not isinstance(value, str):
         table = RENDERERS if name in RENDERING else SAMPLERS
         raise UsageError(f"{name} must be one of {', '.join(table)}")

@@ -19,7 +19,7 @@ export function settingsForm(stack, { several = true } = {}) {
   const renderer = h("select", {},
     stack.renderers.map(({ name, says }) => h("option", { value: name }, says ? `${name} (${says})` : name)),
   );
-  const asked = rendererFields();
+  const asked = rendererFields(stack);
   const takes = () => stack.renderers.find(({ name }) => name === renderer.value)?.takes ?? [];
   renderer.onchange = () => asked.show(takes());
   asked.show(takes());
@@ -53,7 +53,8 @@ export function settingsForm(stack, { several = true } = {}) {
     render_seeds: [Math.max(0, Math.trunc(+drawSeed.value || 0))],
     ...asked.read(takes()),
   });
-  const write = (settings) => {
+  /** `pictures`: by name, the items of the pictures among the settings. */
+  const write = (settings, pictures = {}) => {
     seeds.value = settings.seeds.join(", ");
     count.value = settings.seeds.length;
     guidance.value = settings.guidance ?? "";
@@ -63,7 +64,7 @@ export function settingsForm(stack, { several = true } = {}) {
     drawGuidance.value = settings.render_guidance ?? "";
     drawSeed.value = settings.render_seeds[0];
     if (stack.renderers.some(({ name }) => name === settings.renderer)) renderer.value = settings.renderer;
-    asked.write(settings);
+    asked.write(settings, pictures);
     asked.show(takes());
   };
   /** Show what `guidance` is when it is not given. */
@@ -72,13 +73,16 @@ export function settingsForm(stack, { several = true } = {}) {
 }
 
 /** What only some renderers take, shown for those that do. */
-function rendererFields() {
+function rendererFields(stack) {
+  const preset = h("select", {}, h("option", { value: "" }, "none"),
+    stack.presets.map(({ name, steps, size }) => h("option", { value: name }, `${name} (${steps} steps, ${size} pixels)`)));
   const prompt = h("input", { type: "text", maxLength: 500, placeholder: "none" });
   const scale = number("1", 0, 10, "any");
   const strength = number("0.5", 0, 1, "any");
   const init = pictureField("Start from", "The picture that is changed");
   const mask = pictureField("Mask", "White where the picture is changed");
   const fields = {
+    preset: [field("Preset", preset, "Of a checkpoint of SDXL that takes few steps", "wide"), () => preset.value || null],
     prompt: [field("Prompt", prompt, "A text that the picture follows, too", "wide"), () => prompt.value.trim() || null],
     ip_adapter_scale: [field("Weight", scale, "Of the embedding beside the prompt"), () => optional(scale)],
     init: [init.element, () => init.value?.id ?? null],
@@ -87,7 +91,10 @@ function rendererFields() {
   };
   const show = (names) => Object.entries(fields).forEach(([name, [element]]) => (element.hidden = !names.includes(name)));
   const read = (names) => Object.fromEntries(names.filter((name) => name in fields).map((name) => [name, fields[name][1]()]));
-  const write = (settings) => {
+  const write = (settings, pictures) => {
+    init.set(pictures.init ?? null);
+    mask.set(pictures.mask ?? null);
+    preset.value = settings.preset ?? "";
     prompt.value = settings.prompt ?? "";
     scale.value = settings.ip_adapter_scale ?? "";
     strength.value = settings.init_strength ?? "";
@@ -99,14 +106,22 @@ function rendererFields() {
 function pictureField(name, says) {
   const file = h("input", { type: "file", accept: "image/*" });
   const shown = h("div.chosen");
-  const self = { element: h("div.picture", {}, field(name, file, says), shown), value: null };
+  const self = { element: h("div.picture", {}, field(name, file, says), shown), value: null, set };
+
+  function show(item) {
+    self.value = item;
+    shown.replaceChildren(...(item ? [portrait(item)] : []));
+  }
+  function set(item) {
+    file.value = ""; // it no longer names what is shown
+    show(item);
+  }
   file.onchange = async () => {
-    self.value = null;
-    shown.replaceChildren();
+    show(null);
     if (!file.files[0]) return;
     try {
-      self.value = await addFile(file.files[0]);
-      shown.replaceChildren(portrait(self.value));
+      show(await addFile(file.files[0]));
+      file.dispatchEvent(new Event("input", { bubbles: true })); // the settings are others only now
     } catch (problem) {
       shown.replaceChildren(h("p.error", { role: "alert" }, `${title(name)}: ${problem.message}`));
     }

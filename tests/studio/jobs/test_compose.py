@@ -286,13 +286,19 @@ def test_a_saved_composition_is_whole(engine: Engine, inputs: dict[str, StoredIt
     }
     text = "texturing('e.safetensors', 'wood.png')"
     saved = json.dumps(save_composition(text, mixed, QUICK, stack)).encode()
-    found, settings, items = open_composition(saved, stack, dim)
-    assert (found, Options.read(settings), set(items)) == (
-        text,
-        QUICK,
-        {"e.safetensors", "wood.png"},
-    )
-    assert all(items[name].digest == mixed[name].digest for name in items)
+    opened = open_composition(saved, stack, dim)
+    assert (opened.expression, Options.read(opened.settings)) == (text, QUICK)
+    assert set(opened.inputs) == {"e.safetensors", "wood.png"}
+    assert all(item.digest == mixed[name].digest for name, item in opened.inputs.items())
+
+
+def test_a_composition_that_was_saved_without_pictures_of_settings_opens(
+    engine: Engine, inputs: dict[str, StoredItem]
+) -> None:
+    stack, dim = engine.stack.name, engine.dim
+    saved = save_composition("'mug.png'", inputs, QUICK, stack)
+    del saved["pictures"]
+    assert open_composition(json.dumps(saved).encode(), stack, dim).pictures == {}
 
 
 @pytest.mark.parametrize(
@@ -319,6 +325,10 @@ def test_a_saved_composition_is_whole(engine: Engine, inputs: dict[str, StoredIt
         ({"inputs": {"\ud800.png": {}}}, "not a composition saved by the studio"),
         ({"inputs": {"\U0001f600" * 300_000: {}}}, "which is not the name of a file"),
         ({"expression": "'a'" * 5000}, "expression"),
+        ({"pictures": {"init": {"name": "a.png", "picture": "aGk="}}}, "a.png is not a picture"),
+        ({"pictures": {"init": {"name": "../a.png", "picture": ""}}}, "a name that is none"),
+        ({"pictures": {"video": {"name": "a.png", "picture": ""}}}, "pictures"),
+        ({"settings": {"init": "an-id"}}, "cannot be kept here"),
         ({"inputs": {str(n): {} for n in range(65)}}, "more than 64 inputs"),
     ],
 )
