@@ -129,7 +129,7 @@ def _read_pictures(given: Mapping[str, Any], find: Find | None) -> dict[str, Sto
     named = {name: given[name] for name in PICTURES if given.get(name) is not None}
     if named and find is None:
         raise UsageError(
-            f"{next(iter(named))} is a picture, which is not kept with a composition: leave it out"
+            f"{next(iter(named))} is a picture, which cannot be among these settings: leave it out"
         )
     return {name: find(value) for name, value in named.items()} if find else {}
 

@@ -328,7 +328,7 @@ def test_a_composition_that_was_saved_without_pictures_of_settings_opens(
         ({"pictures": {"init": {"name": "a.png", "picture": "aGk="}}}, "a.png is not a picture"),
         ({"pictures": {"init": {"name": "../a.png", "picture": ""}}}, "which is not the name of a file"),
         ({"pictures": {"video": {"name": "a.png", "picture": ""}}}, "pictures"),
-        ({"settings": {"init": "an-id"}}, "which is not kept with a composition"),
+        ({"settings": {"init": "an-id"}}, "which cannot be among these settings"),
         ({"inputs": {str(n): {} for n in range(65)}}, "more than 64 inputs"),
     ],
 )
