@@ -15,9 +15,9 @@ from PIL import Image
 from pops.cli.outputs import Previews
 from pops.cli.steps import LEFT_OUT, captioned, equation, load, preview
 from pops.compose.plan import Plan, make_plan
-from pops.errors import UsageError
+from pops.errors import UsageError, check_known
 from pops.figures import Cell, strips
-from pops.io.assets import assets_folder
+from pops.io.assets import assets_folder, example_pictures
 from pops.io.files import atomic_path, staged_folder
 from pops.io.pictures import save_picture
 from pops.operators import GARMENTS, find_operator
@@ -95,7 +95,12 @@ def demo(config: DemoConfig) -> int:
 
     Returns:
         The exit status.
+
+    Raises:
+        UsageError: there are no pairs, or one names a picture that does not come with pops.
     """
+    if not config.pairs:
+        raise UsageError("--pairs is empty: give one or more, as in mug+wood")
     pairs = tuple(_pair(pair) for pair in config.pairs)
     says = "A thing, made of a texture."
     parts = (DemoFigure("texturing", says, pairs), *FIGURES)
@@ -245,7 +250,10 @@ def _pair(pair: str) -> DemoRequest:
     parts = pair.split("+")
     if len(parts) != 2:
         raise UsageError(f"--pairs takes OBJECT+TEXTURE, as in mug+wood, not {pair!r}")
-    return (f"objects/{parts[0]}", f"textures/{parts[1]}"), None
+    names = (f"objects/{parts[0]}", f"textures/{parts[1]}")
+    for name in names:
+        check_known("picture", name, example_pictures())
+    return names, None
 
 
 def _asset(name: str | None) -> Path | None:

@@ -279,6 +279,9 @@ def test_answers_that_stay_open_are_bounded() -> None:
     async def ask_for_heartbeat(address: str) -> int:
         sent: list[Any] = []
 
+        async def receive() -> Any:
+            return {"type": "http.disconnect"}
+
         async def send(message: Any) -> None:
             sent.append(message)
 
@@ -286,7 +289,7 @@ def test_answers_that_stay_open_are_bounded() -> None:
             **{"type": "http", "method": "GET", "path": "/gradio_api/heartbeat/abc"},
             **{"client": (address, 50000), "headers": [(b"host", b"localhost:7860")]},
         }
-        await by(scope, send, send)
+        await by(scope, receive, send)
         return int(sent[0]["status"])
 
     async def all_at_once() -> list[int]:

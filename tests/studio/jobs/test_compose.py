@@ -326,7 +326,10 @@ def test_a_composition_that_was_saved_without_pictures_of_settings_opens(
         ({"inputs": {"\U0001f600" * 300_000: {}}}, "which is not the name of a file"),
         ({"expression": "'a'" * 5000}, "expression"),
         ({"pictures": {"init": {"name": "a.png", "picture": "aGk="}}}, "a.png is not a picture"),
-        ({"pictures": {"init": {"name": "../a.png", "picture": ""}}}, "which is not the name of a file"),
+        (
+            {"pictures": {"init": {"name": "../a.png", "picture": ""}}},
+            "which is not the name of a file",
+        ),
         ({"pictures": {"video": {"name": "a.png", "picture": ""}}}, "pictures"),
         ({"settings": {"init": "an-id"}}, "which cannot be among these settings"),
         ({"inputs": {str(n): {} for n in range(65)}}, "more than 64 inputs"),
