@@ -147,6 +147,9 @@ class Counter:
     def on_step(self, *_: object) -> dict[str, Tensor]:
         """Count one step, as a pipeline of diffusers calls it.
 
+        Args:
+            *_: The facts of the step, which are not used.
+
         Returns:
             Nothing that the pipeline would replace.
         """
