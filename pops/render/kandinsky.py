@@ -17,7 +17,7 @@ from pops.decoder.movq import MoVQ
 from pops.decoder.scheduler import DecoderScheduler
 from pops.decoder.unet import UNet
 from pops.errors import WeightsError
-from pops.io.machine.placement import HOST, Placement, compile_steps, in_batches, send
+from pops.io.machine.placement import HOST, Placement, compile_steps, in_batches
 from pops.render.batches import ArrayRenderer, Counter, check_request, make_generators
 from pops.settings.progress import Progress
 from pops.settings.rendering import PUBLISHED, DecoderSettings
@@ -189,25 +189,27 @@ class KandinskyRenderer(ArrayRenderer):
             negative = self.negative.to(device, dtype).expand(len(seeds), -1)
             embeds = torch.cat([negative, embeds])
         condition = self.unet.condition(embeds)
-        generators = make_generators(seeds)
-        side = settings.size // self._downsampling()
-        shape = (1, self.unet.config.in_channels, side, side)
-
-        def draw() -> Tensor:
-            return send(torch.cat([torch.randn(shape, generator=g) for g in generators]), device)
-
-        x = draw()
         levels = self.scheduler.timesteps(settings.steps)
-        for t, there, after in zip(
-            levels, torch.tensor(levels).to(device), [*levels[1:], -1], strict=True
-        ):
+        noise = iter(self._noise(seeds, settings.size, levels).to(device).unbind())
+        x = next(noise)
+        there = torch.tensor(levels).to(device).unbind()
+        for t, t_there, after in zip(levels, there, [*levels[1:], -1], strict=True):
             doubled = torch.cat([x, x]) if guided else x
             doubled = doubled.to(dtype, memory_format=self._layout)
-            output = self._predict(doubled, there, condition).float()
+            output = self._predict(doubled, t_there, condition).float()
             output = self._guide(output, settings.guidance) if guided else output
-            x = self.scheduler.step(output, t, after, x, draw() if t > 0 else None)
+            x = self.scheduler.step(output, t, after, x, next(noise) if t > 0 else None)
             count.advance()
         return x
+
+    def _noise(self, seeds: Sequence[int], size: int, levels: Sequence[int]) -> Tensor:
+        """Draw all noise (draws, N, C, h, w) of a run at once, so that no step waits for its own."""
+        side = size // self._downsampling()
+        shape = (1 + sum(t > 0 for t in levels), self.unet.config.in_channels, side, side)
+        generators = make_generators(seeds)
+        # One draw at a time: drawn together, they would be other numbers.
+        draws = [[torch.randn(shape[1:], generator=g) for g in generators] for _ in range(shape[0])]
+        return torch.stack([torch.stack(draw) for draw in draws])
 
     def _guide(self, output: Tensor, scale: float) -> Tensor:
         """Guide the prediction alone; the variance beside it is that of the conditional branch."""
