@@ -203,7 +203,7 @@ class KandinskyRenderer(ArrayRenderer):
         return x
 
     def _noise(self, seeds: Sequence[int], size: int, levels: Sequence[int]) -> Tensor:
-        """Draw all noise (draws, N, C, h, w) of a run at once, so that no step waits for its own."""
+        """Draw all noise (draws, N, C, h, w) at once, so that no step waits for its own."""
         side = size // self._downsampling()
         shape = (1 + sum(t > 0 for t in levels), self.unet.config.in_channels, side, side)
         generators = make_generators(seeds)
