@@ -72,6 +72,7 @@ def generate(config: GenerateConfig, kind: str) -> int:
     """
     preset = load_preset(config)
     shard = Shard.parse(config.shard)
+    GENERATORS[kind].check_words(preset.words)
     generation = Generation(kind, preset.words, config.seed, config.count, shard)
     models = {stage: preset.stages.models[stage] for stage in GENERATORS[kind].stages}
     if config.dry_run:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from pops.data.cache.fingerprints import encoder_digests
 from pops.data.encoding import encode_pixels
 from pops.errors import DataError, InputError
-from pops.io.files import folder_lock
+from pops.io.files import folder_lock, reason_of
 from pops.io.machine.processes import end_with_parent
 from pops.io.names import expand_home
 from pops.io.pictures import open_picture, picture_suffixes
@@ -79,12 +79,16 @@ def list_pictures(folder: Path) -> list[str]:
         Their names below the folder, with `/`, sorted; hidden files and folders are left out.
 
     Raises:
-        DataError: the folder is missing, or holds no picture.
+        DataError: the folder is missing or holds no picture, or a folder in it cannot be read.
     """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"cannot read {error.filename}: {reason_of(error)}") from error
+
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: name a folder of pictures")
     endings, found = tuple(picture_suffixes()), []
-    for home, folders, files in os.walk(folder):
+    for home, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = Path(home).relative_to(folder)
         found += [
@@ -136,13 +140,20 @@ def build_index(
     encoders = encoder_digests(stack, with_text=False)
     write_index_file(out, IndexFile(stack.name, encoders, dim, str(home.absolute())))
     shards = read_shards(out, dim)
-    broken = {name: why for shard in shards.values() for name, why in shard.broken.items()}
+    there = set(names)
+    good = {name for shard in shards.values() for name in shard.names}
+    broken = {
+        name: why
+        for shard in shards.values()
+        for name, why in shard.broken.items()
+        if name not in good and not (name in there and _opens(home / name))  # it was mended
+    }
     odd = {
         name: f"{home / name}: rename it, since its name is not UTF-8"
         for name in names
         if not _is_text(name)
     }
-    known = {*broken, *odd, *(name for shard in shards.values() for name in shard.names)}
+    known = {*broken, *odd, *good}
     number, parts = part
     todo = [n for n in names if n not in known and zlib.crc32(n.encode()) % parts == number]
     # Machine i of n writes the shards i, i + n, i + 2n, ...
@@ -161,6 +172,15 @@ def build_index(
         if make is not None and progress is not None:
             progress("index", done, len(todo))
     return broken | odd
+
+
+def _opens(path: Path) -> bool:
+    """Tell whether a picture that was left out, since it was broken, can be used by now."""
+    try:
+        open_picture(path)
+    except InputError:
+        return False
+    return True
 
 
 def _is_text(name: str) -> bool:

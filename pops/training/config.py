@@ -71,7 +71,11 @@ class TrainConfig(DataConfig):
     gradient_accumulation_steps: int = setting(
         1, "batches of each process in one step", within=Range(1, 10_000)
     )
-    max_train_steps: int = setting(1_000_000, "steps in all", within=AMOUNT)
+    max_train_steps: int = setting(
+        1_000_000,
+        "steps in all",
+        within=Range(1, 999_999_999),  # as many digits as in the name of a checkpoint
+    )
     lr: float = setting(1e-5, "learning rate", within=Range(1e-12, 100))
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = setting(
         "constant", "how the learning rate changes"

@@ -23,7 +23,13 @@ from pops.datagen.folder.inspect import inspect_folder
 from pops.datagen.folder.manifest import read_manifest
 from pops.datagen.folder.store import Store
 from pops.datagen.sample import Sample
-from pops.datagen.words import LONGEST_WORD, file_word, read_prompt_words, shipped_words
+from pops.datagen.words import (
+    LONGEST_WORD,
+    PromptWords,
+    file_word,
+    read_prompt_words,
+    shipped_words,
+)
 from pops.errors import InputError, OutputError, UsageError
 from pops.settings.shard import Shard
 
@@ -390,6 +396,25 @@ def test_two_pictures_of_one_name_both_get_a_cut_out(tmp_path: Path) -> None:
     picture().save(tmp_path / "cat_jpg.bmp")
     with pytest.raises(InputError, match=r"would both become cat_jpg\.png: rename one"):
         name_cutouts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "least"), [("textures", "attributes", 3), ("unions", "objects", 2)]
+)
+def test_too_few_words_are_refused_before_anything_is_made(
+    kind: str, words: str, least: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = tmp_path / "words.txt"
+    given_ = ["generate", kind, "--preset=permissive", f"--{words}_path={listed}", "--dry_run"]
+    listed.write_text("\n".join(["red", "blue", "old"][: least - 1] * 9))
+    assert cli.main(given_) == 2
+    assert f"--{words}_path: the list takes {least} or more" in capsys.readouterr().err
+    listed.write_text("\n".join(["red", "blue", "old"][:least]))
+    assert cli.main(given_) == 0
+    looks = PromptWords(("mug",), ("here",), ("red", "blue", "old")).materials(
+        random.Random(0), "mug", "here", 5
+    )
+    assert len(looks) == 5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")

@@ -1,9 +1,11 @@
 """Indexes of pictures, and what is found in them: exactly, by LanceDB, by the renderer `find`."""
 
+import errno
 import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,26 @@ def test_a_broken_picture_is_left_out_with_its_reason(
     assert list(broken) == ["c.png"] and "is not a picture" in broken["c.png"]
     assert len(Index(tmp_path / "i")) == len(names) - 1
     assert build_index(tmp_path / "i", pictures, names, engine.stack) == broken
+    assert len(list((tmp_path / "i").glob("shard-*.json"))) == 1
+    shutil.copy(pictures / "a.png", pictures / "c.png")  # all of it is there now
+    for _ in range(2):
+        assert build_index(tmp_path / "i", pictures, names, engine.stack) == {}
+        assert len(Index(tmp_path / "i")) == len(names)
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def refusing(place: str) -> Iterator[os.DirEntry[str]]:
+        if Path(place).name == "more":
+            raise PermissionError(errno.EACCES, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(DataError, match="cannot read .*more: permission denied"):
+        list_pictures(pictures)
 
 
 def test_an_index_of_other_pictures_is_refused(

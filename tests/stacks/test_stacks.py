@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,11 @@ def test_a_folder_is_a_stack(folder: Path, stack_parts: Parts):
     assert row == OPERATORS["texturing"]
     assert prior.config.embedding_dim == 32
     assert (stack.render_settings.steps, stack.render_settings.size) == (50, 512)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_the_name_of_a_stack_is_text(folder: Path):
+    assert open_stack(folder.rename(folder.with_name(os.fsdecode(b"caf\xe9")))).name == r"caf\xe9"
 
 
 def test_an_unknown_stack_is_answered_with_the_nearest():
