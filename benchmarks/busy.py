@@ -21,7 +21,7 @@ from benchmarks.harness.command import run_benchmark
 from benchmarks.harness.machine import cores
 from benchmarks.harness.page import check_page, write_table
 from pops.errors import PopsError, UsageError
-from pops.settings.fields import setting
+from pops.settings.fields import AMOUNT, Range, Settings, setting
 from pops.settings.threads import CHOICES
 
 __all__ = ["BusyBenchmark", "Report", "main", "markdown", "measure"]
@@ -41,7 +41,7 @@ TABLE = "numbers of a busy machine"  # the name in the marks of a page
 
 
 @dataclass(frozen=True, kw_only=True)
-class BusyBenchmark:
+class BusyBenchmark(Settings):
     """Time whole commands while nothing else runs, and beside processes that never rest.
 
     Every command is a process of its own, from its start to its end. All of them take turns, and
@@ -56,11 +56,15 @@ class BusyBenchmark:
         ("torch", "passive", "pops"),
         "how threads wait: torch (its default), passive, spin_1000 or pops (ours)",
     )
-    beside: int = setting(1, "busy processes beside the command, each on one core")
-    steps: int = setting(10, "training steps")
-    count: int = setting(12, "samples that are generated")
-    repeats: int = setting(3, "turns at most")
-    seconds: float = setting(240.0, "time in which a further turn must fit; the first always runs")
+    beside: int = setting(
+        1, "busy processes beside the command, each on one core", within=Range(1, 1000)
+    )
+    steps: int = setting(10, "training steps", within=AMOUNT)
+    count: int = setting(12, "samples that are generated", within=AMOUNT)
+    repeats: int = setting(3, "turns at most", within=Range(1, 1000))
+    seconds: float = setting(
+        240.0, "time in which a further turn must fit; the first always runs", within=Range(0, 1e6)
+    )
     page: Path | None = setting(None, "Markdown file whose marked table is written anew")
     json: bool = setting(False, "print one JSON object as the last line")
 
@@ -70,6 +74,7 @@ class BusyBenchmark:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, given, known in (
             ("works", self.works, _commands(self, Path())),
             ("waits", self.waits, WAITS),
@@ -77,9 +82,6 @@ class BusyBenchmark:
             for word in given:
                 if word not in known:
                     raise UsageError(f"--{name} knows {', '.join(known)}, but not {word!r}")
-        for name in ("beside", "steps", "count", "repeats"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from benchmarks.harness.command import run_benchmark
 from benchmarks.harness.machine import synchronise
 from benchmarks.prior import OPERATOR, RandomStack, random_prior
 from pops.engine import Engine
-from pops.errors import UsageError, check_known
+from pops.errors import check_known
 from pops.io.embeddings import Embeddings
 from pops.io.machine.placement import choose_device, choose_placement
 from pops.prior.int8 import round_to_int8
 from pops.prior.model import Prior, PriorConfig
-from pops.settings.fields import setting
+from pops.settings.fields import BATCH, GUIDANCE, STEPS, Range, Settings, setting
 from pops.stacks.spec import StackSpec
 
 __all__ = ["FormatsBenchmark", "Report", "compare", "main"]
@@ -38,7 +38,7 @@ TIMED_STEPS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class FormatsBenchmark:
+class FormatsBenchmark(Settings):
     """Compare what each part gives in other number formats with what it gives in float32.
 
     Each part gets the same float32 inputs in every format: the encoder pictures, the prior
@@ -48,15 +48,21 @@ class FormatsBenchmark:
     """
 
     formats: tuple[str, ...] = setting(FORMATS, "number formats beside float32")
-    guidances: tuple[float, ...] = setting((1.0, 8.0, 16.0), "guidances of the prior")
-    inputs: int = setting(6, "objects, each with as many textures")
-    pictures: int = setting(4, "embeddings that are rendered")
-    layers: int = setting(20, "transformer blocks of the random prior; 0: only the pocket stack")
-    heads: int = setting(8, "its attention heads, of 64 numbers each")
-    dim: int = setting(1280, "length of its embeddings")
-    steps: int = setting(25, "sampling steps")
-    batches: tuple[int, ...] = setting((1, 8), "requests whose steps are timed together")
-    repeats: int = setting(3, "turns of each format that are timed")
+    guidances: tuple[float, ...] = setting(
+        (1.0, 8.0, 16.0), "guidances of the prior", within=GUIDANCE
+    )
+    inputs: int = setting(6, "objects, each with as many textures", within=Range(1, 1000))
+    pictures: int = setting(4, "embeddings that are rendered", within=Range(1, 1000))
+    layers: int = setting(
+        20, "transformer blocks of the random prior; 0: only the pocket stack", within=Range(0, 256)
+    )
+    heads: int = setting(8, "its attention heads, of 64 numbers each", within=Range(1, 1024))
+    dim: int = setting(1280, "length of its embeddings", within=Range(1, 100_000))
+    steps: int = setting(25, "sampling steps", within=STEPS)
+    batches: tuple[int, ...] = setting(
+        (1, 8), "requests whose steps are timed together", within=BATCH
+    )
+    repeats: int = setting(3, "turns of each format that are timed", within=Range(1, 1000))
     device: str = setting("auto", "auto, cpu, cuda or mps")
     json: bool = setting(False, "print one JSON object as the last line")
 
@@ -66,12 +72,9 @@ class FormatsBenchmark:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in self.formats:
             check_known("number format", name, FORMATS)
-        for name in ("inputs", "pictures", "heads", "dim", "steps", "repeats", "batches"):
-            value = getattr(self, name)
-            if (min(value) if name == "batches" else value) < 1:
-                raise UsageError(f"--{name} must be at least 1, not {value}")
 
 
 @dataclass(frozen=True)

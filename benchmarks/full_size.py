@@ -32,7 +32,7 @@ from pops.errors import UsageError
 from pops.io.loading import quietly
 from pops.operators import OperatorCard, find_operator, save_operator
 from pops.prior.model import Prior, PriorConfig
-from pops.settings.fields import setting
+from pops.settings.fields import MOST_STEPS, SIZE, STEPS, THREADS, Range, Settings, setting
 from pops.settings.groups import Dtype, Offload
 from pops.stacks.spec import PRIOR_WEIGHTS, WEIGHTS
 
@@ -85,7 +85,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FullSizeBenchmark:
+class FullSizeBenchmark(Settings):
     """Run operators on a random stack as large as kandinsky-2.2, and tell the memory it takes.
 
     The stack is written in bfloat16 into a folder of its own (14 GB), loaded as any other, and
@@ -103,10 +103,14 @@ class FullSizeBenchmark:
     device: str = setting("cpu", "auto, cpu, cuda or mps")
     dtype: Dtype = setting("bfloat16", "number format the models are loaded in")
     offload: Offload = setting("none", "model: each is on the device only while it is used")
-    steps: int = setting(25, "sampling steps of the operators")
-    render_steps: int = setting(2, "steps of the decoder; 0: render nothing")
-    render_size: int = setting(256, "pixels of a side of the picture, a multiple of 64")
-    threads: int | None = setting(None, "CPU threads; null: one for each core")
+    steps: int = setting(25, "sampling steps of the operators", within=STEPS)
+    render_steps: int = setting(
+        2, "steps of the decoder; 0: render nothing", within=Range(0, MOST_STEPS)
+    )
+    render_size: int = setting(
+        256, "pixels of a side of the picture, a multiple of 64", within=SIZE
+    )
+    threads: int | None = setting(None, "CPU threads; null: one for each core", within=THREADS)
     json: bool = setting(False, "print one JSON object as the last line")
 
     examples = (
@@ -116,6 +120,7 @@ class FullSizeBenchmark:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.inputs) != 2:
             raise UsageError(f"--inputs are two pictures, not {len(self.inputs)}")
 

@@ -25,7 +25,7 @@ from pops.io.embeddings import Embeddings
 from pops.pocket.judge import load_judge
 from pops.pocket.world.scene import Scene
 from pops.pocket.world.vocabulary import BACKGROUND_WORDS, MATERIAL_WORDS
-from pops.settings.fields import setting
+from pops.settings.fields import AMOUNT, Range, Settings, setting
 from pops.stacks.stack import Stack
 
 __all__ = ["FunctionsBenchmark", "Report", "Row", "main", "measure"]
@@ -38,7 +38,7 @@ Way = Callable[[Stack, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FunctionsBenchmark:
+class FunctionsBenchmark(Settings):
     """Compare the functions that need no training with the operators, on held-out requests.
 
     Every way answers the same requests, drawn at random from those of the pocket benchmark, and its
@@ -47,8 +47,10 @@ class FunctionsBenchmark:
     galleries.
     """
 
-    limit: int = setting(200, "requests of each operator")
-    pictures: int = setting(0, "results of each strength that are rendered and judged")
+    limit: int = setting(200, "requests of each operator", within=AMOUNT)
+    pictures: int = setting(
+        0, "results of each strength that are rendered and judged", within=Range(0, 10**9)
+    )
     json: bool = setting(False, "print one JSON object as the last line")
 
     examples = (
@@ -57,8 +59,9 @@ class FunctionsBenchmark:
     )
 
     def __post_init__(self) -> None:
-        if self.limit < 1 or not 0 <= self.pictures <= self.limit:
-            raise UsageError("--limit is 1 or more, and --pictures no more than that")
+        super().__post_init__()
+        if self.pictures > self.limit:
+            raise UsageError("--pictures is no more than --limit")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from benchmarks.harness.page import check_page, write_table
 from pops.errors import UsageError
 from pops.io.files import atomic_path
 from pops.io.machine.placement import choose_device
-from pops.settings.fields import setting
+from pops.settings.fields import BATCH, SIZE, STEPS, Range, Settings, setting
 from pops.settings.groups import Dtype, Offload
 
 __all__ = ["GpuBenchmark", "Report", "main", "measure"]
@@ -38,7 +38,7 @@ WEIGHTS: tuple[tuple[Dtype, Offload], ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class GpuBenchmark:
+class GpuBenchmark(Settings):
     """Measure the prior, training, number formats and a grid on one GPU, and write their table.
 
     Each part is written into a file as soon as it is done, and not measured again when the same
@@ -48,19 +48,27 @@ class GpuBenchmark:
     results: Path = setting(Path("results/gpu.json"), "file of what is measured already")
     page: Path | None = setting(None, "Markdown file whose marked table is written anew")
     parts: tuple[str, ...] = setting(NAMES, "what is measured")
-    layers: int = setting(20, "transformer blocks of the random prior")
-    heads: int = setting(32, "its attention heads, of 64 numbers each")
-    dim: int = setting(1280, "length of its embeddings")
-    batches: tuple[int, ...] = setting((1, 8, 256), "requests that are sampled together")
-    train_batch: int = setting(64, "examples of a training step of ours")
-    rank: int = setting(64, "rank of the adapter that is trained")
-    side: int = setting(4, "pictures on each side of the grid")
+    layers: int = setting(20, "transformer blocks of the random prior", within=Range(1, 256))
+    heads: int = setting(32, "its attention heads, of 64 numbers each", within=Range(1, 1024))
+    dim: int = setting(1280, "length of its embeddings", within=Range(1, 100_000))
+    batches: tuple[int, ...] = setting(
+        (1, 8, 256), "requests that are sampled together", within=BATCH
+    )
+    train_batch: int = setting(64, "examples of a training step of ours", within=BATCH)
+    rank: int = setting(64, "rank of the adapter that is trained", within=Range(1, 4096))
+    side: int = setting(4, "pictures on each side of the grid", within=Range(1, 100))
     stack: str | None = setting(None, "stack of the grid; null: a random one of the full size")
-    render_steps: int | None = setting(None, "steps of the decoder; null: the stack's own")
-    render_size: int = setting(512, "pixels of a side of a picture whose memory is told")
-    steps: int = setting(4, "sampling steps of every timed run of the prior")
-    repeats: int = setting(3, "turns of each way")
-    matmul_size: int = setting(8192, "side of the square matrices that show the GPU's peak")
+    render_steps: int | None = setting(
+        None, "steps of the decoder; null: the stack's own", within=STEPS
+    )
+    render_size: int = setting(
+        512, "pixels of a side of a picture whose memory is told", within=SIZE
+    )
+    steps: int = setting(4, "sampling steps of every timed run of the prior", within=STEPS)
+    repeats: int = setting(3, "turns of each way", within=Range(1, 1000))
+    matmul_size: int = setting(
+        8192, "side of the square matrices that show the GPU's peak", within=Range(1, 100_000)
+    )
     device: str = setting("auto", "auto, cpu, cuda or mps")
     json: bool = setting(False, "print one JSON object as the last line")
 
@@ -70,6 +78,7 @@ class GpuBenchmark:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for part in self.parts:
             if part not in NAMES:
                 raise UsageError(f"--parts knows {', '.join(NAMES)}, but not {part!r}")

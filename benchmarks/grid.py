@@ -22,9 +22,8 @@ from benchmarks.harness.command import run_benchmark
 from benchmarks.harness.machine import Stopwatch, cores
 from benchmarks.models.published import PublishedPrior
 from pops.engine import Engine
-from pops.errors import UsageError
 from pops.io.loading import quietly
-from pops.settings.fields import setting
+from pops.settings.fields import MOST_STEPS, SIZE, STEPS, THREADS, Range, Settings, setting
 from pops.settings.groups import Dtype
 from pops.settings.rendering import DecoderSettings
 from pops.stacks.spec import WEIGHTS
@@ -40,7 +39,7 @@ Made = tuple[Tensor, list[Image.Image]]  # embeddings (N, D) and their pictures
 
 
 @dataclass(frozen=True, kw_only=True)
-class GridBenchmark:
+class GridBenchmark(Settings):
     """Compare the time of a grid with that of the published one-by-one order.
 
     The published order encodes both pictures, samples and decodes, pair after pair. Ours encodes
@@ -52,15 +51,21 @@ class GridBenchmark:
         None, "a name or a folder; null: pocket if it has its weights, else a tiny random stack"
     )
     operator: str = setting("texturing", "an operator of two inputs")
-    rows: int = setting(4, "first inputs")
-    columns: int = setting(4, "second inputs")
-    steps: int = setting(25, "sampling steps of the operator, at least 2")
-    render_steps: int | None = setting(None, "steps of the decoder; null: the stack's own")
-    render_size: int | None = setting(
-        None, "pixels of a side of a picture; null: the stack's own, 64 for the tiny one"
+    rows: int = setting(4, "first inputs", within=Range(1, 1000))
+    columns: int = setting(4, "second inputs", within=Range(1, 1000))
+    steps: int = setting(
+        25, "sampling steps of the operator, at least 2", within=Range(2, MOST_STEPS)
     )
-    repeats: int = setting(3, "turns of each way")
-    threads: int | None = setting(None, "CPU threads; null: one for each core")
+    render_steps: int | None = setting(
+        None, "steps of the decoder; null: the stack's own", within=STEPS
+    )
+    render_size: int | None = setting(
+        None,
+        "pixels of a side of a picture; null: the stack's own, 64 for the tiny one",
+        within=SIZE,
+    )
+    repeats: int = setting(3, "turns of each way", within=Range(1, 1000))
+    threads: int | None = setting(None, "CPU threads; null: one for each core", within=THREADS)
     device: str = setting("auto", "auto, cpu, cuda or mps")
     dtype: Dtype = setting("auto", "number format of the models")
     json: bool = setting(False, "print one JSON object as the last line")
@@ -69,12 +74,6 @@ class GridBenchmark:
         "python -m benchmarks.grid --json",
         "python -m benchmarks.grid --stack kandinsky-2.2 --rows 10 --columns 10",
     )
-
-    def __post_init__(self) -> None:
-        least = {"rows": 1, "columns": 1, "repeats": 1, "steps": 2}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise UsageError(f"--{name} must be at least {value}, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class PublishedOrder:
         row, self.ours = engine.operator(operator)
         self.guidance = row.guidance
         self.prior = PublishedPrior(self.ours, stack.schedule.clip_range)
-        self.decoder = KandinskyV22Pipeline(stack.unet, stack.decoder_scheduler, stack.movq)
+        self.decoder = KandinskyV22Pipeline(*stack.diffusers_decoder())
         self.decoder.set_progress_bar_config(disable=True)
 
     def run(self, pairs: Sequence[Pair], steps: int, render: DecoderSettings) -> Made:

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness.command import run_benchmark
-from pops.errors import UsageError
 from pops.prior.int8 import Int8Linear
 from pops.prior.linear import Linear
-from pops.settings.fields import setting
+from pops.settings.fields import THREADS, Range, Settings, setting
 
 __all__ = ["LinearBenchmark", "Report", "main", "measure"]
 
@@ -28,7 +27,7 @@ Layers = Sequence[Callable[[Tensor], Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearBenchmark:
+class LinearBenchmark(Settings):
     """Time the linear layers of one transformer block of the prior, in ways that take turns.
 
     The ways are torch's own layers in float32, those of pops in float32, torch's own in bfloat16,
@@ -36,20 +35,15 @@ class LinearBenchmark:
     processor, so that other programs on the machine matter less.
     """
 
-    rows: tuple[int, ...] = setting((3, 6, 9, 24, 41, 64, 96, 200), "rows of activations")
-    width: int = setting(2048, "width of the block")
-    repeats: int = setting(7, "turns of each way")
-    threads: int = setting(1, "CPU threads")
+    rows: tuple[int, ...] = setting(
+        (3, 6, 9, 24, 41, 64, 96, 200), "rows of activations", within=Range(1, 100_000)
+    )
+    width: int = setting(2048, "width of the block", within=Range(1, 100_000))
+    repeats: int = setting(7, "turns of each way", within=Range(1, 1000))
+    threads: int = setting(1, "CPU threads", within=THREADS)
     json: bool = setting(False, "print one JSON object as the last line")
 
     examples = ("python -m benchmarks.linear --rows 6,41 --threads 2",)
-
-    def __post_init__(self) -> None:
-        for name in ("width", "repeats", "threads"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
-        if min(self.rows, default=0) < 1:
-            raise UsageError("--rows wants numbers of rows from 1 on")
 
 
 @dataclass(frozen=True)

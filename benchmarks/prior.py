@@ -27,13 +27,12 @@ from benchmarks.harness.machine import (
 from benchmarks.models.published import PublishedPrior
 from benchmarks.models.weights import random_model
 from pops.engine import Engine
-from pops.errors import UsageError
 from pops.io.machine.placement import choose_placement
 from pops.operators import TEXTURING, Operator
 from pops.prior.int8 import round_to_int8
 from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule
-from pops.settings.fields import setting
+from pops.settings.fields import BATCH, THREADS, Range, Settings, setting
 from pops.settings.groups import Dtype
 from pops.stacks.spec import StackSpec
 from pops.stacks.stack import Stack
@@ -47,7 +46,7 @@ SEED = 18
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorBenchmark:
+class PriorBenchmark(Settings):
     """Compare the throughput of the prior with the published way's.
 
     Both have the same random weights, inputs, seeds and guidance, and take turns in one run.
@@ -55,36 +54,28 @@ class PriorBenchmark:
     steps is computed as what it does before its first step + 25 x the median step.
     """
 
-    layers: int = setting(20, "transformer blocks of the prior")
-    heads: int = setting(32, "attention heads, of 64 numbers each")
-    dim: int = setting(1280, "length of an embedding")
-    batches: tuple[int, ...] = setting((1, 8), "requests that are sampled together")
-    steps: int = setting(4, "steps of every timed run, at least 2")
-    repeats: int = setting(5, "turns of each way")
+    layers: int = setting(20, "transformer blocks of the prior", within=Range(1, 256))
+    heads: int = setting(32, "attention heads, of 64 numbers each", within=Range(1, 1024))
+    dim: int = setting(1280, "length of an embedding", within=Range(1, 100_000))
+    batches: tuple[int, ...] = setting((1, 8), "requests that are sampled together", within=BATCH)
+    steps: int = setting(4, "steps of every timed run, at least 2", within=Range(2, REQUEST_STEPS))
+    repeats: int = setting(5, "turns of each way", within=Range(1, 1000))
     full: bool = setting(False, "time whole requests of 25 steps, and compute nothing")
-    threads: int | None = setting(None, "CPU threads; null: one for each core")
+    threads: int | None = setting(None, "CPU threads; null: one for each core", within=THREADS)
     device: str = setting("auto", "auto, cpu, cuda or mps")
     dtype: Dtype = setting("auto", "number format of the weights")
-    matmul_size: int = setting(4096, "side of the square matrices that show the machine's peak")
-    mebibytes: int = setting(1024, "memory that is read to show the machine's bandwidth")
+    matmul_size: int = setting(
+        4096, "side of the square matrices that show the machine's peak", within=Range(1, 100_000)
+    )
+    mebibytes: int = setting(
+        1024, "memory that is read to show the machine's bandwidth", within=Range(1, 1_000_000)
+    )
     json: bool = setting(False, "print one JSON object as the last line")
 
     examples = (
         "python -m benchmarks.prior --json",
         "python -m benchmarks.prior --layers 2 --heads 4 --dim 128   # a small try",
     )
-
-    def __post_init__(self) -> None:
-        positive = {"layers": self.layers, "heads": self.heads, "dim": self.dim}
-        for name, value in {
-            **positive,
-            "repeats": self.repeats,
-            "batches": min(self.batches),
-        }.items():
-            if value < 1:
-                raise UsageError(f"--{name} must be at least 1, not {value}")
-        if not 2 <= self.steps <= REQUEST_STEPS:
-            raise UsageError(f"--steps must be between 2 and {REQUEST_STEPS}, not {self.steps}")
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,12 @@ from torch.nn import functional as F
 
 from benchmarks.harness.command import run_benchmark
 from pops.engine import Engine
-from pops.errors import UsageError
 from pops.pocket.world.render import render, render_swatches
 from pops.pocket.world.scene import Swatch, single
 from pops.pocket.world.split import Combination, held_out, is_held_out
 from pops.pocket.world.vocabulary import MATERIALS
 from pops.prior.sampling import SAMPLERS
-from pops.settings.fields import setting
+from pops.settings.fields import MOST_STEPS, Range, Settings, setting
 
 __all__ = ["Report", "SamplersBenchmark", "main", "measure"]
 
@@ -36,7 +35,7 @@ GOLDEN_SEEDS = range(16)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplersBenchmark:
+class SamplersBenchmark(Settings):
     """Compare samplers by the number of their steps with the published 25 ancestral ones.
 
     Texturing on two stacks: the tests' tiny random one, and pocket, on combinations of object,
@@ -44,15 +43,13 @@ class SamplersBenchmark:
     what is right.
     """
 
-    steps: tuple[int, ...] = setting((4, 6, 10, 25), "numbers of steps, each at least 2")
-    limit: int = setting(200, "combinations of the pocket world")
+    steps: tuple[int, ...] = setting(
+        (4, 6, 10, 25), "numbers of steps, each at least 2", within=Range(2, MOST_STEPS)
+    )
+    limit: int = setting(200, "combinations of the pocket world", within=Range(2, 10**9))
     json: bool = setting(False, "print one JSON object as the last line")
 
     examples = ("python -m benchmarks.samplers --json", "python -m benchmarks.samplers --steps 4,8")
-
-    def __post_init__(self) -> None:
-        if not self.steps or min(self.steps) < 2 or self.limit < 2:
-            raise UsageError("--steps and --limit must be at least 2")
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from pops.evaluation.pocket.task import Asking, Task
 from pops.pocket.build.data.families import families
 from pops.pocket.world.scene import Scene
 from pops.search.exact import Index, nearest_rows
-from pops.search.format import IndexFile, Shard, write_index_file, write_shard
+from pops.search.format import IndexFile, IndexShard, write_index_file, write_shard
 from pops.search.lance import LanceIndex, write_table
-from pops.settings.fields import check_range, setting
+from pops.settings.fields import Range, Settings, setting
 
 __all__ = ["Found", "SearchBenchmark", "main", "measure"]
 
@@ -43,7 +43,7 @@ PROBED = (0.02, 0.1, 0.3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchBenchmark:
+class SearchBenchmark(Settings):
     """Look for what requests of the pocket benchmark ask for, among many other pictures.
 
     The requests are drawn at random from the benchmark's, the same ones in every run. Queries are
@@ -53,17 +53,16 @@ class SearchBenchmark:
     asked for.
     """
 
-    pictures: int = setting(100_000, "pictures that are searched")
-    requests: int = setting(100, "requests of each operator")
-    rows: int = setting(0, "rows on which LanceDB is compared with exact search; 0: not at all")
+    pictures: int = setting(100_000, "pictures that are searched", within=Range(1, 10_000_000))
+    requests: int = setting(100, "requests of each operator", within=Range(1, 10_000))
+    rows: int = setting(
+        0,
+        "rows on which LanceDB is compared with exact search; 0: not at all",
+        within=Range(0, 100_000_000),
+    )
     json: bool = setting(False, "print the numbers as one JSON object, on the last line")
 
     examples = ("python -m benchmarks.search --pictures 2000 --requests 25",)
-
-    def __post_init__(self) -> None:
-        check_range("pictures", self.pictures, 1, 10_000_000)
-        check_range("requests", self.requests, 1, 10_000)
-        check_range("rows", self.rows, 0, 100_000_000)
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ def _compare(table: Tensor, count: int) -> dict[str, float]:
         folder = Path(place) / "index"
         folder.mkdir()
         write_index_file(folder, IndexFile("pocket", {}, rows.shape[1], place))
-        write_shard(folder, 0, Shard([f"{row}" for row in range(count)], rows, {}))
+        write_shard(folder, 0, IndexShard([f"{row}" for row in range(count)], rows, {}))
         index = Index(folder)
         began = time.perf_counter()
         _, exact = nearest_rows(queries, index.blocks(), max(FIRST))

@@ -30,7 +30,7 @@ from urllib.request import Request, urlopen
 import torch
 from PIL import Image
 
-from pops.settings.fields import check_range, setting
+from pops.settings.fields import STEPS, Range, Settings, setting
 from pops.settings.flags.parsing import parse, run_command
 from pops.studio.app import start
 from pops.studio.config import StudioConfig
@@ -44,24 +44,25 @@ CLOSE = 1e-3  # between embeddings that are the same
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudioBenchmark:
+class StudioBenchmark(Settings):
     """Measure how the studio bears many users on the pocket stack."""
 
-    clients: int = setting(50, "clients at the same time")
-    requests: int = setting(4, "requests of each, one after the other")
-    rounds: int = setting(3, "times that all of it is done, in one process: memory must stay")
-    render_steps: int = setting(4, "drawing steps of a request: the queue is measured, not them")
-    patience: float = setting(300.0, "seconds after which a client that is refused gives up")
-    waiting: int = setting(64, "jobs that may wait, as in pops studio")
+    clients: int = setting(50, "clients at the same time", within=Range(1, 1000))
+    requests: int = setting(4, "requests of each, one after the other", within=Range(1, 1000))
+    rounds: int = setting(
+        3, "times that all of it is done, in one process: memory must stay", within=Range(1, 100)
+    )
+    render_steps: int = setting(
+        4, "drawing steps of a request: the queue is measured, not them", within=STEPS
+    )
+    patience: float = setting(
+        300.0, "seconds after which a client that is refused gives up", within=Range(0, 1e6)
+    )
+    waiting: int = setting(64, "jobs that may wait, as in pops studio", within=Range(1, 200))
     page: bool = setting(True, "also time a browser from page load to first result, with Chromium")
     json: bool = setting(False, "print the numbers as one JSON object, on the last line")
 
     examples = ("python -m benchmarks.studio --json",)
-
-    def __post_init__(self) -> None:
-        check_range("clients", self.clients, 1, 1000)
-        check_range("requests", self.requests, 1, 1000)
-        check_range("rounds", self.rounds, 1, 100)
 
 
 @dataclass

@@ -29,7 +29,6 @@ from benchmarks.models.weights import random_model
 from pops.data.cache.fingerprints import operator_traits, stats_digest
 from pops.data.cache.format import CacheIndex, CacheShard, DatasetTraits, write_index, write_shard
 from pops.data.cache.read import CachedSource
-from pops.errors import UsageError
 from pops.io.loading import quietly
 from pops.io.machine.placement import choose_device
 from pops.io.pictures import open_picture
@@ -37,7 +36,7 @@ from pops.operators import TEXTURING
 from pops.prior.adapters import add_adapter
 from pops.prior.model import Prior, PriorConfig
 from pops.prior.schedule import Schedule, add_noise
-from pops.settings.fields import setting
+from pops.settings.fields import BATCH, THREADS, WORKERS, Range, Settings, setting
 from pops.stacks.stack import open_stack
 from pops.training.devices import DeviceSettings, choose_precision
 from pops.training.loop import Loop, LoopSettings
@@ -64,7 +63,7 @@ LR = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingBenchmark:
+class TrainingBenchmark(Settings):
     """Compare how many samples a second are trained on with the published loop.
 
     The published way encodes the pictures of one sample a step and computes 81 tokens with
@@ -74,30 +73,33 @@ class TrainingBenchmark:
     real ones.
     """
 
-    layers: int = setting(8, "transformer blocks of the random prior; 0: only the pocket stack")
-    heads: int = setting(16, "its attention heads, of 64 numbers each")
-    dim: int = setting(1280, "length of its embeddings")
-    batch: int = setting(32, "examples in a step of ours")
-    rank: int = setting(0, "rank of an adapter that ours trains in place of all weights; 0: none")
-    steps: int = setting(3, "steps in every turn")
-    repeats: int = setting(3, "turns of each way")
-    workers: int | None = setting(None, "processes of the published loader; null: one a core")
-    threads: int | None = setting(None, "CPU threads; null: one for each core")
+    layers: int = setting(
+        8, "transformer blocks of the random prior; 0: only the pocket stack", within=Range(0, 256)
+    )
+    heads: int = setting(16, "its attention heads, of 64 numbers each", within=Range(1, 1024))
+    dim: int = setting(1280, "length of its embeddings", within=Range(1, 100_000))
+    batch: int = setting(32, "examples in a step of ours", within=BATCH)
+    rank: int = setting(
+        0,
+        "rank of an adapter that ours trains in place of all weights; 0: none",
+        within=Range(0, 4096),
+    )
+    steps: int = setting(3, "steps in every turn", within=Range(1, 10**6))
+    repeats: int = setting(3, "turns of each way", within=Range(1, 1000))
+    workers: int | None = setting(
+        None, "processes of the published loader; null: one a core", within=WORKERS
+    )
+    threads: int | None = setting(None, "CPU threads; null: one for each core", within=THREADS)
     device: str = setting("auto", "auto, cpu or cuda")
-    matmul_size: int = setting(2048, "side of the square matrices that show the machine's peak")
+    matmul_size: int = setting(
+        2048, "side of the square matrices that show the machine's peak", within=Range(1, 100_000)
+    )
     json: bool = setting(False, "print one JSON object as the last line")
 
     examples = (
         "python -m benchmarks.training --json",
         "python -m benchmarks.training --layers=20 --heads=32    # the full-size prior, on a GPU",
     )
-
-    def __post_init__(self) -> None:
-        for name in ("heads", "dim", "batch", "steps", "repeats", "matmul_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
-        if self.rank < 0:
-            raise UsageError(f"--rank must be 0 or more, not {self.rank}")
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ __all__ = [
     "nearest",
 ]
 
+LONGEST_NAME = 300  # letters of a name for which a near one is looked for
 NEAR = 0.6  # the share of letters in common from which a name is suggested
 
 
@@ -121,6 +122,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     Returns:
         `: did you mean ...?`, or nothing where no known name is near.
     """
+    if len(name) > LONGEST_NAME:
+        return ""
     likeness = {other: _likeness(name.lower(), other.lower()) for other in sorted(set(known))}
     best = max(likeness, key=likeness.__getitem__, default=None)
     return f": did you mean {best}?" if best is not None and likeness[best] >= NEAR else ""

@@ -26,7 +26,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from pops.io.machine.processes import end_with_parent
-from pops.settings.fields import check_range, setting
+from pops.settings.fields import SEED, Range, Settings, setting
 from pops.settings.flags.parsing import parse, run_command
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -36,18 +36,15 @@ KEPT = (".generation.json",)  # hidden files that belong to a finished run
 
 
 @dataclass(frozen=True, kw_only=True)
-class KillsConfig:
+class KillsConfig(Settings):
     """Kill training, embedding, generation and inference at random, and compare the files."""
 
-    kills: int = setting(50, "number of kills, over all kinds of runs")
-    seed: int = setting(0, "seed of the moments")
+    kills: int = setting(50, "number of kills, over all kinds of runs", within=Range(1, 100_000))
+    seed: int = setting(0, "seed of the moments", within=SEED)
     figures: str = setting("", "file for the figures of each run; those that it holds are kept")
     json: bool = setting(False, "print the figures as one JSON object, on the last line")
 
     examples = ("python -m tests.kills --kills 50", "python -m tests.kills --kills 8 --seed 3")
-
-    def __post_init__(self) -> None:
-        check_range("kills", self.kills, 1, 100_000)
 
 
 @dataclass(frozen=True)

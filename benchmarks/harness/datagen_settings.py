@@ -5,13 +5,13 @@ from typing import Literal
 
 from pops.datagen.generators import GENERATORS
 from pops.errors import UsageError
-from pops.settings.fields import setting
+from pops.settings.fields import AMOUNT, BATCH, THREADS, Range, Settings, setting
 
 __all__ = ["DatagenBenchmark"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatagenBenchmark:
+class DatagenBenchmark(Settings):
     """Compare data generation with the one-by-one order of the published scripts.
 
     In that order a sample is finished and written before the next begins, and every stage is asked
@@ -27,11 +27,11 @@ class DatagenBenchmark:
     engine: Literal["local", "ray"] = setting(
         "local", "local: batches beside one by one; ray: a cluster beside this process"
     )
-    count: int = setting(32, "samples of each kind")
-    size: int = setting(64, "pixels of a side of a picture")
-    batch_size: int = setting(16, "requests that a stage answers at once")
-    repeats: int = setting(2, "turns of each way")
-    threads: int | None = setting(None, "CPU threads; null: one for each core")
+    count: int = setting(32, "samples of each kind", within=AMOUNT)
+    size: int = setting(64, "pixels of a side of a picture", within=Range(16, 4096))
+    batch_size: int = setting(16, "requests that a stage answers at once", within=BATCH)
+    repeats: int = setting(2, "turns of each way", within=Range(1, 1000))
+    threads: int | None = setting(None, "CPU threads; null: one for each core", within=THREADS)
     json: bool = setting(False, "print one JSON object as the last line")
 
     examples = (
@@ -41,9 +41,7 @@ class DatagenBenchmark:
     )
 
     def __post_init__(self) -> None:
-        for name in ("count", "batch_size", "repeats"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        super().__post_init__()
         for kind in self.kinds:
             if kind not in GENERATORS:
                 raise UsageError(f"unknown kind {kind!r}: the kinds are {', '.join(GENERATORS)}")

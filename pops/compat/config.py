@@ -5,14 +5,13 @@ Defaults are the published ones, but files of all usual kinds are inputs, not `.
 
 from dataclasses import dataclass
 from itertools import product
-from math import isfinite
 from pathlib import Path
 from typing import ClassVar
 
 from pops.errors import UsageError, check_known
 from pops.io.names import input_suffixes
 from pops.operators import CLOTHES, INSTRUCT, TEXTURING, Operator
-from pops.settings.fields import MOST_STEPS, PathOrName, check_range, check_seeds, setting
+from pops.settings.fields import GUIDANCE, SEED, STEPS, PathOrName, Settings, setting
 from pops.settings.groups import PlacementConfig
 from pops.settings.rendering import RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
@@ -26,54 +25,63 @@ EXTENSIONS = input_suffixes()
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedSettings:
+class PublishedSettings(Settings):
     """The published settings that all of the published commands have."""
 
     prior_path: PathOrName | None = setting(
-        None, "weights of the operator: a file, in prior_repo where that is given, or a folder"
+        None,
+        "weights of the operator: a file (of prior_repo, if that is given) or an operator folder",
     )
-    prior_repo: PathOrName | None = setting(None, "hub repository of prior_path; null: it is here")
+    prior_repo: PathOrName | None = setting(
+        None, "repository of the hub that holds prior_path; null: it is a local path"
+    )
     dir_a: Path | None = setting(None, "folder of pictures and embeddings, one file, or text:WORDS")
     kandinsky_prior_repo: PathOrName = setting(
-        PRIOR_REPO, "folder or repository of encoders and prior"
+        PRIOR_REPO, "folder or repository of the encoders and the base prior"
     )
     kandinsky_decoder_repo: PathOrName = setting(
         DECODER_REPO, "folder or repository of the decoder"
     )
     output_dir_name: Path = setting(Path("inference/results"), "folder to write into")
-    prior_guidance_scale: tuple[float, ...] = setting((1.0,), "guidance of the operator, each")
-    prior_seeds: tuple[int, ...] = setting(SamplingSettings.seeds, "seeds of the operator, each")
-    unet_seeds: tuple[int, ...] = setting(RenderSettings.seeds, "seeds of the decoder, each")
-    file_exts_a: tuple[str, ...] = setting(EXTENSIONS, "endings of the files of dir_a to take")
+    prior_guidance_scale: tuple[float, ...] = setting(
+        (1.0,), "guidance of the operator; each value gives its own results", within=GUIDANCE
+    )
+    prior_seeds: tuple[int, ...] = setting(
+        SamplingSettings.seeds, "seeds of the operator; each gives one embedding", within=SEED
+    )
+    unet_seeds: tuple[int, ...] = setting(
+        RenderSettings.seeds, "seeds of the decoder; each gives one picture", within=SEED
+    )
+    file_exts_a: tuple[str, ...] = setting(
+        EXTENSIONS, "endings of the names of the files to take from dir_a"
+    )
     name_filter_a: tuple[str, ...] | None = setting(
         None, "take only the files of dir_a with one of these in their name"
     )
-    use_ipadapter: bool = setting(False, "show each result rendered by SDXL with IP-Adapter too")
-    use_depth: bool = setting(False, "and with the depth of the first input")
+    use_ipadapter: bool = setting(False, "also show each result as SDXL with IP-Adapter renders it")
+    use_depth: bool = setting(
+        False, "also show each result as SDXL renders it with the depth of the first input"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come first
+class PublishedConfig(PlacementConfig, PublishedSettings):  # the fields of the last base come first
     """The settings that the published commands share."""
 
     operator: str | None = setting(None, "the operator; null: the one that prior_path names")
     stack: PathOrName | None = setting(
         None, "pocket, or a stack's name or folder, in place of the published models"
     )
-    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
+    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator", within=STEPS)
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
-    overwrite: bool = setting(False, "make again what is complete")
+    overwrite: bool = setting(False, "make results again that are complete already")
 
     default_operator: ClassVar[Operator]
     resumes: ClassVar[bool] = True  # the same command goes on where it was stopped
 
     def __post_init__(self) -> None:
-        check_seeds("prior_seeds", self.prior_seeds)
-        check_seeds("unet_seeds", self.unet_seeds)
-        check_range("steps", self.steps, 1, MOST_STEPS)
+        super().__post_init__()
         check_known("sampler", self.sampler, SAMPLERS)
-        if not self.prior_guidance_scale or not all(map(isfinite, self.prior_guidance_scale)):
-            raise UsageError("--prior_guidance_scale must be one or more finite numbers, as in 1,8")
         if self.prior_path is None and self.stack is None:
             raise UsageError("--prior_path is not given: name the weights, or use --stack pocket")
 
@@ -121,7 +129,9 @@ class BinaryConfig(PublishedConfig):
     """
 
     dir_b: Path | None = setting(None, "the same for the second input")
-    file_exts_b: tuple[str, ...] = setting(EXTENSIONS, "endings of the files of dir_b to take")
+    file_exts_b: tuple[str, ...] = setting(
+        EXTENSIONS, "endings of the names of the files to take from dir_b"
+    )
     name_filter_b: tuple[str, ...] | None = setting(
         None, "take only the files of dir_b with one of these in their name"
     )
@@ -130,7 +140,7 @@ class BinaryConfig(PublishedConfig):
     output_dir_name: Path = setting(Path("inference/binary_results"), "folder to write into")
     drop_condition_a: bool = setting(False, "leave the first input out")
     drop_condition_b: bool = setting(False, "leave the second input out")
-    vis_mean: bool = setting(False, "show the mean of the inputs too")
+    vis_mean: bool = setting(False, "also show the mean of the inputs")
 
     default_operator = TEXTURING
     examples = (
@@ -149,7 +159,7 @@ class InstructConfig(PublishedConfig):
     """
 
     texts: tuple[str, ...] | None = setting(
-        None, "the instructions, each; null: every adjective that instruct is trained with"
+        None, "the instructions; null: every adjective that instruct is trained with"
     )
     output_dir_name: Path = setting(Path("inference/results_instruct"), "folder to write into")
 
@@ -185,7 +195,9 @@ class ClothesConfig(PublishedConfig):
     """
 
     output_dir_name: Path = setting(Path("inference/clothes_results"), "folder to write into")
-    prior_guidance_scale: tuple[float, ...] = setting((4.0,), "guidance of the operator, each")
+    prior_guidance_scale: tuple[float, ...] = setting(
+        (4.0,), "guidance of the operator; each value gives its own results", within=GUIDANCE
+    )
 
     default_operator = CLOTHES
     examples = (

@@ -12,7 +12,7 @@ from pops.compat.strip_files import StripFiles
 from pops.compat.strips import list_strips
 from pops.compat.texts import with_texts
 from pops.errors import UsageError, WeightsError
-from pops.io.files import make_folder
+from pops.io.files import check_apart, make_folder
 from pops.io.names import check_name
 from pops.operators import OPERATORS, Operator, find_operator, read_operator_card
 
@@ -39,6 +39,12 @@ def run(config: PublishedConfig) -> int:
         WeightsError: a model is missing or does not fit.
         OutputError: the folder cannot be written.
     """
+    for place in (config.dir_a, getattr(config, "dir_b", None)):
+        if (
+            place is not None
+        ):  # folders in dir_a are read for clothes alone, of which each is a slot
+            inside = config.default_operator.min_inputs is not None
+            check_apart("output_dir_name", config.output_dir_name, place, inside=inside)
     operator = _operator(config)
     engine = cache(lambda: _load(config))
     row = cache(lambda: engine().stack.operator_row(operator.name, config.weights))
@@ -82,15 +88,18 @@ def _operator(config: PublishedConfig) -> Operator:
     else:
         path = Path(config.prior_path or "")
         said = [part for part in (*path.parts, path.stem) if part in OPERATORS]
-        # Weights that do not say which they are: any operator of the same inputs does.
+        # Where the weights do not name their operator, any operator of the same inputs will do.
         operator = find_operator(config.operator or (said or [config.default_operator.name])[-1])
     if config.operator not in (None, operator.name):
-        raise UsageError(f"{weights} holds {operator.name}, not {config.operator}")
+        raise UsageError(
+            f"{weights} holds the operator {operator.name}, not {config.operator}: change "
+            "--operator or --prior_path"
+        )
     if not config.fits(operator):
         text = " and a text" if operator.takes_text else ""
         raise UsageError(
-            f"{operator.name} takes {', '.join(operator.inputs)}{text}, which is for another of "
-            "infer_binary, infer_instruct and infer_clothes"
+            f"{operator.name} takes {', '.join(operator.inputs)}{text}: use the command for "
+            "it, one of infer_binary, infer_instruct and infer_clothes"
         )
     return operator
 

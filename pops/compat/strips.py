@@ -1,6 +1,7 @@
 """List the strips to make: one for each way to put the inputs of the folders together."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from pops.compat.config import BinaryConfig, ClothesConfig, InstructConfig, PublishedConfig
 from pops.errors import InputError, UsageError
-from pops.io.names import safe_name
+from pops.io.names import safe_name, shown_files
 from pops.operators import Operator
 
 __all__ = ["StripInput", "Strip", "StripGroup", "group_strips", "list_strips"]
@@ -185,8 +186,9 @@ def _slots(names: Sequence[str], operator: Operator, folder: Path) -> list[tuple
         if home is None or homes.count(home) > 1:
             why = f"{home} is taken twice" if home else "it is named after no slot"
             raise UsageError(
-                f"{folder}: {name} has no slot, since {why}: the slots are "
-                f"{', '.join(operator.inputs)}; to combine several of one, use a folder for each"
+                f"{folder}: {name} has no slot, since {why} (the slots are "
+                f"{', '.join(operator.inputs)}); to combine several garments of one slot, use "
+                "a folder for each slot"
             )
     return [(slot, homes.index(slot) if slot in homes else None) for slot in operator.inputs]
 
@@ -221,21 +223,29 @@ def _files(folder: Path, endings: Sequence[str], filters: Sequence[str] | None) 
         for path in _visible(folder)
         if path.name.lower().endswith(lowered)
         and path.is_file()
-        and (filters is None or any(part in path.stem for part in filters))
+        and (filters is None or any(_composed(part) in _composed(path.stem) for part in filters))
     ]
     if not found:
         named = f" with {' or '.join(filters)} in its name" if filters else ""
-        raise InputError(f"{folder} has no file{named} that ends in {', '.join(endings)}")
+        raise InputError(
+            f"{folder} has no file{named} that ends in {', '.join(endings)}: check --dir_a and "
+            "--dir_b"
+        )
     return found
 
 
 def _visible(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return shown_files(folder.iterdir())
     except OSError as error:
         raise InputError(
             f"cannot read {folder}: {(error.strerror or str(error)).lower()}"
         ) from error
+
+
+def _composed(text: str) -> str:
+    """Write a letter and its marks as one, which some systems do in names of files."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _stem(path: Path | None) -> str:

@@ -297,4 +297,4 @@ def _largest(sizes: Sequence[int], sides: Callable[[int], Sequence[int]]) -> int
         width, height = sides(size)
         if max(width, height) <= LARGEST_SIDE and width * height <= LARGEST_AREA:
             return size
-    raise UsageError("the figure would be too large for a picture file")
+    raise UsageError("the figure would be too large for a picture file: ask for fewer results")

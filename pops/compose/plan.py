@@ -123,7 +123,7 @@ def make_plan(
         The plan.
 
     Raises:
-        UsageError: the text is no composition, or its grid is beyond `MOST_RESULTS`.
+        UsageError: the text is not a composition, or its grid is beyond `MOST_RESULTS`.
         InputError: a file is missing, or a folder holds nothing to use. Both show the span.
     """
     node = parse(composition, operators) if isinstance(composition, str) else composition
@@ -131,7 +131,8 @@ def make_plan(
     if prod(map(len, axes)) > MOST_RESULTS:
         sizes = " x ".join(str(len(axis)) for axis in axes)
         raise UsageError(
-            f"the folders and ranges make {sizes} results, more than {MOST_RESULTS}: split them"
+            f"the folders and ranges make {sizes} results, more than {MOST_RESULTS}: name "
+            "fewer files or values"
         )
     if not axes:
         return Plan(node, (), (node,), operators)

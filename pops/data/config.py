@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Literal
 
 from pops.errors import DataError, UsageError
 from pops.io.names import expand_home
-from pops.settings.fields import PathOrName, PathsOrNames, check_range, check_seeds, setting
+from pops.settings.fields import (
+    ACTORS,
+    BATCH,
+    SEED,
+    SHARE,
+    WORKERS,
+    PathOrName,
+    PathsOrNames,
+    Range,
+    Settings,
+    setting,
+)
 from pops.settings.groups import StackConfig
 
 if TYPE_CHECKING:
@@ -21,7 +32,7 @@ __all__ = ["DataConfig", "EmbedConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Settings):
     """The operator, its data, and how examples are made of them."""
 
     mode: str = setting(
@@ -50,17 +61,20 @@ class DataConfig:
     art_types: PathOrName = setting(
         "art_types", "instruct: file of kinds of art, or a list of pops; none: adjectives alone"
     )
-    garment_side: int = setting(60, "clothes: least pixels of the shorter side of a garment")
-    garment_area: int = setting(1800, "clothes: least pixels of a garment")
-    max_broken_share: float = setting(0.05, "largest share of records that may be broken")
-    num_workers: int | None = setting(
-        None, "processes that open pictures; null: one for each core, at most 8"
+    garment_side: int = setting(
+        60,
+        "clothes: pixels that the shorter side of a garment has at least",
+        within=Range(0, 10_000),
     )
-
-    def __post_init__(self) -> None:
-        check_range("num_workers", self.num_workers, 0, 1024)
-        if not 0 <= self.max_broken_share <= 1:
-            raise UsageError(f"--max_broken_share must be from 0 to 1, not {self.max_broken_share}")
+    garment_area: int = setting(
+        1800, "clothes: pixels that a garment has at least", within=Range(0, 100_000_000)
+    )
+    max_broken_share: float = setting(
+        0.05, "largest share of records that may be broken", within=SHARE
+    )
+    num_workers: int | None = setting(
+        None, "processes that open pictures; null: one for each core, at most 8", within=WORKERS
+    )
 
     def found(self) -> tuple[Operator, Recipe]:
         """Find the operator and its recipe.
@@ -89,8 +103,8 @@ class DataConfig:
             return self.dataset_path
         if recipe.default_dataset is None:
             raise UsageError(
-                "--dataset_path is not given: name one or more folders of samples, as "
-                "pops generate makes them"
+                "--dataset_path is not given: name one or more folders of samples, such as "
+                "pops generate makes"
             )
         return (recipe.default_dataset,)
 
@@ -108,7 +122,7 @@ class DataConfig:
 
         adjectives = read_words(self.adjectives)
         if not adjectives:
-            raise DataError(f"{self.adjectives} lists no adjective: write one a line")
+            raise DataError(f"{self.adjectives} holds no adjective: write one a line")
         return RecipeSettings(
             textures=_pictures(self.textures_dir),
             backgrounds=_pictures(self.backgrounds_dir),
@@ -136,13 +150,21 @@ class EmbedConfig(StackConfig, DataConfig):
     """
 
     out: Path = setting(Path("caches/embeds"), "folder to write into")
-    variants: int = setting(8, "examples of each record, each with random choices of its own")
-    seed: int = setting(0, "seed of the random choices")
+    variants: int = setting(
+        8, "examples of each record, each with random choices of its own", within=Range(1, 10_000)
+    )
+    seed: int = setting(0, "seed of the random choices", within=SEED)
     shard: str = setting("0/1", "i/n: this is machine i of n, counted from 0")
-    batch: int = setting(32, "pictures in one call of the encoder")
-    shard_records: int = setting(256, "records in one file; a killed run loses no more")
-    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
-    actors: int = setting(1, "processes on a Ray cluster that encode, each a file at a time")
+    batch: int = setting(32, "pictures in one call of the encoder", within=BATCH)
+    shard_records: int = setting(
+        256, "records in one file; a killed run loses no more", within=Range(1, 1_000_000)
+    )
+    engine: Literal["local", "ray"] = setting(
+        "local", "where the work is done; local: in this process; ray: on a Ray cluster"
+    )
+    actors: int = setting(
+        1, "processes on a Ray cluster that encode, each a file at a time", within=ACTORS
+    )
     ray_address: str | None = setting(
         None, "address of a running Ray cluster; null: start one on this machine"
     )
@@ -157,11 +179,6 @@ class EmbedConfig(StackConfig, DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_seeds("seed", (self.seed,))
-        check_range("variants", self.variants, 1, 10_000)
-        check_range("batch", self.batch, 1, 100_000)
-        check_range("shard_records", self.shard_records, 1, 1_000_000)
-        check_range("actors", self.actors, 1, 10_000)
         _ = self.part
 
     @property
@@ -180,5 +197,5 @@ def _pictures(folder: Path | None) -> tuple[Path, ...]:
 
     found = tuple(find_pictures(expand_home(folder)))
     if not found:
-        raise DataError(f"{folder} has no picture in it")
+        raise DataError(f"{folder} holds no picture: name another folder")
     return found

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pops.settings.fields import PathOrName, argument, check_range, check_seeds, setting
+from pops.settings.fields import (
+    ACTORS,
+    AMOUNT,
+    BATCH,
+    SEED,
+    PathOrName,
+    Range,
+    Settings,
+    argument,
+    setting,
+)
 
 if TYPE_CHECKING:
     from pops.datagen.stages import Stages
@@ -23,24 +33,30 @@ __all__ = [
     "UnionsConfig",
 ]
 
-Preset = Literal["faithful", "permissive", "pocket"]
+PresetName = Literal["faithful", "permissive", "pocket"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateConfig:
+class GenerateConfig(Settings):
     """Settings that all commands that make data share."""
 
     output_dir: Path = setting(Path("datasets/data"), "folder to write into, or to go on with")
-    count: int = setting(50_000, "samples in all, over all shards")
-    seed: int = setting(0, "seed of the run; each sample depends on it and on its own number alone")
-    preset: Preset = setting(
+    count: int = setting(50_000, "samples in all, over all shards", within=AMOUNT)
+    seed: int = setting(
+        0,
+        "seed of the run; each sample depends on it and on its own number alone",
+        within=SEED,
+    )
+    preset: PresetName = setting(
         "faithful",
         "faithful: published models; permissive: free for commercial use; pocket: no model",
     )
-    batch_size: int = setting(16, "requests that a model answers at once")
+    batch_size: int = setting(16, "requests that a model answers at once", within=BATCH)
     device: str = setting("auto", "auto, cpu, cuda or mps")
     shard: str = setting("0/1", "i/n: this is machine i of n, counted from 0")
-    size: int | None = setting(None, "pixels of a side of a pocket picture; null: 64")
+    size: int | None = setting(
+        None, "pixels of a side of a pocket picture; null: 64", within=Range(16, 4096)
+    )
     trust_remote_code: bool = setting(
         False, "run RMBG-1.4 by the code of its repository in place of its ONNX graph"
     )
@@ -49,8 +65,10 @@ class GenerateConfig:
         "STAGE=REPOSITORY or STAGE=FOLDER, models in place of the preset's; the stages are "
         "text2image, depth2image, detect, segment, inpaint and people",
     )
-    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
-    actors: int = setting(1, "processes of each stage on a Ray cluster")
+    engine: Literal["local", "ray"] = setting(
+        "local", "where the work is done; local: in this process; ray: on a Ray cluster"
+    )
+    actors: int = setting(1, "processes of each stage on a Ray cluster", within=ACTORS)
     ray_address: str | None = setting(
         None, "address of a running Ray cluster; null: start one on this machine"
     )
@@ -63,11 +81,7 @@ class GenerateConfig:
     def __post_init__(self) -> None:
         from pops.settings.shard import Shard
 
-        check_range("count", self.count, 1, 10**12)
-        check_range("batch_size", self.batch_size, 1, 4096)
-        check_range("size", self.size, 16, 4096)
-        check_range("actors", self.actors, 1, 10_000)
-        check_seeds("seed", (self.seed,))
+        super().__post_init__()
         Shard.parse(self.shard)
 
     def load_stages(self) -> Stages:
@@ -166,32 +180,26 @@ class CutoutsConfig(GenerateConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectConfig:
+class InspectConfig(Settings):
     """Show what is in a folder of generated data: counts, rejections, broken records.
 
-    StepNoise a contact sheet with boxes and masks.
+    Draws a contact sheet with boxes and masks.
     """
 
     folder: PathOrName = argument("folder of generated data")
     out: Path | None = setting(None, "picture to write; null: FOLDER-inspect.jpg beside the folder")
-    samples: int = setting(12, "samples on the contact sheet")
+    samples: int = setting(12, "samples on the contact sheet", within=Range(1, 200))
 
     examples = ("pops generate inspect datasets/textures",)
 
-    def __post_init__(self) -> None:
-        check_range("samples", self.samples, 1, 200)
-
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(Settings):
     """Pack a folder of generated data into tar files, for pipelines that read WebDataset."""
 
     folder: PathOrName = argument("folder of generated data")
     format: Literal["webdataset"] = setting("webdataset", "format to write")
     out: Path = setting(Path("out/export"), "folder to write into")
-    samples_per_shard: int = setting(1000, "samples in each tar")
+    samples_per_shard: int = setting(1000, "samples in each tar file", within=Range(1, 1_000_000))
 
     examples = ("pops generate export datasets/scenes --out tars/scenes",)
-
-    def __post_init__(self) -> None:
-        check_range("samples_per_shard", self.samples_per_shard, 1, 10**6)

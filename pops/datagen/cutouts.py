@@ -26,7 +26,8 @@ from pops.settings.shard import Shard
 
 __all__ = ["generate_cutouts", "name_cutouts"]
 
-UNSAFE = re.compile(r"[\\:\x00-\x1f]")  # in names of files, on some systems
+# In names of files, on some systems; bytes that are not UTF-8 are lone surrogates.
+UNSAFE = re.compile(r"[\\:\x00-\x1f\ud800-\udfff]")
 
 
 def generate_cutouts(config: CutoutsConfig) -> int:
@@ -90,10 +91,10 @@ def name_cutouts(folder: Path) -> dict[str, Path]:
         InputError: There is no such folder or no picture in it, or two cut-outs would get one name.
     """
     if not folder.is_dir():
-        raise InputError(f"no such folder: {folder}; --input_dir wants a folder of pictures")
+        raise InputError(f"no such folder: {folder}; --input_dir takes a folder of pictures")
     paths = find_pictures(folder)
     if not paths:
-        raise InputError(f"{folder} holds no pictures")
+        raise InputError(f"{folder} holds no pictures: name another folder by --input_dir")
     shared = Counter(path.stem.casefold() for path in paths)
     names: dict[str, Path] = {}
     for path in paths:

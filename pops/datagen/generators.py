@@ -8,8 +8,8 @@ are, and scale with the picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -30,6 +30,7 @@ from pops.datagen.stages import (
     Text2Image,
 )
 from pops.datagen.words import PromptWords, file_word, with_article
+from pops.errors import UsageError
 
 __all__ = ["GENERATORS", "AttemptInputs", "Generator", "new_seed"]
 
@@ -56,10 +57,33 @@ class AttemptInputs:
 
 @dataclass(frozen=True)
 class Generator:
-    """A kind of record: its script, and the stages that it asks, each once and in this order."""
+    """A kind of record.
+
+    Args:
+        script: makes a sample of it.
+        stages: the stages that the script asks, each once and in this order.
+        least_words: how many different words of a list the script takes at least, by its name.
+    """
 
     script: Callable[[AttemptInputs], Script]
     stages: tuple[str, ...]
+    least_words: Mapping[str, int] = field(default_factory=dict)
+
+    def check_words(self, words: PromptWords) -> None:
+        """Check that there are words enough, without which the script would never end.
+
+        Args:
+            words: the words of the prompts.
+
+        Raises:
+            UsageError: a list has too few.
+        """
+        for name, least in self.least_words.items():
+            there = len(set(getattr(words, name)))
+            if there < least:
+                raise UsageError(
+                    f"--{name}_path: the list takes {least} or more words, and it has {there}"
+                )
 
 
 def new_seed(rng: Random) -> int:
@@ -262,9 +286,13 @@ def clothes(inputs: AttemptInputs) -> Script:
 
 
 GENERATORS = {
-    "textures": Generator(textures, ("text2image", "detect", "segment", "depth2image")),
+    "textures": Generator(
+        textures,
+        ("text2image", "detect", "segment", "depth2image"),
+        {"attributes": 3},  # of two, less than five different looks can be made
+    ),
     "scenes": Generator(scenes, ("text2image", "segment", "inpaint")),
-    "unions": Generator(unions, ("text2image", "detect", "segment")),
+    "unions": Generator(unions, ("text2image", "detect", "segment"), {"objects": 2}),
     "random objects": Generator(random_objects, ("text2image",)),
     "random scenes": Generator(random_scenes, ("text2image",)),
     "clothes": Generator(clothes, ("people",)),

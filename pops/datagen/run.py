@@ -18,7 +18,7 @@ from pops.datagen.config import GenerateConfig
 from pops.datagen.engines.local import Finished, Local, MakeScript, schedule
 from pops.datagen.folder.store import Store
 from pops.datagen.generators import GENERATORS, AttemptInputs
-from pops.datagen.presets import Preset, load_preset
+from pops.datagen.presets import GenerationPreset, load_preset
 from pops.datagen.sample import Script
 from pops.datagen.stages import StageModel, Stages
 from pops.datagen.words import PromptWords
@@ -72,6 +72,7 @@ def generate(config: GenerateConfig, kind: str) -> int:
     """
     preset = load_preset(config)
     shard = Shard.parse(config.shard)
+    GENERATORS[kind].check_words(preset.words)
     generation = Generation(kind, preset.words, config.seed, config.count, shard)
     models = {stage: preset.stages.models[stage] for stage in GENERATORS[kind].stages}
     if config.dry_run:
@@ -138,7 +139,7 @@ def _counted(bar: tqdm[Any]) -> Callable[[str], None]:
 
 
 def _settings(
-    config: GenerateConfig, kind: str, preset: Preset, models: dict[str, StageModel]
+    config: GenerateConfig, kind: str, preset: GenerationPreset, models: dict[str, StageModel]
 ) -> dict[str, Any]:
     """Give all that a sample depends on: a folder is resumed only with the same."""
     return {

@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pops.errors import UsageError
-from pops.settings.fields import PathOrName, argument, check_range, check_seeds, setting
+from pops.settings.fields import (
+    ACTORS,
+    AMOUNT,
+    BATCH,
+    GUIDANCE,
+    SEED,
+    STEPS,
+    PathOrName,
+    Range,
+    Settings,
+    argument,
+    setting,
+)
 from pops.settings.groups import OwnOperators, StackConfig
 from pops.settings.rendering import RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
@@ -49,16 +61,17 @@ class ModelsConfig(StackConfig, OwnOperators):
     )
     metrics: tuple[str, ...] = setting((), "metrics to compute; none given: all that there are")
     judge: str | None = setting(
-        None, "address of an OpenAI-style server of a vision-language model, which judges, too"
+        None,
+        "address of an OpenAI-style server whose vision-language model also judges the pictures",
     )
     judge_model: str = setting("default", "name of the model on that server")
-    batch_size: int = setting(16, "requests that a model answers at once")
+    batch_size: int = setting(16, "requests that a model answers at once", within=BATCH)
 
     def __post_init__(self) -> None:
-        check_range("batch_size", self.batch_size, 1, 4096)
+        super().__post_init__()
         if self.judge is not None and not self.judge.startswith(("http://", "https://")):
             raise UsageError(
-                f"--judge wants an address, as in http://localhost:8000/v1, not {self.judge!r}"
+                f"--judge takes an address, as in http://localhost:8000/v1, not {self.judge!r}"
             )
 
     @property
@@ -92,7 +105,9 @@ class EvalConfig(ModelsConfig):
         "the things: a list of words, one a line, or a folder of pictures named by what they "
         "show; null: those of pops",
     )
-    seeds: tuple[int, ...] = setting((0, 1, 2), "seeds, each of the operator and of the renderer")
+    seeds: tuple[int, ...] = setting(
+        (0, 1, 2), "seeds; each is that of the operator and that of the renderer", within=SEED
+    )
     methods: tuple[str, ...] = setting(
         (), "ways to make the pictures, as the protocol lists them; none given: all"
     )
@@ -101,16 +116,22 @@ class EvalConfig(ModelsConfig):
         "NAME=COMPOSITION; ...: further ways, with 'object' and the like for the inputs, as in "
         "\"third=mean('object', 'texture', 0.3)\"",
     )
-    guidance: float | None = setting(None, "guidance of the operator; null: its own")
-    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
+    guidance: float | None = setting(
+        None, "guidance of the operator; null: its own", within=GUIDANCE
+    )
+    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator", within=STEPS)
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
     renderer: str = setting(RenderSettings.renderer, "what draws the pictures", choices=RENDERERS)
-    render_steps: int | None = setting(None, "steps of the renderer; null: its own")
-    limit: int | None = setting(None, "so many pictures of each method at most, drawn at random")
-    keep_pictures: bool = setting(False, "keep the pictures that were made, too")
+    render_steps: int | None = setting(None, "steps of the renderer; null: its own", within=STEPS)
+    limit: int | None = setting(
+        None, "largest number of pictures of each method, drawn at random; null: all", within=AMOUNT
+    )
+    keep_pictures: bool = setting(False, "also keep the pictures that were made")
     shard: str = setting("0/1", "i/n: this is machine i of n, counted from 0")
-    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
-    actors: int = setting(1, "processes of each stage on a Ray cluster")
+    engine: Literal["local", "ray"] = setting(
+        "local", "where the work is done; local: in this process; ray: on a Ray cluster"
+    )
+    actors: int = setting(1, "processes of each stage on a Ray cluster", within=ACTORS)
     ray_address: str | None = setting(
         None, "address of a running Ray cluster; null: start one on this machine"
     )
@@ -120,11 +141,8 @@ class EvalConfig(ModelsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("limit", self.limit, 1, 10**9)
-        check_range("actors", self.actors, 1, 10_000)
-        check_seeds("seeds", self.seeds)
         Shard.parse(self.shard)
-        _ = self.sampling, self.rendering  # a mistake is said at once
+        _ = self.sampling, self.rendering  # so that a mistake is told at once
 
     @property
     def sampling(self) -> SamplingSettings:
@@ -232,7 +250,7 @@ class EvalMetricsConfig(ModelsConfig):
         "folder that keeps what is measured, by settings, so that a killed run goes on",
     )
     operator: str = setting("all", "the operator whose metrics are checked, or all")
-    count: int = setting(40, "requests of each operator")
+    count: int = setting(40, "requests of each operator", within=Range(2, MOST_REQUESTS))
     page: Path | None = setting(
         None, "Markdown page whose table, between two marks, is written anew; null: none"
     )
@@ -244,13 +262,9 @@ class EvalMetricsConfig(ModelsConfig):
 
     resumes = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("count", self.count, 2, MOST_REQUESTS)
-
 
 @dataclass(frozen=True, kw_only=True)
-class EvalStudyConfig:
+class EvalStudyConfig(Settings):
     """Make a user study in a folder: a page that asks which of two pictures is better.
 
     Pictures of the same name in both folders are a pair. Which method made which is not on the
@@ -266,17 +280,15 @@ class EvalStudyConfig:
     inputs: Path | None = setting(
         None, "folder of pictures of the same names that show what was asked for; null: none"
     )
-    count: int | None = setting(None, "so many pairs at most, drawn at random; null: all")
-    seed: int = setting(0, "seed of the order and of the sides")
+    count: int | None = setting(
+        None, "largest number of pairs, drawn at random; null: all", within=Range(1, 10_000)
+    )
+    seed: int = setting(0, "seed of the order and of the sides", within=SEED)
 
     examples = (
         "pops eval study out/ours out/theirs --out out/study",
         'pops eval study A B --question "Which looks more like wood?" --count 40',
     )
-
-    def __post_init__(self) -> None:
-        check_range("count", self.count, 1, 10_000)
-        check_seeds("seed", (self.seed,))
 
 
 @dataclass(frozen=True, kw_only=True)

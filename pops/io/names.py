@@ -23,6 +23,7 @@ __all__ = [
     "is_embedding_file",
     "name_of_words",
     "safe_name",
+    "shown_files",
 ]
 
 EMBEDDING_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ipadpt", ".npy", ".npz")
@@ -57,7 +58,7 @@ PICTURE_SUFFIXES = (
 
 LONGEST_NAME = 150  # bytes; file systems hold 255, and endings with seeds come after it
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # of Windows
-_REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')  # by one file system or another
+_REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')  # by some file system
 
 
 def expand_home(path: str | Path) -> Path:
@@ -193,6 +194,21 @@ def _is_kept(letter: str) -> bool:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def shown_files(paths: Iterable[Path]) -> list[Path]:
+    """Sort the paths that are not hidden.
+
+    Systems leave hidden files beside those that they copy, under like names: `._cat.png` beside
+    `cat.png`, which is not a picture.
+
+    Args:
+        paths: any paths.
+
+    Returns:
+        Those whose name does not begin with a dot, in order.
+    """
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def input_suffixes() -> tuple[str, ...]:

@@ -14,9 +14,8 @@ import torch
 from diffusers import StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
 from torch import Tensor
 
-from pops.errors import UsageError
 from pops.io.machine.placement import Placement, in_batches
-from pops.render.batches import Counter
+from pops.render.batches import Counter, check_request, make_generators
 from pops.settings.progress import Progress
 from pops.settings.rendering import PRESETS, DecoderSettings
 
@@ -200,9 +199,8 @@ def render_batches(
         UsageError: The size or the steps do not fit the pipeline.
         ValueError: There is not one seed for each embedding.
     """
-    if len(seeds) != len(image_embeds):
-        raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
-    _check(pipeline, settings)
+    most = pipeline.scheduler.config.num_train_timesteps
+    check_request(image_embeds, seeds, settings, SIZE_MULTIPLE, most)
     made = np.zeros((len(seeds), settings.size, settings.size, 3), dtype=np.float32)
 
     def draw(rows: slice, done: int, batches: int) -> None:
@@ -242,10 +240,6 @@ def _render(
     count: Counter,
     given: dict[str, Any],
 ) -> np.ndarray:
-    def on_step(*_: object) -> dict[str, Tensor]:
-        count.advance()
-        return {}
-
     with warnings.catch_warnings():
         # diffusers' own way to decode in float32 what float16 cannot hold.
         warnings.filterwarnings("ignore", ".*upcast_vae.*", FutureWarning)
@@ -255,17 +249,8 @@ def _render(
             guidance_scale=settings.guidance,
             height=settings.size,
             width=settings.size,
-            # On the CPU, so that a seed means the same on every device.
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            generator=make_generators(seeds),
             output_type="np",
-            callback_on_step_end=on_step,
+            callback_on_step_end=count.on_step,
         ).images
     return array
-
-
-def _check(pipeline: Pipeline | ControlNetPipeline, settings: DecoderSettings) -> None:
-    if settings.size < SIZE_MULTIPLE or settings.size % SIZE_MULTIPLE:
-        raise UsageError(f"size must be a multiple of {SIZE_MULTIPLE}, not {settings.size}")
-    most = pipeline.scheduler.config.num_train_timesteps
-    if not 1 <= settings.steps <= most:
-        raise UsageError(f"rendering steps must be between 1 and {most}, not {settings.steps}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from pops.errors import UsageError
-from pops.settings.fields import argument, check_range, setting
+from pops.settings.fields import ACTORS, BATCH, SEED, WORKERS, Range, argument, setting
 from pops.settings.groups import NamedStack, OwnOperators, SampledConfig, StackConfig
 from pops.settings.shard import Shard
 
@@ -25,15 +25,21 @@ class IndexConfig(StackConfig):
 
     folder: Path = argument("the folder of pictures")
     out: Path = setting(Path("my.index"), "folder of the index")
-    batch: int = setting(32, "pictures in one call of the encoder")
+    batch: int = setting(32, "pictures in one call of the encoder", within=BATCH)
     shard: str = setting("0/1", "i/n: this is machine i of n, counted from 0")
-    shard_pictures: int = setting(4096, "pictures in one file; a killed run loses no more")
+    shard_pictures: int = setting(
+        4096, "pictures in one file; a killed run loses no more", within=Range(1, 1_000_000)
+    )
     num_workers: int | None = setting(
-        None, "processes that open pictures; null: one for each core, at most 8"
+        None, "processes that open pictures; null: one for each core, at most 8", within=WORKERS
     )
     lance: bool = setting(False, "also write a LanceDB table, for indexes of many millions")
-    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
-    actors: int = setting(1, "processes on a Ray cluster that encode, each a file at a time")
+    engine: Literal["local", "ray"] = setting(
+        "local", "where the work is done; local: in this process; ray: on a Ray cluster"
+    )
+    actors: int = setting(
+        1, "processes on a Ray cluster that encode, each a file at a time", within=ACTORS
+    )
     ray_address: str | None = setting(
         None, "address of a running Ray cluster; null: start one on this machine"
     )
@@ -46,10 +52,7 @@ class IndexConfig(StackConfig):
     )
 
     def __post_init__(self) -> None:
-        check_range("batch", self.batch, 1, 100_000)
-        check_range("shard_pictures", self.shard_pictures, 1, 1_000_000)
-        check_range("num_workers", self.num_workers, 0, 1024)
-        check_range("actors", self.actors, 1, 10_000)
+        super().__post_init__()
         _ = self.part
 
     @property
@@ -74,8 +77,8 @@ class FindConfig(SampledConfig, OwnOperators):
 
     composition: str = argument("the composition, in quotes")
     index: Path = setting(Path("my.index"), "folder of the index, as pops index writes it")
-    k: int = setting(12, "pictures to find, the nearest first")
-    seeds: tuple[int, ...] = setting((18,), "seeds of the operators, one search each")
+    k: int = setting(12, "pictures to find, the nearest first", within=Range(1, MOST_FOUND))
+    seeds: tuple[int, ...] = setting((18,), "seeds of the operators, one search each", within=SEED)
     lance: bool = setting(False, "ask the LanceDB table of the index, which is not exact")
     html: bool = setting(False, "also write a page that holds all: pictures, settings, the command")
     json: bool = setting(False, "print what was found as one JSON list")
@@ -88,7 +91,6 @@ class FindConfig(SampledConfig, OwnOperators):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("k", self.k, 1, MOST_FOUND)
         if not str(self.index):
             raise UsageError("--index is empty: name a folder, as pops index writes it")
 

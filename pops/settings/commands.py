@@ -8,11 +8,13 @@ from typing import Literal
 from pops.errors import UsageError, check_known
 from pops.io.names import expand_home
 from pops.settings.fields import (
+    SEED,
+    SHARE,
     PathOrName,
     PathsOrNames,
+    Range,
+    Settings,
     argument,
-    check_range,
-    check_seeds,
     others,
     setting,
 )
@@ -50,7 +52,7 @@ class ApplyConfig(DrawnConfig):
     )
     slots: Mapping[str, str | list[str] | None] = others("inputs by the names of their slots")
     text: str | None = setting(None, "the instruction, for an operator that takes one")
-    strength: float = setting(1.0, "how far to go from the first input, from 0 to 1")
+    strength: float = setting(1.0, "how far to go from the first input, from 0 to 1", within=SHARE)
     weights: PathOrName | None = setting(
         None, "operator folder, weights file or REPOSITORY:FILE in place of the stack's own"
     )
@@ -63,11 +65,6 @@ class ApplyConfig(DrawnConfig):
         'pops apply texturing mug.jpg "text:rusty iron" --strength 0.7',
         "pops apply clothes --hat assets/garments/hat.png --bag assets/garments/bag.png",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.strength <= 1:
-            raise UsageError(f"--strength must be from 0 to 1, not {self.strength:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +96,7 @@ class RunConfig(DrawnConfig):
         "auto", "trees to draw, one for a result and seed; auto: all but those of a grid"
     )
     animate: Literal["none", "webp", "gif"] = setting(
-        "none", "show the last range of the composition as a moving picture of this kind, too"
+        "none", "also show the last range of the composition as a moving picture of this kind"
     )
     out: Path = setting(Path("out/run"), "folder to write into")
 
@@ -121,7 +118,7 @@ class RunConfig(DrawnConfig):
         for given, (_, _, place) in zip(self.weights, parts, strict=True):
             if not place:
                 raise UsageError(
-                    f"--weights wants OPERATOR=PLACE, as in scene=operators/scene, not {given!r}"
+                    f"--weights takes OPERATOR=PLACE, as in scene=operators/scene, not {given!r}"
                 )
         return {name: str(expand_home(place)) for name, _, place in parts}
 
@@ -140,7 +137,8 @@ class ConvertConfig:
         None, "which operator a weights file holds; null: as its path says"
     )
     stack: PathOrName | None = setting(
-        None, "the stack it is of, by name or folder; null: as its card says, or kandinsky-2.2"
+        None,
+        "the stack of the operator, by name or folder; null: as its card says, or kandinsky-2.2",
     )
 
     examples = (
@@ -159,7 +157,8 @@ class DemoConfig(SamplingConfig):
 
     pairs: tuple[str, ...] = setting(
         ("mug+wood", "rabbit+gold", "chair+rainbow", "tree+knit", "car+leopard", "vase+lava"),
-        "OBJECT+TEXTURE names of pictures in assets/objects and assets/textures, for texturing",
+        "pairs for texturing, as OBJECT+TEXTURE: names of pictures in assets/objects and "
+        "assets/textures",
     )
     out: Path = setting(Path("out/demo"), "folder to write into")
 
@@ -184,20 +183,18 @@ class DoctorConfig(StackConfig):
     examples = ("pops doctor", "pops doctor --stack kandinsky-2.2 --step false --json")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_known("renderer", self.renderer, RENDERERS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PocketSheetConfig:
+class PocketSheetConfig(Settings):
     """Draw contact sheets of the pocket world."""
 
     out: Path = setting(Path("out/pocket"), "folder to write into")
-    seed: int = setting(0, "seed of the world")
+    seed: int = setting(0, "seed of the world", within=SEED)
 
     examples = ("pops pocket sheet", "pops pocket sheet --seed 7 --out out/another-world")
-
-    def __post_init__(self) -> None:
-        check_seeds("seed", (self.seed,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,16 +214,13 @@ class PocketResultsConfig(StackConfig):
     """
 
     operator: str = setting("all", "the operator, or all")
-    count: int = setting(40, "requests on a sheet")
+    count: int = setting(40, "requests on a sheet", within=Range(1, 1000))
     out: Path = setting(Path("out/pocket-results"), "folder to write into")
 
     examples = (
         "pops pocket results",
         "pops pocket results --operator union --count 16 --out out/unions",
     )
-
-    def __post_init__(self) -> None:
-        check_range("count", self.count, 1, 1000)
 
 
 @dataclass(frozen=True, kw_only=True)

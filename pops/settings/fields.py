@@ -1,24 +1,34 @@
-"""Fields of settings, and the checks of their values.
+"""Fields of settings, the kinds and the ranges of their values.
 
 Imports nothing of the package but its errors.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 from pops.errors import UsageError
 
 __all__ = [
+    "ACTORS",
+    "AMOUNT",
+    "BATCH",
+    "GUIDANCE",
     "LARGEST_SEED",
     "MOST_SIZE",
     "MOST_STEPS",
+    "SEED",
+    "SHARE",
+    "SIZE",
+    "STEPS",
+    "THREADS",
+    "WORKERS",
     "PathOrName",
     "PathsOrNames",
+    "Range",
+    "Settings",
     "argument",
-    "check_range",
-    "check_seeds",
     "others",
     "setting",
     "whole_number",
@@ -27,8 +37,70 @@ __all__ = [
 
 MOST_STEPS = 1000  # the schedule's training steps
 MOST_SIZE = 4096  # pixels of a side of a rendered picture
-MOST_NUMBERS = 10_000  # of one range
+MOST_NUMBERS = 10_000  # of one setting
 LARGEST_SEED = 2**63 - 1
+MOST_LETTERS = 40  # of a wrong number that is shown
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a setting may be, or each of its numbers where it takes several.
+
+    Args:
+        least: the smallest.
+        most: the largest.
+    """
+
+    least: float
+    most: float
+
+    def check(self, name: str, value: float | tuple[float, ...] | None) -> None:
+        """Check that a value is in the range.
+
+        Args:
+            name: the name of the flag.
+            value: a number, a tuple of numbers, or None where none is given.
+
+        Raises:
+            UsageError: a number is out of range or none at all, or there are no numbers or too
+                many; the error names the flag.
+        """
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if value == ():
+            raise UsageError(f"--{name} is empty: give one or more numbers, as in 1,8")
+        if len(numbers) > MOST_NUMBERS:
+            raise UsageError(f"--{name} takes at most {MOST_NUMBERS} numbers, not {len(numbers)}")
+        for number in numbers:
+            if not self.least <= number <= self.most:  # false for NaN, too
+                least, most = _spelled(self.least), _spelled(self.most)
+                raise UsageError(f"--{name} must be from {least} to {most}, not {_spelled(number)}")
+
+
+# The ranges of settings that several commands have.
+SEED = Range(0, LARGEST_SEED)
+STEPS = Range(1, MOST_STEPS)
+SIZE = Range(1, MOST_SIZE)
+GUIDANCE = Range(0, 100)
+SHARE = Range(0, 1)
+AMOUNT = Range(1, 10**9)  # of steps, samples or records
+BATCH = Range(1, 10_000)
+WORKERS = Range(0, 1024)  # processes
+ACTORS = Range(1, 10_000)
+THREADS = Range(1, 1024)
+
+
+class Settings:
+    """Base of the settings of commands, which refuses numbers that are out of range."""
+
+    def __post_init__(self) -> None:
+        for one in fields(self):  # type: ignore[arg-type]
+            if (within := one.metadata.get("within")) is not None:
+                within.check(one.name, getattr(self, one.name))
+
+
+def _spelled(number: float) -> str:
+    text = f"{number:.12g}" if isinstance(number, float) else str(number)
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."
 
 
 # A path, or the name of what is found elsewhere: a stack, an operator, a repository of the hub.
@@ -50,7 +122,7 @@ def whole_number(value: str | int) -> int:
     """
     plain = isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]+", value.strip())
     if isinstance(value, bool) or not (plain or isinstance(value, int)):
-        raise ValueError(f"{value!r} is no whole number")
+        raise ValueError(f"{value!r} is not a whole number")
     return int(value)
 
 
@@ -84,7 +156,9 @@ def _from_to(value: str | int) -> Iterable[int]:
     return range(start, stop + step, step)
 
 
-def setting(default: Any, says: str, choices: Iterable[str] | None = None) -> Any:
+def setting(
+    default: Any, says: str, choices: Iterable[str] | None = None, *, within: Range | None = None
+) -> Any:
     """Declare a field of settings that is a flag.
 
     Args:
@@ -92,11 +166,12 @@ def setting(default: Any, says: str, choices: Iterable[str] | None = None) -> An
         says: its help.
         choices: the names that may be given, such as the keys of a table, which are read when help
             is shown, so that rows that were added count; None for any.
+        within: the range of a number, or of each number of several.
 
     Returns:
         The field.
     """
-    return field(default=default, metadata={"help": says, "choices": choices})
+    return field(default=default, metadata={"help": says, "choices": choices, "within": within})
 
 
 def argument(says: str, nargs: str | None = None) -> Any:
@@ -122,35 +197,3 @@ def others(says: str) -> Any:
         The field.
     """
     return field(default_factory=dict, metadata={"help": says, "others": True})
-
-
-def check_seeds(name: str, seeds: tuple[int, ...]) -> None:
-    """Check that there are seeds and that a generator takes each.
-
-    Args:
-        name: the name of the flag.
-        seeds: the seeds.
-
-    Raises:
-        UsageError: there are none, or one is out of range; the error names the flag.
-    """
-    if not seeds:
-        raise UsageError(f"--{name} is empty: give one or more whole numbers, as in 18,42")
-    for seed in seeds:
-        check_range(name, seed, 0, LARGEST_SEED)
-
-
-def check_range(name: str, value: int | None, least: int, most: int) -> None:
-    """Check that a value is in a range.
-
-    Args:
-        name: the name of the flag.
-        value: the value, or None where none is given.
-        least: the smallest that may be.
-        most: the largest that may be.
-
-    Raises:
-        UsageError: it is not; the error names the flag.
-    """
-    if value is not None and not least <= value <= most:
-        raise UsageError(f"--{name} must be from {least} to {most}, not {value}")

@@ -4,8 +4,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pops.settings.fields import PathOrName, PathsOrNames, setting
-from pops.settings.rendering import OPTIONS, PRESETS, RENDERERS, RenderSettings
+from pops.settings.fields import (
+    GUIDANCE,
+    SEED,
+    SHARE,
+    SIZE,
+    STEPS,
+    PathOrName,
+    PathsOrNames,
+    Settings,
+    setting,
+)
+from pops.settings.rendering import ADAPTER_SCALE, OPTIONS, PRESETS, RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 __all__ = [
@@ -26,48 +36,53 @@ Offload = Literal["none", "model"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedStack:
-    """Which models."""
+class NamedStack(Settings):
+    """The stack of models."""
 
-    stack: PathOrName = setting("pocket", "pocket, kandinsky-2.2, or a folder in its layout")
+    stack: PathOrName = setting(
+        "pocket", "the models to use: pocket, kandinsky-2.2, or a folder in the same layout"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlacementConfig:
-    """Where and how models run."""
+class PlacementConfig(Settings):
+    """The device and the number format of the models, and how they are kept on it."""
 
-    device: str = setting("auto", "auto, cpu, cuda or mps")
+    device: str = setting("auto", "where models run: auto, cpu, cuda or mps")
     dtype: Dtype = setting("auto", "number format of the models; int8: weights take 8 bits")
-    offload: Offload = setting("none", "model: each is on the device only while it is used")
+    offload: Offload = setting("none", "model: keep each model on the device only while it is used")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackConfig(PlacementConfig, NamedStack):  # whose fields come first
-    """Which models, and where and how they run."""
+class StackConfig(PlacementConfig, NamedStack):  # the fields of the last base come first
+    """The stack of models, and where and how they run."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompiledConfig:
-    """Whether models are compiled."""
+class CompiledConfig(Settings):
+    """The choice whether models are compiled."""
 
     compile: bool = setting(
-        False, "compile prior and decoder: each new size waits, later ones of it are faster"
+        False, "compile prior and decoder: the first use of a size waits, later ones are faster"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampledConfig(CompiledConfig, StackConfig):
-    """How an operator is sampled."""
+    """The settings by which an operator is sampled."""
 
     seeds: tuple[int, ...] = setting(
-        SamplingSettings.seeds, "seeds of the operator, one embedding each"
+        SamplingSettings.seeds, "seeds of the operator; each gives one embedding", within=SEED
     )
-    guidance: float | None = setting(None, "guidance of the operator; null: its own")
-    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator")
+    guidance: float | None = setting(
+        None, "guidance of the operator; null: its own", within=GUIDANCE
+    )
+    steps: int = setting(SamplingSettings.steps, "sampling steps of the operator", within=STEPS)
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
 
     def __post_init__(self) -> None:
-        _ = self.sampling  # a mistake is said at once
+        super().__post_init__()
+        _ = self.sampling  # so that a mistake is told at once
 
     @property
     def sampling(self) -> SamplingSettings:
@@ -79,13 +94,17 @@ class SampledConfig(CompiledConfig, StackConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig(SampledConfig):
-    """How an operator is sampled and its result rendered by the stack's own decoder."""
+    """The settings by which an operator is sampled, and its result rendered by the decoder."""
 
-    render_seeds: tuple[int, ...] = setting((0,), "seeds of the renderer, one picture each")
-    render_guidance: float | None = setting(None, "guidance of the renderer; null: its own")
-    render_steps: int | None = setting(None, "steps of the renderer; null: its own")
+    render_seeds: tuple[int, ...] = setting(
+        (0,), "seeds of the renderer; each gives one picture", within=SEED
+    )
+    render_guidance: float | None = setting(
+        None, "guidance of the renderer; null: its own", within=GUIDANCE
+    )
+    render_steps: int | None = setting(None, "steps of the renderer; null: its own", within=STEPS)
     render_size: int | None = setting(
-        None, "pixels of a side of a picture; null: the renderer's own"
+        None, "pixels of a side of a picture; null: the renderer's own", within=SIZE
     )
 
     def __post_init__(self) -> None:
@@ -104,17 +123,17 @@ class SamplingConfig(SampledConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnOperators:
-    """Which operators of one's own are known by name."""
+class OwnOperators(Settings):
+    """The operators of the user that are known by name."""
 
     operators: PathsOrNames = setting(
-        (), "folders of operators of your own, or that hold such; their names are then known"
+        (), "operator folders of your own, or folders of such; they are then known by name"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnConfig(SamplingConfig, OwnOperators):
-    """How an operator is sampled and its result rendered by a renderer of choice."""
+    """The settings by which an operator is sampled, and its result rendered by any renderer."""
 
     renderer: str = setting(
         RenderSettings.renderer,
@@ -134,15 +153,16 @@ class DrawnConfig(SamplingConfig, OwnOperators):
     preset: str | None = setting(
         None, "settings of an SDXL checkpoint that takes few steps", choices=PRESETS
     )
-    prompt: str | None = setting(None, "text that the picture follows, too; by the SDXL renderers")
+    prompt: str | None = setting(
+        None, "text that the picture follows as well; for the SDXL renderers"
+    )
     ip_adapter_scale: float | None = setting(
-        None, "weight of the embedding beside the prompt; null: 1"
+        None, "weight of the embedding beside the prompt; null: 1", within=ADAPTER_SCALE
     )
     init: Path | None = setting(None, "picture that img2img and inpaint change")
     init_strength: float | None = setting(
-        None, "how much img2img changes of it, up to 1; null: 0.5"
+        None, "how much img2img changes of the picture of --init, up to 1; null: 0.5", within=SHARE
     )
-    mask: Path | None = setting(None, "picture that is white where inpaint changes the other")
 
     @property
     def rendering(self) -> RenderSettings:

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Self
 
-from pops.errors import UsageError, check_known
-from pops.settings.fields import MOST_SIZE, MOST_STEPS, check_range, check_seeds
+from pops.errors import check_known
+from pops.settings.fields import GUIDANCE, SEED, SHARE, SIZE, STEPS, Range
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from pops.io.sources import Source
 
 __all__ = [
+    "ADAPTER_SCALE",
     "OPTIONS",
     "PRESETS",
     "PUBLISHED",
@@ -78,6 +78,7 @@ class DecoderSettings:
 
 
 PUBLISHED = DecoderSettings()
+ADAPTER_SCALE = Range(0, 10)
 OPTIONS = ("preset", "prompt", "ip_adapter_scale", "init", "init_strength", "mask")
 
 
@@ -117,18 +118,15 @@ class RenderSettings:
     mask: "Source | None" = None
 
     def __post_init__(self) -> None:
-        check_seeds("render_seeds", self.seeds)
-        check_range("render_steps", self.steps, 1, MOST_STEPS)
-        check_range("render_size", self.size, 1, MOST_SIZE)
+        SEED.check("render_seeds", self.seeds)
+        STEPS.check("render_steps", self.steps)
+        SIZE.check("render_size", self.size)
+        GUIDANCE.check("render_guidance", self.guidance)
+        ADAPTER_SCALE.check("ip_adapter_scale", self.ip_adapter_scale)
+        SHARE.check("init_strength", self.init_strength)
         check_known("renderer", self.renderer, RENDERERS)
-        if not isfinite(self.guidance or 0.0):
-            raise UsageError("--render_guidance must be a finite number")
         if self.preset is not None:
             check_known("preset", self.preset, PRESETS)
-        for name, most in (("ip_adapter_scale", 10.0), ("init_strength", 1.0)):
-            value = getattr(self, name)
-            if value is not None and not 0.0 <= value <= most:
-                raise UsageError(f"--{name} must be from 0 to {most:g}, not {value:g}")
 
     @property
     def options(self) -> tuple[str, ...]:

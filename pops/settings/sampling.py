@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
-from pops.errors import UsageError, check_known
-from pops.settings.fields import MOST_STEPS, check_range, check_seeds
+from pops.errors import check_known
+from pops.settings.fields import GUIDANCE, SEED, STEPS
 
 __all__ = ["SAMPLERS", "SamplingSettings"]
 
@@ -39,8 +38,7 @@ class SamplingSettings:
     sampler: str = "ancestral"
 
     def __post_init__(self) -> None:
-        check_seeds("seeds", self.seeds)
-        check_range("steps", self.steps, 1, MOST_STEPS)
+        SEED.check("seeds", self.seeds)
+        GUIDANCE.check("guidance", self.guidance)
+        STEPS.check("steps", self.steps)
         check_known("sampler", self.sampler, SAMPLERS)
-        if not isfinite(self.guidance or 0.0):
-            raise UsageError("--guidance must be a finite number")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pops.errors import UsageError
 
 __all__ = ["Shard"]
+
+MOST_SHARDS = 100_000
+MOST_LETTERS = 40  # of what is given
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,11 @@ class Shard:
         Raises:
             UsageError: the text has another form, or i is not below n.
         """
-        number, slash, count = text.partition("/")
-        if not (slash and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-            raise UsageError(f"--shard wants i/n with i from 0 to n - 1, as in 0/4, not {text!r}")
-        return cls(int(number), int(count))
+        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+        number, count = map(int, match.groups()) if match else (0, 0)
+        if not number < count <= MOST_SHARDS:
+            raise UsageError(
+                "--shard takes i/n, with i from 0 to n - 1, as in 0/4, and n up to "
+                f"{MOST_SHARDS}, not {text[:MOST_LETTERS]!r}"
+            )
+        return cls(number, count)

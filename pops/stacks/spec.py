@@ -14,6 +14,7 @@ dpt. Where they do not, they are those of the hub.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,10 +84,12 @@ def find_spec(stack: str | Path) -> StackSpec:
     folder = expand_home(stack)
     if folder.is_dir():
         if not (folder / "prior").is_dir():
-            raise WeightsError(f"{folder} is no stack: it has no folder named prior")
+            raise WeightsError(f"{folder} is not a stack: it has no folder named prior")
         own = {part: str(folder / part) for part in PART_FILES if (folder / part).is_dir()}
         needed = {part: str(folder / part) for part in ("prior", "decoder", "operators")}
-        return StackSpec(folder.resolve().name, **(own | needed))
+        # The name goes into cards and embedding files: bytes that are no UTF-8 become escapes.
+        named = os.fsencode(folder.resolve().name).decode(errors="backslashreplace")
+        return StackSpec(named, **(own | needed))
     raise UsageError(
         f"unknown stack {str(stack)!r}{nearest(str(stack), STACKS)} "
         f"(name one of {', '.join(STACKS)}, or a folder)"

@@ -58,7 +58,7 @@ TAKES = {
     "inpaint": ("init", "mask"),
     "stable_unclip": ("prompt",),
 }
-# Of an operator whose card names none: words of the paper.
+# The instructions offered for an operator whose card names none: words of the paper.
 WORDS = ["shiny", "golden", "broken", "made of glass", "melting", "a painting"]
 RENDERER_SAYS = {
     "kandinsky": "the stack's own",

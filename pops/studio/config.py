@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from pops.errors import UsageError
-from pops.settings.fields import PathOrName, check_range, setting
+from pops.settings.fields import PathOrName, Range, setting
 from pops.settings.groups import CompiledConfig, OwnOperators, StackConfig
 
 __all__ = ["ASK", "PASSWORD_VARIABLE", "StudioConfig"]
@@ -22,7 +22,7 @@ class StudioConfig(CompiledConfig, StackConfig, OwnOperators):
     """
 
     host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 opens it to the network")
-    port: int = setting(7860, "port to listen on")
+    port: int = setting(7860, "port to listen on", within=Range(1, 65_535))
     allowed_hosts: tuple[str, ...] = setting(
         (),
         "more names that the studio may be called by, as in [studio.example.org]; this machine's "
@@ -52,8 +52,12 @@ class StudioConfig(CompiledConfig, StackConfig, OwnOperators):
     mcp: bool = setting(
         False, "let assistants call the studio's tools, at /mcp; it needs the extra mcp"
     )
-    waiting: int = setting(64, "jobs that may wait; more are refused")
-    upload_mb: int = setting(20, "megabytes of the largest file that is taken")
+    waiting: int = setting(
+        64, "jobs that may wait in the queue; more are refused", within=Range(1, 200)
+    )
+    upload_mb: int = setting(
+        20, "megabytes of the largest file that is taken", within=Range(1, 1000)
+    )
 
     examples = (
         "pops studio",
@@ -62,15 +66,13 @@ class StudioConfig(CompiledConfig, StackConfig, OwnOperators):
     )
 
     def __post_init__(self) -> None:
-        check_range("port", self.port, 1, 65535)
-        check_range("waiting", self.waiting, 1, 200)
-        check_range("upload_mb", self.upload_mb, 1, 1000)
+        super().__post_init__()
         for proxy in self.trusted_proxies:
             try:
                 ip_network(proxy)
             except ValueError as error:
                 raise UsageError(
-                    f"--trusted_proxies wants addresses or networks, as in 10.0.0.0/8: {error}"
+                    f"--trusted_proxies takes addresses or networks, as in 10.0.0.0/8: {error}"
                 ) from error
         if self.password == "":
-            raise UsageError("--password is empty: leave it out, or give one")
+            raise UsageError("--password is empty: give one, or leave the flag out")

@@ -88,7 +88,7 @@ def save_composition(
         The content, to be written as JSON.
 
     Raises:
-        UsageError: `text` is no composition.
+        UsageError: `text` is not a composition.
     """
     kept = {}
     for name in dict.fromkeys(str(leaf.source) for leaf in leaves_of(parse(text, operators))):
@@ -130,21 +130,26 @@ def open_composition(
         What it holds.
 
     Raises:
-        InputError: It is no such file, of another stack, or a picture or an input of it cannot be
-            used.
-        UsageError: Its settings or its expression are none.
+        InputError: It is not such a file, is of another stack, or a picture or an input of
+            it cannot be used.
+        UsageError: Its settings or its expression are wrong.
     """
-    said = "this is no composition saved by the studio"
+    said = "this is not a composition saved by the studio"
     most = MOST_INPUTS * (dim + 8) + LONGEST_EXPRESSION
     values = sum(content.count(mark) for mark in (b",", b"[", b"{"))
     if values > most:  # they would fill the memory before any of them is looked at
         raise InputError(f"{said}: it holds too many values")
     saved = decode_json(content, SavedComposition, InputError, said)
     if len(saved.inputs) > MOST_INPUTS:
-        raise InputError(f"the composition has more than {MOST_INPUTS} inputs")
+        raise InputError(
+            f"the saved composition has more than {MOST_INPUTS} inputs: save a smaller one"
+        )
     for name in (*saved.inputs, *(one.name for one in saved.pictures.values())):
         if not is_plain(name):
-            raise InputError(f"the composition has an input of a name that is none: {name[:60]!r}")
+            raise InputError(
+                f"the saved composition names an input {name[:60]!r}, which is not the name of "
+                "a file"
+            )
     Options.read(saved.settings)
     parse(saved.expression, operators)
     items = {
@@ -162,7 +167,9 @@ def _read_picture(name: str, picture: str, stack: str, dim: int) -> StoredItem:
     try:
         content = base64.b64decode(picture, validate=True)
     except ValueError as error:
-        raise InputError(f"{name}: cut short or damaged in the saved composition") from error
+        raise InputError(
+            f"{name} is cut short or damaged in the saved composition: save it again"
+        ) from error
     return replace(read_upload(content, name, stack, dim), name=name, expression=repr(name))
 
 
@@ -170,7 +177,9 @@ def _read_input(name: str, saved: SavedInput, made_by: str, stack: str, dim: int
     if saved.embedding is None:
         return _read_picture(name, saved.picture or "", stack, dim)
     if made_by != stack or len(saved.embedding) != dim:
-        raise InputError(f"{name} is an embedding of the stack {made_by}, but this is {stack}")
+        raise InputError(
+            f"{name} is an embedding of the stack {made_by}, but this studio has {stack}"
+        )
     embeds = torch.tensor([saved.embedding], dtype=torch.float32)
     known = Embeddings(embeds, stack, (repr(name),))
     return StoredItem("embedding", name, embedding=known, expression=repr(name))

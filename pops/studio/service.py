@@ -91,7 +91,7 @@ class StudioService:
         try:
             self._use_all()
         except PopsError as error:
-            logger.warning("%s", error)  # who uses what is missing is told, too
+            logger.warning("%s", error)  # visitors who use what is missing are told, too
 
     def _use_all(self) -> None:
         examples = [item.source for item in list(self.store.examples.values())[:1]]
@@ -225,11 +225,11 @@ class StudioService:
         if not lefts or not tops or len(lefts) * len(tops) > MOST_CELLS:
             raise UsageError(f"a grid has 1 to {MOST_CELLS} cells, not {len(lefts)} x {len(tops)}")
         if options.results > 1:
-            raise UsageError("a grid has one seed and one render seed")
+            raise UsageError("a grid takes one seed and one render seed")
         if not isinstance(mean, bool | None):
-            raise UsageError("mean is true or false")
+            raise UsageError("mean must be true or false")
         if mean and row.takes_text:
-            raise UsageError(f"there is no mean of a picture and a text: {row.name} has none")
+            raise UsageError(f"{row.name} has no mean, since one input is a text: leave mean out")
         at = read_slots(row, slots)
         return self.queue.submit(
             lambda job: make_grid(self.runner, job, row, lefts, tops, at, bool(mean), options),
@@ -347,17 +347,17 @@ class StudioService:
 
     def _item(self, name: object) -> StoredItem:
         if not isinstance(name, str):
-            raise UsageError("inputs are named by the id that /inputs gave them, or by an example")
+            raise UsageError("name an input by the id that /inputs gave it, or by an example")
         return self.store.get(name)
 
     def _named(self, inputs: Mapping[str, str] | None) -> dict[str, StoredItem]:
         """List the inputs that an expression can name: the examples, and those given."""
         if not isinstance(inputs or {}, Mapping) or len(inputs or {}) > MOST_NAMES:
-            raise UsageError(f"inputs are an object of at most {MOST_NAMES} names and ids")
+            raise UsageError(f"inputs must be an object of at most {MOST_NAMES} names and ids")
         for name in inputs or {}:
             if not isinstance(name, str) or not is_plain(name):
                 raise UsageError(
-                    f"inputs have plain names, as in 'mug.png', not {str(name)[:60]!r}"
+                    f"inputs must have plain names, as in 'mug.png', not {str(name)[:60]!r}"
                 )
         examples = {item.name: item for item in self.store.examples.values()}
         return examples | {name: self._item(of) for name, of in (inputs or {}).items()}

@@ -52,7 +52,7 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
 
 
 def asked_for(requests: int) -> set[Shown]:
-    """What drawn requests of all operators ask for; texturing and scene may ask for the same."""
+    """The drawn requests of all operators, of which texturing and scene may share some."""
     asking = Asking(SIDE, limit=requests, drawn=True)
     return {shown for make in TASKS.values() for shown in make(asking).wanted}
 

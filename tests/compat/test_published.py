@@ -19,12 +19,14 @@ from PIL import Image
 
 from benchmarks.models import tiny_sdxl
 from pops.compat import infer_binary, infer_clothes, infer_instruct
+from pops.compat.config import BinaryConfig
 from pops.compat.figure import Figure
-from pops.compat.strips import Strip, StripInput
+from pops.compat.strips import Strip, StripInput, list_strips
 from pops.engine import Engine
 from pops.figures import Cell
 from pops.io.embeddings import Embeddings, load_embeddings, save_embeddings
 from pops.io.loading import quietly
+from pops.operators import TEXTURING
 from pops.render.depth import DepthRenderer
 from pops.render.ip_adapter import IPAdapterRenderer
 from pops.settings.rendering import DecoderSettings
@@ -625,12 +627,12 @@ def test_one_guidance_need_not_be_a_list(run: Run) -> None:
     [
         ("--dri_a=x", "unknown flag --dri_a: did you mean --dir_a?"),
         ("--unet_sedes=[1]", "unknown flag --unet_sedes: did you mean --unet_seeds?"),
-        ("--prior_seeds=[1,x]", "--prior_seeds wants whole numbers"),
+        ("--prior_seeds=[1,x]", "--prior_seeds takes whole numbers"),
         ("--prior_seeds=[-1]", "--prior_seeds must be from 0"),
-        ("--prior_guidance_scale=high", "--prior_guidance_scale wants numbers, as in 1,8"),
-        (f"--prior_guidance_scale=[{math.inf}]", "finite numbers"),
-        ("--vis_mean=maybe", "--vis_mean wants true or false, not 'maybe'"),
-        ("--dtype=f16", "--dtype wants one of auto, float32"),
+        ("--prior_guidance_scale=high", "--prior_guidance_scale takes numbers, as in 1,8"),
+        (f"--prior_guidance_scale=[{math.inf}]", "--prior_guidance_scale must be from 0 to 100"),
+        ("--vis_mean=maybe", "--vis_mean takes true or false, not 'maybe'"),
+        ("--dtype=f16", "--dtype takes one of auto, float32"),
         ("--steps=0", "--steps must be from 1"),
         ("--operator=textruing", "did you mean texturing?"),
         ("--operator=instruct", "instruct takes object and a text"),
@@ -753,3 +755,21 @@ def test_an_input_that_is_too_large_is_named_and_the_rest_is_made(
     made = sorted(path.stem for path in out.glob("*.jpg"))
     assert made == ["a_b", "b_b", "c_b"], err
     assert not list(out.glob("huge*"))
+
+
+def test_results_are_not_written_among_the_inputs(run: Run, inputs: Path) -> None:
+    before = sorted(inputs.iterdir())
+    for place in (f"{inputs}", f"{inputs}/../{inputs.name}/"):
+        flags = [f"--dir_b={inputs}", f"--output_dir_name={place}"]
+        status, _, said = run("infer_binary", *flags, dir_a=inputs / "a.png")
+        assert status == 2 and "is a folder that is read" in said and "Traceback" not in said
+    status, _, said = run("infer_clothes", f"--output_dir_name={inputs / 'made'}", dir_a=inputs)
+    assert status == 2 and "is inside a folder that is read" in said
+    assert sorted(inputs.iterdir()) == before
+
+
+def test_a_filter_finds_a_name_however_its_letters_are_composed(inputs: Path) -> None:
+    (inputs / "a.png").rename(inputs / "cafe\u0301.png")
+    config = BinaryConfig(stack="pocket", dir_a=inputs, dir_b=inputs, name_filter_a=("caf\u00e9",))
+    strips = list_strips(config, lambda: TEXTURING)
+    assert {strip.inputs[0].path for strip in strips} == {inputs / "cafe\u0301.png"}

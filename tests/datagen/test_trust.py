@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,7 +23,13 @@ from pops.datagen.folder.inspect import inspect_folder
 from pops.datagen.folder.manifest import read_manifest
 from pops.datagen.folder.store import Store
 from pops.datagen.sample import Sample
-from pops.datagen.words import LONGEST_WORD, file_word, read_prompt_words, shipped_words
+from pops.datagen.words import (
+    LONGEST_WORD,
+    PromptWords,
+    file_word,
+    read_prompt_words,
+    shipped_words,
+)
 from pops.errors import InputError, OutputError, UsageError
 from pops.settings.shard import Shard
 
@@ -109,7 +116,7 @@ def test_a_line_cut_short_is_made_again(tmp_path: Path) -> None:
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
     line = '{"index": 0, "name": "a", "files": ["a.jpg"]}\n'
     (tmp_path / "manifest.jsonl").write_text(f"{line}nonsense\n{line}")
-    with pytest.raises(InputError, match=r"manifest.jsonl, line 2: is damaged or no JSON"):
+    with pytest.raises(InputError, match=r"manifest.jsonl, line 2: is damaged or is not JSON"):
         list(read_manifest(tmp_path))
 
 
@@ -187,7 +194,7 @@ def test_no_sample_can_leave_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     with Store(folder, Shard()).open(SETTINGS):
         for path in ("../escaped.jpg", "/tmp/escaped.jpg", "a/../../escaped.jpg"):
-            with pytest.raises(OutputError, match="would leave the output folder"):
+            with pytest.raises(OutputError, match="would lie outside the output folder"):
                 Store(folder, Shard()).add(Sample("a", {path: picture()}), {"index": 0})
     assert not list(tmp_path.glob("*.jpg"))
 
@@ -268,7 +275,7 @@ def test_a_manifest_that_names_a_file_elsewhere_is_refused(
     line = next(read_manifest(folder)) | {"files": [name]}
     (folder / "manifest.jsonl").write_text(json.dumps(line) + "\n")
     assert cli.main(["generate", command, str(folder), f"--out={tmp_path / 'out'}"]) == 1
-    assert f"line 1: files: {name!r} is no plain path inside the" in capsys.readouterr().err
+    assert f"line 1: files: {name!r} is not a plain path inside the" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.tar"))
 
 
@@ -286,6 +293,53 @@ def test_an_export_waits_for_no_pipe_and_names_what_is_missing(
         assert cli.main(["generate", "export", str(folder), f"--out={tmp_path / 'out'}"]) == 1
         assert f"{said}: run the same command again" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.tar"))
+
+
+def test_a_sample_that_a_manifest_has_twice_is_exported_once_or_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "data", tmp_path / "out"
+    assert run(folder, "--count=2") == 0
+    lines = (folder / "manifest.jsonl").read_text()
+    (folder / "manifest-1-of-2.jsonl").write_text(lines)  # as where folders were merged
+    assert cli.main(["generate", "export", str(folder), f"--out={out}"]) == 0
+    with tarfile.open(out / "samples-000000.tar") as tar:
+        assert len(tar.getnames()) == len(set(tar.getnames())) == 4
+    (out / "samples-000000.tar").unlink()
+    other = json.loads(lines.splitlines()[0]) | {"name": "other"}
+    (folder / "manifest-1-of-2.jsonl").write_text(json.dumps(other) + "\n")
+    assert cli.main(["generate", "export", str(folder), f"--out={out}"]) == 1
+    assert f"{folder}: sample {other['index']} is in its manifests twice" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.tar"))
+
+
+def test_two_files_that_would_have_one_name_in_a_tar_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    assert run(folder, "--count=1") == 0
+    line = next(read_manifest(folder))
+    for names in (["a.b.jpg", "a-b.jpg"], ["a.jpg", "a.jpg"], ["sample.json"]):
+        for name in names:
+            (folder / name).write_bytes(b"")
+        (folder / "manifest.jsonl").write_text(json.dumps(line | {"files": names}) + "\n")
+        assert cli.main(["generate", "export", str(folder), f"--out={tmp_path / 'out'}"]) == 1
+        assert f"{folder / names[-1]} would be " in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.tar"))
+
+
+@pytest.mark.parametrize("place", ["data", "data/tars", "data/../data/x/y", "link/tars"])
+@pytest.mark.parametrize("command", ["inspect", "export"])
+def test_nothing_is_written_into_a_folder_of_samples(
+    place: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    assert run(folder, "--count=1") == 0
+    (tmp_path / "link").symlink_to(folder)
+    before = sorted(folder.iterdir())
+    assert cli.main(["generate", command, str(folder), f"--out={tmp_path / place}"]) == 2
+    assert f"a folder that is read, {folder}: name another folder" in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
 
 
 def test_a_link_out_of_the_folder_is_not_followed(
@@ -342,6 +396,41 @@ def test_two_pictures_of_one_name_both_get_a_cut_out(tmp_path: Path) -> None:
     picture().save(tmp_path / "cat_jpg.bmp")
     with pytest.raises(InputError, match=r"would both become cat_jpg\.png: rename one"):
         name_cutouts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "least"), [("textures", "attributes", 3), ("unions", "objects", 2)]
+)
+def test_too_few_words_are_refused_before_anything_is_made(
+    kind: str, words: str, least: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = tmp_path / "words.txt"
+    given_ = ["generate", kind, "--preset=permissive", f"--{words}_path={listed}", "--dry_run"]
+    listed.write_text("\n".join(["red", "blue", "old"][: least - 1] * 9))
+    assert cli.main(given_) == 2
+    assert f"--{words}_path: the list takes {least} or more" in capsys.readouterr().err
+    listed.write_text("\n".join(["red", "blue", "old"][:least]))
+    assert cli.main(given_) == 0
+    looks = PromptWords(("mug",), ("here",), ("red", "blue", "old")).materials(
+        random.Random(0), "mug", "here", 5
+    )
+    assert len(looks) == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_cut_out_of_a_picture_whose_name_is_no_utf_8_can_be_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    picture().save(folder / os.fsdecode(b"caf\xe9.png"))
+    assert list(name_cutouts(folder)) == ["caf-"]
+    odd = folder.rename(tmp_path / os.fsdecode(b"\xe9"))
+    store = Store(out, Shard())
+    no_utf_8 = pytest.raises(OutputError, match="a name in it is no UTF-8.*rename")
+    with no_utf_8, store.open({"input_dir": str(odd)}):
+        """Never reached."""
+    assert not out.exists()
 
 
 def test_a_mask_of_another_size_is_a_fault_and_no_crash(

@@ -85,6 +85,20 @@ def report(out: Path, capsys: Capture) -> dict[str, object]:
     return found
 
 
+def test_two_pictures_of_one_name_are_named_and_hidden_files_are_passed_over(
+    folders: Path, capsys: Capture
+) -> None:
+    (folders / "a" / "sub" / "._0.png").write_bytes(b"left by a system")
+    make(folders)
+    shutil.rmtree(folders / "study")
+    Image.new("RGB", (8, 8), "gray").save(folders / "a" / "sub" / "0.jpg")
+    out = f"--out={folders / 'study'}"
+    assert cli.main(["eval", "study", str(folders / "a"), str(folders / "b"), out]) == 1
+    said = capsys.readouterr().err
+    assert "sub/0.jpg and " in said and "sub/0.png have one name but for its ending" in said
+    assert not (folders / "study").exists()
+
+
 def test_a_report_counts_methods_not_sides(folders: Path, capsys: Capture) -> None:
     out = make(folders)
     answer(out, "ann", ["first"] * 5 + ["same"])
@@ -107,7 +121,7 @@ def test_answers_of_another_study_or_twice_are_refused(folders: Path, capsys: Ca
     assert "ann has answered already" in capsys.readouterr().err
     (out / "answers" / "copy.json").write_text('{"study": "x", "rater": "z", "answers": {}}')
     assert cli.main(["eval", "study-report", str(out)]) == 1
-    assert "of another study" in capsys.readouterr().err
+    assert "belongs to another study" in capsys.readouterr().err
 
 
 def test_agreement_is_krippendorffs_alpha() -> None:

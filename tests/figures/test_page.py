@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
 from pops.cli.main import main
+from pops.compat.config import InstructConfig
 from pops.figures import Cell
 from pops.figures.page import run_page
 from pops.settings.commands import ApplyConfig, RunConfig
@@ -55,6 +56,16 @@ def test_a_command_that_is_spelled_is_read_as_the_same_settings(
     _, name, *arguments = shlex.split(spell_command("pops run", config))
     assert name == "run"
     assert parse("pops run", RunConfig, arguments) == config
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("Cc",))), min_size=1))
+@example(["null"])
+@example(["a,b", "c"])
+@example(["[a]", " b", "", "'", '"', "on", "\u2028"])
+def test_a_list_is_spelled_so_that_it_is_read_as_the_same_texts(texts: list[str]) -> None:
+    config = InstructConfig(stack="pocket", texts=tuple(texts))
+    _, *arguments = shlex.split(spell_command("infer", config))
+    assert parse("infer", InstructConfig, arguments) == config
 
 
 def test_inputs_by_slots_and_by_place_are_spelled() -> None:

@@ -18,6 +18,7 @@ from pops.io.names import (
     expand_home,
     name_of_words,
     safe_name,
+    shown_files,
 )
 
 TEXT = st.text(max_size=300)
@@ -117,6 +118,11 @@ def test_long_names_are_cut_by_bytes_and_told_apart() -> None:
 )
 def test_ordinary_names_are_as_they_were(words: list[str], name: str) -> None:
     assert name_of_words(words) == name
+
+
+def test_what_systems_leave_beside_files_is_not_shown() -> None:
+    paths = [Path("b/._a.png"), Path("b/c.png"), Path("b/.DS_Store"), Path(".b/a.png")]
+    assert shown_files(paths) == [Path(".b/a.png"), Path("b/c.png")]
 
 
 def test_a_name_that_the_folder_refuses_is_said_beforehand(tmp_path: Path) -> None:

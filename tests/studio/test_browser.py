@@ -400,7 +400,7 @@ def test_bad_uploads_are_refused_in_one_line_and_the_input_stays(visit, tmp_path
         "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
         "pickle.png": (pickle.dumps([1, 2]), "pickle.png is not a picture"),
         "weights.pth": (pickle.dumps([1]), "as .safetensors files only"),
-        "made.safetensors": (b"no", "cut short or no embedding file"),
+        "made.safetensors": (b"no", "cut short or is not an embedding file"),
         "bomb.png": (png_that_says(30_000), "more than 100 megapixels"),
         "large.png": (bytes(21 * 2**20), "large.png is too large: at most 20 MB"),
     }

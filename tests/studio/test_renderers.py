@@ -138,7 +138,7 @@ def test_each_renderer_draws_what_the_engine_draws_with_it(
         ({"renderer": "img2img", "init": "/etc/passwd"}, "no longer here"),
         ({"renderer": "img2img", "init": WOOD, "init_strength": 2}, "must be from 0 to 1"),
         ({"renderer": "inpaint", "init": WOOD}, "a part of a picture"),
-        ({"renderer": "kandinsky", "init": WOOD}, "takes no init"),
+        ({"renderer": "kandinsky", "init": WOOD}, "does not take --init"),
         ({"renderer": "ip_adapter", "prompt": "x" * 501}, "at most 500 letters"),
         ({"renderer": "ip_adapter", "preset": "slow"}, "turbo, lightning, lcm"),
         ({"renderer": "ip_adapter", "preset": ["turbo"]}, "turbo, lightning, lcm"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from pops.prior.schedule import Schedule, add_noise
 from pops.settings.flags.parsing import parse
 from pops.training.config import TrainConfig
 from pops.training.outputs.metrics import MetricsLog, choose_trackers, read_metrics
+from pops.training.run import train
 from pops.training.state import State, latest_checkpoint, read_state, save_checkpoint
 from pops.training.step.batch_sampler import BatchSampler, StepNoise
 from pops.training.step.learning_rate import LearningRate, Shape
@@ -232,10 +234,11 @@ def test_an_unknown_tracker_is_refused():
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--lr=0", "--lr must be above 0"),
-        ("--lr=.inf", "--lr must be above 0 and finite"),
-        ("--max_grad_norm=1e400", "--max_grad_norm must be above 0 and finite"),
-        ("--adam_weight_decay=nan", "--adam_weight_decay must be at least 0 and finite"),
+        ("--lr=0", "--lr must be from 1e-12 to 100, not 0"),
+        ("--lr=.inf", "--lr must be from 1e-12 to 100, not inf"),
+        ("--max_grad_norm=1e400", "--max_grad_norm must be from 1e-09 to 1000000000, not inf"),
+        ("--adam_weight_decay=nan", "--adam_weight_decay must be from 0 to 100, not nan"),
+        ("--training_mode=99999_layers", "full or N_layers"),
         ("--training_mode=all", "full or N_layers"),
         ("--train_batch_sise=4", "did you mean --train_batch_size"),
         ("--adam_beta1=1", "--adam_beta1"),
@@ -246,6 +249,23 @@ def test_an_unknown_tracker_is_refused():
 def test_a_wrong_setting_is_named(flag: str, said: str):
     with pytest.raises(UsageError, match=said):
         parse("train", TrainConfig, [flag])
+
+
+def test_names_that_are_no_utf_8_are_refused_before_a_run_has_to_keep_them():
+    name = os.fsdecode(b"caf\xe9")
+    for flag in ("dataset_path", "init_from", "output_dir", "mode", "cache"):
+        with pytest.raises(UsageError, match=rf"--{flag}: 'caf.udce9' is no UTF-8"):
+            parse("train", TrainConfig, [f"--{flag}={name}"])
+
+
+@pytest.mark.parametrize("flag", ["dataset_path", "val_dataset_path", "randoms_dir"])
+def test_a_run_is_not_written_into_a_folder_of_its_data(flag: str, tmp_path: Path):
+    given = [f"--dataset_path={tmp_path / 'more'}", f"--{flag}={tmp_path}", "--stack=pocket"]
+    config = parse("train", TrainConfig, [*given, f"--output_dir={tmp_path}"])
+    assert config is not None
+    with pytest.raises(UsageError, match="--output_dir .* is a folder that is read"):
+        train(config)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["", "pocket/"])

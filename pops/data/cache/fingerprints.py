@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from pops.data.cache.format import DatasetTraits, OperatorTraits
-from pops.data.dataset import Part
+from pops.data.dataset import ListedDataset
 from pops.data.reader import RecipeSettings
+from pops.io.names import shown_files
 from pops.operators import Operator
 from pops.stacks.stack import Stack
 
@@ -20,7 +21,7 @@ __all__ = [
     "folder_digest",
     "listing_digest",
     "operator_traits",
-    "part_traits",
+    "dataset_traits",
     "settings_digest",
     "stack_digests",
     "stats_digest",
@@ -28,7 +29,7 @@ __all__ = [
 
 WHOLE = 2**26  # bytes; of a larger file only some blocks, spread over it, are read
 BLOCK, BLOCKS = 2**18, 64
-BYTES = "surrogateescape"  # a name that is no UTF-8 counts by its bytes
+BYTES = "surrogateescape"  # a name that is not UTF-8 counts by its bytes
 SUFFIXES = (".json", ".txt", ".safetensors")
 
 
@@ -83,7 +84,7 @@ def stats_digest(stats: dict[str, Tensor]) -> str:
     return _digest(stats[key].float().numpy().tobytes() for key in ("clip_mean", "clip_std"))
 
 
-def listing_digest(part: Part) -> str:
+def listing_digest(part: ListedDataset) -> str:
     """Digest the names and sizes of a dataset's files. Their content is not read.
 
     Args:
@@ -135,7 +136,7 @@ def operator_traits(operator: Operator) -> OperatorTraits:
     )
 
 
-def part_traits(part: Part) -> DatasetTraits:
+def dataset_traits(part: ListedDataset) -> DatasetTraits:
     """Describe a dataset: where it is, how many records it has, and the digest of its listing.
 
     Args:
@@ -157,7 +158,7 @@ def folder_digest(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> str:
     Returns:
         The digest.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix in suffixes)
+    files = [path for path in shown_files(folder.rglob("*")) if path.suffix in suffixes]
     return _digest(piece for path in files for piece in (os.fsencode(path.name), *_pieces(path)))
 
 

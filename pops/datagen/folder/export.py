@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from pops.datagen.config import ExportConfig
-from pops.datagen.folder.manifest import read_manifest, sample_file
+from pops.datagen.folder.manifest import read_samples, sample_file
 from pops.errors import InputError
-from pops.io.files import atomic_path, check_file, folder_lock
+from pops.io.files import atomic_path, check_apart, check_file, folder_lock
 
 __all__ = ["generate_export", "member_name"]
+
+FACTS = "sample.json"  # the line of the manifest
 
 
 def generate_export(config: ExportConfig) -> int:
@@ -32,11 +34,14 @@ def generate_export(config: ExportConfig) -> int:
         The exit status.
 
     Raises:
-        InputError: The folder holds no samples, or one of its files is missing or outside of it.
+        UsageError: The tars would be written into the folder of samples.
+        InputError: The folder holds no samples, a sample is there twice, one of its files is
+            missing or outside of it, or two would have one name in the tar.
         OutputError: A tar cannot be written.
     """
     folder = Path(config.folder)
-    lines = sorted(read_manifest(folder), key=lambda line: line["index"])
+    check_apart("out", config.out, folder)
+    lines = read_samples(folder)
     if not lines:
         raise InputError(f"{folder} holds no samples: it has no manifest of `pops generate`")
     each = config.samples_per_shard
@@ -60,12 +65,16 @@ def _write(path: Path, folder: Path, lines: Sequence[dict[str, Any]]) -> None:
 
 def _members(folder: Path, line: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     key = f"{line['index']:012d}"
-    yield f"{key}.sample.json", json.dumps(line).encode()
+    yield f"{key}.{FACTS}", json.dumps(line).encode()
+    named = {FACTS: "its line of the manifest"}
     for file in line["files"]:
         path = sample_file(folder, file)
         check_file(path, InputError, ": run the same command again")  # a pipe would be waited for
-        content = path.read_bytes()
-        yield f"{key}.{member_name(line['name'], file)}", content
+        name = member_name(line["name"], file)
+        if name in named:
+            raise InputError(f"{path} would be {name} in the tar, as {named[name]}: rename one")
+        named[name] = file
+        yield f"{key}.{name}", path.read_bytes()
 
 
 def member_name(name: str, file: str) -> str:

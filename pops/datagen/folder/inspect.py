@@ -18,7 +18,7 @@ from pops.datagen.folder.manifest import (
 )
 from pops.datagen.folder.sheet import MASKS, PICTURES, contact_sheet
 from pops.errors import InputError
-from pops.io.files import make_folder
+from pops.io.files import check_apart, make_folder
 from pops.io.formats.arrays import read_array
 from pops.io.formats.schema import read_json
 from pops.io.pictures import open_picture, save_picture
@@ -50,9 +50,12 @@ def generate_inspect(config: InspectConfig) -> int:
         The exit status: 1 where something is broken.
 
     Raises:
-        InputError: It is no folder of generated data, or its manifest is damaged.
+        UsageError: The contact sheet would be written into the folder.
+        InputError: It is not a folder of generated data, or its manifest is damaged.
     """
     folder = Path(config.folder)
+    if config.out is not None:
+        check_apart("out", config.out, folder)
     found = inspect_folder(folder)
     for line in _lines(found):
         print(line)
@@ -75,7 +78,7 @@ def inspect_folder(folder: Path) -> Inspection:
         What is in it.
 
     Raises:
-        InputError: It is no folder of generated data, or its manifest is damaged.
+        InputError: It is not a folder of generated data, or its manifest is damaged.
     """
     settings = read_settings(folder)
     samples = list(read_manifest(folder))

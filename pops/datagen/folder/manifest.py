@@ -22,6 +22,7 @@ __all__ = [
     "manifests",
     "parse_lines",
     "read_manifest",
+    "read_samples",
     "read_settings",
     "sample_file",
 ]
@@ -110,6 +111,30 @@ def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
         yield from parse_lines(path, path.read_bytes())
 
 
+def read_samples(folder: Path) -> list[dict[str, Any]]:
+    """Read the line of every sample of a folder once, in the order of their numbers.
+
+    Args:
+        folder: The folder of samples.
+
+    Returns:
+        The lines. Of equal ones, as where a manifest was copied, there is one.
+
+    Raises:
+        InputError: A line is damaged, names a file that cannot be in the folder, or differs from
+            another one of the same number.
+    """
+    lines: dict[int, dict[str, Any]] = {}
+    for line in read_manifest(folder):
+        index = line["index"]
+        if lines.setdefault(index, line) != line:
+            raise InputError(
+                f"{folder}: sample {index} is in its manifests twice, each time another: remove "
+                "the line of one"
+            )
+    return [lines[index] for index in sorted(lines)]
+
+
 def parse_lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
     """Check the whole lines of a manifest.
 
@@ -127,7 +152,7 @@ def parse_lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
         place = f"{path}, line {number}"
         for name in decode_json(line, _Line, InputError, place).files:
             if not INSIDE.fullmatch(name):
-                raise InputError(f"{place}: files: {name!r} is no plain path inside the folder")
+                raise InputError(f"{place}: files: {name!r} is not a plain path inside the folder")
         yield decode_json(line, dict[str, Any], InputError, place)
 
 
@@ -141,11 +166,11 @@ def read_settings(folder: Path) -> GenerationSettings:
         The settings.
 
     Raises:
-        InputError: It is no folder of generated data, or the file is damaged.
+        InputError: It is not a folder of generated data, or the file is damaged.
     """
     path = folder / SETTINGS
     if not path.is_file():
-        raise InputError(f"{folder} is no folder of `pops generate`: it has no {SETTINGS}")
+        raise InputError(f"{folder} is not a folder of `pops generate`: it has no {SETTINGS}")
     return read_json(path, GenerationSettings, InputError)
 
 

@@ -19,8 +19,8 @@ from typing import Any
 from pops.datagen.folder.manifest import SETTINGS, manifest_name, manifests, parse_lines
 from pops.datagen.sample import Sample, encode
 from pops.errors import InputError, OutputError, UsageError
-from pops.io.files import atomic_path, folder_lock, make_folder
-from pops.io.formats.schema import read_json
+from pops.io.files import folder_lock, make_folder
+from pops.io.formats.schema import read_json, write_json
 from pops.settings.shard import Shard
 
 __all__ = ["Store"]
@@ -82,8 +82,7 @@ class Store:
         elif any(manifest.stat().st_size for manifest in manifests(self.folder)):
             _check_same(self.folder, read_json(path, dict[str, Any], InputError), settings)
             return
-        with atomic_path(path, suffix=".part") as part:
-            part.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        write_json(path, settings, indent=1)
 
     def _whole_lines(self) -> list[dict[str, Any]]:
         """Read the samples of this shard, and remove a last line that was cut short."""
@@ -144,7 +143,7 @@ def _write_files(stage: Path, sample: Sample) -> None:
     for path, content in sample.files.items():
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:
-            raise OutputError(f"{path!r} would leave the output folder: check the words")
+            raise OutputError(f"{path!r} would lie outside the output folder: check the words")
         (stage / pure).parent.mkdir(parents=True, exist_ok=True)
         (stage / pure).write_bytes(encode(path, content))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pops.data.records.layouts import find_pictures
 from pops.data.word_lists import read_word_list
 from pops.datagen.engines.local import Local
 from pops.datagen.stages import Stages, Text2Image
@@ -14,7 +15,7 @@ from pops.errors import InputError, UsageError
 from pops.evaluation.config import EvalConfig
 from pops.io.assets import assets_folder
 from pops.io.files import make_folder
-from pops.io.pictures import picture_suffixes, save_picture
+from pops.io.pictures import save_picture
 from pops.operators import GARMENTS
 from pops.settings.progress import Progress
 
@@ -120,8 +121,8 @@ def list_garments(given: str | None, config: EvalConfig) -> list[Input]:
     for one in found:
         if one.slot not in GARMENTS:
             raise UsageError(
-                f"--objects: {one.slot!r} is no slot of clothes: the slots are "
-                f"{', '.join(GARMENTS)}"
+                f"--objects: {one.slot!r} is not a slot of clothes (the slots are "
+                f"{', '.join(GARMENTS)})"
             )
     return found
 
@@ -133,8 +134,7 @@ def _garment(line: str, config: EvalConfig) -> Input:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    suffixes = picture_suffixes()
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.is_file())
+    found = [path for path in find_pictures(folder) if path.is_file()]
     if not found:
         raise InputError(f"{folder} holds no pictures: name another folder, or a list of words")
     return found

@@ -12,6 +12,7 @@ from typing import Any
 from pops.errors import InputError, UsageError
 from pops.evaluation.config import EvalStudyConfig
 from pops.io.files import atomic_path, make_folder
+from pops.io.names import shown_files
 from pops.io.pictures import open_picture, picture_suffixes, save_picture
 
 __all__ = ["ANSWERS", "KEY", "PAGE", "find_pairs", "make_study"]
@@ -44,8 +45,8 @@ def find_pairs(config: EvalStudyConfig) -> list[str]:
     both = sorted(set(_pictures(config.first)) & set(_pictures(config.second)))
     if not both:
         raise InputError(
-            f"{config.first} and {config.second} have no picture of the same name: a pair is two "
-            "pictures of one name"
+            f"{config.first} and {config.second} hold no pictures of the same name, of which a "
+            "pair is made"
         )
     if config.count is not None and config.count < len(both):
         both = sorted(Random(f"{config.seed}/pairs").sample(both, config.count))
@@ -107,13 +108,15 @@ def make_study(config: EvalStudyConfig) -> list[Path]:
 def _pictures(folder: Path) -> dict[str, Path]:
     """List the pictures of a folder and of those in it, by path without ending."""
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}")
+        raise InputError(f"there is no folder {folder}: name one of pictures")
     suffixes = picture_suffixes()
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in suffixes and path.is_file()
-    }
+    found: dict[str, Path] = {}
+    for path in shown_files(folder.rglob("*")):
+        if path.suffix.lower() in suffixes and path.is_file():
+            other = found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+            if other != path:
+                raise InputError(f"{other} and {path} have one name but for its ending: remove one")
+    return found
 
 
 def _digest(shown: list[dict[str, str]]) -> str:

@@ -47,15 +47,30 @@ def lenient_output() -> Iterator[None]:
     Yields:
         Nothing.
     """
+    _fill_missing()
     streams = sys.stdout, sys.stderr
-    for stream in streams:
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = (stream and _Lenient(stream) for stream in streams)
-    try:
-        yield
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError, ValueError):  # none there, or closed
-                stream.flush()
-        sys.stdout, sys.stderr = streams
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        for stream in streams:
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        sys.stdout, sys.stderr = (_Lenient(stream or nowhere) for stream in streams)
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(ValueError):  # it is closed
+                    stream.flush()
+            sys.stdout, sys.stderr = streams
+
+
+def _fill_missing() -> None:
+    """Open the null device in the place of a standard stream that is closed.
+
+    A file that is opened later would get its number, and whatever a library or a process that is
+    started prints would go into that file.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free

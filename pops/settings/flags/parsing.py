@@ -36,6 +36,7 @@ WORKER_DIED = (
     "DataLoader worker (pid"  # begins what torch raises, wherever the command is just then
 )
 MOST_SHOWN = 200  # letters of a wrong value
+LONGEST = 2000  # letters of a message
 
 
 def run_command(
@@ -52,12 +53,14 @@ def run_command(
         The exit status: 2 for a wrong command, 130 for Ctrl-C, 1 for any other failure.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    inputs = given[given.index("--") :] if "--" in given else []  # where it would be a file
+    flags = given[: len(given) - len(inputs)]
+    debug = "--debug" in flags
     gc.set_threshold(COLLECT_EVERY)
     atexit.register(gc.freeze)
     try:
         with lenient_output():
-            return run([argument for argument in given if argument != "--debug"])
+            return run([flag for flag in flags if flag != "--debug"] + inputs)
     except KeyboardInterrupt as stop:
         print(f"{program}: stopped{stop}", file=sys.stderr)
         return INTERRUPTED
@@ -75,9 +78,9 @@ def run_command(
                 "a worker process was ended, as the system does where memory runs out: give fewer "
                 "--num_workers, and run the same command again"
             )
-        else:  # a fault of ours: said in one line, told in full on request
+        else:  # a fault of pops: one line, and with --debug everything
             message = f"unexpected {type(error).__name__}: {message}; add --debug to see where"
-        print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+        print(f"{program}: error: {_short(' '.join(message.split()), LONGEST)}", file=sys.stderr)
         if span is not None:
             print(span, file=sys.stderr)
         return status
@@ -139,6 +142,8 @@ def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Confi
         more: dict[str, Any] = {}
         for path in line.files:
             known, unknown = _split(read_settings(expand_home(path)), kinds)
+            if own := next((name for name in unknown if name in OWN_FLAGS), None):
+                raise UsageError(f"{path}: {own} cannot be set in a file: give it as a flag")
             if unknown and not others:
                 first = next(iter(unknown))
                 raise UsageError(f"{path}: unknown setting {first!r}{nearest(first, kinds)}")
@@ -172,7 +177,7 @@ def unknown_flag(name: str, known: Iterable[str]) -> str:
         A message, with the nearest flag.
     """
     near = nearest(f"--{name}", (f"--{flag}" for flag in (*known, *OWN_FLAGS)))
-    return f"unknown flag --{name}{near}"
+    return f"unknown flag --{_short(name)}{near}"
 
 
 @contextmanager
@@ -232,43 +237,44 @@ def _read_line(arguments: Sequence[str], kinds: Mapping[str, Kind], others: bool
         elif name == "print_config" and not equals:
             line.print_config = True
         elif not flag.startswith("--"):
-            raise UsageError(f"unknown flag {argument}: a file of that name goes after --")
+            raise UsageError(f"unknown flag {argument} (write a file of that name after --)")
         elif name == "config_path":
-            line.files.append(value if equals else _next(left, name, "a settings file"))
+            line.files.append(value or _next([] if equals else left, name, "a settings file"))
         elif equals:
             line.flags[name] = value
         elif name in kinds and not kinds[name].metavar:  # a switch, which may stand alone
             spoken = bool(left) and left[0].lower() in ("true", "false")
             line.flags[name] = left.pop(0) if spoken else "true"
         else:
-            wants = kinds[name].wants if name in kinds else "a value" * others
-            line.flags[name] = _next(left, name, wants) if wants else ""
+            takes = kinds[name].takes if name in kinds else "a value" * others
+            line.flags[name] = _next(left, name, takes) if takes else ""
     return line
 
 
-def _next(left: list[str], name: str, wants: str) -> str:
+def _next(left: list[str], name: str, takes: str) -> str:
     if not left or left[0] == "--":
-        raise UsageError(f"--{name} wants {wants}: nothing is given")
+        raise UsageError(f"--{name} takes {takes}, but nothing is given")
     return left.pop(0)
 
 
 def _typed(
     given: Mapping[str, Given], kinds: Mapping[str, Kind], where: str = ""
 ) -> dict[str, Any]:
-    """Read each value as its setting wants it; UsageError for one that it cannot be."""
+    """Read each value as its setting asks; UsageError for one that it cannot be."""
     values: dict[str, Any] = {}
     for name, value in given.items():
         try:
             values[name] = kinds[name].read(value)
         except (TypeError, ValueError):
             said = "null" if value is None else _short(str(value))
-            wants = kinds[name].wants
-            raise UsageError(f"{where}--{name} wants {wants}, not {said!r}") from None
+            takes = kinds[name].takes
+            raise UsageError(f"{where}--{name} takes {takes}, not {said!r}") from None
     return values
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+def _short(text: str, most: int = MOST_SHOWN) -> str:
+    """Leave out the middle of a text that is too long: its end says what to do."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"
 
 
 def _placed(

@@ -4,6 +4,7 @@ security   ASGI middleware: allow-list of paths, checks of the sender, security 
 hosts      the names that the studio may be called by, and the places that visitors come from
 waiting    connections that send no request, and are closed
 login      the password, where the studio has one
+streams    answers that stay open, and how many there may be
 bodies     reading the bodies of requests, within limits of time and memory
 messages   the JSON that requests may hold, checked before anything acts on it
 refusals   why a request is not taken

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pops.settings.flags.parsing import run_command
+
 
 def run_python(code: str, **options: object) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
@@ -63,3 +65,48 @@ def test_a_full_disk_behind_the_output_is_no_success(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = run_python(PROGRAM.format(path=str(tmp_path / "made")), stdout=full)
     assert done.returncode == 1 and b"no space left" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes files as POSIX systems do")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_takes_the_number_of_a_stream_that_is_closed(closed: str, tmp_path: Path) -> None:
+    code = """
+import os, subprocess, sys
+from pops.settings.flags.parsing import run_command
+from pops.settings.progress import ProgressBars
+
+def work(given):
+    with open(given[0], "wb") as file:
+        assert file.fileno() > 2
+        os.write(1, b"of a library")
+        os.write(2, b"of a library")
+        subprocess.run([sys.executable, "-c", "import sys; print(1, file=sys.stderr)"], check=True)
+        bars = ProgressBars()
+        for done in range(3):
+            bars("work", done, 3)
+            bars.bar.delay = 0
+        bars.close()
+        print(1, file=sys.stdout)
+        print(1, file=sys.stderr)
+    return 0
+
+sys.exit(run_command("pops", [sys.argv[1]], work))
+"""
+    made = tmp_path / "made"
+    command = f'exec "$0" -c "$1" "$2" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, code, str(made)], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert made.read_bytes() == b""
+
+
+def test_the_flag_that_shows_where_an_error_arose_may_be_a_file() -> None:
+    heard: list[list[str]] = []
+
+    def work(given: list[str]) -> int:
+        heard.append(given)
+        return 0
+
+    assert run_command("pops", ["apply", "--debug", "--", "--debug", "a"], work) == 0
+    assert heard == [["apply", "--", "--debug", "a"]]

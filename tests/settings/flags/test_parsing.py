@@ -114,7 +114,7 @@ def test_any_scalar_is_taken_as_its_setting_wants_it_or_refused_by_name(
         try:
             made = read(yaml.safe_dump({name: scalar}))
         except UsageError as error:
-            assert f"--{name} wants" in str(error)
+            assert f"--{name} takes" in str(error)
         else:
             value = getattr(made, name)
             if name == "count":
@@ -161,9 +161,10 @@ def test_a_file_in_another_encoding_is_named(encoding: str, read: Read) -> None:
         ("word: a\nword: b", "line 2: word is given twice"),
         ("- word", "holds no settings"),
         ("wrod: a", "unknown setting 'wrod': did you mean word?"),
-        ("word: a\n---\nword: b", "cannot be parsed"),
+        ("word: a\n---\nword: b", "is not YAML"),
         ("word: {a: b}", "--word takes a single value"),
         ("? [a]\n: b", "a plain word"),
+        ("config_path: more.yaml", "config_path cannot be set in a file"),
     ],
 )
 def test_a_file_that_holds_no_settings_is_refused_by_name(
@@ -172,6 +173,12 @@ def test_a_file_that_holds_no_settings_is_refused_by_name(
     with pytest.raises(UsageError) as caught:
         read(content)
     assert "settings.yaml" in str(caught.value) and says in str(caught.value)
+
+
+def test_a_settings_file_without_a_name_is_none() -> None:
+    for given_ in (["--config_path="], ["--config_path"], ["--config_path", "--", "a"]):
+        with pytest.raises(UsageError, match="--config_path takes a settings file, but nothing is"):
+            parse("example", Example, given_)
 
 
 def test_an_empty_file_sets_nothing(read: Read) -> None:
@@ -253,6 +260,18 @@ def test_an_absurd_size_is_refused_in_a_line(size: str, capsys: pytest.CaptureFi
     assert "--render_size must be from 1 to 4096" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "word", ["-" * 100_000, "--" + "x" * 100_000, "x" * 100_000, "a/" * 50_000]
+)
+def test_a_word_of_any_length_makes_a_short_message(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for typed in ([word], ["apply", word], ["apply", "scene", word, word], ["run", f"'{word}'"]):
+        assert main(typed) in (1, 2)
+        said = capsys.readouterr().err
+        assert said.startswith("pops: error: ") and len(said) < 2500
+
+
 # Nearest names
 
 
@@ -275,9 +294,9 @@ def test_a_name_is_suggested_only_where_one_is_near(
 
 @pytest.mark.parametrize("given", ["--place=", "--places=a,", "--out=", "--folder="])
 def test_an_empty_path_is_refused_and_is_not_the_folder_one_is_in(given: str) -> None:
-    with pytest.raises(UsageError, match=f"{given.partition('=')[0]} wants .*path"):
+    with pytest.raises(UsageError, match=f"{given.partition('=')[0]} takes .*path"):
         flags(given)
-    with pytest.raises(UsageError, match="inputs wants paths or names"):
+    with pytest.raises(UsageError, match="inputs takes paths or names"):
         flags("mug.png", "")
 
 
@@ -291,14 +310,14 @@ def test_the_separator_of_paths_is_that_of_the_system() -> None:
 @pytest.mark.parametrize("odd", ["a\ud800b", "a" * 300, "b/" * 3000 + "c"])
 @pytest.mark.parametrize("flag", ["out", "folder", "place", "places"])
 def test_a_path_that_no_file_can_have_is_refused_in_a_line(flag: str, odd: str) -> None:
-    with pytest.raises(UsageError, match=f"--{flag} wants ") as refusal:
+    with pytest.raises(UsageError, match=f"--{flag} takes ") as refusal:
         flags(f"--{flag}={odd}")
     assert len(str(refusal.value)) < 500
 
 
 @pytest.mark.parametrize("key", ["out", "folder", "place", "places"])
 def test_a_path_with_a_null_character_is_refused_in_a_settings_file(read: Read, key: str) -> None:
-    with pytest.raises(UsageError, match=f"--{key} wants "):
+    with pytest.raises(UsageError, match=f"--{key} takes "):
         read(f'{key}: "a\\0b"')
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pops.studio.http.hosts import Hosts, network_of
 from pops.studio.http.login import MOST_TRIES, Login
 from pops.studio.http.security import MOST_JSON, POLICY, SecurityMiddleware, client_of
+from pops.studio.http.streams import Streams
 from pops.studio.jobs.job import Client
 from pops.studio.jobs.queue import Busy
 
@@ -137,7 +138,7 @@ def test_a_file_of_the_server_cannot_be_named(path: str, value: dict[str, Any]) 
     whole = {"fn_index": 0, "session_hash": "s", "settings": value, "data": [value]}
     escaped = json.dumps(whole).replace("meta", "m\\u0065ta").encode()
     for body in (json.dumps(whole).encode(), escaped):
-        assert "files are not taken by name" in refused(path, body)
+        assert "files cannot be named in a request" in refused(path, body)
 
 
 @pytest.mark.parametrize("path", BODIES)
@@ -175,26 +176,26 @@ def refused(path: str, body: bytes) -> str:
 @pytest.mark.parametrize(
     "path, body, said",
     [
-        ("/check", b"", "no JSON"),
-        ("/check", b"{", "no JSON"),
-        ("/check", b"\xff\xfe", "no JSON"),
+        ("/check", b"", "is not JSON"),
+        ("/check", b"{", "is not JSON"),
+        ("/check", b"\xff\xfe", "is not JSON"),
         ("/check", b"[" * 100_000, "Expected `object`, got `array`".replace("`", "")),
         ("/check", b"[]", "Expected object, got array"),
         ("/check", b"null", "Expected object, got null"),
         ("/check", b'{"expression": 5}', "expression: Expected str, got int"),
-        ("/check", b'{"expression": "\\ud800"}', "no JSON"),
-        ("/check", b'{"expression": "\xed\xa0\x80"}', "no JSON"),
+        ("/check", b'{"expression": "\\ud800"}', "is not JSON"),
+        ("/check", b'{"expression": "\xed\xa0\x80"}', "is not JSON"),
         ("/check", b'{"inputs": ["a"]}', "inputs: Expected object | null, got array"),
         ("/check", b'{"settings": 5}', "settings: Expected object | null, got int"),
         ("/check", b'{"settings": {"guidance": 1e999}}', "out of range"),
         ("/check", b'{"settings": {"guidance": %s}}' % (b"9" * 400), "a number is too large"),
-        ("/compositions/save", b'{"inputs": {"a": NaN}}', "no JSON"),
+        ("/compositions/save", b'{"inputs": {"a": NaN}}', "is not JSON"),
         ("/gradio_api/call/apply", b"{}", "missing required field 'data'"),
         ("/gradio_api/call/apply", b'{"data": {}}', "data: Expected array, got object"),
         (
             "/gradio_api/call/apply",
             b'{"data": [0,0,0,0,0]}',
-            "takes operator, inputs",
+            "takes no more than operator, inputs",
         ),
         ("/gradio_api/call/apply", b'{"data": [%s]}' % (b"9" * 400), "a number is too large"),
         ("/gradio_api/queue/join", b'{"data": [], "fn_index": 0}', "session_hash"),
@@ -263,6 +264,46 @@ def test_what_is_remembered_of_jobs_is_bounded(monkeypatch: pytest.MonkeyPatch) 
     assert there == [404, 404, 200, 200, 200]
 
 
+def test_answers_that_stay_open_are_bounded() -> None:
+    opened, release = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        opened.set()
+        await release.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    by = SecurityMiddleware(app, LARGE, _free, CALLS, LOCAL)
+    by._streams = Streams(most=3, most_of_address=2)
+
+    async def ask_for_heartbeat(address: str) -> int:
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            **{"type": "http", "method": "GET", "path": "/gradio_api/heartbeat/abc"},
+            **{"client": (address, 50000), "headers": [(b"host", b"localhost:7860")]},
+        }
+        await by(scope, receive, send)
+        return int(sent[0]["status"])
+
+    async def all_at_once() -> list[int]:
+        places = ["127.0.0.1", "127.0.0.1", "127.0.0.1", "10.0.0.1", "10.0.0.2"]
+        asked = [asyncio.create_task(ask_for_heartbeat(place)) for place in places]
+        await opened.wait()
+        await asyncio.sleep(0)
+        release.set()
+        first = await asyncio.gather(*asked)
+        return [*first, await ask_for_heartbeat("10.0.0.2")]  # others have ended
+
+    assert asyncio.run(all_at_once()) == [200, 200, 503, 200, 503, 200]
+
+
 @pytest.mark.parametrize(
     "origin, status",
     [
@@ -318,7 +359,7 @@ def test_nothing_is_seen_without_the_password() -> None:
     assert ask("/", by=by)[2]["location"] == "/login"
     for path in ("/stack", "/page/main.js", "/pictures/objects/mug", "/gradio_api/info", "/config"):
         status, said, _ = ask(path, by=by)
-        assert status == 401 and b"wants its password" in said
+        assert status == 401 and b"asks for its password" in said
     for path in ("/check", "/inputs", *BODIES):
         assert ask(path, BODIES.get(path, b"{}"), by)[0] == 401
     for path in ("/login", "/page/style.css", "/page/icon.svg", "/favicon.ico"):
@@ -354,7 +395,7 @@ def test_a_program_can_send_the_password_itself() -> None:
 def test_a_wrong_password_is_refused(form: bytes) -> None:
     by = security(login=Login("open sesame"))
     status, said, back = ask("/login", form, by)
-    assert status == 401 and b"not the password" in said and "set-cookie" not in back
+    assert status == 401 and b"the password is wrong" in said and "set-cookie" not in back
     status, _, back = ask("/login", form, by, accept="text/html")
     assert (status, back["location"]) == (303, "/login#wrong")
 
