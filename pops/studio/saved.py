@@ -53,7 +53,7 @@ class SavedComposition(Schema):
 
 @dataclass(frozen=True)
 class OpenedComposition:
-    """What such a file holds.
+    """A composition that was read from its file.
 
     Args:
         expression: The composition.
