@@ -49,13 +49,14 @@ class Speller:
             `python` and `command`, and in `own` the names of the visitor's own files.
         """
         text = str(_moved(node, self.examples))
-        names = dict.fromkeys(str(leaf.source) for leaf in leaves_of(node))
+        names = [str(leaf.source) for leaf in leaves_of(node)]
+        names += [item.name for item in options.pictures.values()]
         used = {name: self.operators[name] for name in _operators(node) if name in self.operators}
         folders = list(dict.fromkeys(used.values()))
         return {
             "python": self._python(text, options, folders),
             "command": self._command(text, options, folders),
-            "own": [name for name in names if name not in self.examples],
+            "own": [name for name in dict.fromkeys(names) if name not in self.examples],
         }
 
     def _python(self, text: str, options: Options, folders: list[str]) -> str:
@@ -65,8 +66,7 @@ class Speller:
         loaded |= self._parts(options)
         plain = Options()
         sampled = _changed(options.sampling, plain.sampling)
-        names = {name: item.name for name, item in options.pictures.items()}
-        rendered = _changed(options.rendering, plain.rendering) | names
+        rendered = _changed(options.rendering, plain.rendering) | self._pictures(options)
         return (
             "from pops import Engine\n\n"
             f"engine = Engine.load({_arguments(loaded)})\n"
@@ -74,6 +74,11 @@ class Speller:
             f"pictures = engine.render(result.embeddings, {_arguments(rendered)})\n"
             'pictures[0].save("picture.png")\n'
         )
+
+    def _pictures(self, options: Options) -> dict[str, str]:
+        """Name the pictures among the settings, the shipped ones by where they lie."""
+        named = {name: item.name for name, item in options.pictures.items()}
+        return {name: self.examples.get(said, said) for name, said in named.items()}
 
     def _parts(self, options: Options) -> dict[str, str]:
         """Name what the renderer uses that the stack does not bring."""
@@ -90,7 +95,7 @@ class Speller:
             for name, value in options.told.items()
             if name == "seeds" or value != plain[name]
         }
-        flags |= {name: shlex.quote(item.name) for name, item in options.pictures.items()}
+        flags |= {name: shlex.quote(place) for name, place in self._pictures(options).items()}
         if self.stack != "pocket":
             flags["stack"] = shlex.quote(self.stack)
         if folders:

@@ -26,6 +26,7 @@ from pops.settings.rendering import PRESETS, DecoderSettings
 from pops.studio.about import TAKES
 from pops.studio.jobs.options import PICTURES, RENDERING, Options
 from pops.studio.service import StudioService
+from pops.studio.store import StoredItem
 from tests.studio.studio_server import ignored, running
 
 pytestmark = [
@@ -173,15 +174,21 @@ def test_a_preset_and_a_checkpoint_are_spelled(served: tuple[str, StudioService]
     assert "--sdxl" not in plain["command"] and "sdxl=" not in plain["python"]
 
 
-def test_a_picture_to_start_from_is_spelled_by_its_name_and_kept_whole(
+def test_a_picture_to_start_from_is_spelled_by_its_place_and_kept_whole(
     served: tuple[str, StudioService],
 ) -> None:
     _, studio = served
     text = "texturing('mug.png', 'wood.png')"
     settings = {"renderer": "inpaint", **GIVEN["inpaint"]}
     told = studio.check(text, {}, settings)
-    assert "--init wood.png" in told["command"] and "--mask mug.png" in told["command"]
-    assert "init='wood.png'" in told["python"]
+    wood, mug = (studio.speller.examples[name] for name in ("wood.png", "mug.png"))
+    assert Path(wood).is_file() and Path(mug).is_file()
+    assert f"--init {wood}" in told["command"] and f"--mask {mug}" in told["command"]
+    assert f"init={wood!r}" in told["python"] and told["own"] == []
+    with Image.open(mug) as shown:
+        sent = studio.store.add(StoredItem.of_picture("my cat.png", shown.convert("RGB")))
+    told = studio.check(text, {}, {"renderer": "img2img", "init": sent.id})
+    assert "--init 'my cat.png'" in told["command"] and told["own"] == ["my cat.png"]
     saved = studio.save(text, {}, settings)
     assert saved["settings"]["renderer"] == "inpaint"
     assert not {"init", "mask"} & saved["settings"].keys()

@@ -7,9 +7,10 @@ import { portrait } from "./slot.js";
 /** `several`: whether there can be more than one seed. `read()` gives what the studio takes. */
 export function settingsForm(stack, { several = true } = {}) {
   const seeds = h("input", { type: "text", value: several ? "18, 42" : "18", inputMode: "numeric", autocomplete: "off" });
+  const chosen = () => numbers(seeds.value, stack.limits.results);
   const count = h("input", { type: "number", value: 2, min: 1, max: stack.limits.results });
-  count.onchange = () => (seeds.value = resized(numbers(seeds.value), +count.value, stack.limits.results).join(", "));
-  seeds.onchange = () => (count.value = numbers(seeds.value).length);
+  count.onchange = () => (seeds.value = resized(chosen(), +count.value, stack.limits.results).join(", "));
+  seeds.onchange = () => (count.value = chosen().length);
   const guidance = number("own", 0, 100, "any");
   const steps = number("25", 1, 250);
   const drawSteps = number("own", 1, 250);
@@ -26,7 +27,7 @@ export function settingsForm(stack, { several = true } = {}) {
   const element = h("div.settings", {},
     h("div.fields", {},
       several ? field("Results", count, "How many") : null,
-      field(several ? "Seeds" : "Seed", seeds, "The same seed gives the same result"),
+      field(several ? "Seeds" : "Seed", seeds, "The same seed gives the same result; 1..4 are four of them"),
       field("Guidance", guidance, "How strongly the inputs are followed"),
     ),
     h("details", {},
@@ -43,7 +44,7 @@ export function settingsForm(stack, { several = true } = {}) {
     ),
   );
   const read = () => ({
-    seeds: numbers(seeds.value).slice(0, several ? undefined : 1),
+    seeds: chosen().slice(0, several ? undefined : 1),
     guidance: optional(guidance),
     steps: optional(steps) ?? 25,
     sampler: sampler.value,
@@ -132,9 +133,12 @@ function pictureField(name, says) {
 /** A new seed, unlike those people type. */
 export const newSeed = () => 1000 + Math.floor(Math.random() * 1e6);
 
-/** The whole numbers in a text; 18 if there are none. */
-function numbers(text) {
-  const found = (text.match(/\d{1,15}/g) ?? []).map(Number);
+/** The whole numbers in a text, of which `1..4` are four; 18 if there are none. */
+function numbers(text, most) {
+  const found = [...text.matchAll(/(\d{1,15})(?:\s*\.\.\s*(\d{1,15}))?/g)].flatMap(([, first, last = first]) => {
+    const count = Math.min(Math.abs(last - first), most) + 1; // one too many is still refused, in words
+    return Array.from({ length: count }, (_, at) => +first + (+last < +first ? -at : at));
+  });
   return found.length ? found : [18];
 }
 
