@@ -1,4 +1,4 @@
-"""What a command imports: seconds go by before heavy libraries are there."""
+"""The imports of commands: seconds go by before heavy libraries are there."""
 
 import subprocess
 import sys

@@ -79,7 +79,7 @@ class VisionConfig:
 
 
 class VisionOutput(NamedTuple):
-    """What an image encoder makes of pictures, by the name that it has in transformers.
+    """The output of an image encoder, by the name that it has in transformers.
 
     Attributes:
         image_embeds: Un-normalised embeddings (N, D).

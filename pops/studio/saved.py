@@ -53,7 +53,7 @@ class SavedComposition(Schema):
 
 @dataclass(frozen=True)
 class OpenedComposition:
-    """What such a file holds.
+    """The content of such a file.
 
     Args:
         expression: The composition.
