@@ -119,7 +119,7 @@ class LanceIndex:
         return found
 
     def find(self, queries: Tensor, k: int) -> list[list[Hit]]:
-        """Find the nearest pictures of each query, as `Index.find` does, but for what is missed.
+        """Find the nearest pictures of each query, as `Index.find` does, though some may be missed.
 
         Args:
             queries: un-normalised embeddings (Q, D).
