@@ -132,7 +132,8 @@ class Reader:
             array = read_array(path)
             if array.ndim not in (2, 3) or array.shape[:2] != size[::-1] or not array.size:
                 raise InputError(f"{path}: {array.shape} is no mask of {size[::-1]} pixels")
-            array = (array[..., -1] if array.ndim == 3 else array).astype(np.float32)
+            with np.errstate(over="ignore"):  # what is too large is infinite, and refused
+                array = (array[..., -1] if array.ndim == 3 else array).astype(np.float32)
             if not np.isfinite(array).all():
                 raise InputError(f"{path}: the mask holds numbers that are not finite")
             if not array.max() > 0:
