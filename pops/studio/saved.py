@@ -17,7 +17,7 @@ from pops.operators import OPERATORS
 from pops.studio.jobs.compose import LONGEST_EXPRESSION, Operators
 from pops.studio.jobs.options import PICTURES, Options
 from pops.studio.spelling import leaves_of
-from pops.studio.store import StoredItem, is_plain, plain_name
+from pops.studio.store import Store, StoredItem, is_plain, plain_name
 from pops.studio.uploads import read_upload
 
 __all__ = ["OpenedComposition", "open_composition", "save_composition"]
@@ -66,6 +66,30 @@ class OpenedComposition:
     settings: dict[str, Any]
     inputs: dict[str, StoredItem]
     pictures: dict[str, StoredItem]
+
+    def keep(self, store: Store) -> dict[str, Any]:
+        """Put the inputs and the pictures into a store.
+
+        Args:
+            store: The store.
+
+        Returns:
+            As JSON, the expression, the settings with the ids of the pictures among them, the
+            inputs by their names, and the pictures by the names of settings.
+
+        Raises:
+            InputError: An item is larger than the whole store.
+        """
+        inputs, pictures = (
+            {name: store.add(item).told for name, item in items.items()}
+            for items in (self.inputs, self.pictures)
+        )
+        return {
+            "expression": self.expression,
+            "settings": self.settings | {name: told["id"] for name, told in pictures.items()},
+            "inputs": inputs,
+            "pictures": pictures,
+        }
 
 
 def save_composition(

@@ -72,7 +72,7 @@ class StudioService:
             {name: place_of(path, local) for name, path in examples.items()},
             {name: place_of(path, local) for name, path in engine.stack.operator_folders.items()},
             place_of(Path(engine.stack.spec.index), local),
-            place_of(Path(sdxl), local) if Path(sdxl).exists() and sdxl else sdxl,
+            place_of(Path(sdxl), local) if sdxl and Path(sdxl).exists() else sdxl,
         )
         self.queue = JobQueue(waiting)
         self.runner = Runner(engine, self.store)
@@ -97,8 +97,7 @@ class StudioService:
         examples = [item.source for item in list(self.store.examples.values())[:1]]
         self.engine.encode(examples)
         for row in self.operators.values():
-            nothing = [None] * len(row.inputs)
-            text = "a" if row.takes_text else None
+            nothing, text = [None] * len(row.inputs), "a" if row.takes_text else None
             made = self.engine.apply(row.name, [nothing], text=text, seeds=[0], steps=1)
             self.engine.render(made, seeds=[0], steps=1)
 
@@ -308,36 +307,24 @@ class StudioService:
         """
         items, options = self._named(inputs), Options.read(settings, self._item)
         read(expression, items, self.operators)
-        stack = self.engine.stack.name
-        return save_composition(expression, items, options, stack, self.operators)
+        name = self.engine.stack.name
+        return save_composition(expression, items, options, name, self.operators)
 
     def open(self, content: bytes) -> dict[str, Any]:
-        """Open such a file and put its inputs into the store.
+        """Open such a file and put its inputs and pictures into the store.
 
         Args:
             content: The file.
 
         Returns:
-            As JSON, the expression, the settings, the inputs by their names, and by the names of
-            settings the items of the pictures among them.
+            What `OpenedComposition.keep` tells.
 
         Raises:
             UsageError: Its expression or its settings do not fit.
             InputError: It cannot be used.
         """
-        stack, dim = self.engine.stack.name, self.engine.dim
-        opened = open_composition(content, stack, dim, self.operators)
-        inputs, pictures = (
-            {name: self.store.add(item).told for name, item in items.items()}
-            for items in (opened.inputs, opened.pictures)
-        )
-        settings = opened.settings | {name: told["id"] for name, told in pictures.items()}
-        return {
-            "expression": opened.expression,
-            "settings": settings,
-            "inputs": inputs,
-            "pictures": pictures,
-        }
+        name, dim = self.engine.stack.name, self.engine.dim
+        return open_composition(content, name, dim, self.operators).keep(self.store)
 
     def _operator(self, name: str) -> Operator:
         if not isinstance(name, str) or name not in self.operators:
