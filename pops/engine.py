@@ -151,7 +151,7 @@ class Engine:
         return self._renderers[name]
 
     def encode(self, sources: Sequence[Source], progress: Progress | None = None) -> Embeddings:
-        """Encode pictures; what is an embedding already is kept as it is.
+        """Encode pictures, and keep embeddings as they are.
 
         Args:
             sources: N pictures or embeddings; each distinct one is opened and encoded once.

@@ -26,6 +26,7 @@ from pops.compose.functions import fill_slots
 from pops.errors import UsageError, WeightsError
 from pops.io.files import atomic_path
 from pops.io.formats.schema import OperatorRow, fit, write_json
+from pops.io.formats.tensors import saving
 from pops.io.loading import load_part
 from pops.io.machine.placement import Placement
 from pops.io.requests import Request, as_requests, check_finite_rows, each_text
@@ -257,9 +258,13 @@ class PopsPipeline(DiffusionPipeline):
         Args:
             save_directory: The folder.
             options: Options of diffusers' `save_pretrained`.
+
+        Raises:
+            OutputError: A file cannot be written.
         """
         folder = Path(save_directory)
-        super().save_pretrained(folder, **options)
+        with saving(folder):
+            super().save_pretrained(folder, **options)
         index = json.loads((folder / self.config_name).read_text(encoding="utf-8"))
         index["_class_name"] = [MODULE, type(self).__name__]
         with atomic_path(folder / f"{MODULE}.py") as part:

@@ -226,7 +226,7 @@ def _bar(total: int) -> tqdm[Any]:
 
 
 def _share(bar: tqdm[Any], span: float) -> Progress:
-    """Report the progress of one piece of work that is `span` of what the bar counts."""
+    """Report the progress of one piece of work, which takes `span` of the whole bar."""
     start = bar.n
     span *= 1 - 1e-9  # what is added up in parts stays within the total
 

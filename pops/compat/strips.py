@@ -174,7 +174,7 @@ def _(config: ClothesConfig, row: Callable[[], Operator]) -> list[Strip]:
 
 
 def _slots(names: Sequence[str], operator: Operator, folder: Path) -> list[tuple[str, int | None]]:
-    """List the operator's slots in order, each with the place in `names` of what is named after it.
+    """List the operator's slots in order, each with the index in `names` of the one for it.
 
     Where no name is that of a slot, the names take the slots in turn.
     """

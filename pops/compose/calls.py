@@ -176,7 +176,7 @@ def direction(start: object, end: object) -> Call:
 
 
 def swap(a: object, b: object, what: object, *, rank: object = None) -> Call:
-    """Replace in an embedding what a set of texts is about by that of another embedding.
+    """Replace in an embedding the concept that texts differ in by that of another embedding.
 
     Args:
         a: a picture, an embedding, a file, a folder or another composition.

@@ -309,7 +309,7 @@ def _waits(
 
 
 def _choose(ready: Sequence[Kind], waits: dict[Kind, set[Kind]], last: Kind) -> Kind:
-    """Choose sums, which cost nothing, then an operator that waits for none, a loaded one first."""
+    """Choose sums, which cost nothing, or else an operator that waits for no other."""
     if None in ready:
         return None
     return min(ready, key=lambda kind: (bool(waits[kind]), kind != last, -ready.count(kind)))

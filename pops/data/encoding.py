@@ -31,6 +31,7 @@ __all__ = [
     "Prepared",
     "encode_pixels",
     "encode_texts",
+    "halve",
     "make_batch",
     "normalise",
     "prepare",
@@ -159,6 +160,29 @@ def normalise(embeds: Tensor, stats: dict[str, Tensor]) -> Tensor:
         (N, D) float32.
     """
     return (embeds.float() - stats["clip_mean"]) / stats["clip_std"]
+
+
+def halve(numbers: Tensor, stack: Stack, encoder: str) -> np.ndarray:
+    """Convert what an encoder gives into float16, as caches and indexes keep it.
+
+    Args:
+        numbers: Numbers of any shape.
+        stack: The stack of the encoder.
+        encoder: The word for the encoder, `image` or `text`.
+
+    Returns:
+        The numbers as an array of the same shape.
+
+    Raises:
+        DataError: One of them is not finite in float16.
+    """
+    half = numbers.half()
+    if not half.isfinite().all():
+        raise DataError(
+            f"the {encoder} encoder of {stack.name} gives numbers that are not finite: "
+            "try --dtype=float32"
+        )
+    return half.numpy()
 
 
 def make_batch(

@@ -135,7 +135,8 @@ class Reader:
                     f"{path}: an array of the shape {array.shape} is not a mask for a picture "
                     f"of {size[::-1]} pixels"
                 )
-            array = (array[..., -1] if array.ndim == 3 else array).astype(np.float32)
+            with np.errstate(over="ignore"):  # what is too large is infinite, and refused
+                array = (array[..., -1] if array.ndim == 3 else array).astype(np.float32)
             if not np.isfinite(array).all():
                 raise InputError(f"{path}: the mask holds numbers that are not finite")
             if not array.max() > 0:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pops.data.cutting import cut_out
 from pops.data.records.layouts import find_pictures
 from pops.datagen.config import CutoutsConfig
-from pops.datagen.folder.store import Store
+from pops.datagen.folder.store import SampleStore
 from pops.datagen.presets import load_preset
 from pops.datagen.run import make_samples, write_all
 from pops.datagen.sample import Sample, Script
@@ -51,7 +51,7 @@ def generate_cutouts(config: CutoutsConfig) -> int:
         print(f"{len(indices)} of {len(pictures)} pictures of {config.input_dir}, by {model}")
         return 0
 
-    store = Store(config.output_dir, shard)
+    store = SampleStore(config.output_dir, shard)
     settings: dict[str, object] = {
         "kind": "cutouts",
         "preset": config.preset,

@@ -5,9 +5,9 @@ Weights and configs are key for key those of diffusers' `UNet2DConditionModel`, 
 once for all steps. Importing diffusers takes longer than drawing a picture of the pocket stack.
 
 Modules:
-    config      the sizes, as they stand in the config.json files of diffusers
-    layers      functions that the UNet and the MoVQ share
-    movq        the MoVQ, which turns latents into pictures
-    scheduler   the noise levels, and the step from one to the next
-    unet        the UNet, which predicts the noise of latents
+    config     the sizes of UNet and MoVQ
+    unet       predicts the noise of latents from an embedding
+    movq       turns latents into pictures
+    scheduler  the noise levels and the steps between them
+    layers     functions of both models, and layers that two models share
 """

@@ -23,7 +23,7 @@ Resize = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Condition:
-    """What embeddings mean to a UNet: the same at every step.
+    """Holds what a UNet makes of embeddings, which is the same at every step.
 
     Attributes:
         added: What is added to the time embedding (N, 4 * width).

@@ -7,6 +7,7 @@ left behind from what is being written, and removes it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -39,6 +40,7 @@ __all__ = [
 HIDDEN = ".pops-"  # begins the names of the folders that results are made in
 LOCK = "lock"
 TRIES = 10
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_file(path: Path, error: type[PopsError], advice: str = "") -> None:
@@ -214,6 +216,10 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
             yield stage
         except OutputError as error:  # names the hidden folder
             raise OutputError(str(error).replace(str(stage), str(folder))) from error
+        except OSError as error:  # of a library that does not say which file
+            if error.errno not in NO_ROOM:
+                raise
+            raise OutputError(_cannot_write(folder, error)) from error
         _move_files(stage, folder)
 
 

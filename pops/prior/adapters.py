@@ -311,7 +311,7 @@ ASIDE = {
 
 
 def _read_config(path: Path) -> AdapterFile:
-    """Read what is taken of a config; WeightsError where another field would change the adapter."""
+    """Read the fields of a config that are used; WeightsError for another that has an effect."""
     return _taken(read_json(path, dict[str, Any], WeightsError), str(path))
 
 

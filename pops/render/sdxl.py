@@ -65,7 +65,7 @@ class ControlNetPipeline(_OneEmbeddingEach, StableDiffusionXLControlNetPipeline)
 
 
 @dataclass(frozen=True)
-class Prompt:
+class EncodedPrompt:
     """The encoding of a prompt and of its negative prompt, each for one picture."""
 
     embeds: Tensor
@@ -103,14 +103,14 @@ class SDXL:
         self.encoders = {name: getattr(pipeline, name).to("cpu") for name in names}
         pipeline.register_modules(**dict.fromkeys(names))
         self.scheduler = pipeline.scheduler
-        self._known: dict[tuple[str, str], Prompt] = {}
+        self._known: dict[tuple[str, str], EncodedPrompt] = {}
 
     @property
     def has_adapter(self) -> bool:
         """Whether an IP-Adapter is in the UNet."""
         return self.pipeline.unet.encoder_hid_proj is not None
 
-    def prompt(self, text: str, unwanted: str) -> Prompt:
+    def prompt(self, text: str, unwanted: str) -> EncodedPrompt:
         """Encode a prompt, and keep it; the text encoders are on the device meanwhile.
 
         Args:
@@ -157,9 +157,9 @@ class SDXL:
 
 
 @torch.inference_mode()
-def _encode(pipeline: Pipeline, text: str, unwanted: str, placement: Placement) -> Prompt:
+def _encode(pipeline: Pipeline, text: str, unwanted: str, placement: Placement) -> EncodedPrompt:
     encoded = pipeline.encode_prompt(prompt=text, negative_prompt=unwanted, device=placement.device)
-    return Prompt(*encoded)
+    return EncodedPrompt(*encoded)
 
 
 Conditioned = Callable[[Tensor], dict[str, Any]]  # (n, D) -> keywords of a pipeline
@@ -168,7 +168,7 @@ Conditioned = Callable[[Tensor], dict[str, Any]]  # (n, D) -> keywords of a pipe
 def render_batches(
     sdxl: SDXL,
     pipeline: Pipeline | ControlNetPipeline,
-    prompt: Prompt,
+    prompt: EncodedPrompt,
     image_embeds: Tensor,
     seeds: Sequence[int],
     settings: DecoderSettings,

@@ -15,7 +15,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from pops.data.cache.fingerprints import encoder_digests
-from pops.data.encoding import encode_pixels
+from pops.data.encoding import encode_pixels, halve
 from pops.errors import DataError, InputError
 from pops.io.files import folder_lock, reason_of
 from pops.io.machine.processes import end_with_parent
@@ -237,13 +237,7 @@ def make_shards(
 
 
 def _encode(stack: Stack, pixels: Sequence[np.ndarray]) -> np.ndarray:
-    half = encode_pixels(stack, np.stack(pixels), len(pixels)).half()
-    if not half.isfinite().all():
-        raise DataError(
-            f"the image encoder of {stack.name} gives numbers that are not finite: "
-            "try --dtype=float32"
-        )
-    return half.numpy()
+    return halve(encode_pixels(stack, np.stack(pixels), len(pixels)), stack, "image")
 
 
 class _Pictures(Dataset[Any]):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pops.errors import DataError, UsageError, install_hint
+from pops.io.formats.tensors import saving
 from pops.search.exact import Hit, Index
 
 __all__ = ["LanceIndex", "check_lance", "write_table"]
@@ -44,6 +45,7 @@ def write_table(folder: Path) -> None:
     Raises:
         DataError: the index is missing or damaged.
         UsageError: LanceDB is not installed.
+        OutputError: the table cannot be written.
     """
     check_lance()
     import lancedb
@@ -62,14 +64,15 @@ def write_table(folder: Path) -> None:
             yield pa.RecordBatch.from_arrays([numbers, vectors], schema=schema)
             start += len(block)
 
-    home = lancedb.connect(str(folder / PLACE))
-    table = home.create_table(TABLE, rows(), schema=schema, mode="overwrite")
-    if len(index) >= LEAST_ROWS:
-        table.create_index(
-            metric="cosine",
-            num_partitions=round(math.sqrt(len(index))),
-            num_sub_vectors=max(1, dim // PART),
-        )
+    with saving(folder / PLACE):
+        home = lancedb.connect(str(folder / PLACE))
+        table = home.create_table(TABLE, rows(), schema=schema, mode="overwrite")
+        if len(index) >= LEAST_ROWS:
+            table.create_index(
+                metric="cosine",
+                num_partitions=round(math.sqrt(len(index))),
+                num_sub_vectors=max(1, dim // PART),
+            )
 
 
 class LanceIndex:
@@ -119,7 +122,7 @@ class LanceIndex:
         return found
 
     def find(self, queries: Tensor, k: int) -> list[list[Hit]]:
-        """Find the nearest pictures of each query, as `Index.find` does, but for what is missed.
+        """Find the nearest pictures of each query, as `Index.find` does, though some may be missed.
 
         Args:
             queries: un-normalised embeddings (Q, D).

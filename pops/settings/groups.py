@@ -163,6 +163,9 @@ class DrawnConfig(SamplingConfig, OwnOperators):
     init_strength: float | None = setting(
         None, "how much img2img changes of the picture of --init, up to 1; null: 0.5", within=SHARE
     )
+    mask: Path | None = setting(
+        None, "picture that is white where inpaint changes the picture of --init"
+    )
 
     @property
     def rendering(self) -> RenderSettings:

@@ -6,7 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from PIL import Image
@@ -16,7 +16,6 @@ from pops.errors import UsageError
 
 if TYPE_CHECKING:
     from transformers import (
-        CLIPImageProcessorPil,
         CLIPTextModelWithProjection,
         CLIPTokenizer,
         CLIPVisionModelWithProjection,
@@ -24,10 +23,9 @@ if TYPE_CHECKING:
 
     from pops.stacks.vision import ImageProcessor, VisionEncoder
 
-    Processor = ImageProcessor | CLIPImageProcessorPil
-
 __all__ = [
     "ImageEncoder",
+    "Processor",
     "TextEncoder",
     "TextEncoding",
     "check_processor",
@@ -38,6 +36,22 @@ __all__ = [
 BATCH = 32  # pictures in one call of the encoder
 REMEMBERED = 4096  # distinct inputs whose encoding is kept
 PICTURE_SIZE = (512, 512)  # what the published code resizes to before the image processor
+
+
+class Processor(Protocol):
+    """Prepares pictures for an image encoder, as those of pops and of transformers do."""
+
+    def __call__(self, pictures: Sequence[Image.Image], /, *, return_tensors: str) -> Any:
+        """Prepare pictures.
+
+        Args:
+            pictures: N square pictures in RGB.
+            return_tensors: The library whose tensors are returned: "pt" for torch.
+
+        Returns:
+            Under `pixel_values` normalised pixels (N, 3, S, S).
+        """
+        ...
 
 
 class ImageEncoder:

@@ -79,7 +79,7 @@ class VisionConfig:
 
 
 class VisionOutput(NamedTuple):
-    """What an image encoder makes of pictures, by the name that it has in transformers.
+    """Holds the output of an image encoder, by the name that it has in transformers.
 
     Attributes:
         image_embeds: Un-normalised embeddings (N, D).
@@ -152,12 +152,14 @@ class _Embeddings(nn.Module):
         width, patch = config.hidden_size, config.patch_size
         self.class_embedding = nn.Parameter(torch.zeros(width))
         self.patch_embedding = nn.Conv2d(3, width, patch, patch, bias=False)
-        self.position_embedding = nn.Embedding((config.image_size // patch) ** 2 + 1, width)
+        # An nn.Embedding would draw random numbers, for which torch imports its compiler on "meta".
+        positions = torch.zeros((config.image_size // patch) ** 2 + 1, width)
+        self.position_embedding = nn.ParameterDict({"weight": positions})
 
     def forward(self, pixels: Tensor) -> Tensor:
         patches = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
         first = self.class_embedding.expand(len(pixels), 1, -1)
-        return torch.cat([first, patches], dim=1) + self.position_embedding.weight
+        return torch.cat([first, patches], dim=1) + self.position_embedding["weight"]
 
 
 class _Layer(nn.Module):
@@ -257,13 +259,13 @@ class ImageProcessor:
         return made
 
     def __call__(
-        self, pictures: Sequence[Image.Image], return_tensors: Literal["pt"] = "pt"
+        self, pictures: Sequence[Image.Image], return_tensors: str = "pt"
     ) -> dict[str, Tensor]:
         """Prepare pictures.
 
         Args:
             pictures: N square pictures in RGB.
-            return_tensors: What is returned: tensors of torch.
+            return_tensors: The library whose tensors are returned: "pt", for torch, alone.
 
         Returns:
             Under `pixel_values` normalised pixels (N, 3, S, S).

@@ -105,7 +105,7 @@ class Speller:
 
 
 def place_of(path: Path, local: bool) -> str:
-    """Spell a path as whoever uses the studio can use it.
+    """Spell a path so that a user of the studio can use it.
 
     Args:
         path: The path.

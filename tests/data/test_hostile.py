@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,6 +20,7 @@ from torch.utils.data import get_worker_info
 from pops.cli.main import main
 from pops.data.cache.build import Variants, embed_dataset, make_index
 from pops.data.cache.format import made_shards, read_index, read_shard, write_index
+from pops.data.encoding import halve
 from pops.data.recipes import Recipe
 from pops.data.records.layouts import read_scenes, read_unions
 from pops.data.records.persons import read_persons
@@ -68,6 +70,7 @@ HARM: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "texts": ("scene", MASK, lambda p: np.save(p, np.array([["a"] * 48] * 48))),
     "an npz": ("scene", MASK, write_npz),
     "nan": ("scene", MASK, lambda p: np.save(p, np.full((48, 48), np.nan))),
+    "beyond float32": ("scene", MASK, lambda p: np.save(p, np.full((48, 48), 1e300))),
     "deep boxes": ("texturing", BOX, text("[" * 10**5)),
     "long boxes": ("texturing", BOX, text("[" + "1," * 10**5 + "1]")),
     "overflow": ("texturing", BOX, text("[1e999, 0, 9, 9]")),
@@ -99,6 +102,14 @@ def test_whatever_a_record_holds_it_is_left_out_counted_and_named(
     assert len(broken) == 1
     assert Path(name).name in next(iter(broken.reasons))
     assert read_shard(tmp_path / "cache", 0, index).records == [0, 2]
+
+
+@pytest.mark.parametrize("encoder", ["image", "text"])
+def test_what_is_not_finite_in_float16_is_kept_in_no_cache(encoder: str, stack: Stack):
+    assert halve(torch.full((2, 3), 65504.0), stack, encoder).dtype == np.float16
+    for bad in (65536.0, float("nan"), float("-inf")):
+        with pytest.raises(DataError, match=f"the {encoder} encoder of pocket gives numbers that"):
+            halve(torch.tensor([[0.0, bad]]), stack, encoder)
 
 
 def test_a_recipe_that_fails_on_a_record_leaves_it_out(tmp_path: Path):

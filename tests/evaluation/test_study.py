@@ -10,6 +10,7 @@ from PIL import Image
 
 from pops.cli import main as cli
 from pops.evaluation.study.report import agreement
+from pops.io.files import folder_lock
 
 Capture = pytest.CaptureFixture[str]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -97,6 +98,23 @@ def test_two_pictures_of_one_name_are_named_and_hidden_files_are_passed_over(
     said = capsys.readouterr().err
     assert "sub/0.jpg and " in said and "sub/0.png have one name but for its ending" in said
     assert not (folders / "study").exists()
+
+
+def test_a_study_that_cannot_be_made_leaves_nothing_and_two_at_once_are_not_mixed_up(
+    folders: Path, capsys: Capture
+) -> None:
+    given = ["eval", "study", str(folders / "a"), str(folders / "b"), f"--out={folders / 'study'}"]
+    whole = (folders / "a" / "sub" / "5.png").read_bytes()
+    (folders / "a" / "sub" / "5.png").write_bytes(whole[:40])
+    assert cli.main(given) == 1 and "5.png" in capsys.readouterr().err
+    assert not (folders / "study").exists()
+    (folders / "a" / "sub" / "5.png").write_bytes(whole)
+    with folder_lock(folders / "study"):
+        assert cli.main(given) == 2
+        assert "another run is at work" in capsys.readouterr().err
+    assert cli.main(given) == 0
+    names = sorted(path.name for path in (folders / "study").iterdir())
+    assert names == [".lock", "answers", "key.json", "page"]
 
 
 def test_a_report_counts_methods_not_sides(folders: Path, capsys: Capture) -> None:

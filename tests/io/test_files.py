@@ -1,5 +1,6 @@
 """Files and folders are whole or absent, and what dead processes left behind is removed."""
 
+import errno
 import os
 import signal
 import stat
@@ -201,3 +202,16 @@ def test_a_file_that_the_system_takes_no_more_of_is_named_and_not_left(
     ):
         write(stage / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EFBIG, errno.EACCES])
+def test_a_disk_that_is_full_is_told_where_a_library_names_no_file(
+    reason: int, tmp_path: Path
+) -> None:
+    full = reason != errno.EACCES
+    expected = pytest.raises(OutputError if full else PermissionError)
+    with expected as told, staged_folder(tmp_path / "out"):
+        raise OSError(reason, os.strerror(reason))
+    if full:
+        assert str(told.value).startswith(f"cannot write {tmp_path / 'out'}: ")
+    assert not (tmp_path / "out").exists()

@@ -31,9 +31,9 @@ from pops.data.cache.format import (
 )
 from pops.data.config import EmbedConfig
 from pops.data.dataset import BrokenRecords, ExampleDataset
-from pops.data.encoding import Prepared, encode_pixels, encode_texts, normalise, prepare
+from pops.data.encoding import Prepared, encode_pixels, encode_texts, halve, normalise, prepare
 from pops.data.reader import Reader
-from pops.errors import DataError, InputError
+from pops.errors import InputError
 from pops.io.files import folder_lock
 from pops.io.machine.processes import end_with_parent
 from pops.io.names import expand_home
@@ -274,20 +274,15 @@ class ShardBuilder:
             shard.text_rows = np.array(self._text_rows, dtype=np.int32)
             shard.texts, shard.target_texts = list(self._texts), list(self._target_texts)
             shard.lengths = [len(own) for own in tokens]
-            shard.text_tokens = torch.cat(tokens).half().numpy()
-            shard.target_embeds = torch.cat([torch.zeros(0, dim), *targets]).half().numpy()
+            shard.text_tokens = halve(torch.cat(tokens), self.stack, "text")
+            targets = [torch.zeros(0, dim), *targets]
+            shard.target_embeds = halve(torch.cat(targets), self.stack, "text")
         return shard
 
     def _encode(self) -> None:
         batch, self._waiting = self._waiting[: self.batch], self._waiting[self.batch :]
         embeds = encode_pixels(self.stack, np.stack(batch), self.batch)
-        half = normalise(embeds, self.stack.clip_stats).half()
-        if not half.isfinite().all():
-            raise DataError(
-                f"the image encoder of {self.stack.name} gives numbers that are not finite: "
-                "try --dtype=float32"
-            )
-        self._embeds.append(half.numpy())
+        self._embeds.append(halve(normalise(embeds, self.stack.clip_stats), self.stack, "image"))
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def mean_with_text(request: Request) -> Node:
 
 
 def swap_concept(concept: str, request: Request) -> Node:
-    """Replace what a list of words is about in the first input by that of the second.
+    """Replace in the first input the concept that words are about by that of the second.
 
     Args:
         concept: The name of a word list of the stack.

@@ -11,7 +11,7 @@ from typing import Any
 
 from pops.errors import InputError, UsageError
 from pops.evaluation.config import EvalStudyConfig
-from pops.io.files import atomic_path, make_folder
+from pops.io.files import atomic_path, folder_lock, make_folder, staged_folder
 from pops.io.names import shown_files
 from pops.io.pictures import open_picture, picture_suffixes, save_picture
 
@@ -63,19 +63,26 @@ def make_study(config: EvalStudyConfig) -> list[Path]:
         The page and the folder for answers.
 
     Raises:
-        UsageError: The folder has a study already.
+        UsageError: The folder has a study already, or another run is at work in it.
         InputError: A picture cannot be read, or there are no pairs.
         OutputError: A file cannot be written.
     """
-    if (config.out / KEY).exists():
-        raise UsageError(f"{config.out} holds a study already: name another folder by --out")
+    with folder_lock(config.out):
+        if (config.out / KEY).exists():
+            raise UsageError(f"{config.out} holds a study already: name another folder by --out")
+        with staged_folder(config.out) as stage:
+            _write_study(config, stage)
+    return [config.out / PAGE / "index.html", config.out / ANSWERS]
+
+
+def _write_study(config: EvalStudyConfig, folder: Path) -> None:
     first, second = _pictures(config.first), _pictures(config.second)
     inputs = {} if config.inputs is None else _pictures(config.inputs)
     pairs = [
         _Pair(name, first[name], second[name], inputs.get(name)) for name in find_pairs(config)
     ]
     rng = Random(f"{config.seed}/sides")
-    pictures = make_folder(config.out / PAGE / "pictures")
+    pictures = make_folder(folder / PAGE / "pictures")
     shown: list[dict[str, str]] = []
     sides: dict[str, dict[str, str]] = {}
     for number, pair in enumerate(pairs):
@@ -98,11 +105,9 @@ def make_study(config: EvalStudyConfig) -> list[Path]:
         "second": str(config.second),
         "pairs": sides,
     }
-    page = config.out / PAGE / "index.html"
-    make_folder(config.out / ANSWERS)
-    _write(page, _fill(study))
-    _write(config.out / KEY, json.dumps(key, indent=1) + "\n")
-    return [page, config.out / ANSWERS]
+    make_folder(folder / ANSWERS)
+    _write(folder / PAGE / "index.html", _fill(study))
+    _write(folder / KEY, json.dumps(key, indent=1) + "\n")
 
 
 def _pictures(folder: Path) -> dict[str, Path]:

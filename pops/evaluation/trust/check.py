@@ -93,7 +93,7 @@ def check_metrics(
 
 
 def rows_folder(root: Path, settings: Mapping[str, Any], metrics: Sequence[str]) -> Path:
-    """Name the folder of what is measured with some settings: other settings have another.
+    """Name the folder of the numbers that are measured with these settings alone.
 
     Args:
         root: The folder of all of them.

@@ -75,6 +75,8 @@ def saving(path: Path) -> Iterator[None]:
 
 
 def _cannot_write(path: Path, reason: str) -> str:
+    if "enforce fail" in reason:  # where torch could write only a part, its reason says nothing
+        reason = "only a part of it could be written"
     first = (reason.strip() or "it is not known why").splitlines()[0][:200]
     return f"cannot write {path}: {first[0].lower()}{first[1:]}; make room or choose another place"
 
