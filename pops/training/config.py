@@ -178,7 +178,7 @@ class TrainConfig(DataConfig):
             for text in map(str, value if isinstance(value, tuple) else (value,)):
                 if re.search("[\ud800-\udfff]", text):
                     raise UsageError(
-                        f"--{one.name}: {ascii(text)} is no UTF-8, in which the run keeps its "
+                        f"--{one.name}: {ascii(text)} is not UTF-8, in which the run keeps its "
                         "settings: rename it, or name it by a link"
                     )
 
