@@ -23,7 +23,7 @@ from benchmarks.harness.datagen_settings import DatagenBenchmark
 from benchmarks.harness.engines import EngineReport, compare_engines, files_of
 from benchmarks.harness.machine import cores
 from pops.datagen.engines.local import Finished, Local, schedule
-from pops.datagen.folder.store import Store
+from pops.datagen.folder.store import SampleStore
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
 from pops.datagen.run import Generation, write_all
@@ -144,7 +144,7 @@ def _time(
     """Time how every sample of a kind is made and written into a new folder."""
     words, make_stages = ways
     plan = Generation(kind, words, seed=0, count=settings.count)
-    store = Store(folder, Shard())
+    store = SampleStore(folder, Shard())
     stages = Local(make_stages(batched))
     started = perf_counter()
     with store.open({"kind": kind}):

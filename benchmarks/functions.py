@@ -41,9 +41,10 @@ Way = Callable[[Stack, Tensor, Tensor], Tensor]
 class FunctionsBenchmark(Settings):
     """Compare the functions that need no training with the operators, on held-out requests.
 
-    Every way answers the requests of the pocket benchmark, and its embedding is looked up in the
-    benchmark's gallery. The strengths of texturing stand below, and beside them scales of guidance.
-    It takes about ten minutes on two cores, most of it to draw the galleries.
+    Every way answers the same requests, drawn at random from those of the pocket benchmark, and its
+    embedding is looked up in the benchmark's gallery. The strengths of texturing stand below, and
+    beside them scales of guidance. It takes about ten minutes on two cores, most of it to draw the
+    galleries.
     """
 
     limit: int = setting(200, "requests of each operator", within=AMOUNT)
@@ -142,7 +143,7 @@ def measure(settings: FunctionsBenchmark) -> Report:
         The rows of every operator, and those of strength and guidance.
     """
     engine = Engine.load("pocket", "cpu")
-    asking = Asking(engine.stack.render_settings.size, limit=settings.limit)
+    asking = Asking(engine.stack.render_settings.size, limit=settings.limit, drawn=True)
     tasks = {name: TASKS[name](asking) for name in OPERATORS}
     tables: dict[str, Sequence[Row]] = {}
     for name, case in open_cases(tasks, asking.size, engine, None):
@@ -202,10 +203,12 @@ def _strengths(case: Case, engine: Engine, pictures: int) -> dict[str, list[Row]
     if not pictures:
         return rows
     judge = load_judge(engine.stack.prior_folder.parent / "judge")
-    wanted = case.task.wanted[:pictures]
+    shown = min(pictures, len(a))
+    some = [at * len(a) // shown for at in range(shown)]  # spread over all objects
+    wanted = [case.task.wanted[at] for at in some]
     judged = []
     for row in rows["strength"]:
-        drawn = engine.render(Embeddings(strong[row.name][:pictures]), seeds=[0])
+        drawn = engine.render(Embeddings(strong[row.name][some]), seeds=[0])
         seen = judge_pictures(judge, case.task.checks, drawn, wanted)
         judged.append(replace(row, judged={f"judged_{name}": v for name, v in seen.items()}))
     return {**rows, "strength": judged}

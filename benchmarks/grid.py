@@ -117,7 +117,7 @@ class PublishedOrder:
         row, self.ours = engine.operator(operator)
         self.guidance = row.guidance
         self.prior = PublishedPrior(self.ours, stack.schedule.clip_range)
-        self.decoder = KandinskyV22Pipeline(stack.unet, stack.decoder_scheduler, stack.movq)
+        self.decoder = KandinskyV22Pipeline(*stack.diffusers_decoder())
         self.decoder.set_progress_bar_config(disable=True)
 
     def run(self, pairs: Sequence[Pair], steps: int, render: DecoderSettings) -> Made:

@@ -9,8 +9,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,12 @@ from benchmarks.harness.command import run_benchmark
 from pops.engine import Engine
 from pops.evaluation.pocket.cases import draw_scenes
 from pops.evaluation.pocket.run import TASKS
+from pops.evaluation.pocket.shown import Shown
 from pops.evaluation.pocket.task import Asking, Task
 from pops.pocket.build.data.families import families
 from pops.pocket.world.scene import Scene
 from pops.search.exact import Index, nearest_rows
-from pops.search.format import IndexFile, Shard, write_index_file, write_shard
+from pops.search.format import IndexFile, IndexShard, write_index_file, write_shard
 from pops.search.lance import LanceIndex, write_table
 from pops.settings.fields import Range, Settings, setting
 
@@ -45,9 +46,11 @@ PROBED = (0.02, 0.1, 0.3)
 class SearchBenchmark(Settings):
     """Look for what requests of the pocket benchmark ask for, among many other pictures.
 
-    Queries are what the operator makes of a request, the mean of its inputs, and each input alone.
-    Every request has one right picture; the others are the families of near misses that the pocket
-    stack is trained on, none of which shows what is asked for.
+    The requests are drawn at random from the benchmark's, the same ones in every run. Queries are
+    what the operator makes of a request, the mean of its inputs, and each input alone. Every
+    request has one right picture, which it shares with those that ask for the same; the others are
+    the families of near misses that the pocket stack is trained on, none of which shows what is
+    asked for.
     """
 
     pictures: int = setting(100_000, "pictures that are searched", within=Range(1, 10_000_000))
@@ -98,18 +101,18 @@ def measure(config: SearchBenchmark) -> Found:
         What was found.
     """
     engine = Engine.load("pocket")
-    tasks = {name: task(Asking(SIDE, limit=config.requests)) for name, task in TASKS.items()}
-    tasks = {name: _limited(task, config.requests) for name, task in tasks.items()}
+    asking = Asking(SIDE, limit=config.requests, drawn=True)
+    tasks = {name: task(asking) for name, task in TASKS.items()}
     asked = [scene for task in tasks.values() for scene in _scenes(task)]
     drawn = draw_scenes(asked, SIDE, None)
-    right = {n: engine.encode([drawn[s] for s in t.twins]).image_embeds for n, t in tasks.items()}
-    others = _others(engine, config.pictures - sum(map(len, right.values())))
-    table = torch.cat([*right.values(), *others])  # of fewer pictures than requests, no others
+    right = _right_pictures(tasks.values())
+    known = engine.encode([drawn[scene] for scene in right.values()]).image_embeds
+    others = _others(engine, config.pictures - len(right))
+    table = torch.cat([known, *others])  # of fewer pictures than requests, no others
+    rows_of = {shown: row for row, shown in enumerate(right)}
     shares: dict[tuple[str, str], Sequence[float]] = {}
-    start = 0
     for name, task in tasks.items():
-        wanted = torch.arange(start, start + len(task.twins))
-        start += len(task.twins)
+        wanted = torch.tensor([rows_of[shown] for shown in task.wanted])
         for query, embeds in _queries(engine, name, task, drawn).items():
             _, rows = nearest_rows(embeds, iter([table.numpy()]), max(FIRST))
             hits = rows == wanted[:, None]
@@ -118,8 +121,13 @@ def measure(config: SearchBenchmark) -> Found:
     return Found(shares, numbers | (_compare(table, config.rows) if config.rows else {}))
 
 
-def _limited(task: Task, count: int) -> Task:
-    return replace(task, inputs=task.inputs[:count], twins=task.twins[:count])
+def _right_pictures(tasks: Iterable[Task]) -> dict[Shown, Scene]:
+    """List one picture of all that is asked for, which several operators may be asked for."""
+    right: dict[Shown, Scene] = {}
+    for task in tasks:
+        for shown, scene in zip(task.wanted, task.twins, strict=True):
+            right.setdefault(shown, scene)
+    return right
 
 
 def _scenes(task: Task) -> list[Scene]:
@@ -145,8 +153,7 @@ def _queries(
 ) -> dict[str, Tensor]:
     """Make embeddings of requests, by the way that they are made."""
     requests = [tuple(drawn[s] if isinstance(s, Scene) else s for s in r) for r in task.inputs]
-    texts = None if task.texts is None else task.texts[: len(requests)]
-    made = engine.apply(operator, requests, text=texts, seeds=(SEED,)).image_embeds
+    made = engine.apply(operator, requests, text=task.texts, seeds=(SEED,)).image_embeds
     found = {"operator": made}
     given = [[picture for picture in request if picture is not None] for request in requests]
     flat = iter(engine.encode([picture for own in given for picture in own]).image_embeds)
@@ -168,7 +175,7 @@ def _compare(table: Tensor, count: int) -> dict[str, float]:
         folder = Path(place) / "index"
         folder.mkdir()
         write_index_file(folder, IndexFile("pocket", {}, rows.shape[1], place))
-        write_shard(folder, 0, Shard([f"{row}" for row in range(count)], rows, {}))
+        write_shard(folder, 0, IndexShard([f"{row}" for row in range(count)], rows, {}))
         index = Index(folder)
         began = time.perf_counter()
         _, exact = nearest_rows(queries, index.blocks(), max(FIRST))

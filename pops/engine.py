@@ -151,7 +151,7 @@ class Engine:
         return self._renderers[name]
 
     def encode(self, sources: Sequence[Source], progress: Progress | None = None) -> Embeddings:
-        """Encode pictures; what is an embedding already is kept as it is.
+        """Encode pictures, and keep embeddings as they are.
 
         Args:
             sources: N pictures or embeddings; each distinct one is opened and encoded once.
@@ -222,7 +222,7 @@ class Engine:
         _, prior = self.operator(operator, weights)
         scale = found.guidance if guidance is None else guidance
         tokens = condition_tokens(self.stack, prior, requests, texts, progress)
-        show_by(self.stack.name, self.dim, self)  # whichever was last at work
+        show_by(self.stack.name, self.dim, self)  # the engine that worked last draws embeddings
         sample = partial(self.sample, prior, steps=steps, sampler=sampler, guidance=scale)
         made = sample(tokens, seeds_each, what=found.name, progress=progress)
         names = [
@@ -404,7 +404,7 @@ class Engine:
             The embedding of every part, for every seed.
 
         Raises:
-            UsageError: the text is no composition; unknown sampler.
+            UsageError: the text is not a composition; unknown sampler.
             InputError: an input is missing or cannot be read.
             WeightsError: an operator's or the stack's weights are missing or do not fit.
             NotFiniteError: an embedding that was made is not finite.
@@ -516,8 +516,8 @@ class Engine:
         if depth_of is None or len(depth_of) != count:
             given = 0 if depth_of is None else len(depth_of)
             raise UsageError(
-                f"the renderer {renderer} keeps the depth of one input for each embedding: "
-                f"{given} given for {count}"
+                f"the renderer {renderer} keeps the depth of one input for each embedding, but "
+                f"{given} were given for {count}"
             )
         opened: dict[object, Image.Image] = {}
         for key, source in {source_key(source): source for source in depth_of}.items():
@@ -528,7 +528,7 @@ class Engine:
                 made = Embeddings(known[None])
                 try:
                     (opened[key],) = self.render(made, seeds=[0], progress=progress)
-                except NotFiniteError as error:  # whose rows are those of one source
+                except NotFiniteError as error:  # its rows count within this one source
                     rows = [at for at, one in enumerate(depth_of) if source_key(one) == key]
                     raise NotFiniteError(str(error), rows) from None
         return [opened[source_key(source)] for source in depth_of]
@@ -551,7 +551,7 @@ class Engine:
         known = self._operators.pop(key, None)
         each = self.stack.prior_bytes * (2 if self.stack.placement.int8 else 1)
         room = max(1, RESIDENT_BYTES // each)
-        while len(self._operators) >= room:  # before the next is loaded, not after
+        while len(self._operators) >= room:  # make room before the next is loaded, not after
             self._operators.popitem(last=False)
         self._operators[key] = known or self.stack.operator(name, weights)
         return self._operators[key]

@@ -170,7 +170,7 @@ def find_operator_folders(places: Iterable[str | Path]) -> dict[str, Path]:
         folder = expand_home(place)
         cards = list(folder.glob("operator.json")) or sorted(folder.glob("*/operator.json"))
         if not cards:
-            raise UsageError(f"{folder} is no operator folder, and holds none: name another")
+            raise UsageError(f"{folder} is not an operator folder, and holds none: name another")
         for card in cards:
             name = read_operator_card(card.parent).operator.name
             if found.setdefault(name, card.parent) != card.parent:
@@ -286,7 +286,7 @@ def read_operator_card(folder: str | Path) -> OperatorCard:
 
     path = Path(folder) / "operator.json"
     if not os.path.exists(path):  # nor does one whose name no file can have
-        raise WeightsError(f"{path} is missing: {path.parent} is no operator folder")
+        raise WeightsError(f"{path} is missing: {path.parent} is not an operator folder")
     found = read_json(path, OperatorFile, WeightsError)
     return OperatorCard(Operator(**fields_of(found.operator)), found.stack, found.training)
 

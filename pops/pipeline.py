@@ -27,6 +27,7 @@ from pops.errors import UsageError, WeightsError
 from pops.io.files import atomic_path
 from pops.io.formats.schema import OperatorRow, fit, write_json
 from pops.io.formats.tensors import saving
+from pops.io.loading import load_part
 from pops.io.machine.placement import Placement
 from pops.io.requests import Request, as_requests, check_finite_rows, each_text
 from pops.io.sources import Source
@@ -131,18 +132,20 @@ class PopsPipeline(DiffusionPipeline):
         """
         opened = stack if isinstance(stack, Stack) else open_stack(stack, **options)
         if opened.placement.int8:
-            raise UsageError("diffusers' pipelines hold no weights in 8 bits: use --dtype float16")
+            raise UsageError(
+                "the pipelines of diffusers hold no weights in 8 bits: use --dtype float16"
+            )
         row, prior = opened.operator(str(operator), weights)
         with torch.device("meta"):
             theirs = PriorTransformer.from_config(prior.config.to_dict())
         theirs.load_state_dict(effective_state(prior), assign=True)
-        images = opened.image_encoder
+        home = opened.prior_folder
         texts = opened.text_encoder if row.takes_text else None
         return cls(
             theirs.requires_grad_(False).eval(),
-            images.model,
-            UnCLIPScheduler.from_pretrained(opened.prior_folder / "scheduler"),
-            images.processor,
+            opened.model(CLIPVisionModelWithProjection, home / "image_encoder"),
+            UnCLIPScheduler.from_pretrained(home / "scheduler"),
+            load_part(CLIPImageProcessorPil, home / "image_processor"),
             texts and texts.model,
             texts and texts.tokenizer,
             row.row(),
@@ -208,10 +211,13 @@ class PopsPipeline(DiffusionPipeline):
             NotFiniteError: An embedding that was made is not finite.
         """
         if output_type not in ("pt", "np"):
-            raise UsageError(f"output_type is pt or np, not {output_type!r}")
+            raise UsageError(f"output_type is 'pt' or 'np', not {output_type!r}")
         unknown = set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
         if unknown:
-            raise UsageError(f"callback_on_step_end_tensor_inputs has {', '.join(unknown)}")
+            raise UsageError(
+                f"callback_on_step_end_tensor_inputs names {', '.join(unknown)}, which no step "
+                "has: name image_embeds"
+            )
         operator, stack, prior = self.operator, self._stack(), self._prior()
         requests = _requests(operator, images)
         texts = each_text(prompt, len(requests))

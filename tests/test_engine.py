@@ -188,7 +188,7 @@ def test_requests_can_have_seeds_of_their_own(engine: Engine):
     assert made.seeds == (1, 2, 3)
     alone = engine.apply("scene", [requests[1]], seeds=[3], steps=3)
     close(made[2].image_embeds, alone.image_embeds)
-    with pytest.raises(UsageError, match="seeds of 1 requests for 2"):
+    with pytest.raises(UsageError, match="seeds for 1 of 2 requests"):
         engine.apply("scene", requests, seeds=[[1]])
 
 
@@ -324,7 +324,7 @@ def test_an_embedding_of_another_stack_is_refused(engine: Engine, foreign: Any):
 
 def test_many_embeddings_where_one_is_wanted_are_refused(engine: Engine, tmp_path: Path):
     Embeddings(torch.zeros(2, 32)).save(tmp_path / "two.pth")
-    with pytest.raises(InputError, match=r"two\.pth holds 2 embeddings where one is wanted"):
+    with pytest.raises(InputError, match=r"two\.pth holds 2 embeddings, but one is wanted"):
         engine.encode([tmp_path / "two.pth"])
 
 

@@ -30,6 +30,20 @@ LONG = frozenset(
     }
 )
 
+# Names that two classes have. The list only shrinks.
+SHARED = frozenset(
+    {
+        "Background",
+        "Batch",
+        "Call",
+        "Clip",
+        "ClothesConfig",
+        "Example",
+        "Judge",
+        "Recipe",
+    }
+)
+
 ARGUMENT = re.compile(r"^    \*{0,2}(\w+)(?: \([^)]*\))?:", re.MULTILINE)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -234,6 +248,16 @@ def test_every_public_name_of_pops_has_its_home() -> None:
 
 def _module(name: str) -> Module:
     return next(module for module in modules() if module.name == name)
+
+
+def test_a_name_stands_for_one_class() -> None:
+    counts = Counter(
+        node.name
+        for module in modules()
+        for node in module.tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, count in counts.items() if count > 1} == SHARED
 
 
 def test_what_is_imported_is_there() -> None:

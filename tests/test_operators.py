@@ -129,7 +129,7 @@ def test_a_file_cut_short_anywhere_is_named(tmp_path: Path, golden: Path, suffix
 @pytest.mark.parametrize("name", ["text.pth", "text.safetensors"])
 def test_a_text_file_is_no_weights_file(tmp_path: Path, name: str):
     (tmp_path / name).write_text("hello, I am no weights file at all\n" * 10)
-    with pytest.raises(WeightsError, match="no weights file"):
+    with pytest.raises(WeightsError, match="not a weights file"):
         read_state_dict(tmp_path / name)
 
 
@@ -159,7 +159,7 @@ def test_keys_that_do_not_fit_are_named(found: dict[str, tuple[int, ...]], said:
 
 
 def test_a_folder_without_a_card_is_no_operator(tmp_path: Path):
-    with pytest.raises(WeightsError, match="no operator folder"):
+    with pytest.raises(WeightsError, match="not an operator folder"):
         read_operator_card(tmp_path)
 
 

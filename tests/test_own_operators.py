@@ -117,7 +117,7 @@ def test_the_command_line_knows_it_by_the_folders_that_are_named(
 def test_a_folder_without_an_operator_and_two_of_one_name_are_refused(
     own: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="no operator folder"):
+    with pytest.raises(UsageError, match="not an operator folder"):
         find_operator_folders([tmp_path])
     card = OperatorCard(weathered(), "pocket")
     other = save_operator(tmp_path / "other", card, {"a": torch.zeros(1)})

@@ -182,7 +182,7 @@ def test_the_command_exports_what_the_engine_and_the_decoder_draw_alike(
     made = loaded(out)(request, generator=seeded(18))
     close(made.image_embeds, wanted.image_embeds)
     stack = engine.stack
-    decoder = KandinskyV22Pipeline(stack.unet, stack.decoder_scheduler, stack.movq)
+    decoder = KandinskyV22Pipeline(*stack.diffusers_decoder())
     decoder.set_progress_bar_config(disable=True)
     own = stack.render_settings
     theirs = decoder(

@@ -17,7 +17,7 @@ from threading import Event
 from benchmarks.harness.datagen_settings import DatagenBenchmark
 from benchmarks.harness.machine import cores
 from pops.datagen.config import GenerateConfig
-from pops.datagen.folder.store import Store
+from pops.datagen.folder.store import SampleStore
 from pops.datagen.generators import GENERATORS
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
@@ -165,7 +165,7 @@ def _turn(kind: str, settings: DatagenBenchmark, engine: str, root: Path) -> Tur
     plan = Generation(kind, POCKET_WORDS, seed=0, count=settings.count)
     clocked = _Clocked(plan, root / f"{engine}-begun")
     stages = pocket_stages(settings.size)
-    store = Store(root / engine, Shard())
+    store = SampleStore(root / engine, Shard())
     meter = _Meter(clocked.begun)
     started = time.perf_counter()
     with ThreadPoolExecutor(1) as threads, store.open({"kind": kind}):

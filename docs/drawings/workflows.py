@@ -305,7 +305,7 @@ def ip_adapter(known: dict[str, Any]) -> Workflow:
     flow.note(
         "Needs ComfyUI_IPAdapter_plus, an SDXL base checkpoint, and `ip-adapter_sdxl.safetensors` "
         "in `models/ipadapter`: the one that is neither *vit-h* nor *plus*.",
-        (1200, 420),
+        (1600, 620),
     )
     return flow
 

@@ -87,7 +87,7 @@ def apply(config: ApplyConfig) -> int:
     words = input_words(operator, list(map(input_name, request)))
     how_far = "" if config.strength == 1 else f"strength-{plain_number(config.strength)}"
     name = name_of_words([operator.name, *words, config.text or "", how_far])
-    plain = config.rendering.plain()  # an input has no depth
+    plain = config.rendering.plain()  # inputs are shown without depth
     plan = request_plan(operator, request, config)
     with staged_folder(config.out) as stage:
         check_name(stage, f"{name}_s{max(config.seeds)}_r{max(config.render_seeds)}.safetensors")
@@ -139,7 +139,7 @@ def run(config: RunConfig) -> int:
     plan = make_plan(config.composition, previews.usable, known_operators_of(config))
     if config.animate != "none" and not any(map(is_range, plan.axes)):
         raise UsageError(
-            "--animate shows a range: write one in place of a number, as in strength=0..1:9"
+            "--animate shows a range: write one in the place of a number, as in strength=0..1:9"
         )
     weights = given_weights(config, plan)
     for first_of in (axis[0] for axis in plan.axes):  # those of folders, beside ranges
@@ -153,7 +153,7 @@ def run(config: RunConfig) -> int:
         first = depth_sources(config, plan)
         engine = load(config)
         drawn = config.rendering
-        if first or drawn.options:  # parts have no depth, and are not what a prompt speaks of
+        if first or drawn.options:  # parts have no depth, and a prompt describes the result
             drawn = drawn.plain()
         of_parts = replace(drawn, seeds=config.render_seeds[:1])
         with closing(ProgressBars()) as progress:
@@ -218,7 +218,7 @@ def _no_operator_folder(path: str) -> str:
     if (folder / "operator" / "operator.json").is_file():
         return f"{path} is the folder of a training: did you mean {path.rstrip('/')}/operator?"
     why = "it holds no operator.json" if folder.is_dir() else "there is no such folder"
-    return f"{path} is no operator folder: {why}; pops train writes one, RUN/operator"
+    return f"{path} is not an operator folder: {why}; pops train writes one, RUN/operator"
 
 
 def _render(

@@ -32,26 +32,26 @@ __all__ = ["demo"]
 
 COMPOSITION = "composition"
 
-# A request: what of which folder of assets goes into each slot, None for what is left out; a text.
-Request = tuple[tuple[str | None, ...], str | None]
+# A request: for each slot FOLDER/NAME of a picture of assets, or None; and a text, or None.
+DemoRequest = tuple[tuple[str | None, ...], str | None]
 
 
 @dataclass(frozen=True)
-class Part:
+class DemoFigure:
     """One operator's figure: what it shows, and the requests of its rows."""
 
     operator: str
     says: str
-    requests: tuple[Request, ...]
+    requests: tuple[DemoRequest, ...]
 
 
-def _worn(*garments: str) -> Request:
+def _worn(*garments: str) -> DemoRequest:
     """Give the garments that are named, each in its slot; the others left out."""
     return tuple(f"garments/{slot}" if slot in garments else None for slot in GARMENTS), None
 
 
-PARTS = (
-    Part(
+FIGURES = (
+    DemoFigure(
         "union",
         "Two things beside each other.",
         tuple(
@@ -59,7 +59,7 @@ PARTS = (
             for a, b in (("mug", "donut"), ("teapot", "cube"), ("car", "tree"))
         ),
     ),
-    Part(
+    DemoFigure(
         "scene",
         "A thing in a place.",
         tuple(
@@ -67,7 +67,7 @@ PARTS = (
             for thing, place in (("rabbit", "forest"), ("boat", "beach"), ("rocket", "night"))
         ),
     ),
-    Part(
+    DemoFigure(
         "instruct",
         "A thing as an adjective says.",
         tuple(
@@ -75,7 +75,7 @@ PARTS = (
             for thing, adjective in (("mug", "tiny"), ("teapot", "many"), ("house", "burning"))
         ),
     ),
-    Part(
+    DemoFigure(
         "clothes",
         "Garments, worn by one person.",
         (
@@ -103,7 +103,7 @@ def demo(config: DemoConfig) -> int:
         raise UsageError("--pairs is empty: give one or more, as in mug+wood")
     pairs = tuple(_pair(pair) for pair in config.pairs)
     says = "A thing, made of a texture."
-    parts = (Part("texturing", says, pairs), *PARTS)
+    parts = (DemoFigure("texturing", says, pairs), *FIGURES)
     previews = Previews()
     plan = make_plan(_composition(), previews.usable)
     for leaf in plan.leaves:
@@ -136,7 +136,7 @@ def _once(config: DemoConfig) -> DemoConfig:
 
 
 def _draw_part(
-    part: Part, engine: Engine, config: DemoConfig, progress: Progress, stage: Path
+    part: DemoFigure, engine: Engine, config: DemoConfig, progress: Progress, stage: Path
 ) -> None:
     """Draw one figure of equations, a row for each request."""
     operator = find_operator(part.operator)
@@ -221,7 +221,7 @@ def _page(captions: dict[str, tuple[str, str]]) -> str:
     return _PAGE.format(figures="\n".join(figures))
 
 
-def _command(part: Part) -> str:
+def _command(part: DemoFigure) -> str:
     """Give the command that makes the first row."""
     names, text = part.requests[0]
     last = max(at for at, name in enumerate(names) if name is not None)
@@ -246,10 +246,10 @@ def _composition(short: bool = False) -> str:
     return TREE.format(**places)
 
 
-def _pair(pair: str) -> Request:
+def _pair(pair: str) -> DemoRequest:
     parts = pair.split("+")
     if len(parts) != 2:
-        raise UsageError(f"--pairs wants OBJECT+TEXTURE, as in mug+wood, not {pair!r}")
+        raise UsageError(f"--pairs takes OBJECT+TEXTURE, as in mug+wood, not {pair!r}")
     names = (f"objects/{parts[0]}", f"textures/{parts[1]}")
     for name in names:
         check_known("picture", name, example_pictures())

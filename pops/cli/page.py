@@ -45,5 +45,5 @@ def write_page(
     spelled = spell_command(f"pops {command}", config)
     page = run_page(title, figures, pictures, spelled, {**settings, "pops": __version__})
     with atomic_path(path) as part:
-        # A file's name need not be text: what is none of it is shown as an escape.
+        # The name of a file need not be text: bytes that are not are shown as escapes.
         part.write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -40,7 +40,7 @@ def read_request(operator: Operator, config: ApplyConfig) -> tuple[Input, ...]:
             flags = [one.name for one in fields(config)]
             raise UsageError(f"{unknown_flag(name, [*flags, *slots])} (see pops apply --help)")
         if not isinstance(place, str) or not place:
-            raise UsageError(f"--{name} wants a picture, an embedding file or text:WORDS")
+            raise UsageError(f"--{name} takes a picture, an embedding file or text:WORDS")
     given = fill_slots(operator, config.inputs, config.slots)
     operator.check_inputs(len(given), config.text)
     return tuple(None if one in (None, LEFT_OUT) else _input(str(one)) for one in given)

@@ -63,15 +63,15 @@ def push(config: PushConfig) -> int:
         The exit status.
 
     Raises:
-        UsageError: the picture is no file, or the name is no repository's.
+        UsageError: the picture is not a file, or the name is not that of a repository.
     """
     card = read_operator_card(config.operator)
     if config.picture is not None and config.picture.suffix.lower() not in (".png", ".jpg"):
-        raise UsageError(f"--picture {config.picture} is no .png or .jpg file")
+        raise UsageError(f"--picture must be a .png or .jpg file, not {config.picture}")
     if config.picture is not None:
         open_picture(config.picture)
     if not is_repository(config.repository):
-        raise UsageError(f"{config.repository!r} is no repository: write OWNER/NAME")
+        raise UsageError(f"{config.repository!r} is not a repository of the hub: write OWNER/NAME")
     metrics = {} if config.metrics is None else _read_metrics(config.metrics, card.operator.name)
     files = shared_files(
         config.operator, config.repository, config.licence, metrics, config.picture
@@ -123,7 +123,9 @@ def _read_metrics(path: Path, operator: str) -> dict[str, float]:
         if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     }
     if not kept:
-        raise InputError(f"{path} has no numbers of {operator}")
+        raise InputError(
+            f"{path} holds no numbers of {operator}: name a summary of pops eval pocket"
+        )
     return kept
 
 
@@ -139,7 +141,7 @@ def _export_lora(folder: Path, out: Path) -> None:
 
     if not (folder / ADAPTER_CONFIG).is_file():
         raise UsageError(
-            f"{folder} is no folder of an adapter: export it with --format diffusers, or train "
-            "one with pops train --lora_rank"
+            f"{folder} is not the folder of an adapter: export it with --format diffusers, or "
+            "train one with pops train --lora_rank"
         )
     save_lora(out, Adapter.read(folder))

@@ -148,7 +148,7 @@ def preview(source: Input) -> Image.Image | str:
         The picture; or words, in place of what is yet to be rendered or of nothing.
 
     Raises:
-        InputError: the file is missing, or is no picture.
+        InputError: the file is missing, or is not a picture.
     """
     if source is None:
         return LEFT_OUT

@@ -29,36 +29,43 @@ class PublishedSettings(Settings):
     """The published settings that all of the published commands have."""
 
     prior_path: PathOrName | None = setting(
-        None, "weights of the operator: a file, in prior_repo where that is given, or a folder"
+        None,
+        "weights of the operator: a file (of prior_repo, if that is given) or an operator folder",
     )
-    prior_repo: PathOrName | None = setting(None, "hub repository of prior_path; null: it is here")
+    prior_repo: PathOrName | None = setting(
+        None, "repository of the hub that holds prior_path; null: it is a local path"
+    )
     dir_a: Path | None = setting(None, "folder of pictures and embeddings, one file, or text:WORDS")
     kandinsky_prior_repo: PathOrName = setting(
-        PRIOR_REPO, "folder or repository of encoders and prior"
+        PRIOR_REPO, "folder or repository of the encoders and the base prior"
     )
     kandinsky_decoder_repo: PathOrName = setting(
         DECODER_REPO, "folder or repository of the decoder"
     )
     output_dir_name: Path = setting(Path("inference/results"), "folder to write into")
     prior_guidance_scale: tuple[float, ...] = setting(
-        (1.0,), "guidance of the operator, each", within=GUIDANCE
+        (1.0,), "guidance of the operator; each value gives its own results", within=GUIDANCE
     )
     prior_seeds: tuple[int, ...] = setting(
-        SamplingSettings.seeds, "seeds of the operator, each", within=SEED
+        SamplingSettings.seeds, "seeds of the operator; each gives one embedding", within=SEED
     )
     unet_seeds: tuple[int, ...] = setting(
-        RenderSettings.seeds, "seeds of the decoder, each", within=SEED
+        RenderSettings.seeds, "seeds of the decoder; each gives one picture", within=SEED
     )
-    file_exts_a: tuple[str, ...] = setting(EXTENSIONS, "endings of the files of dir_a to take")
+    file_exts_a: tuple[str, ...] = setting(
+        EXTENSIONS, "endings of the names of the files to take from dir_a"
+    )
     name_filter_a: tuple[str, ...] | None = setting(
         None, "take only the files of dir_a with one of these in their name"
     )
-    use_ipadapter: bool = setting(False, "show each result rendered by SDXL with IP-Adapter too")
-    use_depth: bool = setting(False, "and with the depth of the first input")
+    use_ipadapter: bool = setting(False, "also show each result as SDXL with IP-Adapter renders it")
+    use_depth: bool = setting(
+        False, "also show each result as SDXL renders it with the depth of the first input"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come first
+class PublishedConfig(PlacementConfig, PublishedSettings):  # the fields of the last base come first
     """The settings that the published commands share."""
 
     operator: str | None = setting(None, "the operator; null: the one that prior_path names")
@@ -67,7 +74,7 @@ class PublishedConfig(PlacementConfig, PublishedSettings):  # whose fields come 
     )
     steps: int = setting(SamplingSettings.steps, "sampling steps of the operator", within=STEPS)
     sampler: str = setting(SamplingSettings.sampler, "sampler of the operator", choices=SAMPLERS)
-    overwrite: bool = setting(False, "make again what is complete")
+    overwrite: bool = setting(False, "make results again that are complete already")
 
     default_operator: ClassVar[Operator]
     resumes: ClassVar[bool] = True  # the same command goes on where it was stopped
@@ -122,7 +129,9 @@ class BinaryConfig(PublishedConfig):
     """
 
     dir_b: Path | None = setting(None, "the same for the second input")
-    file_exts_b: tuple[str, ...] = setting(EXTENSIONS, "endings of the files of dir_b to take")
+    file_exts_b: tuple[str, ...] = setting(
+        EXTENSIONS, "endings of the names of the files to take from dir_b"
+    )
     name_filter_b: tuple[str, ...] | None = setting(
         None, "take only the files of dir_b with one of these in their name"
     )
@@ -131,7 +140,7 @@ class BinaryConfig(PublishedConfig):
     output_dir_name: Path = setting(Path("inference/binary_results"), "folder to write into")
     drop_condition_a: bool = setting(False, "leave the first input out")
     drop_condition_b: bool = setting(False, "leave the second input out")
-    vis_mean: bool = setting(False, "show the mean of the inputs too")
+    vis_mean: bool = setting(False, "also show the mean of the inputs")
 
     default_operator = TEXTURING
     examples = (
@@ -150,7 +159,7 @@ class InstructConfig(PublishedConfig):
     """
 
     texts: tuple[str, ...] | None = setting(
-        None, "the instructions, each; null: every adjective that instruct is trained with"
+        None, "the instructions; null: every adjective that instruct is trained with"
     )
     output_dir_name: Path = setting(Path("inference/results_instruct"), "folder to write into")
 
@@ -187,7 +196,7 @@ class ClothesConfig(PublishedConfig):
 
     output_dir_name: Path = setting(Path("inference/clothes_results"), "folder to write into")
     prior_guidance_scale: tuple[float, ...] = setting(
-        (4.0,), "guidance of the operator, each", within=GUIDANCE
+        (4.0,), "guidance of the operator; each value gives its own results", within=GUIDANCE
     )
 
     default_operator = CLOTHES

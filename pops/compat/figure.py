@@ -20,9 +20,9 @@ from pops.io.pictures import open_picture
 from pops.io.sources import Source
 from pops.settings.progress import Progress, part_of
 
-__all__ = ["Answer", "Figure"]
+__all__ = ["GroupResults", "Figure"]
 
-Answer = tuple[StripGroup, list[Embeddings]]  # one embedding for each seed and guidance
+GroupResults = tuple[StripGroup, list[Embeddings]]  # one embedding for each seed and guidance
 Embed = Callable[[Sequence[Path]], Mapping[Path, Embeddings]]
 
 LARGEST, SMALLEST = 512, 224  # pixels of a picture's side
@@ -83,7 +83,7 @@ class Figure:
         else:
             self.rendered |= zip(embeds, pictures, strict=True)
 
-    def results(self, answers: Sequence[Answer], progress: Progress) -> list[list[Cell]]:
+    def results(self, answers: Sequence[GroupResults], progress: Progress) -> list[list[Cell]]:
         """Render answers.
 
         Args:
@@ -165,12 +165,14 @@ class Figure:
         means = self.engine.mean(pairs)
         return self.engine.render(means, seeds=self.config.unet_seeds[-1:], progress=progress)
 
-    def _depth_of(self, answers: Sequence[Answer]) -> list[Source]:
+    def _depth_of(self, answers: Sequence[GroupResults]) -> list[Source]:
         """Give the first input of each group, as a picture, once for each of its embeddings."""
         pictures: list[Source] = []
         for group, made in answers:
             if group.depth_of is None:
-                raise UsageError("--use_depth keeps the depth of the first input: name one")
+                raise UsageError(
+                    "--use_depth keeps the depth of the first input, which is left out: give one"
+                )
             path = group.depth_of
             picture = self.rendered[path] if path in self.rendered else open_picture(path)
             pictures += [picture] * len(made)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from pops.compat.config import PublishedConfig
-from pops.compat.figure import Answer, Figure
+from pops.compat.figure import Figure, GroupResults
 from pops.compat.strip_files import StripFiles
 from pops.compat.strips import Strip, StripGroup, group_strips
 from pops.engine import Engine
@@ -79,8 +79,8 @@ class Grid:
         self.missing = missing
         self.groups = group_strips(strips, self.config.use_depth)
         figure = Figure(self.config, self.engine, self.embed)
-        self.engine.operator(self.operator.name, self.config.weights)  # first, since it may not fit
-        for name in figure.renderers:  # and so may these
+        self.engine.operator(self.operator.name, self.config.weights)  # load first what may not fit
+        for name in figure.renderers:  # the renderers may not fit either
             self.engine.renderer(name)
         size = max(1, SAMPLED // len(self.config.prior_seeds))
         batches = [batch for batch in _batches(self.groups, size) if self._count(batch)]
@@ -108,7 +108,7 @@ class Grid:
             for batch in todo:
                 try:
                     self.embeds |= zip(batch, self.engine.encode(batch), strict=True)
-                except (InputError, NotFiniteError):  # of at least one: each alone tells which
+                except (InputError, NotFiniteError):  # encode each alone, to tell which is at fault
                     for path in batch:
                         self._embed_alone(path)
                 bar.update()
@@ -137,7 +137,7 @@ class Grid:
         """Count the strips of some groups that are missing."""
         return sum(strip.name in self.missing for each in groups for strip in each.strips)
 
-    def _apply(self, groups: Sequence[StripGroup], progress: Progress) -> list[Answer]:
+    def _apply(self, groups: Sequence[StripGroup], progress: Progress) -> list[GroupResults]:
         """Yield each group with its embeddings, one a seed and guidance, where they are finite."""
         try:
             made = self._sample(groups, progress) if groups else []
@@ -174,8 +174,8 @@ class Grid:
         ]
 
     def _draw(
-        self, answers: Sequence[Answer], figure: Figure, progress: Progress
-    ) -> list[tuple[Answer, list[Cell]]]:
+        self, answers: Sequence[GroupResults], figure: Figure, progress: Progress
+    ) -> list[tuple[GroupResults, list[Cell]]]:
         """Yield each answer with its pictures, where they are finite."""
         try:
             figure.open_inputs([each for each, _ in answers], progress)
@@ -197,7 +197,7 @@ class Grid:
         pictures = min(RENDERED // self.engine.renderer().settings.size ** 2, MOST_RENDERED)
         return max(1, pictures // (len(self.config.made) * len(self.config.unet_seeds)))
 
-    def _write(self, answer: Answer, results: Sequence[Cell], figure: Figure) -> int:
+    def _write(self, answer: GroupResults, results: Sequence[Cell], figure: Figure) -> int:
         """Write the missing strips of a group, each after its embeddings; how many those are."""
         group, embeddings = answer
         strips = [strip for strip in group.strips if strip.name in self.missing]
@@ -226,7 +226,7 @@ def _bar(total: int) -> tqdm[Any]:
 
 
 def _share(bar: tqdm[Any], span: float) -> Progress:
-    """Report the progress of one piece of work that is `span` of what the bar counts."""
+    """Report the progress of one piece of work, which takes `span` of the whole bar."""
     start = bar.n
     span *= 1 - 1e-9  # what is added up in parts stays within the total
 

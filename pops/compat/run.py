@@ -88,15 +88,18 @@ def _operator(config: PublishedConfig) -> Operator:
     else:
         path = Path(config.prior_path or "")
         said = [part for part in (*path.parts, path.stem) if part in OPERATORS]
-        # Weights that do not say which they are: any operator of the same inputs does.
+        # Where the weights do not name their operator, any operator of the same inputs will do.
         operator = find_operator(config.operator or (said or [config.default_operator.name])[-1])
     if config.operator not in (None, operator.name):
-        raise UsageError(f"{weights} holds {operator.name}, not {config.operator}")
+        raise UsageError(
+            f"{weights} holds the operator {operator.name}, not {config.operator}: change "
+            "--operator or --prior_path"
+        )
     if not config.fits(operator):
         text = " and a text" if operator.takes_text else ""
         raise UsageError(
-            f"{operator.name} takes {', '.join(operator.inputs)}{text}, which is for another of "
-            "infer_binary, infer_instruct and infer_clothes"
+            f"{operator.name} takes {', '.join(operator.inputs)}{text}: use the command for "
+            "it, one of infer_binary, infer_instruct and infer_clothes"
         )
     return operator
 

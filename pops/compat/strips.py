@@ -174,7 +174,7 @@ def _(config: ClothesConfig, row: Callable[[], Operator]) -> list[Strip]:
 
 
 def _slots(names: Sequence[str], operator: Operator, folder: Path) -> list[tuple[str, int | None]]:
-    """List the operator's slots in order, each with the place in `names` of what is named after it.
+    """List the operator's slots in order, each with the index in `names` of the one for it.
 
     Where no name is that of a slot, the names take the slots in turn.
     """
@@ -186,8 +186,9 @@ def _slots(names: Sequence[str], operator: Operator, folder: Path) -> list[tuple
         if home is None or homes.count(home) > 1:
             why = f"{home} is taken twice" if home else "it is named after no slot"
             raise UsageError(
-                f"{folder}: {name} has no slot, since {why}: the slots are "
-                f"{', '.join(operator.inputs)}; to combine several of one, use a folder for each"
+                f"{folder}: {name} has no slot, since {why} (the slots are "
+                f"{', '.join(operator.inputs)}); to combine several garments of one slot, use "
+                "a folder for each slot"
             )
     return [(slot, homes.index(slot) if slot in homes else None) for slot in operator.inputs]
 
@@ -226,7 +227,10 @@ def _files(folder: Path, endings: Sequence[str], filters: Sequence[str] | None) 
     ]
     if not found:
         named = f" with {' or '.join(filters)} in its name" if filters else ""
-        raise InputError(f"{folder} has no file{named} that ends in {', '.join(endings)}")
+        raise InputError(
+            f"{folder} has no file{named} that ends in {', '.join(endings)}: check --dir_a and "
+            "--dir_b"
+        )
     return found
 
 

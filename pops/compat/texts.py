@@ -50,7 +50,9 @@ def with_texts(config: Config, folder: Path, engine: Callable[[], Engine]) -> Co
             continue
         words = str(place).removeprefix(PREFIX).strip()
         if not words:
-            raise UsageError(f"--{name}={PREFIX} has no words: write, say, {PREFIX}rusty iron")
+            raise UsageError(
+                f"--{name}={PREFIX} has no words: write some, as in {PREFIX}rusty iron"
+            )
         made[name] = _file(words, config, make_folder(folder / FOLDER), engine)
     return replace(config, **made)
 

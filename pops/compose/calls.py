@@ -65,7 +65,7 @@ def text(words: str, *, negative: str = "", guidance: object = TEXT_GUIDANCE) ->
         The part of a composition, to be run by `Engine.run`.
 
     Raises:
-        UsageError: a text is none, or the guidance is out of range.
+        UsageError: what is given is not a text, or the guidance is out of range.
     """
     for said in (words, negative):
         if not isinstance(said, str):
@@ -91,7 +91,9 @@ def mean(a: object, b: object, weight: object = 0.5) -> Call:
         UsageError: an input is left out, or the weight is out of range.
     """
     if _is_off(weight, 0, 1):
-        raise UsageError("the weight of mean, that of its second input, is a number from 0 to 1")
+        raise UsageError(
+            "the weight of mean, that of its second input, must be a number from 0 to 1"
+        )
     return _call("mean", (a, b), Argument("weight", _plain(weight)))
 
 
@@ -114,9 +116,11 @@ def mix(*inputs: object, weights: object = None) -> Call:
         return _call("mix", inputs)
     several = weights if isinstance(weights, list | tuple) else ()
     if len(several) != len(inputs) or any(_is_off(one, 0, math.inf) for one in several):
-        raise UsageError(f"the weights of mix are {len(inputs)} numbers of 0 or more, in brackets")
+        raise UsageError(
+            f"the weights of mix must be {len(inputs)} numbers of 0 or more, in brackets"
+        )
     if not any(isinstance(one, Sweep) or one for one in several):
-        raise UsageError("the weights of mix are all 0: give one that is not")
+        raise UsageError("the weights of mix are all 0: give one that is more")
     return _call("mix", inputs, Argument("weights", tuple(map(_plain, several)), True))
 
 
@@ -172,7 +176,7 @@ def direction(start: object, end: object) -> Call:
 
 
 def swap(a: object, b: object, what: object, *, rank: object = None) -> Call:
-    """Replace in an embedding what a set of texts is about by that of another embedding.
+    """Replace in an embedding the concept that texts differ in by that of another embedding.
 
     Args:
         a: a picture, an embedding, a file, a folder or another composition.
@@ -195,7 +199,7 @@ def swap(a: object, b: object, what: object, *, rank: object = None) -> Call:
             "swap(a, b, ['wooden', 'golden', 'striped'])"
         )
     if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int) or rank < 1):
-        raise UsageError("the rank of swap is a whole number of 1 or more")
+        raise UsageError("the rank of swap must be a whole number of 1 or more")
     named = [] if rank is None else [Argument("rank", rank, True)]
     given = Argument("what", texts if several else texts[0])
     return _call("swap", (a, b), given, *named)
@@ -211,7 +215,7 @@ def as_node(value: object) -> Node | None:
         The node, or None.
 
     Raises:
-        UsageError: the value is none of these.
+        UsageError: the value is not an input.
     """
     if value is None or isinstance(value, Leaf | Apply | Call):
         return value
@@ -220,7 +224,7 @@ def as_node(value: object) -> Node | None:
         span = value.span if isinstance(value, Quoted) else None
         return Leaf(value, span)  # type: ignore[arg-type]
     raise UsageError(
-        f"{value!r} is no input: give a picture, an embedding, a file, or another composition"
+        f"{value!r} is not an input: give a picture, an embedding, a file, or another composition"
     )
 
 
@@ -241,7 +245,7 @@ def as_number(of: str, name: str, value: object, least: float, most: float) -> N
         UsageError: the value is something else, or out of range.
     """
     if _is_off(value, least, most):
-        raise UsageError(f"the {name} of {of} is a number from {least} to {most}")
+        raise UsageError(f"the {name} of {of} must be a number from {least} to {most}")
     return _plain(value)
 
 
@@ -249,12 +253,12 @@ def _call(name: str, inputs: Sequence[object], *arguments: Argument) -> Call:
     nodes = [node for node in map(as_node, inputs) if node is not None]
     if len(nodes) < len(inputs):
         which = "both" if len(inputs) == 2 else "all"
-        raise UsageError(f"{name} needs {which} of its inputs: none can be left out")
+        raise UsageError(f"{name} needs {which} of its inputs, so that none can be left out")
     return Call(name, tuple(nodes), arguments)
 
 
 def _is_off(value: object, least: float, most: float) -> bool:
-    """Tell whether a value is no number, or no range of numbers, between two others."""
+    """Tell whether a value is neither a number nor a range of numbers between two others."""
     ends = (value.start, value.stop) if isinstance(value, Sweep) else (value,)
     return not all(
         isinstance(end, int | float)

@@ -148,7 +148,8 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
     """Draw the results of folders and ranges as tables by seed.
 
     Those of a single folder are one table with a column for each seed, those of a single range one
-    strip with a row for each seed. Each figure names the composition, and so what is fixed in it.
+    strip with a row for each seed. Columns that go beyond the widest row go on below. Each figure
+    names the composition, and so what is fixed in it.
 
     Args:
         result: what a composition gave.
@@ -173,16 +174,15 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
         return {None: _strip(per_seed, list(map(str, last)), seeds, title)}
     columns = [head((item,), shown) for item in last]
     titles = [f"{title}, {seed}" if seed else title for seed in seeds]
-    widest = None if outer else WIDEST  # any number of seeds may be asked for
     if outer:
         heads = [head(items, shown) for items in itertools.product(*outer)]
     else:
         heads, columns, per_seed, titles = columns, list(seeds), [pictures], [title]
 
     def sides(size: int) -> tuple[int, int]:
-        bands = 1 if outer else 1 + len(columns) * (size + 16) // WIDEST
-        across, down = len(columns) // bands + 1, bands * (len(heads) + 1)
-        return across * (size + 70), down * (size + 70)
+        each = max(1, (WIDEST - size) // (size + 16))  # columns before the table goes on below
+        across, bands = min(len(columns), each) + 1, -(-len(columns) // each)
+        return across * (size + 70), bands * (len(heads) + 1) * (size + 70)
 
     size = _largest(GRID_SIZES, sides)
     tables = [
@@ -192,7 +192,7 @@ def draw_grids(result: Result, shown: Pictures) -> dict[int | None, Image.Image]
             columns,
             size,
             above,
-            widest,
+            WIDEST,
         )
         for table, above in zip(per_seed, titles, strict=True)
     ]
@@ -297,4 +297,4 @@ def _largest(sizes: Sequence[int], sides: Callable[[int], Sequence[int]]) -> int
         width, height = sides(size)
         if max(width, height) <= LARGEST_SIDE and width * height <= LARGEST_AREA:
             return size
-    raise UsageError("the figure would be too large for a picture file")
+    raise UsageError("the figure would be too large for a picture file: ask for fewer results")

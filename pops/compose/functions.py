@@ -45,7 +45,7 @@ def operator_function(row: Operator) -> Callable[..., Apply]:
             text = slots.pop()
         slots = fill_slots(row, slots, named)
         if text is not None and not isinstance(text, str):
-            raise UsageError(f"the text of {row.name} is a quoted text")
+            raise UsageError(f"the text of {row.name} must be a quoted text")
         row.check_inputs(len(slots), text)
         nodes = tuple(map(as_node, slots))
         how_far = check_strength(row, strength, nodes)
@@ -103,7 +103,7 @@ def fill_slots(row: Operator, given: Sequence[object], named: Mapping[str, objec
             near = nearest(name, [*names, "strength"]) or f": its inputs are {', '.join(names)}"
             raise UsageError(f"{row.name} has no input {name!r}{near}")
         if names.index(name) in slots:
-            raise UsageError(f"{row.name}: {name} is given twice")
+            raise UsageError(f"{row.name}: {name} is given twice: remove one")
         slots[names.index(name)] = value
     if row.min_inputs is None:  # none may be missing, which their number tells
         return [slots[at] for at in sorted(slots)]

@@ -128,9 +128,9 @@ class Sweep:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start) and math.isfinite(self.stop)) or self.start == self.stop:
-            raise UsageError(f"{self}: the ends of a range are two finite numbers")
+            raise UsageError(f"{self}: the ends of a range must be finite numbers")
         if not 2 <= self.count <= MOST_VALUES:
-            raise UsageError(f"{self}: a range has from 2 to {MOST_VALUES} values")
+            raise UsageError(f"{self}: a range must have from 2 to {MOST_VALUES} values")
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -325,7 +325,7 @@ def too_deep() -> str:
 def _path(name: str | Path, span: Span | None) -> Path:
     """Find the file of a name, ~ being the home folder: no shell has looked into a quoted name."""
     if not str(name).strip() or "\0" in str(name):
-        raise UsageError(f"{str(name)!r} is no file name").at(span)
+        raise UsageError(f"{str(name)!r} is not the name of a file").at(span)
     return expand_home(name)
 
 

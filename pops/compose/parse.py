@@ -47,17 +47,22 @@ def parse(text: str, operators: Mapping[str, Operator] = OPERATORS) -> Node:
         The tree that the text describes.
 
     Raises:
-        UsageError: it is no composition; the error's `span` shows where, with a caret.
+        UsageError: it is not a composition; the error's `span` shows where, with a caret.
     """
     text = text.strip().replace("\r\n", "\n").replace("\r", "\n")
     if not text:
-        raise UsageError("the composition is empty: write, say, texturing('mug.jpg', 'wood.jpg')")
+        raise UsageError(
+            "the composition is empty: write one, as in texturing('mug.jpg', 'wood.jpg')"
+        )
     if len(text) > LONGEST_TEXT:
-        raise UsageError(f"the composition is longer than {LONGEST_TEXT} letters")
+        raise UsageError(
+            f"the composition is longer than {LONGEST_TEXT} letters: save a part of it as an "
+            "embedding"
+        )
     lines = text.split("\n")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd escapes, as in 'C:\dir'
+            warnings.simplefilter("ignore")  # about odd escapes, as in 'C:\dir'
             body = ast.parse(_RANGES.sub(_covered, text), mode="eval").body
     except SyntaxError as error:
         raise _unreadable(error, lines) from None
@@ -68,7 +73,9 @@ def parse(text: str, operators: Mapping[str, Operator] = OPERATORS) -> Node:
     with reader.at(body):
         made = as_node(reader.argument(body))
         if made is None:
-            raise UsageError(f"a composition cannot be {LEFT_OUT} alone")
+            raise UsageError(
+                f"a composition cannot be {LEFT_OUT} alone: {LEFT_OUT} stands for an input left out"
+            )
     return made
 
 

@@ -123,7 +123,7 @@ def make_plan(
         The plan.
 
     Raises:
-        UsageError: the text is no composition, or its grid is beyond `MOST_RESULTS`.
+        UsageError: the text is not a composition, or its grid is beyond `MOST_RESULTS`.
         InputError: a file is missing, or a folder holds nothing to use. Both show the span.
     """
     node = parse(composition, operators) if isinstance(composition, str) else composition
@@ -131,7 +131,8 @@ def make_plan(
     if prod(map(len, axes)) > MOST_RESULTS:
         sizes = " x ".join(str(len(axis)) for axis in axes)
         raise UsageError(
-            f"the folders and ranges make {sizes} results, more than {MOST_RESULTS}: split them"
+            f"the folders and ranges make {sizes} results, more than {MOST_RESULTS}: name "
+            "fewer files or values"
         )
     if not axes:
         return Plan(node, (), (node,), operators)
@@ -308,7 +309,7 @@ def _waits(
 
 
 def _choose(ready: Sequence[Kind], waits: dict[Kind, set[Kind]], last: Kind) -> Kind:
-    """Choose sums, which cost nothing, then an operator that waits for none, a loaded one first."""
+    """Choose sums, which cost nothing, or else an operator that waits for no other."""
     if None in ready:
         return None
     return min(ready, key=lambda kind: (bool(waits[kind]), kind != last, -ready.count(kind)))

@@ -70,7 +70,7 @@ class Result:
         return [(node, row) for node in self.plan.results for row in self.of(node)]
 
     def __getitem__(self, part: Node | str) -> Embeddings:
-        """Give the embeddings of a part, given as a node or as text. KeyError if it is none."""
+        """Give the embeddings of a part, a node or its text; KeyError for what is not a part."""
         return self.parts[parse(part, self.plan.operators) if isinstance(part, str) else part]
 
     def of(self, node: Node) -> range:
@@ -231,7 +231,7 @@ def _sample(
             progress=progress,
             **{**vars(sampling), "seeds": seeds},
         )
-    except NotFiniteError as error:  # named by what is in the composition
+    except NotFiniteError as error:  # name the parts of the composition instead
         faulty = sorted({step.nodes.index(asked[row]) for row in error.rows})
         raise not_finite([str(node) for node in step.nodes], faulty) from None
     count = len(sampling.seeds)

@@ -62,10 +62,12 @@ class DataConfig(Settings):
         "art_types", "instruct: file of kinds of art, or a list of pops; none: adjectives alone"
     )
     garment_side: int = setting(
-        60, "clothes: least pixels of the shorter side of a garment", within=Range(0, 10_000)
+        60,
+        "clothes: pixels that the shorter side of a garment has at least",
+        within=Range(0, 10_000),
     )
     garment_area: int = setting(
-        1800, "clothes: least pixels of a garment", within=Range(0, 100_000_000)
+        1800, "clothes: pixels that a garment has at least", within=Range(0, 100_000_000)
     )
     max_broken_share: float = setting(
         0.05, "largest share of records that may be broken", within=SHARE
@@ -101,8 +103,8 @@ class DataConfig(Settings):
             return self.dataset_path
         if recipe.default_dataset is None:
             raise UsageError(
-                "--dataset_path is not given: name one or more folders of samples, as "
-                "pops generate makes them"
+                "--dataset_path is not given: name one or more folders of samples, such as "
+                "pops generate makes"
             )
         return (recipe.default_dataset,)
 
@@ -120,7 +122,7 @@ class DataConfig(Settings):
 
         adjectives = read_words(self.adjectives)
         if not adjectives:
-            raise DataError(f"{self.adjectives} lists no adjective: write one a line")
+            raise DataError(f"{self.adjectives} holds no adjective: write one a line")
         return RecipeSettings(
             textures=_pictures(self.textures_dir),
             backgrounds=_pictures(self.backgrounds_dir),
@@ -157,7 +159,9 @@ class EmbedConfig(StackConfig, DataConfig):
     shard_records: int = setting(
         256, "records in one file; a killed run loses no more", within=Range(1, 1_000_000)
     )
-    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
+    engine: Literal["local", "ray"] = setting(
+        "local", "where the work is done; local: in this process; ray: on a Ray cluster"
+    )
     actors: int = setting(
         1, "processes on a Ray cluster that encode, each a file at a time", within=ACTORS
     )
@@ -193,5 +197,5 @@ def _pictures(folder: Path | None) -> tuple[Path, ...]:
 
     found = tuple(find_pictures(expand_home(folder)))
     if not found:
-        raise DataError(f"{folder} has no picture in it")
+        raise DataError(f"{folder} holds no picture: name another folder")
     return found

@@ -8,18 +8,18 @@ from random import Random
 
 from torch.utils.data import Dataset
 
-from pops.data.order import Parts
+from pops.data.order import MixedOrder
 from pops.data.reader import Reader, RecipeSettings
 from pops.data.recipes import Example, Recipe, make_example
 from pops.data.records.layouts import Record
 from pops.errors import DataError, InputError, PopsError
 from pops.operators import Operator
 
-__all__ = ["BrokenRecords", "ExampleDataset", "LoadedExample", "Part"]
+__all__ = ["BrokenRecords", "ExampleDataset", "LoadedExample", "ListedDataset"]
 
 
 @dataclass(frozen=True)
-class Part:
+class ListedDataset:
     """One dataset: its path or name, and its records."""
 
     place: str
@@ -58,8 +58,8 @@ class ExampleDataset(Dataset[LoadedExample]):
         self.settings = RecipeSettings() if settings is None else settings
         self.seed = seed
         self.max_broken_share = max_broken_share
-        self.listed = [Part(str(place), recipe.read(str(place))) for place in places]
-        self.parts = Parts(tuple(len(part.records) for part in self.listed))
+        self.listed = [ListedDataset(str(place), recipe.read(str(place))) for place in places]
+        self.parts = MixedOrder(tuple(len(part.records) for part in self.listed))
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -107,13 +107,14 @@ class ExampleDataset(Dataset[LoadedExample]):
             example = make_example(self.recipe, self.operator, chosen, rng, reader)
         except PopsError:
             raise
-        except Exception as error:  # a stranger's files must not end a run, whatever is in them
+        except Exception as error:  # damaged files must not end a run, whatever is in them
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise InputError(f"{_named(chosen)}: gives no example ({reason})") from error
+            raise InputError(f"{_named(chosen)} gives no example ({reason})") from error
         if len(example.inputs) != len(self.operator.inputs):
             raise DataError(
                 f"the recipe {self.recipe.name} gives {len(example.inputs)} inputs, but "
-                f"{self.operator.name} has {len(self.operator.inputs)} slots"
+                f"{self.operator.name} has {len(self.operator.inputs)} slots: change one of "
+                "them"
             )
         return example
 
@@ -132,7 +133,7 @@ class ExampleDataset(Dataset[LoadedExample]):
         """
         loaded = self[epoch, index]
         if loaded.example is None:
-            raise DataError(f"too many records in turn are broken; the last: {loaded.broken[-1]}")
+            raise DataError(f"too many records in a row are broken; the last: {loaded.broken[-1]}")
         return loaded.example
 
 
@@ -170,7 +171,7 @@ class BrokenRecords:
         if len(self.reasons) > share * records:
             last = next(reversed(self.reasons))
             raise DataError(
-                f"{len(self.reasons)} of {records} records are broken, more than the share of "
-                f"{share:g} that --max_broken_share allows; the last: {last}"
+                f"{len(self.reasons)} of {records} records are broken, which is more than the "
+                f"share of {share:g} that --max_broken_share allows; the last: {last}"
             )
         return new

@@ -24,7 +24,7 @@ from pops.stacks.clip import TextEncoding, picture_pixels
 from pops.stacks.stack import Stack
 
 if TYPE_CHECKING:
-    from transformers import CLIPImageProcessorPil
+    from pops.stacks.clip import Processor
 
 __all__ = [
     "ExampleTexts",
@@ -63,7 +63,7 @@ class Prepared:
     texts: tuple[ExampleTexts, ...] | None  # (N,); None where the operator takes no text
 
 
-def prepare(processor: CLIPImageProcessorPil, examples: Sequence[Example]) -> Prepared:
+def prepare(processor: Processor, examples: Sequence[Example]) -> Prepared:
     """Prepare the pictures and texts of examples for the encoders.
 
     Args:
@@ -103,7 +103,10 @@ def _texts(examples: Sequence[Example]) -> tuple[ExampleTexts, ...] | None:
         ExampleTexts(e.text, e.text_dropped, e.target_text) for e in examples if e.text is not None
     )
     if len(found) not in (0, len(examples)):
-        raise DataError("the recipe gives some of its examples a text, and others none")
+        raise DataError(
+            "the recipe gives a text to some of its examples and not to others: give one to "
+            "all or to none"
+        )
     return found or None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Parts", "row"]
+__all__ = ["MixedOrder", "row"]
 
 
 def row(seed: int, position: int, length: int) -> tuple[int, int]:
@@ -30,7 +30,7 @@ def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Parts:
+class MixedOrder:
     """Datasets of different lengths in one order, in which each dataset is equally likely.
 
     An epoch visits every record of the longest dataset once, and those of a shorter one again and

@@ -131,7 +131,10 @@ class Reader:
         def make() -> np.ndarray:
             array = read_array(path)
             if array.ndim not in (2, 3) or array.shape[:2] != size[::-1] or not array.size:
-                raise InputError(f"{path}: {array.shape} is no mask of {size[::-1]} pixels")
+                raise InputError(
+                    f"{path}: an array of the shape {array.shape} is not a mask for a picture "
+                    f"of {size[::-1]} pixels"
+                )
             with np.errstate(over="ignore"):  # what is too large is infinite, and refused
                 array = (array[..., -1] if array.ndim == 3 else array).astype(np.float32)
             if not np.isfinite(array).all():
@@ -164,7 +167,7 @@ class Reader:
                 for pair, most in (((x1, x2), size[0]), ((y1, y2), size[1]))
             )
             if x1 >= x2 or y1 >= y2:
-                raise InputError(f"{path}: the box is empty or outside of the picture")
+                raise InputError(f"{path}: the box is empty or lies outside the picture")
             return int(x1), int(y1), int(x2), int(y2)
 
         return self.once((path, size), make)
@@ -188,5 +191,5 @@ def read_corners(path: Path) -> tuple[float, float, float, float] | None:
     if not isinstance(found, dict):
         return found
     if missing := {"x1", "y1", "x2", "y2"} - found.keys():
-        raise InputError(f"{path}: {min(missing)} is missing; a box has x1, y1, x2 and y2")
+        raise InputError(f"{path}: {min(missing)} is missing: write x1, y1, x2 and y2")
     return found["x1"], found["y1"], found["x2"], found["y2"]

@@ -133,7 +133,7 @@ def _own(path: Path) -> tuple[Operator, Recipe]:
     name = f"pops_own_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
-        raise UsageError(f"--operator wants a Python file, and {path} is none")
+        raise UsageError(f"--operator takes a Python file, not {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where worker processes look for its functions
     spec.loader.exec_module(module)
@@ -165,7 +165,7 @@ def make_texturing(record: TexturingRecord, rng: Random, reader: Reader) -> Exam
         InputError: A file cannot be read, or the object is too small for a patch.
     """
     if not record.variants:
-        raise InputError(f"{record.folder}: there is no variant of {record.base}")
+        raise InputError(f"{record.folder} holds no variant of {record.base}")
     chosen = rng.choice(record.variants)
     others = [name for name in (record.base, *record.variants) if name != chosen]
     shown = chosen if rng.random() < SELF else rng.choice(others)
@@ -184,7 +184,7 @@ def _patch(
     least, most = PATCH_LEAST * min(target.size), PATCH_MOST * min(x2 - x1, y2 - y1)
     patch = find_patch(mask[y1:y2, x1:x2], rng, min(least, max(most, 1)), most)
     if patch is None:
-        raise InputError(f"{record.mask}: the object is too small for a patch of it")
+        raise InputError(f"{record.mask}: the object is too small to cut a patch out of it")
     x, y, side = patch
     return target.crop((x1 + x, y1 + y, x1 + x + side, y1 + y + side))
 
@@ -296,7 +296,7 @@ def _garments(record: PersonRecord, reader: Reader) -> tuple[Image.Image, list[I
         for label in GARMENT_LABELS.values()
     ]
     if not any(pieces):
-        raise InputError(f"{record.name}: no garment is large enough")
+        raise InputError(f"{record.name}: none of its garments is large enough")
     return picture, pieces
 
 

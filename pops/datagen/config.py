@@ -33,7 +33,7 @@ __all__ = [
     "UnionsConfig",
 ]
 
-Preset = Literal["faithful", "permissive", "pocket"]
+PresetName = Literal["faithful", "permissive", "pocket"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class GenerateConfig(Settings):
         "seed of the run; each sample depends on it and on its own number alone",
         within=SEED,
     )
-    preset: Preset = setting(
+    preset: PresetName = setting(
         "faithful",
         "faithful: published models; permissive: free for commercial use; pocket: no model",
     )
@@ -65,7 +65,9 @@ class GenerateConfig(Settings):
         "STAGE=REPOSITORY or STAGE=FOLDER, models in place of the preset's; the stages are "
         "text2image, depth2image, detect, segment, inpaint and people",
     )
-    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
+    engine: Literal["local", "ray"] = setting(
+        "local", "where the work is done; local: in this process; ray: on a Ray cluster"
+    )
     actors: int = setting(1, "processes of each stage on a Ray cluster", within=ACTORS)
     ray_address: str | None = setting(
         None, "address of a running Ray cluster; null: start one on this machine"
@@ -198,6 +200,6 @@ class ExportConfig(Settings):
     folder: PathOrName = argument("folder of generated data")
     format: Literal["webdataset"] = setting("webdataset", "format to write")
     out: Path = setting(Path("out/export"), "folder to write into")
-    samples_per_shard: int = setting(1000, "samples in each tar", within=Range(1, 1_000_000))
+    samples_per_shard: int = setting(1000, "samples in each tar file", within=Range(1, 1_000_000))
 
     examples = ("pops generate export datasets/scenes --out tars/scenes",)

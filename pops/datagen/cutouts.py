@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pops.data.cutting import cut_out
 from pops.data.records.layouts import find_pictures
 from pops.datagen.config import CutoutsConfig
-from pops.datagen.folder.store import Store
+from pops.datagen.folder.store import SampleStore
 from pops.datagen.presets import load_preset
 from pops.datagen.run import make_samples, write_all
 from pops.datagen.sample import Sample, Script
@@ -26,7 +26,7 @@ from pops.settings.shard import Shard
 
 __all__ = ["generate_cutouts", "name_cutouts"]
 
-# In names of files, on some systems; bytes that are no UTF-8 are lone surrogates.
+# In names of files, on some systems; bytes that are not UTF-8 are lone surrogates.
 UNSAFE = re.compile(r"[\\:\x00-\x1f\ud800-\udfff]")
 
 
@@ -51,7 +51,7 @@ def generate_cutouts(config: CutoutsConfig) -> int:
         print(f"{len(indices)} of {len(pictures)} pictures of {config.input_dir}, by {model}")
         return 0
 
-    store = Store(config.output_dir, shard)
+    store = SampleStore(config.output_dir, shard)
     settings: dict[str, object] = {
         "kind": "cutouts",
         "preset": config.preset,
@@ -91,10 +91,10 @@ def name_cutouts(folder: Path) -> dict[str, Path]:
         InputError: There is no such folder or no picture in it, or two cut-outs would get one name.
     """
     if not folder.is_dir():
-        raise InputError(f"no such folder: {folder}; --input_dir wants a folder of pictures")
+        raise InputError(f"no such folder: {folder}; --input_dir takes a folder of pictures")
     paths = find_pictures(folder)
     if not paths:
-        raise InputError(f"{folder} holds no pictures")
+        raise InputError(f"{folder} holds no pictures: name another folder by --input_dir")
     shared = Counter(path.stem.casefold() for path in paths)
     names: dict[str, Path] = {}
     for path in paths:

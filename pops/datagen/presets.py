@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,15 @@ from pops.datagen.models.registry import (
     PICTURE_SIDE,
     RMBG_BY_ITS_OWN_CODE,
     ModelRow,
+    describe_model,
+    read_models,
 )
-from pops.datagen.stages import Picture, StageModel, Stages
+from pops.datagen.stages import Picture, Stages
 from pops.datagen.words import PromptWords, read_prompt_words, shipped_words
 from pops.errors import UsageError
-from pops.io.hub.repositories import REPOSITORIES, Repository
 from pops.io.pictures import open_picture
 
-__all__ = ["PRESETS", "Preset", "load_preset"]
+__all__ = ["PRESETS", "GenerationPreset", "load_preset"]
 
 WORD_LISTS = ("objects", "placements", "attributes")
 
@@ -33,7 +34,7 @@ def open_file(path: Path) -> Picture:
 
 
 @dataclass(frozen=True)
-class Preset:
+class GenerationPreset:
     """The words of prompts, the stages, and the side of a picture in pixels."""
 
     words: PromptWords
@@ -48,7 +49,7 @@ class Preset:
         return hashlib.sha256(repr(lists).encode()).hexdigest()[:16]
 
 
-def load_preset(config: GenerateConfig) -> Preset:
+def load_preset(config: GenerateConfig) -> GenerationPreset:
     """Make the preset that the settings name, with their words and size.
 
     Args:
@@ -69,55 +70,42 @@ def _word_paths(config: GenerateConfig) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path is not None}
 
 
-def _pocket(config: GenerateConfig) -> Preset:
+def _pocket(config: GenerateConfig) -> GenerationPreset:
     from pops.datagen.pocket.pictures import open_scene_picture
     from pops.datagen.pocket.prompts import POCKET_WORDS
     from pops.datagen.pocket.stages import pocket_stages
 
     if paths := _word_paths(config):
-        raise UsageError(f"--{next(iter(paths))}_path: the pocket preset has words of its own")
+        raise UsageError(
+            f"--{next(iter(paths))}_path: the pocket preset has words of its own: leave it out"
+        )
     size = config.size or 64
     if size % 4:
         raise UsageError(f"--size must be a multiple of 4 for the pocket preset, not {size}")
-    return Preset(POCKET_WORDS, pocket_stages(size), size, open_scene_picture)
+    return GenerationPreset(POCKET_WORDS, pocket_stages(size), size, open_scene_picture)
 
 
-def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> Preset:
+def _of_models(config: GenerateConfig, rows: dict[str, ModelRow]) -> GenerationPreset:
     """Make a preset of models: those of its rows, or those that the settings name instead."""
-    own = _own_models(config, rows)
+    own = read_models(config.models, rows)
     lists = {name: shipped_words(name) for name in WORD_LISTS}
     lists |= {name: read_prompt_words(path) for name, path in _word_paths(config).items()}
     if config.size is not None:
-        raise UsageError("--size is for the pocket preset: models make pictures of their own size")
+        raise UsageError(
+            "--size works with the pocket preset only, since models make pictures of their "
+            "own size: leave it out"
+        )
     if config.trust_remote_code and "segment" not in own:
         rows = rows | {"segment": RMBG_BY_ITS_OWN_CODE}
     loaders, models = {}, {}
     for stage, row in rows.items():
         place = own.get(stage, row.place)
-        models[stage] = _model(place)
+        models[stage] = describe_model(place)
         loaders[stage] = partial(row.load, place, config.device)
-    return Preset(PromptWords(**lists), Stages(loaders, models), PICTURE_SIDE)
+    return GenerationPreset(PromptWords(**lists), Stages(loaders, models), PICTURE_SIDE)
 
 
-def _own_models(config: GenerateConfig, rows: Mapping[str, object]) -> dict[str, str]:
-    own = {}
-    for text in config.models:
-        stage, equals, place = text.partition("=")
-        if not equals or not place or stage not in rows:
-            raise UsageError(
-                f"--models wants STAGE=REPOSITORY or STAGE=FOLDER, not {text!r}; "
-                f"the stages are {', '.join(rows)}"
-            )
-        own[stage] = place
-    return own
-
-
-def _model(place: str) -> StageModel:
-    known = REPOSITORIES.get(place, Repository(place))
-    return StageModel(place, known.revision, known.licence)
-
-
-PRESETS: dict[str, Callable[[GenerateConfig], Preset]] = {
+PRESETS: dict[str, Callable[[GenerateConfig], GenerationPreset]] = {
     "pocket": _pocket,
     "faithful": lambda config: _of_models(config, FAITHFUL),
     "permissive": lambda config: _of_models(config, PERMISSIVE),

@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from pops.datagen.config import GenerateConfig
 from pops.datagen.engines.local import Finished, Local, MakeScript, schedule
-from pops.datagen.folder.store import Store
+from pops.datagen.folder.store import SampleStore
 from pops.datagen.generators import GENERATORS, AttemptInputs
-from pops.datagen.presets import Preset, load_preset
+from pops.datagen.presets import GenerationPreset, load_preset
 from pops.datagen.sample import Script
 from pops.datagen.stages import StageModel, Stages
 from pops.datagen.words import PromptWords
@@ -78,7 +78,7 @@ def generate(config: GenerateConfig, kind: str) -> int:
     if config.dry_run:
         print("\n".join(_what(config, generation, models)))
         return 0
-    store = Store(config.output_dir, generation.shard)
+    store = SampleStore(config.output_dir, generation.shard)
     settings = _settings(config, kind, preset, models)
     bar = tqdm(total=len(generation.indices), desc=kind, unit="", file=sys.stderr)
     started = time.perf_counter()
@@ -139,7 +139,7 @@ def _counted(bar: tqdm[Any]) -> Callable[[str], None]:
 
 
 def _settings(
-    config: GenerateConfig, kind: str, preset: Preset, models: dict[str, StageModel]
+    config: GenerateConfig, kind: str, preset: GenerationPreset, models: dict[str, StageModel]
 ) -> dict[str, Any]:
     """Give all that a sample depends on: a folder is resumed only with the same."""
     return {
@@ -153,7 +153,7 @@ def _settings(
 
 
 def write_all(
-    finished: Generator[Finished, None, None], store: Store, seed: int, batch_size: int
+    finished: Generator[Finished, None, None], store: SampleStore, seed: int, batch_size: int
 ) -> Iterator[None]:
     """Write samples in threads, a few at a time.
 

@@ -17,6 +17,7 @@ from PIL import Image
 from pops.data.cutting import Box
 
 __all__ = [
+    "Answer",
     "Box",
     "Depth2Image",
     "Detect",
@@ -31,6 +32,8 @@ __all__ = [
     "Stages",
     "Text2Image",
 ]
+
+Answer = Callable[[Sequence[Any]], Sequence[Any]]  # answers a batch of requests in order
 
 
 class Picture:
@@ -152,5 +155,5 @@ class Stages:
     """All stages of a preset: the model of each, and how it is loaded."""
 
     # By stage: called once, when the stage is first asked; gives the function that answers batches.
-    loaders: Mapping[str, Callable[[], Callable[[Sequence[Any]], Sequence[Any]]]]
+    loaders: Mapping[str, Callable[[], Answer]]
     models: Mapping[str, StageModel]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pops.doctor import machine, models
-from pops.doctor.lines import Line
+from pops.doctor.lines import ReportLine
 from pops.doctor.trial import try_step
 from pops.errors import PopsError
 from pops.io.machine.placement import choose_placement
@@ -24,7 +24,7 @@ def examine(
     offload: str = "none",
     renderer: str = "kandinsky",
     step: bool = True,
-) -> Iterator[Line]:
+) -> Iterator[ReportLine]:
     """Look at the machine and a stack. No weights are loaded, and nothing is fetched.
 
     Args:
@@ -65,18 +65,18 @@ def _cache() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def _memory(stack: Stack, parts: list[models.Part]) -> Iterator[Line]:
+def _memory(stack: Stack, parts: list[models.StackPart]) -> Iterator[ReportLine]:
     try:
         numbers = models.numbers_of(parts).values()
     except PopsError as error:
-        yield Line("memory", str(error), "fetch or build this part again")
+        yield ReportLine("memory", str(error), "fetch or build this part again")
         return
     size = stack.placement.weight_bytes
     whole = sum(numbers) * size
     yield machine.memory(stack.placement, whole, max(numbers) * size, round(whole * WORK))
 
 
-def _step(stack: Stack) -> Iterator[Line]:
+def _step(stack: Stack) -> Iterator[ReportLine]:
     prior = next(iter(models.find_parts(stack.spec, "")))
     if prior.folder is None and prior.repository is None:
         return  # a line has said that it is missing

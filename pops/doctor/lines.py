@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Line", "gigabytes"]
+__all__ = ["ReportLine", "gigabytes"]
 
 
 @dataclass(frozen=True)
-class Line:
+class ReportLine:
     """One line of the report; it tells what to do where all is not well.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 from packaging.requirements import InvalidRequirement, Requirement
 
 from pops import DISTRIBUTION, __version__
-from pops.doctor.lines import Line, gigabytes
+from pops.doctor.lines import ReportLine, gigabytes
 from pops.io.machine.placement import Placement, has_bfloat16
 
 __all__ = ["device", "disk", "free_memory", "memory", "number_format", "versions"]
@@ -22,7 +22,7 @@ SHOWN = ("torch", "transformers", "diffusers", "huggingface_hub")
 TORCH_PAGE = "https://pytorch.org/get-started/locally"
 
 
-def versions() -> list[Line]:
+def versions() -> list[ReportLine]:
     """Compare the installed libraries with what pops requires.
 
     Returns:
@@ -32,7 +32,7 @@ def versions() -> list[Line]:
     says = f"pops {__version__}, Python {platform.python_version()}, {known}"
     wrong = _unmet()
     advice = f"pip install {' '.join(repr(one) for one in wrong)}" if wrong else ""
-    return [Line("versions", says, advice), *_torchvision()]
+    return [ReportLine("versions", says, advice), *_torchvision()]
 
 
 def _unmet() -> list[str]:
@@ -53,21 +53,23 @@ def _unmet() -> list[str]:
     return found
 
 
-def _torchvision() -> list[Line]:
+def _torchvision() -> list[ReportLine]:
     """Check that torchvision, which transformers uses where it is installed, fits torch."""
     if util.find_spec("torchvision") is None:
         return []
     version = metadata.version("torchvision")
     try:
         import torchvision  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: F401
-    except Exception as error:  # of its libraries that were built for another torch
+    except Exception as error:  # its libraries may be built for another torch
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         says = f"{version} does not fit torch {torch.__version__} ({reason})"
-        return [Line("torchvision", says, "pip uninstall torchvision, which pops does not need")]
-    return [Line("torchvision", f"{version} fits torch")]
+        return [
+            ReportLine("torchvision", says, "pip uninstall torchvision, which pops does not need")
+        ]
+    return [ReportLine("torchvision", f"{version} fits torch")]
 
 
-def device(placement: Placement, asked: str) -> Line:
+def device(placement: Placement, asked: str) -> ReportLine:
     """Tell which device would be used, and why.
 
     Args:
@@ -81,16 +83,16 @@ def device(placement: Placement, asked: str) -> Line:
     why = "asked for" if asked != "auto" else "the first of cuda, mps and cpu that is here"
     if chosen.type == "cuda":
         name = torch.cuda.get_device_name(chosen)
-        return Line("device", f"{chosen}: {name}, {why}")
+        return ReportLine("device", f"{chosen}: {name}, {why}")
     if chosen.type != "cpu" or asked == "cpu":
-        return Line("device", f"{chosen}: {why}")
+        return ReportLine("device", f"{chosen}: {why}")
     if torch.version.cuda is None and shutil.which("nvidia-smi"):
         says = f"cpu: there is an NVIDIA card, but torch {torch.__version__} is built without CUDA"
-        return Line("device", says, f"install a torch with CUDA, see {TORCH_PAGE}")
-    return Line("device", f"cpu ({os.cpu_count()} cores): torch sees no GPU")
+        return ReportLine("device", says, f"install a torch with CUDA, see {TORCH_PAGE}")
+    return ReportLine("device", f"cpu ({os.cpu_count()} cores): torch sees no GPU")
 
 
-def number_format(placement: Placement, asked: str) -> Line:
+def number_format(placement: Placement, asked: str) -> ReportLine:
     """Tell which number format would be used, and why.
 
     Args:
@@ -104,12 +106,14 @@ def number_format(placement: Placement, asked: str) -> Line:
     emulated = placement.dtype == torch.bfloat16 and not has_bfloat16(placement.device)
     if asked == "auto":
         why = "the exact one, for a CPU" if on_cpu else "half the memory, on every GPU"
-        return Line("number format", f"{name}: {why}")
+        return ReportLine("number format", f"{name}: {why}")
     if on_cpu and (emulated or placement.dtype == torch.float16):
-        return Line("number format", f"{name} is slow on this CPU", "use --dtype float32")
+        return ReportLine("number format", f"{name} is slow on this CPU", "use --dtype float32")
     if emulated:
-        return Line("number format", f"{name} is emulated by this device", "use --dtype float16")
-    return Line("number format", f"{name}: asked for")
+        return ReportLine(
+            "number format", f"{name} is emulated by this device", "use --dtype float16"
+        )
+    return ReportLine("number format", f"{name}: asked for")
 
 
 def free_memory(where: torch.device) -> int | None:
@@ -144,7 +148,7 @@ def _host_memory() -> int | None:
     return min(found, default=None)
 
 
-def memory(placement: Placement, whole: int, largest: int, work: int) -> Line:
+def memory(placement: Placement, whole: int, largest: int, work: int) -> ReportLine:
     """Compare the free memory with what the models need.
 
     Args:
@@ -162,7 +166,7 @@ def memory(placement: Placement, whole: int, largest: int, work: int) -> Line:
     said = "how much is free cannot be told here" if free is None else f"{gigabytes(free)} free"
     says = f"{said} on {where}, about {gigabytes(need)} needed ({gigabytes(work)} to work in)"
     if free is None or free >= need:
-        return Line("memory", says)
+        return ReportLine("memory", says)
     ways = []
     if where.type != "cpu" and not placement.offload and free >= largest + work:
         ways.append("use --offload model")
@@ -171,10 +175,10 @@ def memory(placement: Placement, whole: int, largest: int, work: int) -> Line:
     elif placement.weight_bytes > 1 and free >= need / placement.weight_bytes:
         ways.append("use --dtype int8")
     ways.append("close other programs, or use a machine with more")
-    return Line("memory", says, " or ".join(ways[:2]))
+    return ReportLine("memory", says, " or ".join(ways[:2]))
 
 
-def disk(place: Path, needed: int) -> Line:
+def disk(place: Path, needed: int) -> ReportLine:
     """Compare the free disk with what is still to be fetched.
 
     Args:
@@ -189,4 +193,4 @@ def disk(place: Path, needed: int) -> Line:
     wanted = f"{gigabytes(needed)} still to be fetched" if needed else "nothing to be fetched"
     says = f"{gigabytes(free)} free in {place}, {wanted}"
     advice = "make room, or set HF_HOME to another place" if free < needed else ""
-    return Line("disk", says, advice)
+    return ReportLine("disk", says, advice)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from pops.doctor.lines import Line
+from pops.doctor.lines import ReportLine
 from pops.errors import PopsError, WeightsError
 from pops.io.hub.asking import check_reachable
 from pops.io.hub.repositories import PART_FILES, REPOSITORIES, Repository
@@ -22,10 +22,11 @@ from pops.prior.model import Prior, read_prior_config
 from pops.prior.schedule import read_schedule
 from pops.stacks.clip import check_processor, check_tokenizer
 from pops.stacks.spec import StackSpec
+from pops.stacks.vision import ImageProcessor
 
 __all__ = [
     "PARTS",
-    "Part",
+    "StackPart",
     "check_part",
     "find_parts",
     "hub_line",
@@ -76,7 +77,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Part:
+class StackPart:
     """One part of a stack, and where it is.
 
     Args:
@@ -110,7 +111,7 @@ class Part:
         return self.repository.bytes if self.repository and self.folder is None else 0
 
 
-def find_parts(spec: StackSpec, renderer: str) -> list[Part]:
+def find_parts(spec: StackSpec, renderer: str) -> list[StackPart]:
     """Find where the parts of a stack are, without any network.
 
     Args:
@@ -126,11 +127,11 @@ def find_parts(spec: StackSpec, renderer: str) -> list[Part]:
         folder: Path | None = expand_home(place)
         if folder is not None and not folder.is_dir():
             folder = cached_folder(place, PART_FILES[name]) if is_repository(place) else None
-        parts.append(Part(name, place, folder))
+        parts.append(StackPart(name, place, folder))
     return parts
 
 
-def part_line(part: Part) -> Line:
+def part_line(part: StackPart) -> ReportLine:
     """Say where a part is, or what fetching it will take.
 
     Args:
@@ -142,16 +143,18 @@ def part_line(part: Part) -> Line:
     source = part.repository
     if source is None:
         if part.folder is None:
-            return Line(part.name, f"{part.place} is missing", "build or copy the stack again")
-        return Line(part.name, f"in {part.folder}")
+            return ReportLine(
+                part.name, f"{part.place} is missing", "build or copy the stack again"
+            )
+        return ReportLine(part.name, f"in {part.folder}")
     named = f"{source.name}@{source.revision[:8]}"
     if part.folder is not None:
-        return Line(part.name, f"{named} is in the hub's cache ({source.licence})")
+        return ReportLine(part.name, f"{named} is in the hub's cache ({source.licence})")
     says = f"{named} will be fetched at first use: {source.size}, {source.licence}"
-    return Line(part.name, says)
+    return ReportLine(part.name, says)
 
 
-def operators_line(spec: StackSpec, names: Iterable[str]) -> tuple[Line, int]:
+def operators_line(spec: StackSpec, names: Iterable[str]) -> tuple[ReportLine, int]:
     """Say which operators are here, and what fetching another takes.
 
     Args:
@@ -165,17 +168,19 @@ def operators_line(spec: StackSpec, names: Iterable[str]) -> tuple[Line, int]:
     if home.is_dir() or not is_repository(spec.operators):
         own = [n for n in names if any((home / p).exists() for p in (n, f"models/{n}"))]
         if own:
-            return Line("operators", f"{', '.join(own)} in {home}"), 0
-        return Line("operators", f"none in {home}", "train one, or name others by --weights"), 0
+            return ReportLine("operators", f"{', '.join(own)} in {home}"), 0
+        return ReportLine(
+            "operators", f"none in {home}", "train one, or name others by --weights"
+        ), 0
     source = REPOSITORIES.get(spec.operators, Repository(spec.operators))
     files = {name: f"models/{name}/learned_prior.pth" for name in names}
     here = [name for name, file in files.items() if cached_folder(spec.operators, [file])]
     says = f"{', '.join(here) or 'none'} in the hub's cache; each other one is fetched at first use"
     says += f" from {source.name} ({source.size}, {source.licence})"
-    return Line("operators", says), 0 if here else source.bytes
+    return ReportLine("operators", says), 0 if here else source.bytes
 
 
-def hub_line(parts: Iterable[Part]) -> Line:
+def hub_line(parts: Iterable[StackPart]) -> ReportLine:
     """Ask the hub for what is still to be fetched.
 
     Args:
@@ -186,17 +191,17 @@ def hub_line(parts: Iterable[Part]) -> Line:
     """
     missing = [part.repository for part in parts if part.folder is None and part.repository]
     if not missing:
-        return Line("hub", "not needed: all is here")
+        return ReportLine("hub", "not needed: all is here")
     try:
         for source in missing:
             check_reachable(source)
     except WeightsError as error:
         says, _, advice = str(error).partition(": ")
-        return Line("hub", says, advice)
-    return Line("hub", "answers, and has what is to be fetched")
+        return ReportLine("hub", says, advice)
+    return ReportLine("hub", "answers, and has what is to be fetched")
 
 
-def numbers_of(parts: Iterable[Part]) -> dict[str, int]:
+def numbers_of(parts: Iterable[StackPart]) -> dict[str, int]:
     """Count the numbers that each model holds, without loading it.
 
     Args:
@@ -217,7 +222,7 @@ def numbers_of(parts: Iterable[Part]) -> dict[str, int]:
     return counts
 
 
-def check_part(part: Part) -> Line | None:
+def check_part(part: StackPart) -> ReportLine | None:
     """Read the configs of a part and compare the models they describe with the files beside them.
 
     No weights are read.
@@ -234,11 +239,11 @@ def check_part(part: Part) -> Line | None:
     try:
         found = list(_check_models(part, part.folder))
     except PopsError as error:
-        return Line(what, str(error), "fetch or build this part again")
-    return Line(what, f"read; they fit the files: {', '.join(found)}")
+        return ReportLine(what, str(error), "fetch or build this part again")
+    return ReportLine(what, f"read; they fit the files: {', '.join(found)}")
 
 
-def _check_models(part: Part, home: Path) -> Iterator[str]:
+def _check_models(part: StackPart, home: Path) -> Iterator[str]:
     """Check each model of a part; its name and size where it fits. WeightsError where not."""
     for model, kind in part.models.items():
         folder = home / model
@@ -292,11 +297,9 @@ def _file_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _check_processor(folder: Path, side: int) -> None:
-    from transformers import CLIPImageProcessorPil
-
-    check_config(folder / "preprocessor_config.json")
-    with reading(folder), quietly():
-        check_processor(CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True), side)
+    processor = ImageProcessor.read(folder)
+    with reading(folder):
+        check_processor(processor, side)
 
 
 def _check_tokenizer(folder: Path, words: int) -> None:

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from pops.doctor.lines import Line, gigabytes
+from pops.doctor.lines import ReportLine, gigabytes
 from pops.errors import PopsError
 from pops.io.machine.placement import Placement
 from pops.prior.batching import sample_requests
@@ -24,7 +24,7 @@ TRAIN_STEPS, CLIP = 1000, 10.0  # of the published noise schedule
 GUIDANCE, INPUTS = 8.0, 2  # of texturing, the costliest published request
 
 
-def try_step(config: PriorConfig, placement: Placement, free: int | None) -> Line:
+def try_step(config: PriorConfig, placement: Placement, free: int | None) -> ReportLine:
     """Sample one step of a random prior, where there is memory for it.
 
     Args:
@@ -42,14 +42,14 @@ def try_step(config: PriorConfig, placement: Placement, free: int | None) -> Lin
     size = f"a random prior of {numbers / 1e6:,.0f} million numbers"
     if free is not None and free < need:
         says = f"not tried: {size} takes {gigabytes(need)}, and {gigabytes(free)} are free"
-        return Line("one step", says)
+        return ReportLine("one step", says)
     try:
         seconds = _time_step(prior, placement)
     except PopsError as error:
-        return Line("one step", str(error), "use another --device or --dtype")
+        return ReportLine("one step", str(error), "use another --device or --dtype")
     says = f"{size} takes {seconds:.3g} s for one on {placement.device}, "
     says += f"so about {seconds * SamplingSettings.steps:.3g} s for {SamplingSettings.steps}"
-    return Line("one step", says)
+    return ReportLine("one step", says)
 
 
 @torch.no_grad()
@@ -74,5 +74,7 @@ def _time_step(prior: Prior, placement: Placement) -> float:
             made = sample_requests(prior, rows, [[0]], GUIDANCE, schedule, 1, sampler)
             seconds = time.perf_counter() - began
     if not made.isfinite().all():
-        raise PopsError(f"a step gives numbers that are not finite in {placement.dtype}")
+        raise PopsError(
+            f"a step gives numbers that are not finite in {placement.dtype}: use another --dtype"
+        )
     return seconds

@@ -61,7 +61,8 @@ class ModelsConfig(StackConfig, OwnOperators):
     )
     metrics: tuple[str, ...] = setting((), "metrics to compute; none given: all that there are")
     judge: str | None = setting(
-        None, "address of an OpenAI-style server of a vision-language model, which judges, too"
+        None,
+        "address of an OpenAI-style server whose vision-language model also judges the pictures",
     )
     judge_model: str = setting("default", "name of the model on that server")
     batch_size: int = setting(16, "requests that a model answers at once", within=BATCH)
@@ -70,7 +71,7 @@ class ModelsConfig(StackConfig, OwnOperators):
         super().__post_init__()
         if self.judge is not None and not self.judge.startswith(("http://", "https://")):
             raise UsageError(
-                f"--judge wants an address, as in http://localhost:8000/v1, not {self.judge!r}"
+                f"--judge takes an address, as in http://localhost:8000/v1, not {self.judge!r}"
             )
 
     @property
@@ -105,7 +106,7 @@ class EvalConfig(ModelsConfig):
         "show; null: those of pops",
     )
     seeds: tuple[int, ...] = setting(
-        (0, 1, 2), "seeds, each of the operator and of the renderer", within=SEED
+        (0, 1, 2), "seeds; each is that of the operator and that of the renderer", within=SEED
     )
     methods: tuple[str, ...] = setting(
         (), "ways to make the pictures, as the protocol lists them; none given: all"
@@ -123,11 +124,13 @@ class EvalConfig(ModelsConfig):
     renderer: str = setting(RenderSettings.renderer, "what draws the pictures", choices=RENDERERS)
     render_steps: int | None = setting(None, "steps of the renderer; null: its own", within=STEPS)
     limit: int | None = setting(
-        None, "so many pictures of each method at most, drawn at random", within=AMOUNT
+        None, "largest number of pictures of each method, drawn at random; null: all", within=AMOUNT
     )
-    keep_pictures: bool = setting(False, "keep the pictures that were made, too")
+    keep_pictures: bool = setting(False, "also keep the pictures that were made")
     shard: str = setting("0/1", "i/n: this is machine i of n, counted from 0")
-    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
+    engine: Literal["local", "ray"] = setting(
+        "local", "where the work is done; local: in this process; ray: on a Ray cluster"
+    )
     actors: int = setting(1, "processes of each stage on a Ray cluster", within=ACTORS)
     ray_address: str | None = setting(
         None, "address of a running Ray cluster; null: start one on this machine"
@@ -139,7 +142,7 @@ class EvalConfig(ModelsConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         Shard.parse(self.shard)
-        _ = self.sampling, self.rendering  # a mistake is said at once
+        _ = self.sampling, self.rendering  # so that a mistake is told at once
 
     @property
     def sampling(self) -> SamplingSettings:
@@ -278,7 +281,7 @@ class EvalStudyConfig(Settings):
         None, "folder of pictures of the same names that show what was asked for; null: none"
     )
     count: int | None = setting(
-        None, "so many pairs at most, drawn at random; null: all", within=Range(1, 10_000)
+        None, "largest number of pairs, drawn at random; null: all", within=Range(1, 10_000)
     )
     seed: int = setting(0, "seed of the order and of the sides", within=SEED)
 

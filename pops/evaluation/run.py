@@ -19,7 +19,7 @@ from pops.evaluation.protocols.inputs import draw_inputs
 from pops.evaluation.protocols.rows import Evaluation, choose_methods
 from pops.evaluation.protocols.table import PROTOCOLS
 from pops.evaluation.report.write import write_report
-from pops.evaluation.store import Line, Lines, read_lines
+from pops.evaluation.store import Lines, PictureLine, read_lines
 from pops.settings.progress import ProgressBars
 from pops.settings.shard import Shard
 
@@ -61,7 +61,7 @@ def evaluate(operator: str, config: EvalConfig) -> int:
         inputs = [one for request in plan.requests for one in request.inputs.values()]
         draw_inputs(inputs, stages, config.batch_size, progress)
     done = _measure_all(config, plan, stages, settings)
-    left = len(plan.rows) - len(read_lines(config.out, Line))
+    left = len(plan.rows) - len(read_lines(config.out, PictureLine))
     if left:
         print(f"{config.out}: {done} pictures of this shard measured, {left} of others are left")
         return 0
@@ -75,7 +75,7 @@ def _measure_all(
 ) -> int:
     """Make and measure all pictures of this machine that have no line yet."""
     shard = Shard.parse(config.shard)
-    lines = Lines(config.out, shard, Line)
+    lines = Lines(config.out, shard, PictureLine)
     indices = plan.indices(shard)
     with (
         lines.open(settings) as there,
@@ -85,7 +85,7 @@ def _measure_all(
         bar.update(len(indices) - len(left))
         with closing(_finished(left, plan, stages, config)) as finished:
             for one in finished:
-                line = Line(index=one.index, seconds=one.seconds, **one.sample.facts)
+                line = PictureLine(index=one.index, seconds=one.seconds, **one.sample.facts)
                 lines.add(line, one.sample.files)
                 bar.update()
     return len(indices)

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 ORDER = ("make", "detect", "depth", "clip", "features", "caption", "sentence", "judge")
-REMEMBERED = 512  # answers of a stage
+REMEMBERED = 512  # answers that a stage keeps
 
 
 @dataclass(frozen=True, eq=False)

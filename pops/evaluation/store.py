@@ -23,7 +23,7 @@ from pops.io.files import atomic_path, folder_lock, make_folder
 from pops.io.formats.schema import Count, Text, decode_json, read_json
 from pops.settings.shard import Shard
 
-__all__ = ["PICTURES", "ROWS", "SETTINGS", "Indexed", "Line", "Lines", "read_lines"]
+__all__ = ["PICTURES", "ROWS", "SETTINGS", "Indexed", "PictureLine", "Lines", "read_lines"]
 
 SETTINGS = "settings.json"
 ROWS = "rows"
@@ -40,7 +40,7 @@ class Indexed(msgspec.Struct, omit_defaults=True):
     index: Count
 
 
-class Line(Indexed):
+class PictureLine(Indexed):
     """The line of a picture: what it was made of, and the number of every metric.
 
     Attributes:

@@ -30,7 +30,7 @@ def save_animation(frames: Sequence[Image.Image], path: str | Path) -> None:
     path = Path(path)
     kinds = {".webp": ("WEBP", {"quality": 90}), ".gif": ("GIF", {})}
     if path.suffix.lower() not in kinds:
-        raise UsageError(f"{path}: a moving picture ends in {' or '.join(kinds)}")
+        raise UsageError(f"{path}: the name of a moving picture must end in {' or '.join(kinds)}")
     kind, how = kinds[path.suffix.lower()]
     size = (max(one.width for one in frames), max(one.height for one in frames))
     pages = [Image.new("RGB", size, "white") for _ in frames]

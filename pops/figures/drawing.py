@@ -7,7 +7,7 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
-from pops.figures.text import QUIET, TEXT_GAP, Line, line_height, text_lines
+from pops.figures.text import QUIET, TEXT_GAP, TextLine, line_height, text_lines
 
 __all__ = [
     "GAP",
@@ -62,7 +62,9 @@ def blank_page(width: int, height: int) -> Image.Image:
     return Image.new("RGB", (width + 2 * MARGIN, height + 2 * MARGIN), "white")
 
 
-def draw_lines(page: Image.Image, lines: Sequence[Line], left: int, top: int, width: int) -> None:
+def draw_lines(
+    page: Image.Image, lines: Sequence[TextLine], left: int, top: int, width: int
+) -> None:
     """Draw lines of text under each other, each centred.
 
     Args:
@@ -116,7 +118,7 @@ def fitted_size(image: Image.Image, size: int) -> tuple[int, int]:
     return width, height
 
 
-def _words(words: str, width: int) -> list[Line]:
+def _words(words: str, width: int) -> list[TextLine]:
     return text_lines("", words, width - 2 * TEXT_GAP)
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from PIL import Image
 
 from pops.figures.drawing import GAP, MARGIN, Cell, blank_page, draw_lines, draw_picture, draw_sign
-from pops.figures.text import TEXT_GAP, Line, line_height, text_height, text_lines
+from pops.figures.text import TEXT_GAP, TextLine, line_height, text_height, text_lines
 
 __all__ = ["WIDEST", "grid", "strips"]
 
@@ -150,7 +150,7 @@ def _gap(cell: Cell, at: int) -> int:
     return GAP if at else 0
 
 
-_Label = tuple[Cell | None, list[Line]]
+_Label = tuple[Cell | None, list[TextLine]]
 
 
 def _label(label: str | Cell, width: int) -> _Label:
@@ -170,14 +170,14 @@ def _widest(labels: Sequence[_Label]) -> int:
     )
 
 
-def _label_height(cell: Cell | None, lines: list[Line], size: int) -> int:
+def _label_height(cell: Cell | None, lines: list[TextLine], size: int) -> int:
     if cell:
         return size + text_height([lines])
     return sum(line_height(line) for line in lines)
 
 
 def _draw_label(
-    page: Image.Image, cell: Cell | None, lines: list[Line], at: tuple[int, int], size: int
+    page: Image.Image, cell: Cell | None, lines: list[TextLine], at: tuple[int, int], size: int
 ) -> None:
     left, top = at
     if cell:

@@ -7,7 +7,7 @@ from functools import cache
 
 from PIL import ImageFont
 
-__all__ = ["Line", "drawable", "font_of", "line_height", "text_height", "text_lines", "wrap"]
+__all__ = ["TextLine", "drawable", "font_of", "line_height", "text_height", "text_lines", "wrap"]
 
 INK, QUIET = "#262626", "#8c8c8c"
 TEXT_GAP = 10  # between a picture and its caption
@@ -21,7 +21,7 @@ _DRAWN = frozenset(map(chr, range(32, 127))) | frozenset("·…’“”")
 
 
 @dataclass(frozen=True)
-class Line:
+class TextLine:
     """A line of text with its typeface and colour."""
 
     text: str
@@ -101,7 +101,7 @@ def font_of(size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-def text_lines(caption: str, note: str, width: int) -> list[Line]:
+def text_lines(caption: str, note: str, width: int) -> list[TextLine]:
     """Break a caption and a note into lines; a long caption is set smaller.
 
     Args:
@@ -117,12 +117,12 @@ def text_lines(caption: str, note: str, width: int) -> list[Line]:
         lines = wrap(caption, font_of(size), width)
         if len(lines) <= MANY_LINES:
             break
-    drawn = [Line(line, font_of(size), INK) for line in lines]
+    drawn = [TextLine(line, font_of(size), INK) for line in lines]
     quiet = font_of(NOTE_SIZE)
-    return drawn + [Line(line, quiet, QUIET) for line in wrap(note, quiet, width)]
+    return drawn + [TextLine(line, quiet, QUIET) for line in wrap(note, quiet, width)]
 
 
-def text_height(texts: Sequence[Sequence[Line]]) -> int:
+def text_height(texts: Sequence[Sequence[TextLine]]) -> int:
     """Measure the captions of a row.
 
     Args:
@@ -135,7 +135,7 @@ def text_height(texts: Sequence[Sequence[Line]]) -> int:
     return TEXT_GAP + tallest if tallest else 0
 
 
-def line_height(line: Line) -> int:
+def line_height(line: TextLine) -> int:
     """Measure a line.
 
     Args:

@@ -24,7 +24,7 @@ from pops.figures.text import (
     INK,
     SIZES,
     TEXT_GAP,
-    Line,
+    TextLine,
     drawable,
     font_of,
     line_height,
@@ -54,7 +54,7 @@ class _Placed:
     """A branch on the page, with its inputs left of it."""
 
     branch: Branch
-    lines: list[Line]
+    lines: list[TextLine]
     left: int
     top: int
     width: int
@@ -145,10 +145,10 @@ def _draw_branch(page: Image.Image, placed: _Placed, pill: int) -> None:
     for made in placed.inputs:
         _draw_branch(page, made, pill)
         _draw_curve(page, made.left + made.width + STUB, made.middle, start, middle)
-    half = round(line_height(Line("", font_of(SIZES[1]), INK)) / 2) + TEXT_GAP // 2
+    half = round(line_height(TextLine("", font_of(SIZES[1]), INK)) / 2) + TEXT_GAP // 2
     page.paste(PALE, (start, middle - half), rounded(pill, 2 * half, radius=half))
     page.paste("black", (start, middle - half), rounded(pill, 2 * half, True, half))
-    name = Line(drawable(branch.made_by), font_of(SIZES[1]), INK)
+    name = TextLine(drawable(branch.made_by), font_of(SIZES[1]), INK)
     draw_lines(page, [name], start, middle - half + TEXT_GAP // 2, pill)
     draw_sign(page, "arrow", left - ARROW // 2, middle)
 

@@ -207,9 +207,11 @@ def load_embeddings(path: str | Path) -> Embeddings:
     except InputError:
         raise
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: refused, since it holds more than plain embeddings") from error
+        raise InputError(f"{path} is refused: it holds more than plain embeddings") from error
     except Exception as error:  # the readers raise almost anything on a damaged file
-        raise InputError(f"{path}: cut short or no embedding file; make it again") from error
+        raise InputError(
+            f"{path} is cut short or is not an embedding file: make it again"
+        ) from error
 
 
 def _published_output(*values: Tensor) -> OrderedDict[str, Tensor]:
@@ -252,7 +254,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
         entries = archive.infolist()
         names = [entry.filename.removesuffix(".npy") for entry in entries]
         if len(entries) != 1 and "image_embeds" not in names:
-            raise InputError(f"{path}: holds {len(entries)} arrays, and none named image_embeds")
+            raise InputError(f"{path} holds {len(entries)} arrays, but none named image_embeds")
         at = 0 if len(entries) == 1 else names.index("image_embeds")
         if entries[at].file_size > MOST_BYTES:
             raise InputError(f"{path}: its array {names[at]} has over {MOST_BYTES:,} bytes")
@@ -289,7 +291,7 @@ def _from_content(path: Path, content: Any) -> Embeddings:
         content = {"image_embeds": content}
     tensor = content.get("image_embeds") if isinstance(content, Mapping) else None
     if not isinstance(tensor, Tensor):
-        raise InputError(f"{path}: holds no image_embeds tensor")
+        raise InputError(f"{path} holds no tensor named image_embeds: name another file")
     found = f"{tuple(tensor.shape)} {tensor.dtype}"
     if tensor.ndim not in (1, 2) or not tensor.is_floating_point():
         raise _unfit(path, found)
@@ -307,7 +309,9 @@ def _from_content(path: Path, content: Any) -> Embeddings:
             words.pops_version,
         )
     except ValueError as error:
-        raise InputError(f"{path}: its metadata is damaged ({error})") from error
+        raise InputError(
+            f"{path}: its metadata is damaged ({error}): make the file again"
+        ) from error
 
 
 def _ip_adapter_rows(path: Path, content: list[Any]) -> Tensor:
@@ -316,7 +320,7 @@ def _ip_adapter_rows(path: Path, content: list[Any]) -> Tensor:
     Its tensor is (prompts, pictures, D); with guidance the zeros that are led away from come first.
     """
     if len(content) != 1 or not isinstance(content[0], Tensor) or content[0].ndim != 3:
-        raise InputError(f"{path}: holds no list with the embeddings of one IP-Adapter")
+        raise InputError(f"{path} holds a list that is not of the embeddings of one IP-Adapter")
     rows = content[0]
     half = len(rows) // 2
     guided = 2 * half == len(rows) and not rows[:half].any()
@@ -326,7 +330,7 @@ def _ip_adapter_rows(path: Path, content: list[Any]) -> Tensor:
 def _unfit(path: Path, found: str) -> InputError:
     return InputError(
         f"{path}: image_embeds is {found}, not a matrix of finite float32 numbers with one "
-        "embedding a row"
+        "embedding in each row"
     )
 
 

@@ -126,9 +126,9 @@ def atomic_path(path: str | Path, suffix: str | None = None) -> Iterator[Path]:
     path = Path(path)
     if not can_be_path(path):
         raise OutputError(f"cannot write {path}: no file can have such a name; choose another")
-    with suppress(OSError):  # which writing will tell of
+    with suppress(OSError):  # writing will fail for the same reason, and say so
         if path.is_dir():
-            raise OutputError(f"{path} is a folder: name a file to write")
+            raise OutputError(f"{path} is a folder: name a file to write into")
     with _work_folder(path.parent, path) as folder:
         part = folder / f"part{path.suffix if suffix is None else suffix}"
         try:
@@ -183,7 +183,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         yield make_folder(path)
     finally:
         for folder in made:
-            with suppress(OSError, ValueError):  # something was put in, or it was never made
+            with suppress(OSError, ValueError):  # it is not empty, or was never made
                 folder.rmdir()
 
 
@@ -191,7 +191,7 @@ def _missing(path: Path) -> list[Path]:
     """List a folder and its parents as far as they are missing, the folder first."""
     try:
         return [folder for folder in (path, *path.parents) if not folder.exists()]
-    except (OSError, ValueError):  # which making it will tell of
+    except (OSError, ValueError):  # making it will fail for the same reason, and say so
         return []
 
 
@@ -214,7 +214,7 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
     with new_folder(path) as folder, _work_folder(folder, folder) as stage:
         try:
             yield stage
-        except OutputError as error:  # of a file that the user knows under its last name
+        except OutputError as error:  # names the hidden folder
             raise OutputError(str(error).replace(str(stage), str(folder))) from error
         except OSError as error:  # of a library that does not say which file
             if error.errno not in NO_ROOM:
@@ -282,7 +282,7 @@ def remove_leftovers(parent: Path) -> None:
         with suppress(Timeout, OSError, NotImplementedError):
             with FileLock(hidden / LOCK, timeout=0):
                 shutil.rmtree(hidden, ignore_errors=True)
-            if hidden.exists():  # where a file that is open cannot be removed
+            if hidden.exists():  # on Windows: an open file cannot be removed
                 (hidden / LOCK).unlink(missing_ok=True)
                 hidden.rmdir()
 
@@ -331,11 +331,13 @@ def folder_lock(folder: Path, name: str = ".lock") -> Iterator[None]:
             ) from error
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise OutputError(f"cannot write {path}: {reason.lower()}") from error
+            raise OutputError(
+                f"cannot write {path}: {reason.lower()}; choose another folder"
+            ) from error
         try:
             yield
         finally:
             with suppress(OSError):  # Windows removes no file that is open
                 if list(folder.iterdir()) == [path]:
-                    path.unlink()  # while it is held: whoever waits for it makes another one
+                    path.unlink()  # while held: whoever waits for it makes a new one
             lock.release()

@@ -9,15 +9,17 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
+from torch import Tensor
 
 from pops.errors import PopsError, WeightsError
 from pops.io.formats.schema import read_json
-from pops.io.formats.tensors import check_finite
+from pops.io.formats.tensors import check_finite, read_tensors
 from pops.io.names import shown_files
 
 __all__ = [
@@ -27,9 +29,11 @@ __all__ = [
     "load_model",
     "load_part",
     "quietly",
+    "read_weights",
     "reading",
 ]
 
+LIBRARIES = ("transformers", "diffusers")
 CODE = ("auto_map", "custom_pipelines", "quantization_config", "trust_remote_code", "use_kernels")
 ATTENTION = (None, "eager", "sdpa")  # those that torch itself brings
 DIMENSIONS = ("hidden_size", "intermediate_size", "_dim", "_channels")  # ends of their names
@@ -62,7 +66,7 @@ def load_model(kind: Any, folder: Path, device: torch.device, dtype: torch.dtype
     files = _weight_files(folder)
     check_config(folder / "config.json", sum(path.stat().st_size for path in files))
     plain = [path for path in files if ".fp16." not in path.name]
-    with reading(folder), quietly():
+    with reading(folder), quietly(*_library(kind)):
         model, info = kind.from_pretrained(
             folder,
             **_load_options(kind, dtype),
@@ -78,6 +82,30 @@ def load_model(kind: Any, folder: Path, device: torch.device, dtype: torch.dtype
     return model.requires_grad_(False).eval().to(device)
 
 
+def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Read the weights of a model's folder, as `load_model` finds them, for a class of pops.
+
+    Args:
+        folder: Its config and weights.
+        dtype: The number format that they are turned into.
+
+    Returns:
+        The tensors by name, on the CPU.
+
+    Raises:
+        WeightsError: The folder is missing, damaged, cut short, asks for code or absurd sizes, or a
+            weight is not finite in this number format.
+    """
+    files = _weight_files(folder)
+    check_config(folder / "config.json", sum(path.stat().st_size for path in files))
+    plain = [path for path in files if ".fp16." not in path.name]
+    state: dict[str, Tensor] = {}
+    for path in plain or files:
+        state |= {name: tensor.to(dtype) for name, tensor in read_tensors(path).items()}
+    check_finite(state, f"{folder} in {dtype}", WeightsError)
+    return state
+
+
 def load_part(kind: Any, folder: Path) -> Any:
     """Load what stands beside a model: its tokenizer, image processor or scheduler.
 
@@ -91,7 +119,7 @@ def load_part(kind: Any, folder: Path) -> Any:
     Raises:
         WeightsError: It is missing or damaged, or asks for code.
     """
-    with reading(folder), quietly():
+    with reading(folder), quietly(*_library(kind)):
         return kind.from_pretrained(folder, local_files_only=True)
 
 
@@ -112,27 +140,33 @@ def can_load_cheaply() -> bool:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def quietly(*libraries: str) -> Iterator[None]:
     """Silence the bars and the advice that transformers and diffusers print when they load.
+
+    Args:
+        libraries: Those that are silenced, and imported for it; none: both.
 
     Yields:
         Nothing; they are silent inside the block.
     """
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    levels = [(kind, kind.get_verbosity()) for kind in (logging, diffusers_logging)]
-    logging.disable_progress_bar()
-    for kind, _ in levels:
-        kind.set_verbosity_error()
+    logs = [import_module(f"{name}.utils.logging") for name in libraries or LIBRARIES]
+    levels = [log.get_verbosity() for log in logs]
+    bars = [log for log in logs if log.is_progress_bar_enabled()]
+    for log in logs:
+        log.set_verbosity_error()
+        log.disable_progress_bar()
     try:
         yield
     finally:
-        for kind, level in levels:
-            kind.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()
+        for log, level in zip(logs, levels, strict=True):
+            log.set_verbosity(level)
+        for log in bars:
+            log.enable_progress_bar()
+
+
+def _library(kind: Any) -> tuple[str, ...]:
+    """Name the library of a class, where it is one that prints."""
+    return tuple(name for name in LIBRARIES if kind.__module__.startswith(f"{name}."))
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -142,7 +176,9 @@ def _weight_files(folder: Path) -> list[Path]:
     """
     files = shown_files(folder.glob("*.safetensors")) or list(folder.glob("pytorch_model.bin"))
     if not files:
-        raise WeightsError(f"{folder} is missing or holds no .safetensors weights")
+        raise WeightsError(
+            f"{folder} is missing or holds no .safetensors weights: fetch or build the stack again"
+        )
     if not (folder / "config.json").is_file():
         raise WeightsError(f"{folder / 'config.json'} is missing: fetch or build the stack again")
     for path in files:
@@ -193,7 +229,7 @@ def check_config(path: Path, weights: int | None = None) -> None:
     """
     values = list(_walk(check_code(path)))
     numbers = [(key, abs(value)) for key, value in values if type(value) is int]
-    for key, value in values:  # some show at the first picture only
+    for key, value in values:  # some of these faults would show at the first picture only
         if type(value) is int and value < 0 and key.endswith(COUNTED):
             raise WeightsError(f"{path}: {key} is {value}, but it cannot be below 0")
     if weights is None:
@@ -209,7 +245,10 @@ def check_config(path: Path, weights: int | None = None) -> None:
             )
     for key, number in numbers:
         if number > limit:
-            raise WeightsError(f"{path}: {key} is {number}, which is out of all proportion")
+            raise WeightsError(
+                f"{path}: {key} is {number}, which is larger than any model needs: fetch the "
+                "file again"
+            )
 
 
 def check_code(path: Path) -> dict[str, Any]:

@@ -58,7 +58,7 @@ PICTURE_SUFFIXES = (
 
 LONGEST_NAME = 150  # bytes; file systems hold 255, and endings with seeds come after it
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # of Windows
-_REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')  # by one file system or another
+_REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')  # by some file system
 
 
 def expand_home(path: str | Path) -> Path:
@@ -200,7 +200,7 @@ def shown_files(paths: Iterable[Path]) -> list[Path]:
     """Sort the paths that are not hidden.
 
     Systems leave hidden files beside those that they copy, under like names: `._cat.png` beside
-    `cat.png`, which is no picture.
+    `cat.png`, which is not a picture.
 
     Args:
         paths: any paths.

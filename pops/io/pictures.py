@@ -118,7 +118,9 @@ def save_picture(image: Image.Image, path: str | Path, comment: str = "") -> Non
     suffix = path.suffix.lower()
     kind = Image.registered_extensions().get(suffix)
     if kind not in Image.SAVE:
-        raise OutputError(f"cannot write {path}: no picture format ends in '{suffix}'; use .png")
+        raise OutputError(
+            f"cannot write {path}: no picture format has the ending '{suffix}'; use .png"
+        )
     lossy = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
     said = {"comment": comment.encode()} if comment and kind == "JPEG" else {}
     content = BytesIO()  # encoded first, so that the file appears in one go
@@ -158,7 +160,7 @@ def _nearest(path: Path) -> str:
 
 
 def _look(path: Path) -> str:
-    """Guess from its first bytes what a file that is no picture is."""
+    """Guess from its first bytes what a file that is not a picture is."""
     with path.open("rb") as file:
         head = file.read(1024).lstrip()
     if b"<svg" in head:
@@ -203,7 +205,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
     `ImageOps.exif_transpose` would write all tags anew, which fails for those of an odd type.
     """
-    if image.format == "TIFF":  # turns itself in `load`, in that same way, unless it has no tags
+    if image.format == "TIFF":  # `load` turns it in the same way, unless it has no tags
         turn = _turn(image)
         for tag in list(image.getexif()):
             del image.getexif()[tag]
@@ -227,8 +229,8 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 def _to_eight_bits(image: Image.Image, named: str) -> Image.Image:
     """Scale greyscale of 16 or 32 bits by the least of the usual full scales that holds it.
 
-    Pixels that are no finite number do not count for the scale: an infinite one becomes white or
-    black, and one that is no number black.
+    Pixels that are not finite do not count for the scale: an infinite one becomes white or
+    black, and one that is not a number becomes black.
     """
     values = np.asarray(image, dtype=np.float32)
     finite = values[np.isfinite(values)]

@@ -51,5 +51,8 @@ def given_embedding(source: Source) -> Embeddings | None:
     if isinstance(source, Tensor):
         source = Embeddings(source.detach().float().cpu().reshape(-1, source.shape[-1]))
     if len(source) != 1:
-        raise InputError(f"{named} holds {len(source)} embeddings where one is wanted")
+        raise InputError(
+            f"{named} holds {len(source)} embeddings, but one is wanted: give a file with a "
+            "single one"
+        )
     return source

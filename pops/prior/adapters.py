@@ -157,7 +157,9 @@ class Adapter:
         state = read_tensors(folder / ADAPTER_WEIGHTS)
         ranks = {len(value) for key, value in state.items() if ".lora_A." in key}
         if ranks != {found.r}:
-            raise WeightsError(f"{path}: r is {found.r}, which is not that of its weights")
+            raise WeightsError(
+                f"{path}: r is {found.r}, but the weights beside it are of another rank"
+            )
         config = peft.LoraConfig(
             target_modules=list(found.target_modules),
             r=found.r,
@@ -181,7 +183,10 @@ class Adapter:
         try:
             peft.inject_adapter_in_model(self.config, prior)
         except ValueError as error:
-            raise WeightsError(f"{self.source}: does not fit this stack's prior") from error
+            raise WeightsError(
+                f"{self.source} does not fit this stack's prior: use the stack that it was "
+                "trained on"
+            ) from error
         own = adapter_state(prior)
         shapes = {key: value.shape for key, value in own.items()}
         if shapes != {key: value.shape for key, value in self.state.items()}:
@@ -245,7 +250,9 @@ def read_lora(path: Path) -> Lora | None:
     layers = sorted({name.rpartition(".lora_")[0] for name in names.values()})
     ranks = {len(value) for key, value in found.items() if ".lora_A." in key}
     if len(ranks) != 1 or not all(layers):
-        raise WeightsError(f"{path}: only adapters of one rank, and of nothing else, are supported")
+        raise WeightsError(
+            f"{path} holds more than one adapter of one rank, which is all that can be read"
+        )
     (rank,) = ranks
     scale = _lora_scale(path, rank)
     state = {
@@ -271,10 +278,10 @@ def check_lora(lora: Lora, shapes: Mapping[str, Tensor], source: str) -> None:
         weight = shapes.get(f"{layer}.weight")
         pair = [state.get(f"{PREFIX}{layer}.lora_{side}.weight") for side in "AB"]
         if weight is None or weight.dim() != 2:
-            raise WeightsError(f"{source}: {layer} is no linear layer of this stack's prior")
+            raise WeightsError(f"{source}: {layer} is not a linear layer of this stack's prior")
         found = [None if one is None else tuple(one.shape) for one in pair]
         if found != [(rank, weight.shape[1]), (weight.shape[0], rank)]:
-            raise WeightsError(f"{source}: does not fit {layer} of this stack's prior")
+            raise WeightsError(f"{source}: the matrices of {layer} do not fit this stack's prior")
 
 
 def _lora_scale(path: Path, rank: int) -> float:
@@ -286,7 +293,7 @@ def _lora_scale(path: Path, rank: int) -> float:
     values = decode_json(said, dict[str, Any], WeightsError, str(path))
     config = _taken(values, str(path))
     if config.r != rank:
-        raise WeightsError(f"{path}: r is {config.r}, which is not that of its weights")
+        raise WeightsError(f"{path}: r is {config.r}, but its weights are of another rank")
     return config.lora_alpha / (rank**0.5 if config.use_rslora else rank)
 
 
@@ -304,13 +311,15 @@ ASIDE = {
 
 
 def _read_config(path: Path) -> AdapterFile:
-    """Read what is taken of a config; WeightsError where another field would change the adapter."""
+    """Read the fields of a config that are used; WeightsError for another that has an effect."""
     return _taken(read_json(path, dict[str, Any], WeightsError), str(path))
 
 
 def _taken(values: Mapping[str, Any], path: str) -> AdapterFile:
     if values.get("peft_type") != "LORA":
-        raise WeightsError(f"{path}: {values.get('peft_type')!r} is no LoRA adapter")
+        raise WeightsError(
+            f"{path}: peft_type is {values.get('peft_type')!r}, but only LORA is supported"
+        )
     defaults = _peft().LoraConfig().to_dict()
     taken = set(structs.asdict(AdapterFile((), 1, 1.0)))
     for key, value in values.items():

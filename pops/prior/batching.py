@@ -38,7 +38,10 @@ def seeds_of_each(
     if not own:
         return [list(seeds)] * requests  # type: ignore[arg-type]
     if len(own) != requests:
-        raise UsageError(f"seeds of {len(own)} requests for {requests}: give them to all, or each")
+        raise UsageError(
+            f"there are seeds for {len(own)} of {requests} requests: give one list of seeds to "
+            "all, or one to each"
+        )
     return own
 
 

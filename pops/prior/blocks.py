@@ -15,7 +15,7 @@ from pops.prior.linear import Linear, linear
 __all__ = ["MOVING", "Block", "ConditionCache", "TimeEmbedding"]
 
 MOVING = 3  # time, noisy, output
-MANY_ROWS = 128  # from so many on a GPU computes longer than it reads weights: then sharing pays
+MANY_ROWS = 128  # with this many, a GPU computes longer than it reads weights: then sharing pays
 
 Joined = tuple[Tensor, Tensor]  # weight (3 width, width) and bias (3 width,) of Q, K and V
 
@@ -285,13 +285,14 @@ class TimeEmbedding(nn.Module):
 
     Args:
         width: The number of cosines and sines.
-        inner: The numbers of the token.
+        inner: The numbers between the layers.
+        out: The numbers of the token; None: as many as `width`.
     """
 
-    def __init__(self, width: int, inner: int) -> None:
+    def __init__(self, width: int, inner: int, out: int | None = None) -> None:
         super().__init__()
         self.linear_1 = Linear(width, inner)
-        self.linear_2 = Linear(inner, width)
+        self.linear_2 = Linear(inner, out or width)
 
     def forward(self, t: Tensor) -> Tensor:
         """Put the cosines and sines of timesteps through two layers.
@@ -300,12 +301,12 @@ class TimeEmbedding(nn.Module):
             t: Timesteps (N,).
 
         Returns:
-            Time tokens (N, width).
+            Time tokens (N, out).
         """
         half = self.linear_1.in_features // 2
         # Not a buffer: in half precision it would lose the timestep.
-        exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
-        angles = t.float()[:, None] * torch.exp(-math.log(10000) * exponents)
+        exponents = -math.log(10000) * torch.arange(half, dtype=torch.float32, device=t.device)
+        angles = t.float()[:, None] * torch.exp(exponents / half)
         waves = torch.cat([angles.cos(), angles.sin()], dim=-1).to(self.linear_1.weight.dtype)
         out: Tensor = self.linear_2(F.silu(self.linear_1(waves)))
         return out

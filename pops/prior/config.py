@@ -86,7 +86,7 @@ def read_prior_config(folder: Path) -> PriorConfig:
         The config.
 
     Raises:
-        WeightsError: The file is missing, or is no config of a supported prior.
+        WeightsError: The file is missing, or is not a config of a supported prior.
     """
     path = folder / "config.json"
     return PriorConfig.from_dict(read_json(path, dict[str, Any], WeightsError), str(path))

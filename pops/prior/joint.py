@@ -129,5 +129,7 @@ def read_own(folder: Path) -> dict[str, Tensor]:
     path = folder / OWN_WEIGHTS
     own = read_tensors(path)
     if set(own) != set(MARKED):
-        raise WeightsError(f"{path}: holds {', '.join(sorted(own))}, not {' and '.join(MARKED)}")
+        raise WeightsError(
+            f"{path} holds {', '.join(sorted(own))}, not {' and '.join(MARKED)}: train it again"
+        )
     return own

@@ -14,6 +14,7 @@ Modules:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -100,11 +101,13 @@ def find_renderer(name: str) -> type[Renderer]:
     row = RENDERERS[name]
     if not isinstance(row, str):
         return row
-    from pops.io.loading import quietly
-
     module, kind = row.split(":")
-    with quietly():
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the libraries advise what to install while they are imported
+    try:
         found: type[Renderer] = getattr(import_module(module), kind)
+    finally:
+        logging.disable(disabled)
     return found
 
 
@@ -126,7 +129,7 @@ def fill_settings(asked: RenderSettings, renderer: Renderer) -> DecoderSettings:
     for name in asked.options:
         if name not in takes:
             known = f"it takes {', '.join(takes)}" if takes else "it takes no such options"
-            raise UsageError(f"the renderer {asked.renderer} takes no {name}: {known}")
+            raise UsageError(f"the renderer {asked.renderer} does not take --{name}: {known}")
     opened = {
         name: open_picture(source)
         for name in ("init", "mask")

@@ -124,7 +124,7 @@ def _load_file(stack: Stack) -> Pipeline:
     for model in models:
         absent = [name for name, tensor in model.named_parameters() if tensor.is_meta]
         if absent:
-            raise WeightsError(f"{path} is no checkpoint of SDXL: it has no {absent[0]}")
+            raise WeightsError(f"{path} is not a checkpoint of SDXL: it has no {absent[0]}")
         check_finite(dict(model.named_parameters()), str(path), WeightsError)
         stack.at_rest(model.requires_grad_(False).eval())
     return pipeline
@@ -158,5 +158,5 @@ def check_dim(part: str, dim: int, stack: Stack) -> None:
     if dim != own:
         raise UsageError(
             f"the {part} takes embeddings of {dim} numbers, but those of {stack.name} have "
-            f"{own}: render them by kandinsky alone, the stack's own decoder"
+            f"{own}: use --renderer kandinsky, the stack's own decoder"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from pops.errors import UsageError, WeightsError
 from pops.io.loading import check_config, load_part, quietly
 from pops.io.machine.placement import Placement, in_batches
-from pops.render.batches import Counter, to_pictures
+from pops.render.batches import ArrayRenderer, Counter, check_request, make_generators
 from pops.render.depth import DepthEstimator
 from pops.settings.progress import Progress
 from pops.settings.rendering import PUBLISHED, DecoderSettings
@@ -52,7 +52,7 @@ class _Img2ImgPipeline(KandinskyV22Img2ImgPipeline):
 _Parts = tuple[UNet2DConditionModel, DDPMScheduler, VQModel]  # as the pipelines take them
 
 
-class _DecoderRenderer(ABC):
+class _DecoderRenderer(ArrayRenderer):
     """Renders by a pipeline of diffusers, with one generator for each picture.
 
     Args:
@@ -62,8 +62,6 @@ class _DecoderRenderer(ABC):
         placement: Where the models run.
     """
 
-    takes_depth: ClassVar[bool] = False
-    takes: ClassVar[tuple[str, ...]] = ()
     step_keyword: ClassVar[str] = "callback_on_step_end"
 
     def __init__(
@@ -78,28 +76,6 @@ class _DecoderRenderer(ABC):
         self.settings = settings
         self.placement = placement
         pipeline.set_progress_bar_config(disable=True)
-
-    def render(
-        self,
-        image_embeds: Tensor,
-        seeds: Sequence[int],
-        settings: DecoderSettings,
-        progress: Progress | None = None,
-        depth_of: Sequence[Image.Image] | None = None,
-    ) -> list[Image.Image]:
-        """Render every embedding with its seed.
-
-        Args:
-            image_embeds: Un-normalised embeddings (N, D).
-            seeds: The seed of each picture.
-            settings: Steps, guidance, size and the options that the renderer takes.
-            progress: Called with the name of the work, the steps done, and all steps.
-            depth_of: The picture of each embedding whose depth is kept.
-
-        Returns:
-            One picture for each embedding.
-        """
-        return to_pictures(self.render_arrays(image_embeds, seeds, settings, progress, depth_of))
 
     def render_arrays(
         self,
@@ -125,10 +101,10 @@ class _DecoderRenderer(ABC):
             UsageError: A setting does not fit the decoder, or a picture is not given.
             ValueError: There is not one seed for each embedding.
         """
-        if len(seeds) != len(image_embeds):
-            raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
         pipeline, size = self.pipeline, settings.size
-        self._check(settings)
+        multiple = int(2 ** (len(pipeline.movq.config.block_out_channels) - 1)) ** 2
+        most = pipeline.scheduler.config.num_train_timesteps
+        check_request(image_embeds, seeds, settings, multiple, most)
         given = self._given(settings, len(seeds), depth_of)
         steps = self._steps(settings)
         made = np.zeros((len(seeds), size, size, 3), dtype=np.float32)
@@ -156,10 +132,6 @@ class _DecoderRenderer(ABC):
         unet = self.pipeline.unet
         embeds = image_embeds.to(unet.device, unet.dtype)
 
-        def on_step(*_: object) -> dict[str, Tensor]:
-            count.advance()
-            return {}
-
         array: np.ndarray = self.pipeline(
             image_embeds=embeds,
             negative_image_embeds=self.negative.to(embeds).expand_as(embeds),
@@ -167,10 +139,9 @@ class _DecoderRenderer(ABC):
             guidance_scale=settings.guidance,
             height=settings.size,
             width=settings.size,
-            # On the CPU, so that a seed means the same on every device.
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            generator=make_generators(seeds),
             output_type="np",
-            **{self.step_keyword: on_step},
+            **{self.step_keyword: count.on_step},
             **given,
         ).images
         return array
@@ -183,16 +154,6 @@ class _DecoderRenderer(ABC):
 
     def _steps(self, settings: DecoderSettings) -> int:
         return settings.steps
-
-    def _check(self, settings: DecoderSettings) -> None:
-        multiple = int(2 ** (len(self.pipeline.movq.config.block_out_channels) - 1)) ** 2
-        if settings.size < multiple or settings.size % multiple:
-            raise UsageError(
-                f"size must be a multiple of {multiple} for this decoder, not {settings.size}"
-            )
-        most = self.pipeline.scheduler.config.num_train_timesteps
-        if not 1 <= settings.steps <= most:
-            raise UsageError(f"decoder steps must be between 1 and {most}, not {settings.steps}")
 
 
 class Img2ImgRenderer(_DecoderRenderer):
@@ -214,7 +175,7 @@ class Img2ImgRenderer(_DecoderRenderer):
             WeightsError: A part is missing or damaged.
         """
         with quietly():
-            pipeline = _Img2ImgPipeline(stack.unet, stack.decoder_scheduler, stack.movq)
+            pipeline = _Img2ImgPipeline(*stack.diffusers_decoder())
         return cls(pipeline, _negative(stack), stack.render_settings, stack.placement)
 
     def _given(
@@ -222,8 +183,8 @@ class Img2ImgRenderer(_DecoderRenderer):
     ) -> dict[str, Any]:
         if self._steps(settings) < 1:
             raise UsageError(
-                f"--init_strength {settings.init_strength:g} of {settings.steps} steps is none: "
-                "give more of either"
+                f"--init_strength {settings.init_strength:g} of {settings.steps} steps leaves "
+                "no step to take: give more of either"
             )
         pixels = _pixels(settings, "img2img").repeat(count, 1, 1, 1)
         return {"image": pixels, "strength": settings.init_strength}
@@ -262,7 +223,7 @@ class InpaintRenderer(_DecoderRenderer):
     ) -> dict[str, Any]:
         pixels = _pixels(settings, "inpaint")
         if settings.mask is None:
-            raise UsageError("inpaint changes a part of a picture: give it with --mask")
+            raise UsageError("inpaint changes a part of a picture: say which with --mask")
         square = settings.mask.convert("L").resize((settings.size, settings.size))
         mask = torch.from_numpy(np.asarray(square, dtype=np.float32) / 255)[None, None]
         return {
@@ -324,7 +285,7 @@ def _load_parts(stack: Stack, part: str) -> _Parts:
     if unet.config.encoder_hid_dim != own:
         raise WeightsError(
             f"{folder / 'unet'} takes embeddings of {unet.config.encoder_hid_dim} numbers, but "
-            f"those of {stack.name} have {own}"
+            f"those of {stack.name} have {own}: put a decoder for them there"
         )
     check_config(folder / "scheduler" / "scheduler_config.json")
     scheduler = load_part(DDPMScheduler, folder / "scheduler")

@@ -15,7 +15,7 @@ from transformers import DPTForDepthEstimation, DPTImageProcessorPil
 
 from pops.io.loading import load_model, load_part, quietly
 from pops.io.machine.placement import Placement
-from pops.render.batches import to_pictures
+from pops.render.batches import ArrayRenderer
 from pops.render.checkpoints import load_sdxl
 from pops.render.sdxl import OPTIONS, SDXL, SETTINGS, ControlNetPipeline, render_batches
 from pops.settings.progress import Progress
@@ -93,7 +93,7 @@ class DepthEstimator:
         return (depth * 255).floor().expand(3, -1, -1) / 255  # the published maps have 8 bits
 
 
-class DepthRenderer:
+class DepthRenderer(ArrayRenderer):
     """Renders as `IPAdapterRenderer` does, and keeps the depth of a picture.
 
     Args:
@@ -137,36 +137,13 @@ class DepthRenderer:
         pipeline.set_progress_bar_config(disable=True)
         return cls(sdxl, pipeline, stack.shared(DepthEstimator.load))
 
-    def render(
+    def render_arrays(
         self,
         image_embeds: Tensor,
         seeds: Sequence[int],
         settings: DecoderSettings,
         progress: Progress | None = None,
         depth_of: Sequence[Image.Image] | None = None,
-    ) -> list[Image.Image]:
-        """Render every embedding with its seed, on the depth of its picture.
-
-        Args:
-            image_embeds: Un-normalised embeddings (N, D).
-            seeds: The seed of each picture.
-            settings: Steps, guidance and size.
-            progress: Called with the name of the work, the steps done, and all steps.
-            depth_of: The picture of each embedding whose depth is kept.
-
-        Returns:
-            One picture for each embedding.
-        """
-        pictures = depth_of or []
-        return to_pictures(self.render_arrays(image_embeds, seeds, settings, progress, pictures))
-
-    def render_arrays(
-        self,
-        image_embeds: Tensor,
-        seeds: Sequence[int],
-        settings: DecoderSettings,
-        progress: Progress | None,
-        depth_of: Sequence[Image.Image],
     ) -> np.ndarray:
         """Render every embedding with its seed, into an array.
 
@@ -183,9 +160,10 @@ class DepthRenderer:
         Raises:
             ValueError: There is not one picture for each embedding.
         """
-        if len(depth_of) != len(image_embeds):
-            raise ValueError(f"{len(depth_of)} pictures for {len(image_embeds)} embeddings")
-        maps = self.depth.maps(depth_of, settings.size)
+        pictures = depth_of or []
+        if len(pictures) != len(image_embeds):
+            raise ValueError(f"{len(pictures)} pictures for {len(image_embeds)} embeddings")
+        maps = self.depth.maps(pictures, settings.size)
         pipeline, prompt = self.pipeline, self.sdxl.prompt(settings.prompt, "")
         with self.sdxl.placement.using(pipeline.unet, pipeline.controlnet, pipeline.vae):
             return render_batches(

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
-from pops.render.batches import PlainRenderer
+from pops.render.batches import ArrayRenderer
 from pops.render.checkpoints import load_sdxl
 from pops.render.sdxl import OPTIONS, SDXL, SETTINGS, UNWANTED, render_batches
 from pops.settings.progress import Progress
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["IPAdapterRenderer"]
 
 
-class IPAdapterRenderer(PlainRenderer):
+class IPAdapterRenderer(ArrayRenderer):
     """Renders conditioned on the embedding, and on a prompt where one is given.
 
     Args:
@@ -57,6 +58,7 @@ class IPAdapterRenderer(PlainRenderer):
         seeds: Sequence[int],
         settings: DecoderSettings,
         progress: Progress | None = None,
+        depth_of: Sequence[Image.Image] | None = None,
     ) -> np.ndarray:
         """Render every embedding with its seed, into an array.
 
@@ -65,6 +67,7 @@ class IPAdapterRenderer(PlainRenderer):
             seeds: The seed of each picture.
             settings: Steps, guidance and size.
             progress: Called with the name of the work, the steps done, and all steps.
+            depth_of: Not used.
 
         Returns:
             Pictures (N, size, size, 3) float32 in [0, 1].

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from pops.errors import UsageError
+from pops.decoder.movq import MoVQ
+from pops.decoder.scheduler import DecoderScheduler
+from pops.decoder.unet import UNet
+from pops.errors import WeightsError
 from pops.io.machine.placement import HOST, Placement, compile_steps, in_batches
-from pops.render.batches import Counter, PlainRenderer
+from pops.render.batches import ArrayRenderer, Counter, check_request, make_generators
 from pops.settings.progress import Progress
 from pops.settings.rendering import PUBLISHED, DecoderSettings
 
 if TYPE_CHECKING:
     from typing import Self
-
-    from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
 
     from pops.stacks.stack import Stack
 
@@ -37,24 +39,27 @@ MOST_IN_A_BATCH = 64
 CHANNELS_LAST = ("cpu", "cuda")
 
 
-class KandinskyRenderer(PlainRenderer):
+class KandinskyRenderer(ArrayRenderer):
     """Renders as diffusers' KandinskyV22Pipeline does, with one generator for each picture.
 
     Args:
         unet: The UNet, which denoises latents.
-        movq: The MoVQ, which decodes latents into pixels.
+        movq: The MoVQ, which turns latents into pixels.
         scheduler: The scheduler of the UNet.
         negative: The embedding (1, D) that guidance leads away from.
         settings: Steps, guidance and size where the caller gives none.
         placement: Where the models run.
         sizes: The sizes that the UNet was trained to draw; empty where it draws any.
+
+    Raises:
+        WeightsError: The UNet does not predict what the scheduler needs.
     """
 
     def __init__(
         self,
-        unet: UNet2DConditionModel,
-        movq: VQModel,
-        scheduler: DDPMScheduler,
+        unet: UNet,
+        movq: MoVQ,
+        scheduler: DecoderScheduler,
         negative: Tensor,
         settings: DecoderSettings = PUBLISHED,
         placement: Placement = HOST,
@@ -64,10 +69,16 @@ class KandinskyRenderer(PlainRenderer):
         self._layout = torch.channels_last if by_channels else torch.preserve_format
         self.unet = unet.to(memory_format=self._layout)
         self.movq = movq.to(memory_format=self._layout)
-        self._predict, self._to_pixels = self.unet, self.movq.decode
+        self._predict, self._to_pixels = self.unet, self.movq
         if placement.compiled:
             self._predict = compile_steps(self._predict)
             self._to_pixels = compile_steps(self._to_pixels)
+        needed = unet.config.in_channels * (2 if scheduler.learns_variance else 1)
+        if unet.config.out_channels < needed:
+            raise WeightsError(
+                f"the decoder's UNet predicts {unet.config.out_channels} channels, but its "
+                f"scheduler needs {needed}"
+            )
         self.scheduler = scheduler
         self.negative = negative
         self.settings = settings
@@ -106,6 +117,7 @@ class KandinskyRenderer(PlainRenderer):
         seeds: Sequence[int],
         settings: DecoderSettings,
         progress: Progress | None = None,
+        depth_of: Sequence[Image.Image] | None = None,
     ) -> np.ndarray:
         """Render every embedding with its seed, into an array.
 
@@ -114,6 +126,7 @@ class KandinskyRenderer(PlainRenderer):
             seeds: The seed of each picture.
             settings: Steps, guidance and size.
             progress: Called with the name of the work, the steps done, and all steps.
+            depth_of: Not used.
 
         Returns:
             Pictures (N, size, size, 3) float32 in [0, 1].
@@ -123,11 +136,11 @@ class KandinskyRenderer(PlainRenderer):
             DeviceMemoryError: The device has too little memory for a single picture.
             ValueError: There is not one seed for each embedding.
         """
-        if len(seeds) != len(image_embeds):
-            raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
         if self.sizes and settings.size not in self.sizes:
             return self._scaled(image_embeds, seeds, settings, progress)
-        self._check(settings)
+        # The UNet halves the latents too; diffusers rounds to the same multiple.
+        multiple, most = self._downsampling() ** 2, self.scheduler.num_train_timesteps
+        check_request(image_embeds, seeds, settings, multiple, most)
         latents: list[Tensor] = []
 
         def draw(rows: slice, done: int, batches: int) -> None:
@@ -152,7 +165,9 @@ class KandinskyRenderer(PlainRenderer):
     ) -> np.ndarray:
         """Draw pictures of a size that the decoder does not know at the nearest that it knows."""
         near = min(self.sizes, key=lambda size: (abs(size - settings.size), size))
-        log.warning("rendered at %d pixels, which this decoder draws, and scaled", near)
+        log.warning(
+            "rendered at %d pixels, which this decoder was trained to draw, and scaled", near
+        )
         drawn = self.render_arrays(image_embeds, seeds, replace(settings, size=near), progress)
         channels_first = torch.from_numpy(drawn).permute(0, 3, 1, 2)
         scaled = F.interpolate(channels_first, [settings.size] * 2, mode="bicubic", antialias=True)
@@ -166,35 +181,35 @@ class KandinskyRenderer(PlainRenderer):
         settings: DecoderSettings,
         count: Counter,
     ) -> Tensor:
-        device, dtype = self.unet.device, self.unet.dtype
+        weight = self.unet.conv_in.weight
+        device, dtype = weight.device, weight.dtype
         guided = settings.guidance > 1
-        condition = image_embeds.to(device, dtype)
+        embeds = image_embeds.to(device, dtype)
         if guided:
             negative = self.negative.to(device, dtype).expand(len(seeds), -1)
-            condition = torch.cat([negative, condition])
-        # On the CPU, so that a seed means the same on every device.
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        side = settings.size // self._downsampling()
-        shape = (1, self.unet.config.in_channels, side, side)
-        x = torch.cat([torch.randn(shape, generator=g) for g in generators]).to(device)
-        # The scheduler computes with its timesteps on the CPU: on the device it waits for each.
-        self.scheduler.set_timesteps(settings.steps, device="cpu")
-        timesteps = self.scheduler.timesteps
-        for t, t_there in zip(timesteps, timesteps.to(device), strict=True):
+            embeds = torch.cat([negative, embeds])
+        condition = self.unet.condition(embeds)
+        levels = self.scheduler.timesteps(settings.steps)
+        noise = iter(self._noise(seeds, settings.size, levels).to(device).unbind())
+        x = next(noise)
+        there = torch.tensor(levels).to(device).unbind()
+        for t, t_there, after in zip(levels, there, [*levels[1:], -1], strict=True):
             doubled = torch.cat([x, x]) if guided else x
-            output = self._predict(
-                doubled.to(dtype, memory_format=self._layout),
-                t_there,
-                encoder_hidden_states=None,
-                added_cond_kwargs={"image_embeds": condition},
-                return_dict=False,
-            )[0].float()
-            prediction = self._guide(output, settings.guidance) if guided else output
-            if not self._learns_variance():
-                prediction = prediction[:, : x.shape[1]]
-            x = self.scheduler.step(prediction, t, x, generator=generators, return_dict=False)[0]
+            doubled = doubled.to(dtype, memory_format=self._layout)
+            output = self._predict(doubled, t_there, condition).float()
+            output = self._guide(output, settings.guidance) if guided else output
+            x = self.scheduler.step(output, t, after, x, next(noise) if t > 0 else None)
             count.advance()
         return x
+
+    def _noise(self, seeds: Sequence[int], size: int, levels: Sequence[int]) -> Tensor:
+        """Draw all noise (draws, N, C, h, w) at once, so that no step waits for its own."""
+        side = size // self._downsampling()
+        shape = (1 + sum(t > 0 for t in levels), self.unet.config.in_channels, side, side)
+        generators = make_generators(seeds)
+        # One draw at a time: drawn together, they would be other numbers.
+        draws = [[torch.randn(shape[1:], generator=g) for g in generators] for _ in range(shape[0])]
+        return torch.stack([torch.stack(draw) for draw in draws])
 
     def _guide(self, output: Tensor, scale: float) -> Tensor:
         """Guide the prediction alone; the variance beside it is that of the conditional branch."""
@@ -206,28 +221,15 @@ class KandinskyRenderer(PlainRenderer):
     @torch.inference_mode()
     def _decode(self, latents: Tensor, pictures: np.ndarray) -> None:
         """Write the pictures (N, size, size, 3) of latents (N, C, h, w)."""
+        dtype = self.movq.post_quant_conv.weight.dtype
 
         def decode(rows: slice, done: int, batches: int) -> None:
-            some = latents[rows].to(self.movq.dtype, memory_format=self._layout)
-            image = self._to_pixels(some, force_not_quantize=True).sample.float().cpu()
+            some = latents[rows].to(dtype, memory_format=self._layout)
+            image = self._to_pixels(some).float().cpu()
             pictures[rows] = (image * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
         most = max(1, DECODE_PIXELS // (pictures.shape[1] * pictures.shape[2]))
         in_batches(len(latents), most, decode)
 
-    def _learns_variance(self) -> bool:
-        return self.scheduler.config.variance_type in ("learned", "learned_range")
-
     def _downsampling(self) -> int:
         return int(2 ** (len(self.movq.config.block_out_channels) - 1))
-
-    def _check(self, settings: DecoderSettings) -> None:
-        # The UNet halves the latents too; diffusers rounds to the same multiple.
-        multiple = self._downsampling() ** 2
-        if settings.size < multiple or settings.size % multiple:
-            raise UsageError(
-                f"size must be a multiple of {multiple} for this decoder, not {settings.size}"
-            )
-        most = self.scheduler.config.num_train_timesteps
-        if not 1 <= settings.steps <= most:
-            raise UsageError(f"decoder steps must be between 1 and {most}, not {settings.steps}")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from pops.render.batches import PlainRenderer
+from pops.render.batches import ArrayRenderer
 from pops.render.checkpoints import check_dim, load_base
 from pops.render.sdxl import SDXL, SETTINGS, adapter_keywords, render_batches
 from pops.settings.progress import Progress
@@ -26,7 +27,7 @@ __all__ = ["RevisionRenderer"]
 POOLED_DIM = 1280  # of SDXL's second text encoder, which is that of CLIP ViT-bigG/14
 
 
-class RevisionRenderer(PlainRenderer):
+class RevisionRenderer(ArrayRenderer):
     """Renders with the embedding where SDXL expects the pooled embedding of its prompt.
 
     Text and picture encoder of CLIP share their space, so SDXL understands either there. Without a
@@ -69,6 +70,7 @@ class RevisionRenderer(PlainRenderer):
         seeds: Sequence[int],
         settings: DecoderSettings,
         progress: Progress | None = None,
+        depth_of: Sequence[Image.Image] | None = None,
     ) -> np.ndarray:
         """Render every embedding with its seed, into an array.
 
@@ -77,6 +79,7 @@ class RevisionRenderer(PlainRenderer):
             seeds: The seed of each picture.
             settings: Steps, guidance and size, preset and prompt.
             progress: Called with the name of the work, the steps done, and all steps.
+            depth_of: Not used.
 
         Returns:
             Pictures (N, size, size, 3) float32 in [0, 1].

@@ -14,9 +14,8 @@ import torch
 from diffusers import StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
 from torch import Tensor
 
-from pops.errors import UsageError
 from pops.io.machine.placement import Placement, in_batches
-from pops.render.batches import Counter
+from pops.render.batches import Counter, check_request, make_generators
 from pops.settings.progress import Progress
 from pops.settings.rendering import PRESETS, DecoderSettings
 
@@ -66,7 +65,7 @@ class ControlNetPipeline(_OneEmbeddingEach, StableDiffusionXLControlNetPipeline)
 
 
 @dataclass(frozen=True)
-class Prompt:
+class EncodedPrompt:
     """The encoding of a prompt and of its negative prompt, each for one picture."""
 
     embeds: Tensor
@@ -104,14 +103,14 @@ class SDXL:
         self.encoders = {name: getattr(pipeline, name).to("cpu") for name in names}
         pipeline.register_modules(**dict.fromkeys(names))
         self.scheduler = pipeline.scheduler
-        self._known: dict[tuple[str, str], Prompt] = {}
+        self._known: dict[tuple[str, str], EncodedPrompt] = {}
 
     @property
     def has_adapter(self) -> bool:
         """Whether an IP-Adapter is in the UNet."""
         return self.pipeline.unet.encoder_hid_proj is not None
 
-    def prompt(self, text: str, unwanted: str) -> Prompt:
+    def prompt(self, text: str, unwanted: str) -> EncodedPrompt:
         """Encode a prompt, and keep it; the text encoders are on the device meanwhile.
 
         Args:
@@ -158,9 +157,9 @@ class SDXL:
 
 
 @torch.inference_mode()
-def _encode(pipeline: Pipeline, text: str, unwanted: str, placement: Placement) -> Prompt:
+def _encode(pipeline: Pipeline, text: str, unwanted: str, placement: Placement) -> EncodedPrompt:
     encoded = pipeline.encode_prompt(prompt=text, negative_prompt=unwanted, device=placement.device)
-    return Prompt(*encoded)
+    return EncodedPrompt(*encoded)
 
 
 Conditioned = Callable[[Tensor], dict[str, Any]]  # (n, D) -> keywords of a pipeline
@@ -169,7 +168,7 @@ Conditioned = Callable[[Tensor], dict[str, Any]]  # (n, D) -> keywords of a pipe
 def render_batches(
     sdxl: SDXL,
     pipeline: Pipeline | ControlNetPipeline,
-    prompt: Prompt,
+    prompt: EncodedPrompt,
     image_embeds: Tensor,
     seeds: Sequence[int],
     settings: DecoderSettings,
@@ -200,9 +199,8 @@ def render_batches(
         UsageError: The size or the steps do not fit the pipeline.
         ValueError: There is not one seed for each embedding.
     """
-    if len(seeds) != len(image_embeds):
-        raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
-    _check(pipeline, settings)
+    most = pipeline.scheduler.config.num_train_timesteps
+    check_request(image_embeds, seeds, settings, SIZE_MULTIPLE, most)
     made = np.zeros((len(seeds), settings.size, settings.size, 3), dtype=np.float32)
 
     def draw(rows: slice, done: int, batches: int) -> None:
@@ -242,10 +240,6 @@ def _render(
     count: Counter,
     given: dict[str, Any],
 ) -> np.ndarray:
-    def on_step(*_: object) -> dict[str, Tensor]:
-        count.advance()
-        return {}
-
     with warnings.catch_warnings():
         # diffusers' own way to decode in float32 what float16 cannot hold.
         warnings.filterwarnings("ignore", ".*upcast_vae.*", FutureWarning)
@@ -255,17 +249,8 @@ def _render(
             guidance_scale=settings.guidance,
             height=settings.size,
             width=settings.size,
-            # On the CPU, so that a seed means the same on every device.
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            generator=make_generators(seeds),
             output_type="np",
-            callback_on_step_end=on_step,
+            callback_on_step_end=count.on_step,
         ).images
     return array
-
-
-def _check(pipeline: Pipeline | ControlNetPipeline, settings: DecoderSettings) -> None:
-    if settings.size < SIZE_MULTIPLE or settings.size % SIZE_MULTIPLE:
-        raise UsageError(f"size must be a multiple of {SIZE_MULTIPLE}, not {settings.size}")
-    most = pipeline.scheduler.config.num_train_timesteps
-    if not 1 <= settings.steps <= most:
-        raise UsageError(f"rendering steps must be between 1 and {most}, not {settings.steps}")

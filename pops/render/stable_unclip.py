@@ -15,13 +15,14 @@ import torch
 from diffusers import AutoencoderKL, SchedulerMixin, StableUnCLIPImg2ImgPipeline
 from diffusers import UNet2DConditionModel as UNet
 from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
+from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pops.errors import UsageError, WeightsError
 from pops.io.loading import check_code, check_config, quietly, reading
 from pops.io.machine.placement import Placement, in_batches
-from pops.render.batches import Counter, PlainRenderer
+from pops.render.batches import ArrayRenderer, Counter, check_request, make_generators
 from pops.settings.progress import Progress
 from pops.settings.rendering import DecoderSettings
 
@@ -67,7 +68,7 @@ class _Pipeline(StableUnCLIPImg2ImgPipeline):
         return made
 
 
-class StableUnCLIPRenderer(PlainRenderer):
+class StableUnCLIPRenderer(ArrayRenderer):
     """Renders as diffusers' StableUnCLIPImg2ImgPipeline does, with a generator for each picture.
 
     Args:
@@ -103,14 +104,15 @@ class StableUnCLIPRenderer(PlainRenderer):
         folder = stack.decoder_folder
         if not (folder / "image_normalizer").is_dir():
             raise UsageError(
-                f"the decoder of {stack.name} is no Stable unCLIP: render by kandinsky, which is "
-                "the stack's own decoder"
+                f"the decoder of {stack.name} is not a Stable unCLIP: use --renderer "
+                "kandinsky, the stack's own decoder"
             )
         models = {name: stack.model(kind, folder / name) for name, kind in MODELS.items()}
         own, taken = stack.prior_config.embedding_dim, models["image_normalizer"].mean.shape[-1]
         if taken != own:
             raise UsageError(
-                f"{folder} takes embeddings of {taken} numbers; those of {stack.name} have {own}"
+                f"{folder} takes embeddings of {taken} numbers, but those of {stack.name} have "
+                f"{own}: use --renderer kandinsky"
             )
         with reading(folder), quietly():
             pipeline = _Pipeline(
@@ -131,6 +133,7 @@ class StableUnCLIPRenderer(PlainRenderer):
         seeds: Sequence[int],
         settings: DecoderSettings,
         progress: Progress | None = None,
+        depth_of: Sequence[Image.Image] | None = None,
     ) -> np.ndarray:
         """Render every embedding with its seed, into an array.
 
@@ -139,6 +142,7 @@ class StableUnCLIPRenderer(PlainRenderer):
             seeds: The seed of each picture.
             settings: Steps, guidance, size and prompt.
             progress: Called with the name of the work, the steps done, and all steps.
+            depth_of: Not used.
 
         Returns:
             Pictures (N, size, size, 3) float32 in [0, 1].
@@ -147,10 +151,9 @@ class StableUnCLIPRenderer(PlainRenderer):
             UsageError: The size or the steps do not fit the pipeline.
             ValueError: There is not one seed for each embedding.
         """
-        if len(seeds) != len(image_embeds):
-            raise ValueError(f"{len(seeds)} seeds for {len(image_embeds)} embeddings")
-        self._check(settings)
         pipeline, size = self.pipeline, settings.size
+        most = pipeline.scheduler.config.num_train_timesteps
+        check_request(image_embeds, seeds, settings, pipeline.vae_scale_factor, most)
         made = np.zeros((len(seeds), size, size, 3), dtype=np.float32)
         prompt = self._prompt(settings.prompt)
         pipeline.scheduler.set_timesteps(settings.steps)
@@ -182,10 +185,9 @@ class StableUnCLIPRenderer(PlainRenderer):
             guidance_scale=settings.guidance,
             height=settings.size,
             width=settings.size,
-            # On the CPU, so that a seed means the same on every device.
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            generator=make_generators(seeds),
             output_type="np",
-            callback=lambda *_: count.advance(),
+            callback=count.on_step,
         ).images
         return array
 
@@ -201,16 +203,6 @@ class StableUnCLIPRenderer(PlainRenderer):
             self._prompts[text] = words.cpu(), none.cpu()
         return self._prompts[text]
 
-    def _check(self, settings: DecoderSettings) -> None:
-        multiple = self.pipeline.vae_scale_factor
-        if settings.size < multiple or settings.size % multiple:
-            raise UsageError(
-                f"size must be a multiple of {multiple} for this decoder, not {settings.size}"
-            )
-        most = self.pipeline.scheduler.config.num_train_timesteps
-        if not 1 <= settings.steps <= most:
-            raise UsageError(f"decoder steps must be between 1 and {most}, not {settings.steps}")
-
 
 def _scheduler(folder: Path) -> Any:
     """Load a scheduler of the class that its config names."""
@@ -219,6 +211,6 @@ def _scheduler(folder: Path) -> Any:
     config = check_code(path)
     kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
-        raise WeightsError(f"{path}: {config.get('_class_name')!r} is no scheduler of diffusers")
+        raise WeightsError(f"{path}: {config.get('_class_name')!r} is not a scheduler of diffusers")
     with reading(path):
         return kind.from_config(config)  # type: ignore[attr-defined]

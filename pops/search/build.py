@@ -22,7 +22,7 @@ from pops.io.machine.processes import end_with_parent
 from pops.io.names import expand_home
 from pops.io.pictures import open_picture, picture_suffixes
 from pops.search.config import IndexConfig
-from pops.search.format import IndexFile, Shard, read_shards, write_index_file, write_shard
+from pops.search.format import IndexFile, IndexShard, read_shards, write_index_file, write_shard
 from pops.settings.progress import Progress, ProgressBars
 from pops.stacks.clip import picture_pixels
 from pops.stacks.stack import Stack, open_stack
@@ -30,7 +30,7 @@ from pops.stacks.stack import Stack, open_stack
 __all__ = ["MakeShards", "build_index", "index", "list_pictures", "make_shards"]
 
 # From the names of the pictures of each shard, by its number, to the shards, in any order.
-MakeShards = Callable[[Mapping[int, Sequence[str]]], Iterable[tuple[int, Shard]]]
+MakeShards = Callable[[Mapping[int, Sequence[str]]], Iterable[tuple[int, IndexShard]]]
 
 
 def index(config: IndexConfig, make: MakeShards | None = None) -> int:
@@ -86,7 +86,7 @@ def list_pictures(folder: Path) -> list[str]:
         raise DataError(f"cannot read {error.filename}: {reason_of(error)}") from error
 
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder: name a folder of pictures")
+        raise DataError(f"{folder} is not a folder: name a folder of pictures")
     endings, found = tuple(picture_suffixes()), []
     for home, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -149,7 +149,7 @@ def build_index(
         if name not in good and not (name in there and _opens(home / name))  # it was mended
     }
     odd = {
-        name: f"{home / name}: rename it, since its name is no UTF-8"
+        name: f"{home / name}: rename it, since its name is not UTF-8"
         for name in names
         if not _is_text(name)
     }
@@ -184,7 +184,7 @@ def _opens(path: Path) -> bool:
 
 
 def _is_text(name: str) -> bool:
-    """Tell whether a name can be encoded; bytes that are no UTF-8 become lone surrogates."""
+    """Tell whether a name can be encoded; bytes that are not UTF-8 become lone surrogates."""
     return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
@@ -195,7 +195,7 @@ def make_shards(
     batch: int,
     workers: int,
     progress: Progress | None = None,
-) -> Iterator[tuple[int, Shard]]:
+) -> Iterator[tuple[int, IndexShard]]:
     """Make shards in this process.
 
     Args:
@@ -216,7 +216,7 @@ def make_shards(
     opened = _opened(home, todo, stack, workers)
     done = 0
     for number, names in contents.items():
-        shard = Shard([], np.zeros((0, stack.prior_config.embedding_dim), np.float16), {})
+        shard = IndexShard([], np.zeros((0, stack.prior_config.embedding_dim), np.float16), {})
         waiting: list[np.ndarray] = []
         made = [shard.embeds]
         for name in names:
@@ -233,7 +233,7 @@ def make_shards(
             if progress is not None:
                 progress("index", done, len(todo))
         made += [_encode(stack, waiting)] if waiting else []
-        yield number, Shard(shard.names, np.concatenate(made), shard.broken)
+        yield number, IndexShard(shard.names, np.concatenate(made), shard.broken)
 
 
 def _encode(stack: Stack, pixels: Sequence[np.ndarray]) -> np.ndarray:

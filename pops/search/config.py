@@ -34,7 +34,9 @@ class IndexConfig(StackConfig):
         None, "processes that open pictures; null: one for each core, at most 8", within=WORKERS
     )
     lance: bool = setting(False, "also write a LanceDB table, for indexes of many millions")
-    engine: Literal["local", "ray"] = setting("local", "local: this process; ray: a Ray cluster")
+    engine: Literal["local", "ray"] = setting(
+        "local", "where the work is done; local: in this process; ray: on a Ray cluster"
+    )
     actors: int = setting(
         1, "processes on a Ray cluster that encode, each a file at a time", within=ACTORS
     )

@@ -16,7 +16,7 @@ from pops.errors import DataError, InputError, UsageError
 from pops.io.formats.shards import shard_file
 from pops.io.names import expand_home
 from pops.io.pictures import open_picture
-from pops.search.format import MAKE_ANEW, Shard, read_index_file, read_shards
+from pops.search.format import MAKE_ANEW, IndexShard, read_index_file, read_shards
 from pops.stacks.stack import Stack
 
 __all__ = ["Hit", "Index", "nearest_rows"]
@@ -57,7 +57,8 @@ class Hit:
             return open_picture(self.path)
         except InputError as error:
             raise InputError(
-                f"{self.name} is no longer there, or no picture any more: make the index again"
+                f"{self.name} is gone, or cannot be opened as a picture any more: make the "
+                "index again"
             ) from error
 
 
@@ -75,10 +76,10 @@ class Index:
         self.folder = expand_home(folder)
         self.file = read_index_file(self.folder)
         self._by_number = read_shards(self.folder, self.file.dim)
-        self._shards: Sequence[Shard] = [s for s in self._by_number.values() if s.names]
+        self._shards: Sequence[IndexShard] = [s for s in self._by_number.values() if s.names]
         self._starts = np.cumsum([0, *(len(shard.names) for shard in self._shards)])
         if not self._shards:
-            raise DataError(f"{self.folder} has no picture: run pops index again")
+            raise DataError(f"{self.folder} holds no picture: run pops index again")
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -135,10 +136,11 @@ class Index:
         if queries.shape[1] != self.file.dim:
             raise UsageError(
                 f"{self.folder} holds embeddings of {self.file.dim} numbers, of the stack "
-                f"{self.file.stack}, not of {queries.shape[1]}: use --stack {self.file.stack}"
+                f"{self.file.stack}, but was asked for one of {queries.shape[1]}: use --stack "
+                f"{self.file.stack}"
             )
         scores, rows = nearest_rows(queries, self.blocks(), k)
-        if scores.isnan().any():  # which would stand before all numbers
+        if scores.isnan().any():  # NaN would be sorted before all numbers
             raise self.not_finite()
         return [
             [self.hit(row, score) for score, row in zip(*pair, strict=True)]
@@ -155,7 +157,9 @@ class Index:
             if not np.isfinite(shard.embeds).all():
                 path = shard_file(self.folder, "embeds", number)
                 return DataError(f"{path} holds numbers that are not finite{MAKE_ANEW}")
-        return DataError(f"{self.folder} was asked for what is not finite")
+        return DataError(
+            f"{self.folder} was asked for an embedding that is not finite: make it again"
+        )
 
     def check_stack(self, stack: Stack) -> None:
         """Check that a stack makes embeddings of the space of this index.

@@ -31,7 +31,7 @@ from pops.io.formats.shards import (
 __all__ = [
     "MAKE_ANEW",
     "IndexFile",
-    "Shard",
+    "IndexShard",
     "read_index_file",
     "read_shards",
     "write_index_file",
@@ -48,7 +48,7 @@ class IndexFile(Schema):
     stack: Text
     encoders: dict[str, Text]  # digest of the files of the image encoder and its processor
     dim: Annotated[int, msgspec.Meta(ge=1, le=2**16)]
-    folder: Text  # of the pictures
+    folder: Text  # the folder of the pictures
     format: Literal[1] = FORMAT
 
 
@@ -64,7 +64,7 @@ class _ShardFile(Schema):
 
 
 @dataclass(frozen=True)
-class Shard:
+class IndexShard:
     """A shard of an index.
 
     Args:
@@ -95,8 +95,8 @@ def write_index_file(folder: Path, index: IndexFile) -> None:
         for name in ("dim", "encoders", "folder"):
             if getattr(there, name) != getattr(index, name):
                 raise DataError(
-                    f"{folder} is an index of another {name.removesuffix('s')}: "
-                    "name another folder by --out"
+                    f"{folder} holds an index made from another {name.removesuffix('s')}: name "
+                    "another folder by --out"
                 )
         return
     write_json(path, index)
@@ -120,7 +120,7 @@ def read_index_file(folder: Path) -> IndexFile:
     return read_json(path, IndexFile, DataError)
 
 
-def write_shard(folder: Path, number: int, shard: Shard) -> None:
+def write_shard(folder: Path, number: int, shard: IndexShard) -> None:
     """Write the array of a shard and, last, the file that says that it is there.
 
     Args:
@@ -135,7 +135,7 @@ def write_shard(folder: Path, number: int, shard: Shard) -> None:
     write_shard_files(folder, number, {"embeds": shard.embeds}, lists)
 
 
-def read_shards(folder: Path, dim: int) -> dict[int, Shard]:
+def read_shards(folder: Path, dim: int) -> dict[int, IndexShard]:
     """Read all shards of an index. Their arrays stay in their files.
 
     Args:
@@ -158,5 +158,5 @@ def read_shards(folder: Path, dim: int) -> dict[int, Shard]:
                 f"{shard_file(folder, 'shard', number).name} lists "
                 f"{len(lists.names)} pictures of {dim} numbers{MAKE_ANEW}"
             )
-        shards[number] = Shard(lists.names, embeds, lists.broken)
+        shards[number] = IndexShard(lists.names, embeds, lists.broken)
     return shards

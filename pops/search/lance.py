@@ -93,7 +93,7 @@ class LanceIndex:
         self.index = Index(folder)
         place = self.index.folder / PLACE
         if not (place / f"{TABLE}.lance").is_dir():
-            raise DataError(f"{place} has no table: run pops index again with --lance")
+            raise DataError(f"{place} holds no table: run pops index again with --lance")
         self.table = lancedb.connect(str(place)).open_table(TABLE)
         if self.table.count_rows() != len(self.index):
             raise DataError(f"{place} is older than the index: run pops index again with --lance")
@@ -122,7 +122,7 @@ class LanceIndex:
         return found
 
     def find(self, queries: Tensor, k: int) -> list[list[Hit]]:
-        """Find the nearest pictures of each query, as `Index.find` does, but for what is missed.
+        """Find the nearest pictures of each query, as `Index.find` does, though some may be missed.
 
         Args:
             queries: un-normalised embeddings (Q, D).
@@ -137,5 +137,5 @@ class LanceIndex:
         found = self.rows(queries, k)
         if any(not 0 <= row < len(self.index) for pairs in found for row, _ in pairs):
             place = self.index.folder / PLACE
-            raise DataError(f"{place} is of another index: run pops index again with --lance")
+            raise DataError(f"{place} belongs to another index: run pops index again with --lance")
         return [[self.index.hit(row, score) for row, score in pairs] for pairs in found]

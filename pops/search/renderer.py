@@ -51,7 +51,9 @@ class FindRenderer:
             DataError: the index is missing or damaged.
         """
         if not stack.spec.index:
-            raise UsageError("the renderer find needs pictures: name an index by --index")
+            raise UsageError(
+                "the renderer find needs pictures to look among: name an index of them by --index"
+            )
         index = Index(stack.spec.index)
         index.check_stack(stack)
         return cls(index)
@@ -83,8 +85,8 @@ class FindRenderer:
         most = max(seeds, default=0)
         if most >= len(self.index):
             raise UsageError(
-                f"--render_seeds asks for picture {most + 1} of {len(self.index)}: "
-                "a seed of the renderer find is a rank, from 0"
+                f"--render_seeds asks for picture {most + 1} of {len(self.index)}: with "
+                "--renderer find a seed is a rank, counted from 0"
             )
         found = self.index.find(image_embeds, most + 1) if len(seeds) else []
         pictures = []

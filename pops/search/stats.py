@@ -26,13 +26,13 @@ def stats(config: StatsConfig) -> int:
         The exit status.
 
     Raises:
-        UsageError: the stack is no folder, or has a base prior, which brings its own statistics.
+        UsageError: the stack is not a folder, or has a base prior, which brings its own statistics.
     """
     stack = open_stack(config.stack, device="cpu")
     if not expand_home(stack.spec.prior).is_dir() or not is_untrained(stack.prior_folder):
         raise UsageError(
-            f"{config.stack} has its statistics in its base prior: name the folder of a stack of "
-            "your own, with encoders and without prior/prior"
+            f"{config.stack} has its statistics in its base prior: name the folder of a stack "
+            "of your own that has encoders and no prior/prior"
         )
     index = Index(config.index)
     index.check_stack(stack)
@@ -61,7 +61,7 @@ def measure(index: Index) -> tuple[Tensor, Tensor]:
     """
     count = len(index)
     if count < 2:
-        raise DataError(f"{index.folder} has {count} picture: index more of them")
+        raise DataError(f"{index.folder} holds {count} picture: index at least two")
     blocks = (block.astype(np.float64).sum(0) for block in index.blocks())
     mean = sum(blocks, np.zeros(index.file.dim)) / count
     spread = (np.square(block.astype(np.float64) - mean).sum(0) for block in index.blocks())
@@ -71,7 +71,7 @@ def measure(index: Index) -> tuple[Tensor, Tensor]:
     flat = int((deviation < np.finfo(np.float16).tiny).sum())
     if flat:
         raise DataError(
-            f"{index.folder}: {flat} numbers of an embedding are the same in all {count} pictures: "
-            "index more, and more varied ones"
+            f"{index.folder}: {flat} numbers of an embedding are the same in all {count} "
+            "pictures: index more pictures, and more varied ones"
         )
     return torch.from_numpy(mean).float()[None], torch.from_numpy(deviation).float()[None]

@@ -96,7 +96,7 @@ class RunConfig(DrawnConfig):
         "auto", "trees to draw, one for a result and seed; auto: all but those of a grid"
     )
     animate: Literal["none", "webp", "gif"] = setting(
-        "none", "show the last range of the composition as a moving picture of this kind, too"
+        "none", "also show the last range of the composition as a moving picture of this kind"
     )
     out: Path = setting(Path("out/run"), "folder to write into")
 
@@ -118,7 +118,7 @@ class RunConfig(DrawnConfig):
         for given, (_, _, place) in zip(self.weights, parts, strict=True):
             if not place:
                 raise UsageError(
-                    f"--weights wants OPERATOR=PLACE, as in scene=operators/scene, not {given!r}"
+                    f"--weights takes OPERATOR=PLACE, as in scene=operators/scene, not {given!r}"
                 )
         return {name: str(expand_home(place)) for name, _, place in parts}
 
@@ -137,7 +137,8 @@ class ConvertConfig:
         None, "which operator a weights file holds; null: as its path says"
     )
     stack: PathOrName | None = setting(
-        None, "the stack it is of, by name or folder; null: as its card says, or kandinsky-2.2"
+        None,
+        "the stack of the operator, by name or folder; null: as its card says, or kandinsky-2.2",
     )
 
     examples = (
@@ -156,7 +157,8 @@ class DemoConfig(SamplingConfig):
 
     pairs: tuple[str, ...] = setting(
         ("mug+wood", "rabbit+gold", "chair+rainbow", "tree+knit", "car+leopard", "vase+lava"),
-        "OBJECT+TEXTURE names of pictures in assets/objects and assets/textures, for texturing",
+        "pairs for texturing, as OBJECT+TEXTURE: names of pictures in assets/objects and "
+        "assets/textures",
     )
     out: Path = setting(Path("out/demo"), "folder to write into")
 

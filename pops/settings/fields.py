@@ -122,7 +122,7 @@ def whole_number(value: str | int) -> int:
     """
     plain = isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]+", value.strip())
     if isinstance(value, bool) or not (plain or isinstance(value, int)):
-        raise ValueError(f"{value!r} is no whole number")
+        raise ValueError(f"{value!r} is not a whole number")
     return int(value)
 
 

@@ -37,40 +37,42 @@ Offload = Literal["none", "model"]
 
 @dataclass(frozen=True, kw_only=True)
 class NamedStack(Settings):
-    """Which models."""
+    """The stack of models."""
 
-    stack: PathOrName = setting("pocket", "pocket, kandinsky-2.2, or a folder in its layout")
+    stack: PathOrName = setting(
+        "pocket", "the models to use: pocket, kandinsky-2.2, or a folder in the same layout"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlacementConfig(Settings):
-    """Where and how models run."""
+    """The device and the number format of the models, and how they are kept on it."""
 
-    device: str = setting("auto", "auto, cpu, cuda or mps")
+    device: str = setting("auto", "where models run: auto, cpu, cuda or mps")
     dtype: Dtype = setting("auto", "number format of the models; int8: weights take 8 bits")
-    offload: Offload = setting("none", "model: each is on the device only while it is used")
+    offload: Offload = setting("none", "model: keep each model on the device only while it is used")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackConfig(PlacementConfig, NamedStack):  # whose fields come first
-    """Which models, and where and how they run."""
+class StackConfig(PlacementConfig, NamedStack):  # the fields of the last base come first
+    """The stack of models, and where and how they run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledConfig(Settings):
-    """Whether models are compiled."""
+    """The choice whether models are compiled."""
 
     compile: bool = setting(
-        False, "compile prior and decoder: each new size waits, later ones of it are faster"
+        False, "compile prior and decoder: the first use of a size waits, later ones are faster"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampledConfig(CompiledConfig, StackConfig):
-    """How an operator is sampled."""
+    """The settings by which an operator is sampled."""
 
     seeds: tuple[int, ...] = setting(
-        SamplingSettings.seeds, "seeds of the operator, one embedding each", within=SEED
+        SamplingSettings.seeds, "seeds of the operator; each gives one embedding", within=SEED
     )
     guidance: float | None = setting(
         None, "guidance of the operator; null: its own", within=GUIDANCE
@@ -80,7 +82,7 @@ class SampledConfig(CompiledConfig, StackConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.sampling  # a mistake is said at once
+        _ = self.sampling  # so that a mistake is told at once
 
     @property
     def sampling(self) -> SamplingSettings:
@@ -92,10 +94,10 @@ class SampledConfig(CompiledConfig, StackConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig(SampledConfig):
-    """How an operator is sampled and its result rendered by the stack's own decoder."""
+    """The settings by which an operator is sampled, and its result rendered by the decoder."""
 
     render_seeds: tuple[int, ...] = setting(
-        (0,), "seeds of the renderer, one picture each", within=SEED
+        (0,), "seeds of the renderer; each gives one picture", within=SEED
     )
     render_guidance: float | None = setting(
         None, "guidance of the renderer; null: its own", within=GUIDANCE
@@ -122,16 +124,16 @@ class SamplingConfig(SampledConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnOperators(Settings):
-    """Which operators of one's own are known by name."""
+    """The operators of the user that are known by name."""
 
     operators: PathsOrNames = setting(
-        (), "folders of operators of your own, or that hold such; their names are then known"
+        (), "operator folders of your own, or folders of such; they are then known by name"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnConfig(SamplingConfig, OwnOperators):
-    """How an operator is sampled and its result rendered by a renderer of choice."""
+    """The settings by which an operator is sampled, and its result rendered by any renderer."""
 
     renderer: str = setting(
         RenderSettings.renderer,
@@ -151,15 +153,19 @@ class DrawnConfig(SamplingConfig, OwnOperators):
     preset: str | None = setting(
         None, "settings of an SDXL checkpoint that takes few steps", choices=PRESETS
     )
-    prompt: str | None = setting(None, "text that the picture follows, too; by the SDXL renderers")
+    prompt: str | None = setting(
+        None, "text that the picture follows as well; for the SDXL renderers"
+    )
     ip_adapter_scale: float | None = setting(
         None, "weight of the embedding beside the prompt; null: 1", within=ADAPTER_SCALE
     )
     init: Path | None = setting(None, "picture that img2img and inpaint change")
     init_strength: float | None = setting(
-        None, "how much img2img changes of it, up to 1; null: 0.5", within=SHARE
+        None, "how much img2img changes of the picture of --init, up to 1; null: 0.5", within=SHARE
     )
-    mask: Path | None = setting(None, "picture that is white where inpaint changes the other")
+    mask: Path | None = setting(
+        None, "picture that is white where inpaint changes the picture of --init"
+    )
 
     @property
     def rendering(self) -> RenderSettings:

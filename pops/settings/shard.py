@@ -37,7 +37,7 @@ class Shard:
         number, count = map(int, match.groups()) if match else (0, 0)
         if not number < count <= MOST_SHARDS:
             raise UsageError(
-                "--shard wants i/n with i from 0 to n - 1, as in 0/4, and n up to "
+                "--shard takes i/n, with i from 0 to n - 1, as in 0/4, and n up to "
                 f"{MOST_SHARDS}, not {text[:MOST_LETTERS]!r}"
             )
         return cls(number, count)

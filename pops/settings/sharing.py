@@ -22,7 +22,7 @@ class ExportOperatorConfig:
     operator: PathOrName = argument("an operator folder, or the name of an operator of the stack")
     format: Literal["diffusers", "lora"] = setting("diffusers", "the form to write")
     stack: PathOrName | None = setting(
-        None, "the stack it is of, by name or folder; null: as its card says, or pocket"
+        None, "the stack of the operator, by name or folder; null: as its card says, or pocket"
     )
     weights: PathOrName | None = setting(
         None, "operator folder, weights file or REPOSITORY:FILE in place of the stack's own"
@@ -47,8 +47,8 @@ class PushConfig:
 
     operator: Path = argument("the operator folder")
     repository: str = argument("OWNER/NAME on the hub; it is made where it is missing")
-    private: bool = setting(False, "a new repository is seen by its owner alone")
-    dry_run: bool = setting(False, "show what would be sent, and ask no network")
+    private: bool = setting(False, "let only the owner see a new repository")
+    dry_run: bool = setting(False, "show what would be sent, without asking the network")
     licence: str = setting("apache-2.0", "licence of the weights, as the hub spells it")
     metrics: Path | None = setting(
         None, "JSON file of numbers for the model card, as pops eval pocket --json prints them"

@@ -6,7 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from PIL import Image
@@ -16,14 +16,16 @@ from pops.errors import UsageError
 
 if TYPE_CHECKING:
     from transformers import (
-        CLIPImageProcessorPil,
         CLIPTextModelWithProjection,
         CLIPTokenizer,
         CLIPVisionModelWithProjection,
     )
 
+    from pops.stacks.vision import ImageProcessor, VisionEncoder
+
 __all__ = [
     "ImageEncoder",
+    "Processor",
     "TextEncoder",
     "TextEncoding",
     "check_processor",
@@ -33,15 +35,35 @@ __all__ = [
 
 BATCH = 32  # pictures in one call of the encoder
 REMEMBERED = 4096  # distinct inputs whose encoding is kept
-LARGEST_SIDE = 4096  # pixels that an image processor may resize to
 PICTURE_SIZE = (512, 512)  # what the published code resizes to before the image processor
 
 
+class Processor(Protocol):
+    """Prepares pictures for an image encoder, as those of pops and of transformers do."""
+
+    def __call__(self, pictures: Sequence[Image.Image], /, *, return_tensors: str) -> Any:
+        """Prepare pictures.
+
+        Args:
+            pictures: N square pictures in RGB.
+            return_tensors: The library whose tensors are returned: "pt" for torch.
+
+        Returns:
+            Under `pixel_values` normalised pixels (N, 3, S, S).
+        """
+        ...
+
+
 class ImageEncoder:
-    """Encodes pictures as un-normalised image embeddings, which it remembers by content."""
+    """Encodes pictures as un-normalised image embeddings, which it remembers by content.
+
+    Args:
+        model: An image encoder of pops or of transformers.
+        processor: Its image processor.
+    """
 
     def __init__(
-        self, model: CLIPVisionModelWithProjection, processor: CLIPImageProcessorPil
+        self, model: VisionEncoder | CLIPVisionModelWithProjection, processor: Processor
     ) -> None:
         self.model = model
         self.processor = processor
@@ -109,7 +131,7 @@ class ImageEncoder:
             self._known.popitem(last=False)
 
 
-def picture_pixels(processor: CLIPImageProcessorPil, pictures: Sequence[Image.Image]) -> Tensor:
+def picture_pixels(processor: Processor, pictures: Sequence[Image.Image]) -> Tensor:
     """Prepare pictures as `ImageEncoder.pixels` does, in a process that has no encoder.
 
     Args:
@@ -124,7 +146,7 @@ def picture_pixels(processor: CLIPImageProcessorPil, pictures: Sequence[Image.Im
     return values
 
 
-def check_processor(processor: CLIPImageProcessorPil, side: int) -> None:
+def check_processor(processor: ImageProcessor, side: int) -> None:
     """Try an image processor on a small picture.
 
     Args:
@@ -132,12 +154,9 @@ def check_processor(processor: CLIPImageProcessorPil, side: int) -> None:
         side: The pixels of a side that the encoder takes.
 
     Raises:
-        ValueError: It makes something else of pictures, or would first make them vast.
+        ValueError: It makes something else of pictures.
         Exception: Of almost any kind, where its settings are damaged.
     """
-    sizes = [*dict(processor.size or {}).values(), *dict(processor.crop_size or {}).values()]
-    if any(size is not None and not 1 <= size <= LARGEST_SIDE for size in sizes):
-        raise ValueError(f"it resizes pictures to {max(sizes)} pixels")
     pixels = picture_pixels(processor, [Image.new("RGB", (8, 8), "gray")])
     if pixels.shape != (1, 3, side, side) or not pixels.isfinite().all():
         raise ValueError(f"it makes {tuple(pixels.shape)} of a picture, not (1, 3, {side}, {side})")
@@ -157,7 +176,7 @@ def check_tokenizer(tokenizer: CLIPTokenizer, words: int) -> None:
     batch = tokenizer(["a shiny cat", ""], padding=True, return_tensors="pt")
     most = max(len(tokenizer), int(batch["input_ids"].max()) + 1, (tokenizer.pad_token_id or 0) + 1)
     if most > words or batch["attention_mask"].shape != batch["input_ids"].shape:
-        raise ValueError(f"it makes {most} kinds of tokens, and the encoder knows {words}")
+        raise ValueError(f"it makes {most} kinds of tokens, but the encoder knows only {words}")
 
 
 @dataclass(frozen=True)
@@ -195,13 +214,13 @@ class TextEncoder:
             The encodings, in float32 on the CPU, in order.
 
         Raises:
-            UsageError: A text has more tokens than the model takes, or letters that are none.
+            UsageError: A text has more tokens than the model takes, or broken characters.
         """
         if not texts:
             return []
         for text in texts:
             if any("\ud800" <= letter <= "\udfff" for letter in text):  # of broken UTF-8
-                raise UsageError(f"text {text[:40]!r} holds a letter that is none: type it anew")
+                raise UsageError(f"the text {text[:40]!r} holds a broken character: type it anew")
         limit = self.model.config.max_position_embeddings
         batch = self.tokenizer(
             list(texts),
@@ -213,7 +232,10 @@ class TextEncoder:
         lengths = batch["attention_mask"].sum(dim=1).tolist()
         for text, length in zip(texts, lengths, strict=True):
             if length > limit:
-                raise UsageError(f"text of {length} tokens is over {limit}: {text[:40]!r}...")
+                raise UsageError(
+                    f"the text {text[:40]!r}... has {length} tokens, but the encoder takes "
+                    f"{limit}: shorten it"
+                )
         out = self.model(input_ids=batch["input_ids"].to(self.model.device))
         hidden, embeds = out.last_hidden_state.float().cpu(), out.text_embeds.float().cpu()
         return [

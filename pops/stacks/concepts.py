@@ -58,12 +58,14 @@ def read_concept(stack: Stack, what: str | tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(str, what))
     known = find_concepts(stack)
     path = known.get(what, expand_home(what))
-    # A plain word is never a file: who writes a composition elsewhere can read none by it.
+    # A plain word never names a file, so that a composition from elsewhere cannot read one by it.
     if what not in known and (re.fullmatch(r"\w+", what) or not path.is_file()):
         near = nearest(what, known) or f": the lists of {stack.name} are {', '.join(known)}"
         error = UsageError(f"there is no word list {str(what)!r}{near}; or name a file of texts")
         raise error.at(getattr(what, "span", None))
     texts = read_lines(path, InputError)
     if len(texts) < 2:
-        raise UsageError(f"{path}: holds {len(texts)} texts, where two or more are wanted")
+        raise UsageError(
+            f"{path} holds {len(texts)} texts, but two or more are wanted: write one a line"
+        )
     return texts

@@ -77,12 +77,17 @@ def _from_folder(folder: Path, out: Path, operator: str | None, stack: str | Non
         raise UsageError(f"{folder} is a folder: convert it into a file that ends in .pth")
     card = read_operator_card(folder)
     if operator not in (None, card.operator.name):
-        raise UsageError(f"{folder} holds {card.operator.name}, not {operator}")
+        raise UsageError(
+            f"{folder} holds the operator {card.operator.name}, not {operator}: leave "
+            "--operator out"
+        )
     if stack is None and card.stack not in STACKS:
         raise UsageError(f"{folder} is of the stack {card.stack}: name its folder with --stack")
     of = open_stack(stack or card.stack, device="cpu")
     if of.name != card.stack:
-        raise WeightsError(f"{folder} is of the stack {card.stack}, not {of.name}")
+        raise WeightsError(
+            f"{folder} is of the stack {card.stack}, not {of.name}: name its folder with --stack"
+        )
     state = without_stats(effective_state(of.tuned_prior(folder)))
     check_finite(state, str(folder), WeightsError)  # merging an adapter may overflow
     with new_folder(out.parent), atomic_path(out) as part, saving(out):

@@ -105,7 +105,7 @@ def condition_tokens(
     sources = [source for request in requests for source in request if source is not None]
     try:
         embeds = encode_sources(stack, sources, progress).to(prior.clip_mean.device)
-    except NotFiniteError as error:  # whose rows are sources
+    except NotFiniteError as error:  # its rows number the sources, not the requests
         owners = [at for at, one in enumerate(requests) for source in one if source is not None]
         raise NotFiniteError(str(error), sorted({owners[row] for row in error.rows})) from None
     tokens = iter(prior.normalise(embeds).cpu())
@@ -203,6 +203,7 @@ def check_stack(stack: Stack, embeds: Tensor, made_by: str | None, named: str) -
     dim = stack.prior_config.embedding_dim
     if made_by not in (None, stack.name) or embeds.shape[-1] != dim:
         raise InputError(
-            f"{named}: {embeds.shape[-1]} numbers, of the stack {made_by or 'unknown'}, but "
-            f"{stack.name} has embeddings of {dim}: encode the picture with this one"
+            f"{named} holds embeddings of {embeds.shape[-1]} numbers, of the stack "
+            f"{made_by or 'unknown'}, but {stack.name} has embeddings of {dim}: encode the "
+            "picture with this one"
         )

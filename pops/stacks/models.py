@@ -11,14 +11,25 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from pops.decoder.layers import share_layers
+from pops.decoder.movq import MoVQ, MoVQConfig
+from pops.decoder.scheduler import DecoderScheduler
+from pops.decoder.unet import UNet, UNetConfig
 from pops.errors import WeightsError
 from pops.io.formats.schema import RenderFile, read_json
 from pops.io.formats.tensors import check_finite
 from pops.io.hub.repositories import PART_FILES
 from pops.io.hub.snapshots import fetch, is_repository
-from pops.io.loading import check_config, load_model, load_part, reading
+from pops.io.loading import (
+    load_model,
+    load_part,
+    quietly,
+    read_weights,
+    reading,
+)
 from pops.io.machine.placement import HOST, Placement
 from pops.io.names import expand_home
+from pops.operators import check_state_dict
 from pops.prior.config import PriorConfig
 from pops.prior.int8 import round_to_int8
 from pops.prior.model import read_prior_config
@@ -28,12 +39,14 @@ from pops.stacks.clip import ImageEncoder, TextEncoder, check_processor, check_t
 from pops.stacks.known import KnownWords, read_known
 from pops.stacks.spec import PRIOR_CONFIGS, PRIOR_WEIGHTS, StackSpec
 from pops.stacks.untrained import is_untrained, read_stats, untrained_config
+from pops.stacks.vision import ImageProcessor, VisionConfig, VisionEncoder
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
 
 __all__ = ["StackModels"]
 
+OLD_BUFFERS = "position_ids"  # the end of the name of what old files hold beside weights
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -116,13 +129,15 @@ class StackModels:
     @cached_property
     def image_encoder(self) -> ImageEncoder:
         """The CLIP image encoder with its processor."""
-        from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
-
-        model = self.model(CLIPVisionModelWithProjection, self.prior_folder / "image_encoder")
+        folder = self.prior_folder / "image_encoder"
+        state = read_weights(folder, self.placement.dtype)
+        with torch.device("meta"):
+            model = VisionEncoder(VisionConfig.read(folder))
+        own = {key: value for key, value in state.items() if not key.endswith(OLD_BUFFERS)}
+        self._filled(model, own, folder)
         folder = self.prior_folder / "image_processor"
-        check_config(folder / "preprocessor_config.json")
+        processor = ImageProcessor.read(folder)
         with reading(folder):
-            processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
             check_processor(processor, model.config.image_size)
         return ImageEncoder(model, processor)
 
@@ -139,28 +154,47 @@ class StackModels:
         return TextEncoder(model, tokenizer)
 
     @cached_property
-    def unet(self) -> UNet2DConditionModel:
+    def unet(self) -> UNet:
         """The network of the decoder."""
-        from diffusers import UNet2DConditionModel
-
-        return self.model(UNet2DConditionModel, self.decoder_folder / "unet")
-
-    @cached_property
-    def movq(self) -> VQModel:
-        """The autoencoder of the decoder."""
-        from diffusers import VQModel
-
-        return self.model(VQModel, self.decoder_folder / "movq")
+        folder = self.decoder_folder / "unet"
+        state = read_weights(folder, self.placement.dtype)
+        with torch.device("meta"):
+            model = UNet(UNetConfig.read(folder))
+        return self._filled(model, state, folder)
 
     @cached_property
-    def decoder_scheduler(self) -> DDPMScheduler:
-        """The noise schedule of the decoder, as diffusers keeps it."""
-        from diffusers import DDPMScheduler
+    def movq(self) -> MoVQ:
+        """The part of the decoder that turns latents into pictures."""
+        folder = self.decoder_folder / "movq"
+        state = read_weights(folder, self.placement.dtype)
+        with torch.device("meta"):
+            model = MoVQ(MoVQConfig.read(folder))
+        own = {key: value for key, value in state.items() if not key.startswith(MoVQ.ENCODER)}
+        return self._filled(model, own, folder)
 
-        folder = self.decoder_folder / "scheduler"
-        check_config(folder / "scheduler_config.json")
-        scheduler: DDPMScheduler = load_part(DDPMScheduler, folder)
-        return scheduler
+    @cached_property
+    def decoder_scheduler(self) -> DecoderScheduler:
+        """The noise schedule of the decoder."""
+        return DecoderScheduler.read(self.decoder_folder / "scheduler")
+
+    def diffusers_decoder(self) -> tuple[UNet2DConditionModel, DDPMScheduler, VQModel]:
+        """Give the decoder to a pipeline of diffusers.
+
+        Returns:
+            A UNet that shares the layers of `unet`, its scheduler, and the whole MoVQ.
+
+        Raises:
+            WeightsError: A part is missing, damaged, or of another kind.
+        """
+        from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
+
+        folder = self.decoder_folder
+        config = read_json(folder / "unet" / "config.json", dict[str, Any], WeightsError)
+        with quietly(), torch.device("meta"):
+            unet = UNet2DConditionModel.from_config(config).eval()
+        share_layers(self.unet, unet)
+        movq = self.model(VQModel, folder / "movq")
+        return unet, load_part(DDPMScheduler, folder / "scheduler"), movq
 
     @cached_property
     def clip_stats(self) -> dict[str, Tensor]:
@@ -191,7 +225,9 @@ class StackModels:
             return folder
         if is_repository(place):
             return fetch(place, PART_FILES[part])
-        raise WeightsError(f"{folder} is missing: the stack {self.name} is not whole")
+        raise WeightsError(
+            f"{folder} is missing, so the stack {self.name} is not whole: fetch or build it again"
+        )
 
     def model(self, kind: Any, folder: Path) -> Any:
         """Load a frozen model in the number format of the stack.
@@ -207,6 +243,12 @@ class StackModels:
             WeightsError: The folder is missing, damaged, or does not fit the class.
         """
         return self.at_rest(load_model(kind, folder, HOST.device, self.placement.dtype))
+
+    def _filled(self, model: Model, state: dict[str, Tensor], folder: Path) -> Model:
+        """Give a frozen model that has no content its tensors, and put it where it waits."""
+        check_state_dict(state, model.state_dict(), str(folder))
+        model.load_state_dict(state, assign=True)
+        return self.at_rest(model.requires_grad_(False).eval())
 
     def at_rest(self, model: Model) -> Model:
         """Put a frozen model where it waits; for weights of 8 bits it is rounded before.

@@ -84,7 +84,7 @@ def find_spec(stack: str | Path) -> StackSpec:
     folder = expand_home(stack)
     if folder.is_dir():
         if not (folder / "prior").is_dir():
-            raise WeightsError(f"{folder} is no stack: it has no folder named prior")
+            raise WeightsError(f"{folder} is not a stack: it has no folder named prior")
         own = {part: str(folder / part) for part in PART_FILES if (folder / part).is_dir()}
         needed = {part: str(folder / part) for part in ("prior", "decoder", "operators")}
         # The name goes into cards and embedding files: bytes that are no UTF-8 become escapes.

@@ -64,7 +64,7 @@ def open_stack(
         The stack.
 
     Raises:
-        UsageError: the stack is unknown, with the nearest name, an operator folder is none, or
+        UsageError: the stack is unknown, with the nearest name, an operator folder is not one, or
             nothing can be compiled here.
     """
     given = {name: str(place) for name, place in parts.items() if place is not None}
@@ -98,7 +98,7 @@ class Stack(StackModels):
             The stack.
         """
         stack = cls(StackSpec(name, "", "", ""), placement)
-        stack.__dict__.update(parts)  # where cached_property looks first
+        stack.__dict__.update(parts)  # where cached_property looks before it computes
         return stack
 
     def shared(self, load: Callable[[Stack], Part]) -> Part:
@@ -166,7 +166,9 @@ class Stack(StackModels):
                 f"use --stack {card.stack}"
             )
         if name != card.operator.name and _operator_folder(name) is None:
-            raise UsageError(f"{folder} holds {card.operator.name}, not {name}")
+            raise UsageError(
+                f"{folder} holds the operator {card.operator.name}, not {name}: name another folder"
+            )
         return card.operator
 
     def operator(self, name: str, weights: str | Path | None = None) -> tuple[Operator, Prior]:
@@ -264,7 +266,7 @@ class Stack(StackModels):
             prior = Prior(self.prior_config)
         prior.load_state_dict({**state, **self.clip_stats}, assign=True)
         prior.requires_grad_(False).eval().to(dtype=self.placement.dtype)
-        if self.placement.dtype != torch.float32:  # which they were read in
+        if self.placement.dtype != torch.float32:  # they were read in float32
             check_finite(
                 dict(prior.named_parameters()), f"{source} in {self.placement.dtype}", WeightsError
             )
@@ -302,7 +304,10 @@ class Stack(StackModels):
         if not root.is_dir():
             if is_repository(place):
                 return fetch_file(place, published)
-            raise WeightsError(f"{root} is missing: {self.name} has no operators there")
+            raise WeightsError(
+                f"{root} is missing: {self.name} has no operators there; name a folder with "
+                "--weights"
+            )
         found = [path for path in (root / name, root / published) if path.exists()]
         if not found:
             raise WeightsError(f"{root / name} is missing: {self.name} has no operator {name}")

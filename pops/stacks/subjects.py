@@ -120,7 +120,9 @@ class SubjectPrior:
         read = self.stack.text_encoder.tokenizer
         said, wanted = read(text)["input_ids"], read(word)["input_ids"][1:-1]
         if not wanted or not set(wanted) <= set(said):
-            raise UsageError(f"the text {text[:60]!r} does not say {word!r}: name words of it")
+            raise UsageError(
+                f"the text {text[:60]!r} does not hold the words {word!r}: name words that it holds"
+            )
         return [at for at, token in enumerate(said) if token in wanted]
 
     def _control(self, control: Source | None) -> Tensor:

@@ -21,7 +21,7 @@ __all__ = ["STATS", "is_untrained", "read_stats", "save_stats", "untrained_confi
 
 STATS = "stats.safetensors"
 NAMES = ("clip_mean", "clip_std")
-CLIP_DIM = 512  # of transformers, where a config of CLIP does not say
+CLIP_DIM = 512  # the default of transformers, where a config of CLIP does not say
 
 
 def is_untrained(folder: Path) -> bool:
@@ -69,13 +69,17 @@ def read_stats(folder: Path, dim: int) -> dict[str, Tensor]:
     path = folder / STATS
     if not path.exists():
         raise WeightsError(
-            f"{path} is missing: pops index encodes pictures, and pops stats makes it"
+            f"{path} is missing: make it with pops stats from an index of pictures, which pops "
+            "index makes"
         )
     found = read_tensors(path)
     if set(found) != set(NAMES) or any(found[name].shape != (1, dim) for name in NAMES):
-        raise WeightsError(f"{path} holds no statistics of embeddings of {dim} numbers")
+        raise WeightsError(
+            f"{path} holds no statistics for embeddings of {dim} numbers: make it again with "
+            "pops stats"
+        )
     if not (found["clip_std"] > 0).all():
-        raise WeightsError(f"{path}: a deviation is not above 0: use pops stats on more pictures")
+        raise WeightsError(f"{path}: a deviation is not above 0: run pops stats on more pictures")
     return {name: found[name].float() for name in NAMES}
 
 

@@ -18,7 +18,7 @@ from pops.io.pictures import open_picture
 from pops.operators import Operator, read_operator_card
 from pops.prior.sampling import SAMPLERS
 from pops.render import RENDERERS
-from pops.settings.rendering import RenderSettings
+from pops.settings.rendering import PRESETS, RenderSettings
 from pops.studio.store import StoredItem
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ ADAPTED = {
 UNNAMED = ("stable_unclip",)  # where it fits, it is the stack's own
 # What renderers take beside the embedding, as their classes say, which are not imported for it.
 TAKES = {
-    "ip_adapter": ("prompt", "ip_adapter_scale"),
-    "depth": ("prompt", "ip_adapter_scale"),
-    "revision": ("prompt",),
+    "ip_adapter": ("preset", "prompt", "ip_adapter_scale"),
+    "depth": ("preset", "prompt", "ip_adapter_scale"),
+    "revision": ("preset", "prompt"),
     "img2img": ("init", "init_strength"),
     "inpaint": ("init", "mask"),
     "stable_unclip": ("prompt",),
 }
-# Of an operator whose card names none: words of the paper.
+# The instructions offered for an operator whose card names none: words of the paper.
 WORDS = ["shiny", "golden", "broken", "made of glass", "melting", "a painting"]
 RENDERER_SAYS = {
     "kandinsky": "the stack's own",
@@ -154,6 +154,9 @@ def describe(engine: Engine, store: Store, limits: dict[str, int]) -> dict[str, 
         "operators": [_operator(row, stack, store) for row in offered_operators(stack)],
         "samplers": list(SAMPLERS),
         "renderers": [_renderer(name, stack) for name in offered_renderers(stack)],
+        "presets": [
+            {"name": name, "steps": few.steps, "size": few.size} for name, few in PRESETS.items()
+        ],
         "examples": {
             folder: [
                 {**item.told, "kind": "example"}

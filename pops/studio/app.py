@@ -103,13 +103,19 @@ def start(
         compiled=config.compile,
         operator_folders=config.operators,
         index=config.index,
+        sdxl=config.sdxl,
     )
     if prepare is not None:
         engine = prepare(engine)
     local = config.host in LOCAL
     upload_bytes = config.upload_mb * 2**20
     service = StudioService(
-        engine, config.waiting, upload_bytes, stack=str(config.stack), local=local
+        engine,
+        config.waiting,
+        upload_bytes,
+        stack=str(config.stack),
+        local=local,
+        sdxl=config.sdxl or "",
     )
     waiting = Waiting()
     server = build(service, config, waiting)

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from pops.errors import UsageError
-from pops.settings.fields import Range, setting
+from pops.settings.fields import PathOrName, Range, setting
 from pops.settings.groups import CompiledConfig, OwnOperators, StackConfig
 
 __all__ = ["ASK", "PASSWORD_VARIABLE", "StudioConfig"]
@@ -45,11 +45,16 @@ class StudioConfig(CompiledConfig, StackConfig, OwnOperators):
     index: Path | None = setting(
         None, "index of pictures for the renderer find, as pops index writes it"
     )
+    sdxl: PathOrName | None = setting(
+        None, "a checkpoint of SDXL in place of the stack's own: folder, repository or .safetensors"
+    )
     browser: bool = setting(True, "show the page in the browser of this machine")
     mcp: bool = setting(
         False, "let assistants call the studio's tools, at /mcp; it needs the extra mcp"
     )
-    waiting: int = setting(64, "jobs that may wait; more are refused", within=Range(1, 200))
+    waiting: int = setting(
+        64, "jobs that may wait in the queue; more are refused", within=Range(1, 200)
+    )
     upload_mb: int = setting(
         20, "megabytes of the largest file that is taken", within=Range(1, 1000)
     )
@@ -67,7 +72,7 @@ class StudioConfig(CompiledConfig, StackConfig, OwnOperators):
                 ip_network(proxy)
             except ValueError as error:
                 raise UsageError(
-                    f"--trusted_proxies wants addresses or networks, as in 10.0.0.0/8: {error}"
+                    f"--trusted_proxies takes addresses or networks, as in 10.0.0.0/8: {error}"
                 ) from error
         if self.password == "":
-            raise UsageError("--password is empty: leave it out, or give one")
+            raise UsageError("--password is empty: give one, or leave the flag out")

@@ -49,6 +49,7 @@ class StudioService:
         upload_bytes: The bytes of the largest file that is taken.
         stack: The stack as it was named when the studio was started; its own name if left out.
         local: Whether only this machine can use the studio, so that its paths can be told.
+        sdxl: The checkpoint of SDXL that the engine has in place of the stack's own.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class StudioService:
         *,
         stack: str = "",
         local: bool = True,
+        sdxl: str = "",
     ) -> None:
         self.engine = engine
         self.upload_bytes = upload_bytes
@@ -70,6 +72,7 @@ class StudioService:
             {name: place_of(path, local) for name, path in examples.items()},
             {name: place_of(path, local) for name, path in engine.stack.operator_folders.items()},
             place_of(Path(engine.stack.spec.index), local),
+            place_of(Path(sdxl), local) if sdxl and Path(sdxl).exists() else sdxl,
         )
         self.queue = JobQueue(waiting)
         self.runner = Runner(engine, self.store)
@@ -88,14 +91,13 @@ class StudioService:
         try:
             self._use_all()
         except PopsError as error:
-            logger.warning("%s", error)  # who uses what is missing is told, too
+            logger.warning("%s", error)  # visitors who use what is missing are told, too
 
     def _use_all(self) -> None:
         examples = [item.source for item in list(self.store.examples.values())[:1]]
         self.engine.encode(examples)
         for row in self.operators.values():
-            nothing = [None] * len(row.inputs)
-            text = "a" if row.takes_text else None
+            nothing, text = [None] * len(row.inputs), "a" if row.takes_text else None
             made = self.engine.apply(row.name, [nothing], text=text, seeds=[0], steps=1)
             self.engine.render(made, seeds=[0], steps=1)
 
@@ -222,11 +224,11 @@ class StudioService:
         if not lefts or not tops or len(lefts) * len(tops) > MOST_CELLS:
             raise UsageError(f"a grid has 1 to {MOST_CELLS} cells, not {len(lefts)} x {len(tops)}")
         if options.results > 1:
-            raise UsageError("a grid has one seed and one render seed")
+            raise UsageError("a grid takes one seed and one render seed")
         if not isinstance(mean, bool | None):
-            raise UsageError("mean is true or false")
+            raise UsageError("mean must be true or false")
         if mean and row.takes_text:
-            raise UsageError(f"there is no mean of a picture and a text: {row.name} has none")
+            raise UsageError(f"{row.name} has no mean, since one input is a text: leave mean out")
         at = read_slots(row, slots)
         return self.queue.submit(
             lambda job: make_grid(self.runner, job, row, lefts, tops, at, bool(mean), options),
@@ -305,26 +307,24 @@ class StudioService:
         """
         items, options = self._named(inputs), Options.read(settings, self._item)
         read(expression, items, self.operators)
-        stack = self.engine.stack.name
-        return save_composition(expression, items, options, stack, self.operators)
+        name = self.engine.stack.name
+        return save_composition(expression, items, options, name, self.operators)
 
     def open(self, content: bytes) -> dict[str, Any]:
-        """Open such a file and put its inputs into the store.
+        """Open such a file and put its inputs and pictures into the store.
 
         Args:
             content: The file.
 
         Returns:
-            As JSON, the expression, the settings, and the inputs by their names.
+            What `OpenedComposition.keep` tells.
 
         Raises:
             UsageError: Its expression or its settings do not fit.
             InputError: It cannot be used.
         """
-        stack, dim = self.engine.stack.name, self.engine.dim
-        text, settings, items = open_composition(content, stack, dim, self.operators)
-        told = {name: self.store.add(item).told for name, item in items.items()}
-        return {"expression": text, "settings": settings, "inputs": told}
+        name, dim = self.engine.stack.name, self.engine.dim
+        return open_composition(content, name, dim, self.operators).keep(self.store)
 
     def _operator(self, name: str) -> Operator:
         if not isinstance(name, str) or name not in self.operators:
@@ -334,17 +334,17 @@ class StudioService:
 
     def _item(self, name: object) -> StoredItem:
         if not isinstance(name, str):
-            raise UsageError("inputs are named by the id that /inputs gave them, or by an example")
+            raise UsageError("name an input by the id that /inputs gave it, or by an example")
         return self.store.get(name)
 
     def _named(self, inputs: Mapping[str, str] | None) -> dict[str, StoredItem]:
         """List the inputs that an expression can name: the examples, and those given."""
         if not isinstance(inputs or {}, Mapping) or len(inputs or {}) > MOST_NAMES:
-            raise UsageError(f"inputs are an object of at most {MOST_NAMES} names and ids")
+            raise UsageError(f"inputs must be an object of at most {MOST_NAMES} names and ids")
         for name in inputs or {}:
             if not isinstance(name, str) or not is_plain(name):
                 raise UsageError(
-                    f"inputs have plain names, as in 'mug.png', not {str(name)[:60]!r}"
+                    f"inputs must have plain names, as in 'mug.png', not {str(name)[:60]!r}"
                 )
         examples = {item.name: item for item in self.store.examples.values()}
         return examples | {name: self._item(of) for name, of in (inputs or {}).items()}

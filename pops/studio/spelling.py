@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pops.compose.nodes import Apply, Leaf, Node
+from pops.render import find_renderer
 from pops.studio.jobs.options import Options
 
 __all__ = ["Speller", "leaves_of", "place_of"]
@@ -28,12 +29,14 @@ class Speller:
         examples: Where the shipped pictures lie, by their names.
         operators: Where the operators lie that the stack does not bring, by their names.
         index: Where the index of the renderer find lies.
+        sdxl: The checkpoint of SDXL in place of the stack's own; empty for that.
     """
 
     stack: str = "pocket"
     examples: Mapping[str, str] = field(default_factory=dict)
     operators: Mapping[str, str] = field(default_factory=dict)
     index: str = ""
+    sdxl: str = ""
 
     def spell(self, node: Node, options: Options) -> dict[str, Any]:
         """Spell a composition.
@@ -46,25 +49,24 @@ class Speller:
             `python` and `command`, and in `own` the names of the visitor's own files.
         """
         text = str(_moved(node, self.examples))
-        names = dict.fromkeys(str(leaf.source) for leaf in leaves_of(node))
+        names = [str(leaf.source) for leaf in leaves_of(node)]
+        names += [item.name for item in options.pictures.values()]
         used = {name: self.operators[name] for name in _operators(node) if name in self.operators}
         folders = list(dict.fromkeys(used.values()))
         return {
             "python": self._python(text, options, folders),
             "command": self._command(text, options, folders),
-            "own": [name for name in names if name not in self.examples],
+            "own": [name for name in dict.fromkeys(names) if name not in self.examples],
         }
 
     def _python(self, text: str, options: Options, folders: list[str]) -> str:
-        loaded = {"stack": self.stack} if self.stack != "pocket" else {}
+        loaded: dict[str, Any] = {"stack": self.stack} if self.stack != "pocket" else {}
         if folders:
-            loaded["operator_folders"] = folders  # type: ignore[assignment]
-        if options.rendering.renderer == "find":
-            loaded["index"] = self.index
+            loaded["operator_folders"] = folders
+        loaded |= self._parts(options)
         plain = Options()
         sampled = _changed(options.sampling, plain.sampling)
-        names = {name: item.name for name, item in options.pictures.items()}
-        rendered = _changed(options.rendering, plain.rendering) | names
+        rendered = _changed(options.rendering, plain.rendering) | self._pictures(options)
         return (
             "from pops import Engine\n\n"
             f"engine = Engine.load({_arguments(loaded)})\n"
@@ -73,6 +75,19 @@ class Speller:
             'pictures[0].save("picture.png")\n'
         )
 
+    def _pictures(self, options: Options) -> dict[str, str]:
+        """Name the pictures among the settings, the shipped ones by where they lie."""
+        named = {name: item.name for name, item in options.pictures.items()}
+        return {name: self.examples.get(said, said) for name, said in named.items()}
+
+    def _parts(self, options: Options) -> dict[str, str]:
+        """Name what the renderer uses that the stack does not bring."""
+        renderer = options.rendering.renderer
+        parts = {"index": self.index} if renderer == "find" else {}
+        if self.sdxl and "preset" in getattr(find_renderer(renderer), "takes", ()):
+            parts["sdxl"] = self.sdxl
+        return parts
+
     def _command(self, text: str, options: Options, folders: list[str]) -> str:
         plain = Options().told
         flags: dict[str, Any] = {
@@ -80,18 +95,17 @@ class Speller:
             for name, value in options.told.items()
             if name == "seeds" or value != plain[name]
         }
-        flags |= {name: shlex.quote(item.name) for name, item in options.pictures.items()}
+        flags |= {name: shlex.quote(place) for name, place in self._pictures(options).items()}
         if self.stack != "pocket":
             flags["stack"] = shlex.quote(self.stack)
         if folders:
             flags["operators"] = shlex.quote(",".join(folders))
-        if options.rendering.renderer == "find":
-            flags["index"] = shlex.quote(self.index)
+        flags |= {name: shlex.quote(part) for name, part in self._parts(options).items()}
         return " ".join(["pops run", _quoted(text), *(f"--{n} {v}" for n, v in flags.items())])
 
 
 def place_of(path: Path, local: bool) -> str:
-    """Spell a path as whoever uses the studio can use it.
+    """Spell a path so that a user of the studio can use it.
 
     Args:
         path: The path.

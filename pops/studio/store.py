@@ -73,7 +73,7 @@ class StoredItem:
             The item, which keeps only the pixels that are shown or matter to the encoder.
         """
         large = max(picture.size) > SHOWN_SIDE
-        seen = picture.resize(SEEN_SIZE) if large else picture  # as the encoder does it
+        seen = picture.resize(SEEN_SIZE) if large else picture  # as the encoder resizes it
         shown = picture.copy()
         shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         kinds = ("JPEG" if large else "PNG"), "PNG"
@@ -95,7 +95,9 @@ class StoredItem:
         if self.embedding is not None:
             return self.embedding
         if not self.seen:
-            raise InputError(f"{self.name} cannot be an input")
+            raise InputError(
+                f"{self.name} has no picture and no embedding that an input could be: give another"
+            )
         picture = Image.open(BytesIO(self.seen), formats=["PNG"])
         picture.load()
         picture.filename = self.name  # what expressions call it
@@ -109,7 +111,7 @@ class StoredItem:
             InputError: It is an embedding that has not been drawn.
         """
         if not (self.seen or self.shown):
-            raise InputError(f"{self.name} is an embedding without a picture: give a picture")
+            raise InputError(f"{self.name} is an embedding that has not been drawn: give a picture")
         picture = Image.open(BytesIO(self.seen or self.shown), formats=["PNG", "JPEG"])
         return picture.convert("RGB")
 
@@ -181,7 +183,9 @@ class Store:
             with self._lock:
                 self._items[named.id] = named
         except ValueError as error:
-            raise InputError(f"{item.name} is larger than all that is kept here") from error
+            raise InputError(
+                f"{item.name} is larger than all that the studio keeps: give a smaller picture"
+            ) from error
         return named
 
     def add_example(self, name: str, item: StoredItem) -> None:

@@ -35,7 +35,7 @@ def read_upload(content: bytes, name: str, stack: str, dim: int) -> StoredItem:
     name = plain_name(name)
     suffix = Path(name).suffix.lower()
     if suffix in PICKLES:
-        raise InputError(f"{name}: embeddings are taken as {EMBEDDING} files only")
+        raise InputError(f"{name} is refused: embeddings are taken as {EMBEDDING} files only")
     if suffix == EMBEDDING and len(content) > MOST_EMBEDDING:
         raise InputError(f"{name} is larger than a file with one embedding can be")
     with tempfile.TemporaryDirectory(prefix="pops-studio-") as folder:
@@ -51,12 +51,12 @@ def read_upload(content: bytes, name: str, stack: str, dim: int) -> StoredItem:
 
 def _embedding(made: Embeddings, name: str, stack: str, dim: int) -> StoredItem:
     if len(made) != 1:
-        raise InputError(f"{name} holds {len(made)} embeddings: give them one by one")
+        raise InputError(f"{name} holds {len(made)} embeddings: give a file with a single one")
     found = made.image_embeds.shape[-1]
     if found != dim or made.stack not in (None, stack):
         raise InputError(
-            f"{name}: {found} numbers, of the stack {made.stack or 'unknown'}, but {stack} has "
-            f"embeddings of {dim}"
+            f"{name} holds an embedding of {found} numbers, of the stack "
+            f"{made.stack or 'unknown'}, but {stack} has embeddings of {dim}"
         )
     # Nothing else of the file is kept, whatever its metadata holds.
     known = Embeddings(made.image_embeds.clone(), stack, (repr(name),))

@@ -64,7 +64,7 @@ class TrainConfig(DataConfig):
         20, "mode base: transformer blocks of the new prior", within=Range(1, 256)
     )
     base_width: int = setting(
-        2048, "mode base: numbers of a token in it, a multiple of 64", within=Range(HEAD, 16_384)
+        2048, "mode base: width of its tokens, a multiple of 64", within=Range(HEAD, 16_384)
     )
 
     train_batch_size: int = setting(32, "examples that one process takes at a time", within=BATCH)
@@ -80,7 +80,7 @@ class TrainConfig(DataConfig):
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = setting(
         "constant", "how the learning rate changes"
     )
-    lr_warmup_steps: int = setting(0, "steps in which the learning rate rises", within=EVERY)
+    lr_warmup_steps: int = setting(0, "steps over which the learning rate rises", within=EVERY)
     adam_beta1: float = setting(0.9, "decay of AdamW's mean of gradients", within=DECAY)
     adam_beta2: float = setting(0.999, "decay of AdamW's mean of squared gradients", within=DECAY)
     adam_weight_decay: float = setting(0.0, "weight decay of AdamW", within=Range(0, 100))
@@ -151,17 +151,19 @@ class TrainConfig(DataConfig):
         super().__post_init__()
         self._check_letters()
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", self.device):
-            raise UsageError(f"--device is auto, cpu, cuda or cuda:N, not {self.device!r}")
+            raise UsageError(f"--device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
         if self.layers is not None and self.lora_rank is not None:
             raise UsageError(
-                "--lora_rank trains an adapter of all layers: leave training_mode full"
+                "--lora_rank trains an adapter of all layers: leave out --training_mode"
             )
         if self.joint and self.lora_rank is not None:
             raise UsageError("--lora_rank trains an adapter of one operator: leave out --joint")
         if self.base_width % HEAD:
             raise UsageError(f"--base_width must be a multiple of {HEAD}, not {self.base_width}")
         if self.joint and (self.cache or self.dataset_path or self.val_dataset_path):
-            raise UsageError("--joint takes all data from the configs that it names: name it there")
+            raise UsageError(
+                "--joint takes all data from the configs that it names: name the data there"
+            )
 
     @property
     def data_folders(self) -> tuple[str | Path, ...]:
@@ -192,6 +194,7 @@ class TrainConfig(DataConfig):
         match = re.fullmatch(r"([1-9][0-9]{0,3})_layers", self.training_mode)
         if match is None:
             raise UsageError(
-                f"--training_mode is full or N_layers, as in 4_layers, not {self.training_mode!r}"
+                "--training_mode must be full or N_layers, as in 4_layers, not "
+                f"{self.training_mode!r}"
             )
         return int(match[1])

@@ -100,7 +100,9 @@ def choose_precision(settings: DeviceSettings) -> str:
     automatic = "bf16" if device.type == "cuda" and has_bfloat16(device) else "no"
     precision = automatic if settings.mixed_precision == "auto" else settings.mixed_precision
     if precision == "fp16" and device.type != "cuda":
-        raise UsageError("--mixed_precision fp16 is for CUDA devices: use bf16 or no on others")
+        raise UsageError(
+            "--mixed_precision fp16 works on CUDA devices only: use bf16 or no elsewhere"
+        )
     return precision
 
 
@@ -136,4 +138,4 @@ def _adamw_8bit() -> Any:
     try:
         return import_module("bitsandbytes.optim").AdamW8bit
     except ImportError as error:
-        raise UsageError("--use_8bit_adam needs bitsandbytes: pip install it") from error
+        raise UsageError("--use_8bit_adam needs bitsandbytes: pip install bitsandbytes") from error

@@ -135,14 +135,17 @@ def _give_adapter(prior: Prior, rank: int, init_from: str | None) -> None:
         )
     adapter = Adapter.read(expand_home(init_from))
     if adapter.rank != rank:
-        raise UsageError(f"{init_from} has rank {adapter.rank}: use --lora_rank with that")
+        raise UsageError(f"{init_from} has rank {adapter.rank}: use --lora_rank {adapter.rank}")
     adapter.put_into(prior.requires_grad_(False))
 
 
 def _last_blocks(prior: Prior, count: int) -> list[nn.Module]:
     blocks = list(prior.transformer_blocks)
     if count > len(blocks):
-        raise UsageError(f"--training_mode {count}_layers, but the prior has {len(blocks)} blocks")
+        raise UsageError(
+            f"--training_mode {count}_layers asks for more blocks than the {len(blocks)} of "
+            "the prior"
+        )
     return blocks[len(blocks) - count :]
 
 

@@ -15,6 +15,7 @@ from pops.data.cache.fingerprints import stats_digest
 from pops.engine import Engine
 from pops.errors import UsageError
 from pops.io.files import atomic_path, check_apart, folder_lock, make_folder, new_folder
+from pops.io.machine.placement import DTYPES
 from pops.io.pictures import save_picture
 from pops.operators import OperatorCard
 from pops.prior.joint import JointPrior
@@ -47,7 +48,6 @@ __all__ = ["train"]
 
 TEXT_TOKENS = 8  # tokens of an instruction, for the estimate of memory
 CURVES = "curves.png"
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Settings that cannot change when a run goes on; "rows" are those of a step.
 SAME = ("operator", "stack", "seed", "rows", "training_mode", "lora_rank", "use_ema", "init_from")
 SAME_BASE = (*SAME, "base_layers", "base_width", "clip_stats")
@@ -93,7 +93,7 @@ def _dry_run(config: TrainConfig, tasks: Sequence[TrainingTask]) -> int:
     source = open_tasks(tasks, stack)
     model = make_model(model_settings(config, tasks[0].is_base), stack, len(tasks))
     rows = [task.operator for task in tasks]
-    precision: str = config.mixed_precision  # asked for by name, it may be that of another machine
+    precision: str = config.mixed_precision  # a named format may be meant for another machine
     if precision == "auto":
         precision = choose_precision(device_settings(config))
     footprint = Footprint.of(

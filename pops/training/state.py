@@ -170,7 +170,9 @@ class State:
         with reading(path):
             found = load_file(path)
         if found.keys() != own.keys() or any(found[n].shape != own[n].shape for n in own):
-            raise WeightsError(f"{path}: of a run that trained other parameters")
+            raise WeightsError(
+                f"{path} is of a run that trained other parameters: name another --output_dir"
+            )
         for name, value in own.items():
             value.copy_(found[name])
 
@@ -205,12 +207,16 @@ def read_state(folder: Path) -> dict[str, Any]:
         state: Any = read_pickle(path, mapped=False)
     kinds = {"step": int, "optimiser": dict, "settings": dict}
     if not isinstance(state, dict):
-        raise WeightsError(f"{path} is no state of a training run")
+        raise WeightsError(f"{path} is not the state of a training run: remove its folder")
     for name, kind in kinds.items():
         if not isinstance(state.get(name, {} if name == "settings" else None), kind):
-            raise WeightsError(f"{path} is no state of a training run: {name} is missing or wrong")
+            raise WeightsError(
+                f"{path} is not the state of a training run: {name} is missing or wrong"
+            )
     if not 0 <= state["step"] <= MOST_STEPS:
-        raise WeightsError(f"{path} is no state of a training run: step {state['step']}")
+        raise WeightsError(
+            f"{path} is not the state of a training run: it is at step {state['step']}"
+        )
     return state
 
 
@@ -238,7 +244,9 @@ def save_checkpoint(
     remove_unfinished(folder)
     if not path.exists():
         if not state.is_finite():
-            raise PopsError(f"step {state.step} has numbers that are not finite: not saved")
+            raise PopsError(
+                f"step {state.step} has numbers that are not finite, and is not saved: lower --lr"
+            )
         part = make_folder(folder / f".part-{os.getpid()}")
         try:
             state.save(part, extra or {})

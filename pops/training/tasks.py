@@ -67,10 +67,14 @@ def with_stack(config: TrainConfig) -> TrainConfig:
     caches = () if config.online else config.cache
     names = dict.fromkeys(read_index(expand_home(cache)).stack for cache in caches)
     if len(names) > 1:
-        raise UsageError(f"the caches are of several stacks, {' and '.join(names)}: name one stack")
+        raise UsageError(
+            f"the caches are of several stacks, {' and '.join(names)}: name one of them by --stack"
+        )
     name = next(iter(names), DEFAULT_STACK)
     if name not in STACKS:
-        raise UsageError(f"{caches[0]} was made with the stack {name}: give its folder by --stack")
+        raise UsageError(
+            f"{caches[0]} was made with the stack {name}: give the folder of that stack by --stack"
+        )
     return replace(config, stack=name)
 
 
@@ -95,15 +99,23 @@ def find_tasks(config: TrainConfig) -> list[TrainingTask]:
         own = parse("train", TrainConfig, [f"--config_path={path}"])
         assert own is not None  # only where help was asked for
         if own.joint:
-            raise UsageError(f"--joint: {path} joins others itself: name those")
+            raise UsageError(f"--joint: {path} has --joint itself: name the configs that it joins")
         own = with_stack(own)
         if own.stack != config.stack:
-            raise UsageError(f"--joint: {path} is for {own.stack}, not {config.stack}: --stack")
+            raise UsageError(
+                f"--joint: {path} is for the stack {own.stack}, not {config.stack}: name one "
+                "stack in both"
+            )
         task = TrainingTask(replace(own, seed=config.seed), *own.found())
         if task.is_base:
-            raise UsageError(f"--joint: {path} is of a base prior, which learns alone")
+            raise UsageError(
+                f"--joint: {path} trains a base prior, which cannot be joined with operators: "
+                "leave it out"
+            )
         if task.operator.name in tasks:
-            raise UsageError(f"--joint: two configs are of {task.operator.name}: name one")
+            raise UsageError(
+                f"--joint: two configs train {task.operator.name}: name only one of them"
+            )
         tasks[task.operator.name] = task
     return list(tasks.values())
 

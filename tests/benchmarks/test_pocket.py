@@ -10,6 +10,7 @@ from PIL import Image
 from benchmarks import functions, search
 from pops.evaluation.pocket import cases
 from pops.evaluation.pocket.run import TASKS
+from pops.evaluation.pocket.shown import Shown
 from pops.evaluation.pocket.task import Asking, Task
 from pops.pocket.world.render import render
 from pops.pocket.world.scene import Scene
@@ -50,13 +51,39 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
     return values
 
 
+def asked_for(requests: int) -> set[Shown]:
+    """The drawn requests of all operators, of which texturing and scene may share some."""
+    asking = Asking(SIDE, limit=requests, drawn=True)
+    return {shown for make in TASKS.values() for shown in make(asking).wanted}
+
+
+def test_requests_of_a_benchmark_are_of_many_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stop(Exception):
+        pass
+
+    asked: list[Task] = []
+
+    def made(asking: Asking) -> Task:
+        asked.append(TASKS["texturing"](asking))
+        raise Stop
+
+    for module in (functions, search):
+        monkeypatch.setattr(module, "TASKS", dict.fromkeys(TASKS, made))
+    with pytest.raises(Stop):
+        search.measure(search.SearchBenchmark(requests=24))
+    with pytest.raises(Stop):
+        functions.measure(functions.FunctionsBenchmark(limit=24))
+    for task in asked:
+        assert len({shape for shown in task.wanted for shape, _ in shown.things}) > 6
+
+
 @pytest.mark.parametrize("pictures", [1, 9])
 def test_what_is_asked_for_is_looked_for_among_others(
     pictures: int, capsys: pytest.CaptureFixture[str]
 ):
     assert search.main(["--requests=1", f"--pictures={pictures}", "--json"]) == 0
     values = last_line(capsys)
-    assert values["pictures"] == max(pictures, len(TASKS))  # one right answer of each operator
+    assert values["pictures"] == max(pictures, len(asked_for(1)))
     for name in TASKS:
         firsts = [values[f"{name}_operator_first_{k}"] for k in search.FIRST]
         assert firsts == sorted(firsts) and firsts[-1] == 1  # among the first 12 of nine

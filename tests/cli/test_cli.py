@@ -226,7 +226,7 @@ def test_run_takes_weights_by_operator(run: Run, tiny: Path, inputs: Path) -> No
 @pytest.mark.parametrize(
     "flags, says",
     [
-        (["--weights", "union"], "--weights wants OPERATOR=PLACE"),
+        (["--weights", "union"], "--weights takes OPERATOR=PLACE"),
         (["--weights", "union=x"], "--weights names union, which is not in the composition"),
         (["--weights", "unoin=x"], "did you mean union?"),
         (["--renderer", "depth"], "give one"),
@@ -440,13 +440,13 @@ def test_name_and_version_of_the_distribution_stand_in_one_place() -> None:
         (["demo", "--sedes", "3"], "unknown flag --sedes: did you mean --seeds?"),
         (["demo", "--sedes=3"], "unknown flag --sedes: did you mean --seeds?"),
         (["demo", "--see", "3"], "unknown flag --see"),
-        (["demo", "--seeds"], "--seeds wants whole numbers"),
-        (["demo", "--seeds", "a,b"], "--seeds wants whole numbers, as in 18,42 or 1..8, not 'a,b'"),
-        (["demo", "--steps", "many"], "--steps wants a whole number, not 'many'"),
+        (["demo", "--seeds"], "--seeds takes whole numbers"),
+        (["demo", "--seeds", "a,b"], "--seeds takes whole numbers, as in 18,42 or 1..8, not 'a,b'"),
+        (["demo", "--steps", "many"], "--steps takes a whole number, not 'many'"),
         (["demo", "--steps", "0"], "--steps must be from 1"),
-        (["demo", "--guidance", "x"], "--guidance wants a number or null, not 'x'"),
-        (["demo", "--dtype", "f16"], "--dtype wants one of auto, float32"),
-        (["demo", "--pairs", "mug"], "--pairs wants OBJECT+TEXTURE"),
+        (["demo", "--guidance", "x"], "--guidance takes a number or null, not 'x'"),
+        (["demo", "--dtype", "f16"], "--dtype takes one of auto, float32"),
+        (["demo", "--pairs", "mug"], "--pairs takes OBJECT+TEXTURE"),
         (["demo", "--pairs="], "--pairs is empty"),
         (["demo", "--pairs", "mug+woood"], "did you mean textures/wood?"),
         (["demo", "--pairs", "../objects/mug+wood"], "unknown picture 'objects/../objects/mug'"),
@@ -482,8 +482,8 @@ def test_the_folder_of_a_training_names_the_operator_in_it(
     "text, says",
     [
         ("sedes: [1]", "unknown setting 'sedes': did you mean seeds?"),
-        ("steps: many", "--steps wants a whole number"),
-        ("seeds: [1, b]", "--seeds wants whole numbers"),
+        ("steps: many", "--steps takes a whole number"),
+        ("seeds: [1, b]", "--seeds takes whole numbers"),
         ("steps: [", "pars"),
     ],
 )
@@ -560,7 +560,7 @@ def test_output_into_a_closed_folder_is_refused(
         (["--stack", "pockt"], "did you mean pocket?", 2),
         (["--device", "tpu9"], "device", 2),
         (["--sampler", "euler"], "sampler", 2),
-        (["--stack", "."], "is no stack", 1),
+        (["--stack", "."], "is not a stack", 1),
     ],
 )
 def test_a_wrong_stack_device_or_sampler_is_one_line(
@@ -726,11 +726,11 @@ def test_the_demo_shows_every_operator_and_a_page_of_all(run: Run, tmp_path: Pat
 
 
 def test_every_picture_of_the_demo_ships() -> None:
-    from pops.cli.demo import PARTS, _asset, _pair
+    from pops.cli.demo import FIGURES, _asset, _pair
     from pops.settings.commands import DemoConfig
 
     requests = [_pair(pair) for pair in DemoConfig().pairs]
-    requests += [request for part in PARTS for request in part.requests]
+    requests += [request for part in FIGURES for request in part.requests]
     for names, _ in requests:
         for name in filter(None, names):
             place = _asset(name)
@@ -827,7 +827,7 @@ def test_an_input_may_be_given_by_the_name_of_its_slot(
         (["texturing", "a", "b", "--sedes", "3"], "unknown flag --sedes: did you mean --seeds?"),
         (["texturing", "a", "--object", "b"], "object is given twice"),
         (["texturing", "--object", "b"], "texturing takes 2 inputs"),
-        (["clothes", "--hat"], "--hat wants a value"),
+        (["clothes", "--hat"], "--hat takes a value"),
     ],
 )
 def test_a_wrong_slot_is_one_line_and_status_2(

@@ -409,12 +409,12 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         "PopsOperator_texturing",
         {"object": embeds(1, 1280), "texture": embeds(1)},
-        "object: 1280 numbers, of the stack unknown, but pocket has embeddings of 128",
+        "object holds embeddings of 1280 numbers, of the stack unknown, but pocket has ",
     ),
     (
         "PopsOperator_texturing",
         {"object": embeds(1, stack="kandinsky-2.2"), "texture": embeds(1)},
-        "object: 128 numbers, of the stack kandinsky-2.2, but pocket",
+        "object holds embeddings of 128 numbers, of the stack kandinsky-2.2, but",
     ),
     (
         "PopsOperator_texturing",

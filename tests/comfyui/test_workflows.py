@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.comfyui.prompts import faults, to_prompt
 from tests.comfyui.runner import Runner
 
 EXAMPLES = Path(__file__).parents[2] / "comfyui" / "example_workflows"
+DRAWINGS = Path(__file__).parents[2] / "docs" / "drawings"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
 WITHOUT_DOWNLOADS = ("combine", "compose", "texturing")
 
@@ -44,6 +46,18 @@ def test_the_check_of_workflows_finds_faults(infos: dict[str, Any]) -> None:
     thing["widgets_values"] = []
     with pytest.raises(ValueError, match="PopsExamplePicture has no value for name"):
         faults(workflow, infos)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_pictures_show_every_field_of_every_node(
+    infos: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(DRAWINGS))
+    pictures = importlib.import_module("workflow_pictures")
+    others = {other: pictures.describe(other) for other in pictures.OTHERS}
+    shown = {node["type"] for node in read(name)["nodes"]}
+    assert shown <= {*infos, *others, "MarkdownNote"}
+    assert not faults(read(name), {**infos, **others})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -209,6 +209,17 @@ def test_two_folders_make_a_table_for_each_seed(engine: Engine, folder: Path) ->
         assert all(has(page, picture) for picture in render(made.embeddings)[row::2])
 
 
+def test_a_table_of_two_folders_goes_on_below_where_it_is_too_wide(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wide,) = grids(engine, scene(folder, folder), [1]).values()
+    monkeypatch.setattr("pops.compose.draw.WIDEST", wide.width - 200)
+    (page,) = grids(engine, scene(folder, folder), [1]).values()
+    assert page.width < wide.width and page.height > 1.5 * wide.height
+    made = engine.run(scene(folder, folder), seeds=[1], steps=STEPS)
+    assert all(has(page, picture) for picture in render(made.embeddings))
+
+
 def test_three_folders_make_a_row_for_each_pair_of_the_first(engine: Engine, folder: Path) -> None:
     (page,) = grids(engine, clothes(folder, folder, folder), [1]).values()
     (flat,) = grids(engine, clothes(folder, folder), [1]).values()

@@ -260,7 +260,7 @@ def test_a_cache_of_another_encoder_is_refused(
             content[-1] ^= 1  # one bit of one weight
         (part / "image_encoder" / child.name).write_bytes(content)
     other = open_stack("pocket", device="cpu", prior=part)
-    with pytest.raises(DataError, match="stale, it was made with encoders: image encoder"):
+    with pytest.raises(DataError, match="stale, since it was made with encoders: image encoder"):
         reopened(data, folder, other)
 
 
@@ -295,7 +295,7 @@ def test_what_is_no_cache_or_damaged_is_named(
     with pytest.raises(DataError, match="format: Invalid enum value 0"):
         cached(tmp_path, data, stack)
     (tmp_path / "index.json").write_text("{")
-    with pytest.raises(DataError, match=r"index\.json: is damaged or no JSON"):
+    with pytest.raises(DataError, match=r"index\.json: is damaged or is not JSON"):
         cached(tmp_path, data, stack)
 
 
@@ -357,7 +357,7 @@ def test_embed_makes_a_cache_shares_the_work_and_says_what_is_left(
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--shard=2/2", "--shard wants i/n"),
+        ("--shard=2/2", "--shard takes i/n"),
         ("--mode=textures", "did you mean texturing"),
         ("--dataset_path=absent", "no such folder: absent"),
         ("--randoms_dir=absent", "cannot read absent"),

@@ -119,7 +119,7 @@ def test_a_recipe_that_fails_on_a_record_leaves_it_out(tmp_path: Path):
         raise ZeroDivisionError("of a recipe")
 
     data.recipe = Recipe("instruct", data.recipe.read, fails)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"\.png: gives no example \(ZeroDivisionError: of a"):
+    with pytest.raises(InputError, match=r"\.png gives no example \(ZeroDivisionError: of a"):
         data.load(0, 0, 0)
 
 

@@ -256,7 +256,7 @@ def test_a_garment_that_is_too_small_is_a_null_input_and_shifts_no_other(tmp_pat
 
     assert slots(11, 20) == ["skirt"]  # the hat is 10 pixels high, the bag 10 wide
     assert slots(6, 190) == ["hat", "skirt"]  # the bag has 160 pixels
-    with pytest.raises(InputError, match="person_1: no garment is large enough"):
+    with pytest.raises(InputError, match="person_1: none of its garments is large enough"):
         slots(60, 1800)
 
 
@@ -305,21 +305,21 @@ def _cut(path: Path) -> None:
         (
             "texturing",
             lambda f: (f / "mug_000" / "box.json").write_text("[1, 2"),
-            r"box\.json: is damaged or no JSON",
+            r"box\.json: is damaged or is not JSON",
         ),
         ("texturing", lambda f: (f / "mug_000" / "box.json").write_text("[9, 9, 9, 9]"), "empty"),
         ("scene", lambda f: _cut(f / "mug_0_inpainted.npy"), "as an array"),
-        ("scene", lambda f: np.save(f / "mug_0_inpainted.npy", np.ones((4, 4))), "is no mask"),
+        ("scene", lambda f: np.save(f / "mug_0_inpainted.npy", np.ones((4, 4))), "is not a mask"),
         ("scene", lambda f: np.save(f / "mug_0_inpainted.npy", np.zeros((48, 48))), "is empty"),
         ("scene", lambda f: (f / "mug_0_inpainted.png").unlink(), r"mug_0_inpainted"),
         ("union", lambda f: (f / "pair_0_OBJ_1.png").unlink(), r"pair_0_OBJ_1\.png"),
         ("instruct", lambda f: _cut(f / "mug_on-the-beach_0.png"), "is not a picture"),
-        ("clothes", lambda f: _cut(f / "person_0_mask.png"), "is no map of labels"),
+        ("clothes", lambda f: _cut(f / "person_0_mask.png"), "is not a map of labels"),
         ("clothes", lambda f: (f / "person_0_mask.png").unlink(), r"person_0_mask\.png"),
         (
             "clothes",
             lambda f: Image.new("L", (4, 4)).save(f / "person_0_mask.png"),
-            "is no map of labels",
+            "is not a map of labels",
         ),
         ("clothes", lambda f: Image.new("L", (40, 60), 99).save(f / "person_0_mask.png"), "99"),
     ],
@@ -424,7 +424,7 @@ def test_a_file_that_defines_no_operator_is_refused(tmp_path: Path):
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(UsageError, match="must define OPERATOR"):
         find_recipe("texturing", tmp_path / "empty.py")
-    with pytest.raises(UsageError, match="wants a Python file"):
+    with pytest.raises(UsageError, match="takes a Python file"):
         find_recipe("texturing", tmp_path / "absent.py")
 
 

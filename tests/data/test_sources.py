@@ -13,7 +13,7 @@ from PIL import Image
 
 from pops.data.dataset import ExampleDataset
 from pops.data.encoding import normalise, prepare
-from pops.data.order import Parts, row
+from pops.data.order import MixedOrder, row
 from pops.data.recipes import Example, find_recipe
 from pops.data.sources.online import OnlineSource
 from pops.errors import DataError
@@ -60,7 +60,7 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4))
 def test_datasets_of_any_sizes_are_equally_likely_and_their_records_alike(lengths: list[int]):
-    parts = Parts(tuple(lengths))
+    parts = MixedOrder(tuple(lengths))
     turns = int(np.lcm.reduce(lengths))
     seen = [parts.locate(epoch, index) for epoch in range(turns) for index in range(len(parts))]
     assert len(set(seen)) == len(seen)  # no choices are drawn twice
@@ -71,7 +71,7 @@ def test_datasets_of_any_sizes_are_equally_likely_and_their_records_alike(length
 
 
 def test_many_rows_are_located_as_each_is():
-    parts = Parts((3, 7))
+    parts = MixedOrder((3, 7))
     epoch, index = np.divmod(np.arange(60), len(parts))
     many = np.stack(parts.locate(epoch, index))
     one = [parts.locate(int(e), int(i)) for e, i in zip(epoch, index, strict=True)]
@@ -79,7 +79,7 @@ def test_many_rows_are_located_as_each_is():
 
 
 def test_of_a_single_dataset_the_record_is_the_index_and_the_turn_is_the_epoch():
-    assert Parts((9,)).locate(4, 7) == (0, 7, 4)
+    assert MixedOrder((9,)).locate(4, 7) == (0, 7, 4)
 
 
 # --- datasets --------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from pops.datagen.engines.local import Finished, Local, schedule
 from pops.datagen.folder.export import member_name
 from pops.datagen.folder.inspect import inspect_folder
 from pops.datagen.folder.manifest import read_manifest
+from pops.datagen.folder.sheet import contact_sheet
 from pops.datagen.generators import GENERATORS
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
@@ -174,7 +175,7 @@ def test_no_held_out_pair_is_drawn_though_words_would_say_some() -> None:
         for picture in stage(asked):
             a, b = ((item.shape, item.material) for item in picture.scene.items)
             assert not is_held_out_pair(a, b)
-    with pytest.raises(UsageError, match="held out, for evaluation alone"):
+    with pytest.raises(UsageError, match="held out of all training, for evaluation alone"):
         stage([Text2Image(f"A {in_first} {first} and a {in_second} {second} {place}", 0)])
 
 
@@ -205,6 +206,14 @@ def test_inspect_finds_nothing_wrong_and_draws_a_sheet(
     said = capsys.readouterr().out
     assert f"{COUNT} samples of textures, preset pocket, seed 3" in said
     assert "text2image: pocket world@" in said and "broken: 0" in said
+
+
+def test_a_sheet_of_single_pictures_has_them_side_by_side(made: Path) -> None:
+    lines = list(read_manifest(made / "objects"))
+    assert all(len(line["files"]) == 1 for line in lines)
+    one, several, many = (contact_sheet(made / "objects", lines[:1] * n) for n in (1, 4, 9))
+    assert several.height == one.height and several.width > 3 * one.width / 2
+    assert many.height > 1.5 * one.height
 
 
 def test_inspect_lists_what_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -363,7 +372,7 @@ def test_the_permissive_preset_names_no_model_barred_from_commercial_use() -> No
 
 @pytest.mark.parametrize("shard", ["1", "2/2", "-1/2", "a/b", "1/0", "0/2/3"])
 def test_a_shard_that_cannot_be_is_refused(shard: str) -> None:
-    with pytest.raises(UsageError, match="--shard wants i/n"):
+    with pytest.raises(UsageError, match="--shard takes i/n"):
         Shard.parse(shard)
 
 
@@ -372,7 +381,7 @@ def test_a_shard_that_cannot_be_is_refused(shard: str) -> None:
     [
         (["--preset=pocket", "--size=18"], "multiple of 4"),
         (["--preset=pocket", "--objects_path=words.txt"], "words of its own"),
-        (["--preset=faithful", "--size=64"], "--size is for the pocket preset"),
+        (["--preset=faithful", "--size=64"], "--size works with the pocket preset only"),
         (["--models=paint=a/b"], "STAGE=REPOSITORY"),
         (["--count=0"], "--count must be from 1"),
     ],
@@ -388,7 +397,7 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(
 
 
 def test_inspecting_another_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PopsError, match="no folder of `pops generate`"):
+    with pytest.raises(PopsError, match="not a folder of `pops generate`"):
         inspect_folder(tmp_path)
 
 
@@ -442,7 +451,7 @@ def test_cutting_out_a_strange_picture_in_the_pocket_world_is_refused(
     Image.new("RGB", (16, 16)).save(tmp_path / "mine.png")
     arguments = [f"--input_dir={tmp_path}", f"--output_dir={tmp_path / 'cut'}"]
     assert published.remove_backgrounds([*arguments, "--preset=pocket"]) == 1
-    assert "knows only pictures of its own" in capsys.readouterr().err
+    assert "knows only pictures that it has made" in capsys.readouterr().err
 
 
 def test_the_published_commands_make_what_pops_generate_makes(made: Path, tmp_path: Path) -> None:

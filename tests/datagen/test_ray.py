@@ -13,7 +13,7 @@ from pops.datagen.config import RandomConfig, ScenesConfig
 from pops.datagen.engines.local import Local, schedule
 from pops.datagen.engines.ray import make_on_cluster
 from pops.datagen.folder.manifest import read_manifest
-from pops.datagen.folder.store import Store
+from pops.datagen.folder.store import SampleStore
 from pops.datagen.generators import GENERATORS
 from pops.datagen.pocket.prompts import POCKET_WORDS
 from pops.datagen.pocket.stages import pocket_stages
@@ -73,7 +73,7 @@ def test_every_sample_is_delivered_once_though_a_node_is_killed(
     plan = Generation("scenes", POCKET_WORDS, 1, COUNT)
     config = ScenesConfig(preset="pocket", size=SIZE, engine="ray", batch_size=2)
     folder = tmp_path / "ray"
-    store = Store(folder, Shard())
+    store = SampleStore(folder, Shard())
     nodes: list[str] = []
     there: list[int] = []
 

@@ -21,7 +21,7 @@ from pops.cli import main as cli
 from pops.datagen.cutouts import name_cutouts
 from pops.datagen.folder.inspect import inspect_folder
 from pops.datagen.folder.manifest import read_manifest
-from pops.datagen.folder.store import Store
+from pops.datagen.folder.store import SampleStore
 from pops.datagen.sample import Sample
 from pops.datagen.words import (
     LONGEST_WORD,
@@ -116,7 +116,7 @@ def test_a_line_cut_short_is_made_again(tmp_path: Path) -> None:
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
     line = '{"index": 0, "name": "a", "files": ["a.jpg"]}\n'
     (tmp_path / "manifest.jsonl").write_text(f"{line}nonsense\n{line}")
-    with pytest.raises(InputError, match=r"manifest.jsonl, line 2: is damaged or no JSON"):
+    with pytest.raises(InputError, match=r"manifest.jsonl, line 2: is damaged or is not JSON"):
         list(read_manifest(tmp_path))
 
 
@@ -138,21 +138,21 @@ def test_other_settings_are_not_mixed_into_a_folder(
 
 
 def test_a_run_that_made_nothing_leaves_the_folder_free_for_another(tmp_path: Path) -> None:
-    with pytest.raises(LookupError), Store(tmp_path / "a" / "b", Shard()).open(SETTINGS):
+    with pytest.raises(LookupError), SampleStore(tmp_path / "a" / "b", Shard()).open(SETTINGS):
         raise LookupError
     assert list(tmp_path.iterdir()) == []
-    with Store(tmp_path, Shard()).open(SETTINGS):
+    with SampleStore(tmp_path, Shard()).open(SETTINGS):
         pass
-    with Store(tmp_path, Shard()).open({**SETTINGS, "seed": 1}) as there:
+    with SampleStore(tmp_path, Shard()).open({**SETTINGS, "seed": 1}) as there:
         assert there == set()
 
 
 def test_two_runs_do_not_write_the_same_shard(tmp_path: Path) -> None:
-    with Store(tmp_path, Shard()).open(SETTINGS):
-        other = Store(tmp_path, Shard()).open(SETTINGS)
+    with SampleStore(tmp_path, Shard()).open(SETTINGS):
+        other = SampleStore(tmp_path, Shard()).open(SETTINGS)
         with pytest.raises(UsageError, match="another run is at work"), other:
             pass
-        with Store(tmp_path, Shard(0, 2)).open(SETTINGS):
+        with SampleStore(tmp_path, Shard(0, 2)).open(SETTINGS):
             pass
 
 
@@ -181,7 +181,7 @@ def test_no_room_is_one_clear_line_and_leaves_nothing_half_written(tmp_path: Pat
 
 
 def test_a_sample_whose_writing_fails_is_not_in_the_manifest(tmp_path: Path) -> None:
-    store = Store(tmp_path, Shard())
+    store = SampleStore(tmp_path, Shard())
     with store.open(SETTINGS):
         store.add(sample(), {"index": 0, "name": "a", "files": ["a.jpg"]})
         (tmp_path / "in_the_way.jpg").mkdir()
@@ -192,10 +192,10 @@ def test_a_sample_whose_writing_fails_is_not_in_the_manifest(tmp_path: Path) -> 
 
 def test_no_sample_can_leave_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    with Store(folder, Shard()).open(SETTINGS):
+    with SampleStore(folder, Shard()).open(SETTINGS):
         for path in ("../escaped.jpg", "/tmp/escaped.jpg", "a/../../escaped.jpg"):
-            with pytest.raises(OutputError, match="would leave the output folder"):
-                Store(folder, Shard()).add(Sample("a", {path: picture()}), {"index": 0})
+            with pytest.raises(OutputError, match="would lie outside the output folder"):
+                SampleStore(folder, Shard()).add(Sample("a", {path: picture()}), {"index": 0})
     assert not list(tmp_path.glob("*.jpg"))
 
 
@@ -275,7 +275,7 @@ def test_a_manifest_that_names_a_file_elsewhere_is_refused(
     line = next(read_manifest(folder)) | {"files": [name]}
     (folder / "manifest.jsonl").write_text(json.dumps(line) + "\n")
     assert cli.main(["generate", command, str(folder), f"--out={tmp_path / 'out'}"]) == 1
-    assert f"line 1: files: {name!r} is no plain path inside the" in capsys.readouterr().err
+    assert f"line 1: files: {name!r} is not a plain path inside the" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.tar"))
 
 
@@ -426,7 +426,7 @@ def test_a_cut_out_of_a_picture_whose_name_is_no_utf_8_can_be_resumed(
     picture().save(folder / os.fsdecode(b"caf\xe9.png"))
     assert list(name_cutouts(folder)) == ["caf-"]
     odd = folder.rename(tmp_path / os.fsdecode(b"\xe9"))
-    store = Store(out, Shard())
+    store = SampleStore(out, Shard())
     no_utf_8 = pytest.raises(OutputError, match="a name in it is no UTF-8.*rename")
     with no_utf_8, store.open({"input_dir": str(odd)}):
         """Never reached."""

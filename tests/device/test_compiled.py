@@ -83,7 +83,7 @@ def test_a_step_is_one_graph_without_a_break():
 
 @pytest.mark.parametrize(
     ("device", "offload", "said"),
-    [("cpu", "model", "leave out --offload"), ("mps", "none", "not for mps")],
+    [("cpu", "model", "leave out --offload"), ("mps", "none", "not on mps")],
 )
 def test_what_cannot_be_compiled_is_refused(
     device: str, offload: str, said: str, monkeypatch: pytest.MonkeyPatch

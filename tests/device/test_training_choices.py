@@ -48,7 +48,7 @@ def test_a_mac_s_gpu_is_trained_on(
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     choose(tmp_path)
     assert (asked["mixed_precision"], asked["cpu"]) == ("no", False)
-    with pytest.raises(UsageError, match="fp16 is for CUDA"):
+    with pytest.raises(UsageError, match="fp16 works on CUDA"):
         choose(tmp_path, mixed_precision="fp16")
 
 

@@ -14,7 +14,7 @@ from huggingface_hub import constants
 
 from pops.cli.main import main
 from pops.doctor import machine, models
-from pops.doctor.lines import Line, gigabytes
+from pops.doctor.lines import ReportLine, gigabytes
 from pops.doctor.trial import try_step
 from pops.io.hub.repositories import PART_FILES, REPOSITORIES
 from pops.io.machine.placement import Placement
@@ -201,7 +201,7 @@ def test_lines_for_people_begin_with_ok_or_with_what_is_to_be_done(
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith(("ok ", "TO DO ")) for line in lines)
     assert [line for line in lines if line.startswith("TO DO hub")]
-    assert str(Line("disk", "full", "make room")).endswith("full; to do: make room")
+    assert str(ReportLine("disk", "full", "make room")).endswith("full; to do: make room")
 
 
 # Memory, disk and the trial

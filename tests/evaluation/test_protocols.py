@@ -31,7 +31,7 @@ from pops.evaluation.protocols.table import PROTOCOLS
 from pops.evaluation.report.statistics import Estimate, compare, mean_interval, summarise, wilson
 from pops.evaluation.report.tables import latex_table, markdown_table
 from pops.evaluation.stages import ORDER, Look, Read, Remembering, Seen
-from pops.evaluation.store import Line, Lines, read_lines
+from pops.evaluation.store import Lines, PictureLine, read_lines
 from pops.io.machine.placement import Placement
 from pops.operators import OPERATORS
 from pops.settings.shard import Shard
@@ -201,9 +201,9 @@ def test_a_stage_answers_an_input_once() -> None:
 # --- numbers --------------------------------------------------------------------------------
 
 
-def _lines(values: dict[str, list[float | None]]) -> list[Line]:
+def _lines(values: dict[str, list[float | None]]) -> list[PictureLine]:
     return [
-        Line(
+        PictureLine(
             index=i,
             request=i // 2,
             method=method,
@@ -308,12 +308,12 @@ def test_a_table_compiles_whatever_methods_are_called(tmp_path: Path) -> None:
 # --- folders --------------------------------------------------------------------------------
 
 
-def _line(index: int) -> Line:
-    return Line(index=index, request=0, method="mean", seed=0, words={}, numbers={"x": 1.0})
+def _line(index: int) -> PictureLine:
+    return PictureLine(index=index, request=0, method="mean", seed=0, words={}, numbers={"x": 1.0})
 
 
 def test_a_killed_run_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:
-    lines = Lines(tmp_path / "a", Shard(), Line)
+    lines = Lines(tmp_path / "a", Shard(), PictureLine)
     with lines.open({"seeds": [1]}):
         lines.add(_line(3), {"mean/one.png": Image.new("RGB", (4, 4))})
     with lines.path.open("ab") as file:
@@ -321,7 +321,7 @@ def test_a_killed_run_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:
     with lines.open({"seeds": [1]}) as there:
         assert there == {3}
         lines.add(_line(4), {})
-    assert [line.index for line in read_lines(tmp_path / "a", Line)] == [3, 4]
+    assert [line.index for line in read_lines(tmp_path / "a", PictureLine)] == [3, 4]
     assert (tmp_path / "a" / "pictures" / "mean" / "one.png").is_file()
     with pytest.raises(UsageError, match="made with seeds"), lines.open({"seeds": [2]}):
         raise AssertionError
@@ -413,7 +413,7 @@ def test_words_are_drawn_once_into_the_folder(models: str, tmp_path: Path) -> No
 
 
 def test_an_address_that_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match="--judge wants an address"):
+    with pytest.raises(UsageError, match="--judge takes an address"):
         EvalInstructConfig(judge="localhost")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pops.evaluation.commands import eval_texturing
 from pops.evaluation.config import EvalTexturingConfig
-from pops.evaluation.store import Line, read_lines
+from pops.evaluation.store import PictureLine, read_lines
 
 ray = pytest.importorskip("ray")
 pytestmark = [
@@ -59,10 +59,10 @@ def test_every_picture_is_measured_once_though_a_node_is_killed(
     there: list[int] = []
 
     def kill_when_begun() -> None:
-        while not (folder / "rows.jsonl").exists() or not read_lines(folder, Line):
+        while not (folder / "rows.jsonl").exists() or not read_lines(folder, PictureLine):
             time.sleep(0.05)
         cluster.remove_node(second, allow_graceful=False)
-        there.append(len(read_lines(folder, Line)))
+        there.append(len(read_lines(folder, PictureLine)))
 
     killer = threading.Thread(target=kill_when_begun)
     killer.start()
@@ -70,7 +70,7 @@ def test_every_picture_is_measured_once_though_a_node_is_killed(
     killer.join()
     assert there[0] < 24, "the node was killed too late"
     assert eval_texturing(settings(tmp_path / "local", "local")) == 0
-    by_ray, here = read_lines(folder, Line), read_lines(tmp_path / "local", Line)
+    by_ray, here = read_lines(folder, PictureLine), read_lines(tmp_path / "local", PictureLine)
     assert [line.index for line in by_ray] == list(range(24))
     for a, b in zip(by_ray, here, strict=True):
         assert (a.request, a.method, a.seed, a.words) == (b.request, b.method, b.seed, b.words)

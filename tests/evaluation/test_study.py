@@ -139,7 +139,7 @@ def test_answers_of_another_study_or_twice_are_refused(folders: Path, capsys: Ca
     assert "ann has answered already" in capsys.readouterr().err
     (out / "answers" / "copy.json").write_text('{"study": "x", "rater": "z", "answers": {}}')
     assert cli.main(["eval", "study-report", str(out)]) == 1
-    assert "of another study" in capsys.readouterr().err
+    assert "belongs to another study" in capsys.readouterr().err
 
 
 def test_agreement_is_krippendorffs_alpha() -> None:

@@ -19,9 +19,9 @@ from pops.evaluation.trust import check
 from pops.evaluation.trust.candidates import make_task
 from pops.evaluation.trust.check import rows_folder
 from pops.evaluation.trust.ranks import (
-    Answer,
     CheckedRequest,
     Finding,
+    MeasuredPicture,
     find_trust,
     rank_correlation,
 )
@@ -85,7 +85,9 @@ def _findings(of: Callable[[str, float], float | None], count: int = 20) -> Find
             at,
             "union",
             [
-                Answer(kind, {"object": truth, "whole": truth}, {"object_x": of(kind, truth)})
+                MeasuredPicture(
+                    kind, {"object": truth, "whole": truth}, {"object_x": of(kind, truth)}
+                )
                 for kind, truth in kinds.items()
             ],
         )

@@ -25,7 +25,7 @@ from pops.data.sources.batches import Batch
 from pops.data.word_lists import read_word_list
 from pops.datagen.words import read_prompt_words
 from pops.errors import PopsError
-from pops.evaluation.store import Line, Lines, read_lines
+from pops.evaluation.store import Lines, PictureLine, read_lines
 from pops.evaluation.study.make import ANSWERS, KEY
 from pops.evaluation.study.report import report_study
 from pops.io.embeddings import Embeddings, load_embeddings
@@ -37,10 +37,10 @@ from pops.prior.adapters import adapter_state, add_adapter, save_adapter
 from pops.prior.joint import MARKED, save_own, save_shared
 from pops.prior.model import Prior, PriorConfig
 from pops.search.exact import Index
-from pops.search.format import IndexFile, Shard, write_index_file, write_shard
+from pops.search.format import IndexFile, IndexShard, write_index_file, write_shard
 from pops.search.stats import measure
 from pops.settings.flags.parsing import parse
-from pops.settings.shard import Shard as Part
+from pops.settings.shard import Shard
 from pops.stacks.stack import Stack, open_stack
 from pops.training.outputs.metrics import read_metrics
 from pops.training.state import State, latest_checkpoint, save_checkpoint
@@ -339,7 +339,7 @@ def _indexes(folder: Path) -> None:
     write_index_file(folder, IndexFile("pocket", {"image": "0"}, 32, "pictures"))
     for number, at in enumerate((slice(0, 4), slice(4, 6))):
         names = [f"more/{row}.png" for row in range(*at.indices(6))]
-        write_shard(folder, number, Shard(names, rows[at], {"bad.png": "bad.png is empty"}))
+        write_shard(folder, number, IndexShard(names, rows[at], {"bad.png": "bad.png is empty"}))
 
 
 def _read_index(folder: Path, path: Path) -> object:
@@ -352,11 +352,13 @@ RUN = {"operator": "texturing", "seeds": [1], "models": {"judge": "pocket"}}
 
 
 def _evaluations(folder: Path) -> None:
-    lines = Lines(folder / "run", Part(), Line)
+    lines = Lines(folder / "run", Shard(), PictureLine)
     with lines.open(RUN):
         for index in range(3):
             words = {"object": "mug", "texture": "wood"}
-            lines.add(Line(index, 0, "pops", 1, words, {"colour": 0.5}, None, {"render": 1.0}))
+            lines.add(
+                PictureLine(index, 0, "pops", 1, words, {"colour": 0.5}, None, {"render": 1.0})
+            )
     (folder / "run" / LOCK).unlink()
     study = folder / "study"
     (study / ANSWERS).mkdir(parents=True)
@@ -371,11 +373,11 @@ def _evaluations(folder: Path) -> None:
 def _read_evaluation(folder: Path, path: Path) -> object:
     if path.is_relative_to(folder / "study"):
         return report_study(folder / "study")
-    lines = read_lines(folder / "run", Line)
+    lines = read_lines(folder / "run", PictureLine)
     if not lines:  # it would begin anew, and write its settings
         return lines
     try:
-        with Lines(folder / "run", Part(), Line).open(RUN) as there:
+        with Lines(folder / "run", Shard(), PictureLine).open(RUN) as there:
             return there
     finally:
         (folder / "run" / LOCK).unlink(missing_ok=True)

@@ -75,7 +75,9 @@ def test_the_list_that_diffusers_saves_for_an_ip_adapter_is_read(tmp_path: Path,
 
 def test_the_embeddings_of_several_ip_adapters_are_refused(tmp_path: Path):
     torch.save([torch.randn(2, 1, 8), torch.randn(2, 1, 8)], tmp_path / "a.ipadpt")
-    with pytest.raises(InputError, match=r"a\.ipadpt: holds no list with the embeddings of one"):
+    with pytest.raises(
+        InputError, match=r"a\.ipadpt holds a list that is not of the embeddings of"
+    ):
         load_embeddings(tmp_path / "a.ipadpt")
 
 
@@ -205,7 +207,7 @@ def test_an_array_of_several_must_be_named(tmp_path: Path):
     np.savez(tmp_path / "a.npz", image_embeds=np.ones((1, 4), np.float16), other=np.zeros(3))
     assert load_embeddings(tmp_path / "a.npz").image_embeds.tolist() == [[1.0] * 4]
     np.savez(tmp_path / "a.npz", one=np.ones((1, 4)), other=np.zeros(3))
-    with pytest.raises(InputError, match=r"a\.npz: holds 2 arrays, and none named image_embeds"):
+    with pytest.raises(InputError, match=r"a\.npz holds 2 arrays, but none named image_embeds"):
         load_embeddings(tmp_path / "a.npz")
     np.savez(tmp_path / "a.npz", image_embeds=np.array([{}], object))
     with pytest.raises(InputError, match=r"a\.npz: image_embeds: .* holds object, not numbers"):

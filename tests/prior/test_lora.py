@@ -127,10 +127,10 @@ def test_a_lora_file_that_does_not_fit_is_refused(adapter: Path, stack: Path, tm
     key = next(key for key in state if ".lora_B." in key)
     some = {name: value for name, value in state.items() if name != key}
     for wrong, says in (
-        (some, "is no linear layer|does not fit"),
-        ({**state, key: state[key][:-1].clone()}, "does not fit"),
+        (some, "is not a linear layer|do not fit"),
+        ({**state, key: state[key][:-1].clone()}, "do not fit"),
         ({**state, key.replace("lora_B", "lora_A"): torch.zeros(1, 8)}, "of one rank"),
-        ({**state, "norm_out.lora_A.weight": torch.zeros(RANK, 8)}, "no linear layer"),
+        ({**state, "norm_out.lora_A.weight": torch.zeros(RANK, 8)}, "not a linear layer"),
     ):
         save_file(wrong, path)
         with pytest.raises(WeightsError, match=says):

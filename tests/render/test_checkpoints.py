@@ -207,7 +207,11 @@ def test_revision_of_a_stack_of_other_embeddings_asks_no_hub(
 
 def test_options_are_refused_by_renderers_that_do_not_follow_them(engine: Engine):
     made = Embeddings(torch.randn(1, 32))
-    with pytest.raises(UsageError, match="revision takes no ip_adapter_scale: it takes preset"):
+    with pytest.raises(
+        UsageError, match="revision does not take --ip_adapter_scale: it takes preset"
+    ):
         engine.render(made, renderer="revision", ip_adapter_scale=0.5)
-    with pytest.raises(UsageError, match="kandinsky takes no preset: it takes no such options"):
+    with pytest.raises(
+        UsageError, match="kandinsky does not take --preset: it takes no such options"
+    ):
         engine.render(made, preset="turbo")

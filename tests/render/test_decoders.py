@@ -115,7 +115,7 @@ def settings(**options: Any) -> DecoderSettings:
 def test_img2img_draws_as_diffusers_does(engine: Engine):
     embeds, seeds = torch.randn(3, 32), [0, 1, 1]
     stack = engine.stack
-    pipeline = KandinskyV22Img2ImgPipeline(stack.unet, stack.decoder_scheduler, stack.movq)
+    pipeline = KandinskyV22Img2ImgPipeline(*stack.diffusers_decoder())
     theirs = one_by_one(pipeline, engine, embeds, seeds, image=noise(0), strength=0.5)
     ours = renderer(engine, "img2img").render_arrays(
         embeds, seeds, settings(init=noise(0), init_strength=0.5)
@@ -184,7 +184,8 @@ def test_little_strength_stays_near_the_picture_and_the_embedding_counts(engine:
     stack = engine.stack
     pixels = torch.from_numpy(np.asarray(init, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
     with torch.no_grad():
-        kept = stack.movq.decode(stack.movq.encode(pixels[None]).latents, force_not_quantize=True)
+        *_, movq = stack.diffusers_decoder()
+        kept = movq.decode(movq.encode(pixels[None]).latents, force_not_quantize=True)
     there = (kept.sample * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
     near, far = (abs(draw(0, s) - there).mean() for s in (0.25, 1.0))
     assert near < far
@@ -208,9 +209,13 @@ def test_what_is_not_given_is_asked_for(engine: Engine):
     for name, options, says in (
         ("img2img", {}, "--init"),
         ("inpaint", {"init": noise(0)}, "--mask"),
-        ("img2img", {"init": noise(0), "init_strength": 0.1}, "is none"),
-        ("img2img", {"init": noise(0), "mask": noise(1)}, "img2img takes no mask: it takes init"),
-        ("kandinsky", {"prompt": "a cat"}, "kandinsky takes no prompt"),
+        ("img2img", {"init": noise(0), "init_strength": 0.1}, "leaves no step"),
+        (
+            "img2img",
+            {"init": noise(0), "mask": noise(1)},
+            "img2img does not take --mask: it takes init",
+        ),
+        ("kandinsky", {"prompt": "a cat"}, "kandinsky does not take --prompt"),
         ("kandinsky_depth", {}, "keeps the depth of one input"),
         ("img2img", {"init": noise(0), "init_strength": 1.5}, "from 0 to 1"),
         ("img2img", {"init": noise(0), "preset": "turbe"}, "did you mean turbo"),

@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pops.decoder.movq import MoVQ, MoVQConfig
+from pops.decoder.scheduler import DecoderScheduler
+from pops.decoder.unet import UNet, UNetConfig
 from pops.engine import Engine
-from pops.errors import UsageError
+from pops.errors import UsageError, WeightsError
 from pops.io.machine.placement import Placement
 from pops.render.kandinsky import KandinskyRenderer
 from pops.settings.rendering import DecoderSettings
@@ -101,13 +104,31 @@ def small_decoder(variance_type: str, prediction_type: str) -> tuple[Any, ...]:
         norm_type="spatial",
     )
     scheduler = DDPMScheduler(
-        variance_type=variance_type, prediction_type=prediction_type, clip_sample=False
+        variance_type=variance_type,
+        prediction_type=prediction_type,
+        clip_sample=False,
+        beta_start=0.00085,  # as published
+        beta_end=0.012,
     )
     return unet.eval(), movq.eval(), scheduler
 
 
+def own(parts: tuple[Any, ...]) -> tuple[UNet, MoVQ, DecoderScheduler]:
+    """Make the models of pops from those of diffusers."""
+    unet, movq, scheduler = parts
+    ours = UNet(UNetConfig.from_dict(unet.config)), MoVQ(MoVQConfig.from_dict(movq.config))
+    for model, other in zip(ours, (unet, movq), strict=True):
+        state = other.state_dict()
+        model.load_state_dict({key: state[key] for key in model.state_dict()})
+        model.eval().to(other.dtype)
+    return *ours, DecoderScheduler.from_dict(scheduler.config)
+
+
 def by_diffusers(parts: tuple[Any, ...], embeds: torch.Tensor, seeds: Sequence[int]) -> np.ndarray:
-    pipeline = KandinskyV22Pipeline(*[parts[i] for i in (0, 2, 1)])
+    unet, movq, scheduler = parts
+    for model in (unet, movq):  # sums are taken in another order there
+        model.to(memory_format=torch.channels_last)
+    pipeline = KandinskyV22Pipeline(unet, scheduler, movq)
     pipeline.set_progress_bar_config(disable=True)
     arrays: np.ndarray = pipeline(
         image_embeds=embeds,
@@ -125,9 +146,9 @@ def by_diffusers(parts: tuple[Any, ...], embeds: torch.Tensor, seeds: Sequence[i
 @pytest.mark.parametrize("variance_type", ["learned_range", "fixed_small"])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_any_scheduler_renders_as_diffusers_does(variance_type: str, prediction_type: str):
-    unet, movq, scheduler = parts = small_decoder(variance_type, prediction_type)
+    parts = small_decoder(variance_type, prediction_type)
     embeds, seeds = torch.randn(2, 16), [3, 4]
-    ours = KandinskyRenderer(unet, movq, scheduler, torch.zeros(1, 16))
+    ours = KandinskyRenderer(*own(parts), torch.zeros(1, 16))
     arrays = ours.render_arrays(embeds, seeds, DecoderSettings(3, 4.0, 64))
     np.testing.assert_allclose(arrays, by_diffusers(parts, embeds, seeds), rtol=0, atol=1e-4)
 
@@ -136,7 +157,7 @@ def test_any_scheduler_renders_as_diffusers_does(variance_type: str, prediction_
 def test_convolutions_read_the_channels_of_a_pixel_side_by_side_where_it_pays(
     device: str, last: bool
 ):
-    unet, movq, scheduler = small_decoder("fixed_small", "epsilon")
+    unet, movq, scheduler = own(small_decoder("fixed_small", "epsilon"))
     placement = Placement(torch.device(device))  # nothing is moved until it is used
     ours = KandinskyRenderer(unet, movq, scheduler, torch.zeros(1, 16), placement=placement)
     for model in (ours.unet, ours.movq):
@@ -147,7 +168,7 @@ def test_convolutions_read_the_channels_of_a_pixel_side_by_side_where_it_pays(
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0])
 def test_guidance_of_one_or_less_never_asks_for_the_negative(guidance: float):
-    unet, movq, scheduler = small_decoder("fixed_small", "v_prediction")
+    unet, movq, scheduler = own(small_decoder("fixed_small", "v_prediction"))
     settings = DecoderSettings(2, guidance, 64)
     renders = [
         KandinskyRenderer(unet, movq, scheduler, negative).render_arrays(
@@ -156,6 +177,13 @@ def test_guidance_of_one_or_less_never_asks_for_the_negative(guidance: float):
         for negative in (torch.zeros(1, 16), torch.full((1, 16), 9.0))
     ]
     np.testing.assert_allclose(*renders, rtol=0, atol=0)
+
+
+def test_a_unet_that_predicts_no_variance_does_not_fit_a_scheduler_that_takes_it():
+    unet, movq, scheduler = own(small_decoder("learned_range", "epsilon"))
+    unet.config = replace(unet.config, out_channels=4)
+    with pytest.raises(WeightsError, match="predicts 4 channels, but its scheduler needs 8"):
+        KandinskyRenderer(unet, movq, scheduler, torch.zeros(1, 16))
 
 
 def test_pictures_are_of_the_size_asked_for(renderer: KandinskyRenderer):
@@ -171,7 +199,9 @@ def test_a_size_that_the_decoder_does_not_know_is_made_of_one_that_it_knows(
     embeds, few = torch.randn(2, 32), DecoderSettings(steps=2, guidance=4.0, size=40)
     large = own.render_arrays(embeds, [0, 1], few)
     assert large.shape == (2, 40, 40, 3) and large.min() >= 0 and large.max() <= 1
-    assert caplog.messages == ["rendered at 32 pixels, which this decoder draws, and scaled"]
+    assert caplog.messages == [
+        "rendered at 32 pixels, which this decoder was trained to draw, and scaled"
+    ]
     known = own.render_arrays(embeds, [0, 1], replace(few, size=32))
     assert len(caplog.messages) == 1
     for one, small in zip(large, known, strict=True):

@@ -241,9 +241,9 @@ def test_the_engine_wants_a_picture_for_each_depth_and_none_otherwise(engine: En
     made = Embeddings(torch.zeros(2, 32))
     with pytest.raises(UsageError, match="takes no depth"):
         engine.render(made, renderer="ip_adapter", depth_of=[noise(0)] * 2)
-    with pytest.raises(UsageError, match="1 given for 2"):
+    with pytest.raises(UsageError, match="1 were given for 2"):
         engine.render(made, renderer="depth", depth_of=[noise(0)])
-    with pytest.raises(UsageError, match="0 given for 2"):
+    with pytest.raises(UsageError, match="0 were given for 2"):
         engine.render(made, renderer="depth")
 
 

@@ -110,10 +110,10 @@ def test_steps_and_sizes_that_do_not_fit_are_refused(
 def test_a_decoder_of_another_kind_or_length_is_refused(
     folder: Path, stack_parts: dict[str, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="no Stable unCLIP"):
+    with pytest.raises(UsageError, match="not a Stable unCLIP"):
         Engine.load("pocket", "cpu", **stack_parts).renderer("stable_unclip")
     other = shutil.copytree(folder, tmp_path / "other")
     named = other / "decoder" / "scheduler" / "scheduler_config.json"
     named.write_text(json.dumps(json.loads(named.read_text()) | {"_class_name": "Engine"}))
-    with pytest.raises(WeightsError, match="'Engine' is no scheduler"):
+    with pytest.raises(WeightsError, match="'Engine' is not a scheduler"):
         Engine.load(other, "cpu").renderer()

@@ -22,7 +22,7 @@ from pops.errors import DataError, UsageError
 from pops.io.pictures import save_picture
 from pops.search.build import build_index, list_pictures
 from pops.search.exact import Index, nearest_rows
-from pops.search.format import IndexFile, Shard, write_index_file, write_shard
+from pops.search.format import IndexFile, IndexShard, write_index_file, write_shard
 from pops.search.lance import LanceIndex, write_table
 from pops.search.stats import measure
 
@@ -49,7 +49,7 @@ def made_index(folder: Path, rows: np.ndarray, shards: int = 2) -> Path:
     write_index_file(folder, IndexFile("pocket", {}, rows.shape[1], str(folder)))
     for number, part in enumerate(np.array_split(np.arange(len(rows)), shards)):
         names = [f"{row}.png" for row in part]
-        write_shard(folder, number, Shard(names, rows[part].astype(np.float16), {}))
+        write_shard(folder, number, IndexShard(names, rows[part].astype(np.float16), {}))
     return folder
 
 
@@ -133,7 +133,7 @@ def test_an_index_of_other_pictures_is_refused(
     engine: Engine, pictures: Path, tmp_path: Path
 ) -> None:
     build_index(tmp_path / "i", pictures, ["a.png"], engine.stack)
-    with pytest.raises(DataError, match="an index of another folder"):
+    with pytest.raises(DataError, match="an index made from another folder"):
         build_index(tmp_path / "i", pictures / "more", ["f.png"], engine.stack)
     with pytest.raises(DataError, match="holds no index"):
         Index(pictures)
@@ -158,7 +158,7 @@ def test_a_picture_whose_name_is_no_text_is_left_out_and_named(
     odd = os.fsdecode(b"caf\xe9.png")
     shutil.copy(pictures / "a.png", pictures / odd)
     broken = build_index(tmp_path / "i", pictures, list_pictures(pictures), engine.stack)
-    assert list(broken) == [odd] and "its name is no UTF-8" in broken[odd]
+    assert list(broken) == [odd] and "its name is not UTF-8" in broken[odd]
     assert len(Index(tmp_path / "i")) == 7
 
 
@@ -176,10 +176,12 @@ def test_an_index_with_numbers_that_are_not_finite_is_refused(bad: float, tmp_pa
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "a/../../b.png", "..", "C:\\a", ""])
 def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, tmp_path: Path) -> None:
     folder = made_index(tmp_path / "i", np.ones((2, DIM)), shards=1)
-    write_shard(folder, 0, Shard(["a..b/..c.png", name], np.ones((2, DIM), np.float16), {}))
+    write_shard(folder, 0, IndexShard(["a..b/..c.png", name], np.ones((2, DIM), np.float16), {}))
     with pytest.raises(DataError, match=r"shard-00000.json: names"):
         Index(folder)
-    write_shard(folder, 0, Shard(["a..b/..c.png", "12:30.png"], np.ones((2, DIM), np.float16), {}))
+    write_shard(
+        folder, 0, IndexShard(["a..b/..c.png", "12:30.png"], np.ones((2, DIM), np.float16), {})
+    )
     assert Index(folder).path(1).name == "12:30.png"
 
 
@@ -215,7 +217,7 @@ def test_lance_finds_what_is_exact_where_rows_are_few(tmp_path: Path) -> None:
     pytest.importorskip("lancedb")
     rows = np.random.default_rng(0).standard_normal((500, DIM)).astype(np.float16)
     folder = made_index(tmp_path / "i", rows)
-    with pytest.raises(DataError, match="has no table"):
+    with pytest.raises(DataError, match="holds no table"):
         LanceIndex(folder)
     write_table(folder)
     queries = torch.randn(5, DIM)
@@ -223,7 +225,7 @@ def test_lance_finds_what_is_exact_where_rows_are_few(tmp_path: Path) -> None:
     assert [[hit.path for hit in hits] for hits in found] == [[h.path for h in e] for e in exact]
     for mine, theirs in zip(sum(found, []), sum(exact, []), strict=True):
         assert mine.score == pytest.approx(theirs.score, abs=1e-3)
-    write_shard(folder, 2, Shard(["new.png"], rows[:1], {}))
+    write_shard(folder, 2, IndexShard(["new.png"], rows[:1], {}))
     with pytest.raises(DataError, match="is older than the index"):
         LanceIndex(folder)
 
@@ -245,7 +247,7 @@ def test_the_renderer_find_shows_pictures_by_rank(
     assert not np.array_equal(shown[0], shown[1])
     with pytest.raises(UsageError, match="picture 8 of 7"):
         finder.render(made, renderer="find", seeds=[7])
-    with pytest.raises(UsageError, match="name an index by --index"):
+    with pytest.raises(UsageError, match="name an index of them by --index"):
         engine.render(made, renderer="find", seeds=[0])
 
 
@@ -285,7 +287,7 @@ def test_what_is_indexed_is_found_from_the_command_line(
     assert main(again) == 1
     captured = capsys.readouterr()
     assert captured.out.count(".png\n") == 7
-    assert "not drawn: d.png is no longer there" in captured.err
+    assert "not drawn: d.png is gone" in captured.err
     shutil.copy(pictures / "b.png", pictures / "d.png")
     run = ["run", text, "--renderer", "find", "--stack", str(tiny), "--seeds", "1"]
     assert main([*run, "--index", str(tmp_path / "i"), "--out", str(tmp_path / "r")]) == 0

@@ -121,7 +121,7 @@ def test_a_setting_takes_a_bounded_number_of_numbers() -> None:
 @pytest.mark.parametrize("shard", ["0/0", "4/4", "1/", "/1", "-1/2", "0/1000000", "0/" + "9" * 99])
 def test_a_shard_that_cannot_be_is_refused(shard: str) -> None:
     assert Shard.parse("3/4") == Shard(3, 4)
-    with pytest.raises(UsageError, match="--shard wants i/n"):
+    with pytest.raises(UsageError, match="--shard takes i/n"):
         Shard.parse(shard)
 
 

@@ -82,12 +82,12 @@ def test_a_text_in_a_batch_is_what_it_is_alone(engine: Engine):
 
 
 def test_a_text_too_long_is_refused(engine: Engine):
-    with pytest.raises(UsageError, match="over 77"):
+    with pytest.raises(UsageError, match="the encoder takes 77"):
         engine.stack.text_encoder.encode(["shiny " * 90])
 
 
 def test_a_text_of_broken_letters_is_refused(engine: Engine):
-    with pytest.raises(UsageError, match="holds a letter that is none"):
+    with pytest.raises(UsageError, match="holds a broken character"):
         engine.stack.text_encoder.encode(["shiny", "a\udcff"])
 
 

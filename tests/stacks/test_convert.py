@@ -175,7 +175,7 @@ def test_a_folder_of_another_stack_is_refused(published: Path, stack: Path, tmp_
     )
     with pytest.raises(UsageError, match="name its folder with --stack"):
         convert(own, tmp_path / "out.pth")
-    with pytest.raises(UsageError, match="holds scene, not union"):
+    with pytest.raises(UsageError, match="holds the operator scene, not union"):
         convert(own, tmp_path / "out.pth", "union", str(stack))
 
 
@@ -205,7 +205,7 @@ def test_a_malicious_file_is_refused_in_one_line_and_nothing_runs(
     arguments = ["convert", str(evil), str(tmp_path / "out"), "--stack", str(stack)]
     assert cli.main(arguments) == 1
     said = capsys.readouterr().err
-    assert re.fullmatch(r"pops: error: .*scene\.pth: refused, since it holds more .*\n", said)
+    assert re.fullmatch(r"pops: error: .*scene\.pth is refused, since it holds more .*\n", said)
     assert not touched.exists()
     assert not (tmp_path / "out").exists()
 

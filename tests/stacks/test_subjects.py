@@ -127,7 +127,7 @@ def test_what_it_makes_goes_into_operators(engine: Engine, subjects: SubjectPrio
 
 
 def test_a_word_that_the_text_does_not_say_is_refused(subjects: SubjectPrior) -> None:
-    with pytest.raises(UsageError, match="does not say 'dog'"):
+    with pytest.raises(UsageError, match="does not hold the words 'dog'"):
         subjects.make(TEXT, {"dog": picture(1)})
 
 

@@ -259,7 +259,7 @@ def test_clothes_shows_the_garments_that_there_are_and_folds_the_others(
 def test_union_is_made_of_two_examples(visit) -> None:
     page = visit()
     choose(page, "union")
-    quick(page, seeds="18, 19")
+    quick(page, seeds="18..19")
     make(page)
     expect(page.locator("#panel-apply .result img")).to_have_count(2)
     expect(page.locator("#panel-apply .result img").first).to_have_attribute(
@@ -400,7 +400,7 @@ def test_bad_uploads_are_refused_in_one_line_and_the_input_stays(visit, tmp_path
         "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
         "pickle.png": (pickle.dumps([1, 2]), "pickle.png is not a picture"),
         "weights.pth": (pickle.dumps([1]), "as .safetensors files only"),
-        "made.safetensors": (b"no", "cut short or no embedding file"),
+        "made.safetensors": (b"no", "cut short or is not an embedding file"),
         "bomb.png": (png_that_says(30_000), "more than 100 megapixels"),
         "large.png": (bytes(21 * 2**20), "large.png is too large: at most 20 MB"),
     }
@@ -621,6 +621,25 @@ def test_a_picture_to_start_from_is_asked_for_by_the_renderer_that_takes_one(
     expect(start).to_be_hidden()
     make(page)
     expect(page.locator(".figure a")).to_be_visible()  # nothing is sent that it does not take
+
+
+def test_a_picture_to_start_from_is_copied_saved_and_opened(visit, tmp_path) -> None:
+    page = visit("compose")
+    settings = page.locator("#panel-compose .settings")
+    settings.locator("details").evaluate("(box) => (box.open = true)")
+    settings.get_by_label("Renderer").select_option("img2img")
+    settings.get_by_label("Start from").set_input_files(picture(tmp_path / "teal.png", "teal"))
+    expect(page.get_by_text("What is copied names teal.png")).to_be_visible()
+    page.get_by_text("Copy as command").click()
+    expect(page.get_by_text("Copied")).to_be_visible()
+    assert "--init teal.png" in page.evaluate("navigator.clipboard.readText()")
+    with page.expect_download() as caught:
+        page.get_by_text("Save", exact=True).click()
+    caught.value.save_as(tmp_path / "saved.json")
+    page.reload()
+    page.locator('#panel-compose input[accept=".json"]').set_input_files(tmp_path / "saved.json")
+    expect(settings.locator(".chosen img")).to_have_attribute("alt", "teal")
+    expect(settings.get_by_label("Renderer")).to_have_value("img2img")
 
 
 def test_samplers_are_those_of_the_server(visit) -> None:

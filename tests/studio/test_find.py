@@ -92,16 +92,16 @@ def test_a_picture_that_is_gone_is_named_and_the_others_are_told(
     finally:
         path.write_bytes(content)
     warnings = [one["warning"] for one in job.outputs() if one["state"] == "warning"]
-    assert len(warnings) == 1 and warnings[0].startswith("objects/car.png is no longer there")
+    assert len(warnings) == 1 and warnings[0].startswith("objects/car.png is gone")
     assert len(job.outputs()[-1]["results"]) == len(NAMES) - 1
 
 
 @pytest.mark.parametrize(
     "data, said",
     [
-        (("'mug.png'", {}, {}, 0), "k is a whole number from 1 to 48"),
-        (("'mug.png'", {}, {}, 49), "k is a whole number from 1 to 48"),
-        (("'mug.png'", {}, {}, True), "k is a whole number from 1 to 48"),
+        (("'mug.png'", {}, {}, 0), "k must be a whole number from 1 to 48"),
+        (("'mug.png'", {}, {}, 49), "k must be a whole number from 1 to 48"),
+        (("'mug.png'", {}, {}, True), "k must be a whole number from 1 to 48"),
         (("'mgu.png'",), "there is no picture 'mgu.png': did you mean mug.png"),
         (("'mug.png'", {}, {"seed": 1}), "unknown setting 'seed'"),
     ],

@@ -5,6 +5,7 @@ import json
 import shutil
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,17 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from benchmarks.models import tiny_sdxl
+from pops.compose.parse import parse
 from pops.io.loading import quietly
 from pops.render import RENDERERS, find_renderer
 from pops.render.depth import DepthRenderer
 from pops.render.ip_adapter import IPAdapterRenderer
 from pops.render.revision import RevisionRenderer
-from pops.settings.rendering import DecoderSettings
+from pops.settings.rendering import PRESETS, DecoderSettings
 from pops.studio.about import TAKES
-from pops.studio.jobs.options import PICTURES, RENDERING
+from pops.studio.jobs.options import PICTURES, RENDERING, Options
 from pops.studio.service import StudioService
+from pops.studio.store import StoredItem
 from tests.studio.studio_server import ignored, running
 
 pytestmark = [
@@ -38,7 +41,7 @@ SIZES = {"kandinsky": 32, "ip_adapter": 64, "depth": 64, "revision": 64, "img2im
 SIZES |= {"inpaint": 32}
 WOOD = "textures/wood"
 GIVEN = {
-    "ip_adapter": {"prompt": "a red  cat", "ip_adapter_scale": 0.5},
+    "ip_adapter": {"preset": "lcm", "prompt": "a red  cat", "ip_adapter_scale": 0.5},
     "revision": {"prompt": "a cat"},
     "img2img": {"init": WOOD, "init_strength": 0.9},
     "inpaint": {"init": WOOD, "mask": "objects/mug"},
@@ -64,6 +67,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Stud
         for kind in (IPAdapterRenderer, DepthRenderer, RevisionRenderer):
             patch.setattr(kind, "settings", few)
         patch.setattr("pops.render.decoders.PUBLISHED", DecoderSettings(steps=2, size=32))
+        patch.setitem(PRESETS, "lcm", replace(PRESETS["lcm"], steps=3, size=64))
         with running(stack=str(stack)) as (url, studio):
             yield url, studio
 
@@ -134,8 +138,11 @@ def test_each_renderer_draws_what_the_engine_draws_with_it(
         ({"renderer": "img2img", "init": "/etc/passwd"}, "no longer here"),
         ({"renderer": "img2img", "init": WOOD, "init_strength": 2}, "must be from 0 to 1"),
         ({"renderer": "inpaint", "init": WOOD}, "a part of a picture"),
-        ({"renderer": "kandinsky", "init": WOOD}, "takes no init"),
+        ({"renderer": "kandinsky", "init": WOOD}, "does not take --init"),
         ({"renderer": "ip_adapter", "prompt": "x" * 501}, "at most 500 letters"),
+        ({"renderer": "ip_adapter", "preset": "slow"}, "turbo, lightning, lcm"),
+        ({"renderer": "ip_adapter", "preset": ["turbo"]}, "turbo, lightning, lcm"),
+        ({"renderer": "kandinsky", "preset": "turbo"}, "takes no preset"),
     ],
 )
 def test_a_renderer_is_given_what_it_takes_or_says_so(
@@ -145,17 +152,53 @@ def test_a_renderer_is_given_what_it_takes_or_says_so(
         client.predict("texturing", INPUTS, "", {"seeds": [7], **settings}, api_name="/apply")
 
 
-def test_a_picture_to_start_from_is_spelled_by_its_name_and_not_kept(
+def test_presets_are_offered_with_their_steps_and_pixels(
+    served: tuple[str, StudioService],
+) -> None:
+    with urllib.request.urlopen(f"{served[0]}/stack") as answer:
+        told = json.load(answer)
+    assert {"name": "lightning", "steps": 4, "size": 1024} in told["presets"]
+    takes = {one["name"]: one["takes"] for one in told["renderers"]}
+    assert "preset" in takes["revision"] and "preset" not in takes["img2img"]
+
+
+def test_a_preset_and_a_checkpoint_are_spelled(served: tuple[str, StudioService]) -> None:
+    speller = replace(served[1].speller, sdxl="somebody/sdxl-lightning")
+    node = parse("texturing('mug.png', 'wood.png')")
+    told = speller.spell(node, Options.read({"renderer": "revision", "preset": "lightning"}))
+    assert "--preset lightning" in told["command"]
+    assert "--sdxl somebody/sdxl-lightning" in told["command"]
+    assert "preset='lightning'" in told["python"]
+    assert "sdxl='somebody/sdxl-lightning'" in told["python"]
+    plain = speller.spell(node, Options())
+    assert "--sdxl" not in plain["command"] and "sdxl=" not in plain["python"]
+
+
+def test_a_picture_to_start_from_is_spelled_by_its_place_and_kept_whole(
     served: tuple[str, StudioService],
 ) -> None:
     _, studio = served
     text = "texturing('mug.png', 'wood.png')"
     settings = {"renderer": "inpaint", **GIVEN["inpaint"]}
     told = studio.check(text, {}, settings)
-    assert "--init wood.png" in told["command"] and "--mask mug.png" in told["command"]
-    assert "init='wood.png'" in told["python"]
-    kept = studio.save(text, {}, settings)["settings"]
-    assert kept["renderer"] == "inpaint" and not {"init", "mask"} & kept.keys()
+    wood, mug = (studio.speller.examples[name] for name in ("wood.png", "mug.png"))
+    assert Path(wood).is_file() and Path(mug).is_file()
+    assert f"--init {wood}" in told["command"] and f"--mask {mug}" in told["command"]
+    assert f"init={wood!r}" in told["python"] and told["own"] == []
+    with Image.open(mug) as shown:
+        sent = studio.store.add(StoredItem.of_picture("my cat.png", shown.convert("RGB")))
+    told = studio.check(text, {}, {"renderer": "img2img", "init": sent.id})
+    assert "--init 'my cat.png'" in told["command"] and told["own"] == ["my cat.png"]
+    saved = studio.save(text, {}, settings)
+    assert saved["settings"]["renderer"] == "inpaint"
+    assert not {"init", "mask"} & saved["settings"].keys()
+    opened = studio.open(json.dumps(saved).encode())
+    again = Options.read(opened["settings"], lambda name: studio.store.get(str(name)))
+    before = Options.read(settings, lambda name: studio.store.get(str(name)))
+    for name in PICTURES:
+        kept, given = again.pictures[name], before.pictures[name]
+        assert kept.name == given.name and opened["pictures"][name]["id"] == kept.id
+        assert kept.drawn.tobytes() == given.drawn.tobytes()
 
 
 def test_the_depth_of_an_input_changes_the_drawing(

@@ -188,7 +188,7 @@ def test_rows_and_columns_can_be_any_two_slots(client: Client) -> None:
         ("/apply", ("texturing", ["objects/mug"]), "texturing takes 2 inputs"),
         ("/apply", ("painting", []), "this stack has no operator 'painting'"),
         ("/apply", ("texturing", ["../../etc/passwd", None]), "no longer here: add it again"),
-        ("/apply", ("texturing", [["x"], None]), "inputs are named by the id"),
+        ("/apply", ("texturing", [["x"], None]), "name an input by the id"),
         ("/apply", ("texturing", [None, None], "", {"steps": 0}), "--steps must be from 1"),
         ("/compose", ("texturing('/etc/passwd', _)",), "there is no picture '/etc/passwd'"),
         ("/compose", ("__import__('os')",), "unknown operator '__import__'"),
@@ -196,7 +196,7 @@ def test_rows_and_columns_can_be_any_two_slots(client: Client) -> None:
         (
             "/grid",
             ("texturing", ["objects/mug"], ["objects/mug"], False, {}, ["object", "x"]),
-            "slots are 2 of those of texturing: object, texture",
+            "slots must be 2 of those of texturing: object, texture",
         ),
     ],
 )
@@ -429,5 +429,5 @@ def test_a_made_up_sender_is_believed_of_a_trusted_proxy_alone(
     assert _sender(served[0], monkeypatch) == "127.0.0.1"
     with running(trusted_proxies=("127.0.0.0/8",)) as (url, _):
         assert _sender(url, monkeypatch) == "203.0.113.9"
-    with pytest.raises(UsageError, match="--trusted_proxies wants addresses or networks"):
+    with pytest.raises(UsageError, match="--trusted_proxies takes addresses or networks"):
         StudioConfig(trusted_proxies=("my-proxy",))

@@ -127,7 +127,7 @@ def test_an_assistant_finds_pictures_and_goes_on_with_them(tmp_path: Path):
         assert not found.isError, found
         for given, says in (
             ({"expression": "'nothing.png'"}, "no picture 'nothing.png'"),
-            ({"expression": expression, "inputs": inputs, "k": 0}, "k is a whole number"),
+            ({"expression": expression, "inputs": inputs, "k": 0}, "k must be a whole number"),
         ):
             answer = await session.call_tool("find", given)
             assert answer.isError and says in answer.content[0].text, answer

@@ -44,8 +44,12 @@ class _Runs:
     [
         ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
         ("mug.png", pickle.dumps(_Runs()), "mug.png is not a picture"),
-        ("mug.safetensors", pickle.dumps(_Runs()), "mug.safetensors: cut short or no embedding"),
-        ("mug.pth", b"x", "mug.pth: embeddings are taken as .safetensors files only"),
+        (
+            "mug.safetensors",
+            pickle.dumps(_Runs()),
+            "mug.safetensors is cut short or is not an embedding",
+        ),
+        ("mug.pth", b"x", "mug.pth is refused: embeddings are taken as .safetensors files only"),
         ("empty.png", b"", "empty.png is empty"),
         ("page.html", b"<html></html>", "it is text"),
         ("half.png", _png(Image.new("RGB", (64, 64)))[:60], "half.png is damaged or cut short"),
@@ -171,7 +175,7 @@ def test_what_is_kept_never_grows_beyond_its_bound(made: list[tuple[str, str, in
 
 
 def test_what_is_larger_than_the_store_is_refused() -> None:
-    with pytest.raises(InputError, match="vast.png is larger than all that is kept here"):
+    with pytest.raises(InputError, match="vast.png is larger than all that the studio keeps"):
         Store(10_000).add(StoredItem("figure", "vast.png", bytes(10_000)))
 
 
@@ -179,20 +183,20 @@ def test_what_is_larger_than_the_store_is_refused() -> None:
     "given, said",
     [
         ({"seeds": []}, "--seeds is empty"),
-        ({"seeds": ["a"]}, "seeds is a list of whole numbers"),
-        ({"seeds": "18"}, "seeds is a list"),
-        ({"seeds": list(range(17))}, "at most 16 results"),
+        ({"seeds": ["a"]}, "seeds must be a list of whole numbers"),
+        ({"seeds": "18"}, "seeds must be a list"),
+        ({"seeds": list(range(17))}, "at most 16 pictures"),
         ({"seeds": [-1]}, "--seeds must be from 0"),
         ({"steps": 100_000}, "--steps must be from 1 to 250"),
-        ({"steps": "25"}, "steps is a whole number"),
-        ({"steps": True}, "steps is a whole number"),
-        ({"guidance": float("nan")}, "guidance is a number"),
-        ({"guidance": "x"}, "guidance is a number"),
+        ({"steps": "25"}, "steps must be a whole number"),
+        ({"steps": True}, "steps must be a whole number"),
+        ({"guidance": float("nan")}, "guidance must be a number"),
+        ({"guidance": "x"}, "guidance must be a number"),
         ({"renderer": "../x"}, "unknown renderer '../x'"),
-        ({"sampler": None}, "sampler is one of"),
-        ({"render_guidance": 101}, "render_guidance is a number from 0 to 100"),
+        ({"sampler": None}, "sampler must be one of"),
+        ({"render_guidance": 101}, "render_guidance must be a number from 0 to 100"),
         ({"weights": "/etc/passwd"}, "unknown setting 'weights'"),
-        ([1], "the settings are an object"),
+        ([1], "the settings must be an object"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(given: object, said: str) -> None:

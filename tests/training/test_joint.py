@@ -202,8 +202,12 @@ def test_own_tensors_that_do_not_fit_are_named(
 @pytest.mark.parametrize(
     ("joined", "more", "said"),
     [
-        (("texturing", "texturing"), (), "two configs are of texturing"),
-        (("texturing", "scene"), ("--stack=kandinsky-2.2",), "is for pocket, not kandinsky-2.2"),
+        (("texturing", "texturing"), (), "two configs train texturing"),
+        (
+            ("texturing", "scene"),
+            ("--stack=kandinsky-2.2",),
+            "is for the stack pocket, not kandinsky-2.2",
+        ),
         (("texturing", "scene"), ("--lora_rank=4",), "leave out --joint"),
         (("texturing", "scene"), ("--cache=caches/scene",), "takes all data from the configs"),
     ],
@@ -223,5 +227,5 @@ def test_a_config_that_joins_others_is_not_joined_itself(golden: Path, tmp_path:
     (tmp_path / "both.yaml").write_text(f"stack: pocket\njoint: [{inner}]\n")
     config = parse("train", TrainConfig, flags(tmp_path, golden, f"--joint={tmp_path}/both.yaml"))
     assert config is not None
-    with pytest.raises(UsageError, match="joins others itself"):
+    with pytest.raises(UsageError, match="has --joint itself"):
         find_tasks(config)

@@ -15,9 +15,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pops.data.cache.fingerprints import (
+    dataset_traits,
     encoder_digests,
     operator_traits,
-    part_traits,
     settings_digest,
     stats_digest,
 )
@@ -107,7 +107,7 @@ def make_index(
         recipe=dataset.recipe.name,
         recipe_version=dataset.recipe.version,
         settings=settings_digest(dataset.settings),
-        datasets=[part_traits(part) for part in dataset.listed],
+        datasets=[dataset_traits(part) for part in dataset.listed],
         variants=variants,
         seed=dataset.seed,
         shard_records=shard_records,
@@ -154,7 +154,7 @@ def embed_dataset(
     own = index, dataset, stack, batch, workers, broken, progress
     shards = make_shards(missing, *own) if make is None else make(missing)
     for done, (number, shard) in enumerate(shards, 1):
-        for reason in broken.add(shard.broken.values()):  # those that were found elsewhere
+        for reason in broken.add(shard.broken.values()):  # found by other processes
             log.warning("skipped: %s", reason)
         write_shard(folder, number, shard)
         if make is not None and progress is not None:

@@ -58,9 +58,9 @@ def _shape_fault(shard: CacheShard, index: CacheIndex) -> str | None:
 
 def _row_fault(shard: CacheShard) -> str | None:
     if not _within(shard.rows[..., 1:], -1, len(shard.embeds)):
-        return "an input is no row of its embeddings"
+        return "an input is not a row of its embeddings"
     if not _within(shard.rows[..., 0], 0, len(shard.embeds)):
-        return "a target is no row of its embeddings"
+        return "a target is not a row of its embeddings"
     return None
 
 
@@ -72,7 +72,7 @@ def _text_fault(shard: CacheShard) -> str | None:
     limits = ((0, len(shard.texts)), (0, 2), (-1, len(shard.target_embeds)))
     for column, (first, end) in enumerate(limits):
         if not _within(shard.text_rows[..., column], first, end):
-            return "a text is none of those that are there"
+            return "a text is not among those that are there"
     return None
 
 

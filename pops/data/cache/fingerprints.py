@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from pops.data.cache.format import DatasetTraits, OperatorTraits
-from pops.data.dataset import Part
+from pops.data.dataset import ListedDataset
 from pops.data.reader import RecipeSettings
 from pops.io.names import shown_files
 from pops.operators import Operator
@@ -21,7 +21,7 @@ __all__ = [
     "folder_digest",
     "listing_digest",
     "operator_traits",
-    "part_traits",
+    "dataset_traits",
     "settings_digest",
     "stack_digests",
     "stats_digest",
@@ -29,7 +29,7 @@ __all__ = [
 
 WHOLE = 2**26  # bytes; of a larger file only some blocks, spread over it, are read
 BLOCK, BLOCKS = 2**18, 64
-BYTES = "surrogateescape"  # a name that is no UTF-8 counts by its bytes
+BYTES = "surrogateescape"  # a name that is not UTF-8 counts by its bytes
 SUFFIXES = (".json", ".txt", ".safetensors")
 
 
@@ -84,7 +84,7 @@ def stats_digest(stats: dict[str, Tensor]) -> str:
     return _digest(stats[key].float().numpy().tobytes() for key in ("clip_mean", "clip_std"))
 
 
-def listing_digest(part: Part) -> str:
+def listing_digest(part: ListedDataset) -> str:
     """Digest the names and sizes of a dataset's files. Their content is not read.
 
     Args:
@@ -136,7 +136,7 @@ def operator_traits(operator: Operator) -> OperatorTraits:
     )
 
 
-def part_traits(part: Part) -> DatasetTraits:
+def dataset_traits(part: ListedDataset) -> DatasetTraits:
     """Describe a dataset: where it is, how many records it has, and the digest of its listing.
 
     Args:

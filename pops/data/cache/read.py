@@ -18,7 +18,7 @@ from pops.data.cache.format import (
     read_shard,
 )
 from pops.data.encoding import make_batch
-from pops.data.order import Parts
+from pops.data.order import MixedOrder
 from pops.data.sources.batches import Batch, BatchIndices
 from pops.errors import DataError
 from pops.io.names import expand_home
@@ -110,7 +110,7 @@ class CachedSource:
                 raise DataError(f"{folder}: all records of {place} are broken")
             lengths += counts
             variants += [index.variants] * len(counts)
-        self.parts = Parts(tuple(lengths))
+        self.parts = MixedOrder(tuple(lengths))
         self._part_start = np.cumsum([0, *lengths[:-1]])
         self._variants = np.array(variants)
         self._first = np.array(first)  # (R,) the first stored example of every record

@@ -193,7 +193,9 @@ class Stems:
             for path in found:
                 if path.suffix == wanted:
                     return path
-        raise DataError(f"{found[0]} and {found[1]} both belong to {picture.name}: remove one")
+        raise DataError(
+            f"{found[0]} and {found[1]} both belong to {picture.name}: remove one of them"
+        )
 
 
 def read_texturing(place: str) -> list[TexturingRecord]:

@@ -85,7 +85,7 @@ class FolderPerson:
                 labels = _labels(mask, picture.size)
         except Exception as error:  # Pillow's readers raise almost anything on a damaged file
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"{self.mask}: is no map of labels ({reason})") from error
+            raise InputError(f"{self.mask} is not a map of labels ({reason})") from error
         return picture, labels
 
 
@@ -144,7 +144,9 @@ def read_persons(place: str) -> Sequence[FolderPerson | HubPerson]:
     dataset = _open_dataset(place)
     missing = {"image", "mask"} - set(dataset.column_names)
     if missing or not len(dataset):
-        raise DataError(f"{place} has no rows with the columns image and mask")
+        raise DataError(
+            f"{place} holds no rows with the columns image and mask: name another dataset"
+        )
     return [HubPerson(dataset, row) for row in range(len(dataset))]
 
 
@@ -165,7 +167,7 @@ def _open_dataset(place: str) -> Dataset:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"{place} is read by the package datasets, which is not here: "
+            f"{place} needs the package datasets, which is not installed: "
             f"{install_hint('train')}, or give a folder of pictures and masks"
         ) from error
     try:
@@ -205,9 +207,11 @@ def _check_reachable(place: str, cache: Path) -> None:
 def _labels(mask: Image.Image, size: tuple[int, int]) -> np.ndarray:
     """Read the labels (H, W) as they are stored: a palette gives its numbers, not its colours."""
     if mask.size != size:
-        raise ValueError(f"it has {mask.size} pixels, and the picture {size}")
+        raise ValueError(f"it has {mask.size} pixels, but the picture has {size}")
     labels = np.asarray(mask)
     labels = labels[..., 0] if labels.ndim == 3 else labels
     if labels.max(initial=0) > LARGEST_LABEL:
-        raise ValueError(f"it has the label {labels.max()}, but those of ATR go to {LARGEST_LABEL}")
+        raise ValueError(
+            f"it holds the label {labels.max()}, but those of ATR go up to {LARGEST_LABEL}"
+        )
     return labels.astype(np.uint8)

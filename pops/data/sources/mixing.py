@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pops.data.order import Parts
+from pops.data.order import MixedOrder
 from pops.data.sources.batches import Batch, BatchIndices, BatchSource
 from pops.prior.conditions import Conditions
 
@@ -23,7 +23,7 @@ class JointSource:
 
     def __init__(self, sources: Sequence[BatchSource]) -> None:
         self.sources = list(sources)
-        self.parts = Parts(tuple(len(source) for source in sources))
+        self.parts = MixedOrder(tuple(len(source) for source in sources))
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -28,7 +28,7 @@ from pops.stacks.clip import TextEncoding
 from pops.stacks.stack import Stack
 
 if TYPE_CHECKING:
-    from transformers import CLIPImageProcessorPil
+    from pops.stacks.clip import Processor
 
 __all__ = ["OnlineSource"]
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 class Collate:
     """Prepares the loaded examples of a batch for the encoders, in a worker process."""
 
-    processor: CLIPImageProcessorPil
+    processor: Processor
 
     def __call__(self, loaded: Sequence[LoadedExample]) -> tuple[Prepared | None, tuple[str, ...]]:
         broken = tuple(reason for one in loaded for reason in one.broken)
@@ -90,7 +90,7 @@ class OnlineSource:
             for reason in self.broken.add(broken):
                 log.warning("skipped: %s", reason)
             if prepared is None:
-                raise DataError(f"too many records in turn are broken; the last: {broken[-1]}")
+                raise DataError(f"too many records in a row are broken; the last: {broken[-1]}")
             yield self._encode(prepared)
 
     def _encode(self, prepared: Prepared) -> Batch:

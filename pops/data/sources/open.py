@@ -8,15 +8,15 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from pops.data.cache.fingerprints import (
+    dataset_traits,
     encoder_digests,
     operator_traits,
-    part_traits,
     settings_digest,
     stats_digest,
 )
 from pops.data.cache.format import DatasetTraits, read_index
 from pops.data.cache.read import CachedSource
-from pops.data.dataset import ExampleDataset, Part
+from pops.data.dataset import ExampleDataset, ListedDataset
 from pops.data.reader import RecipeSettings
 from pops.data.recipes import Recipe
 from pops.data.sources.batches import BatchSource
@@ -106,11 +106,14 @@ def check_cache(
     )
     if difference := now.difference(index):
         raise DataError(
-            f"{folder} is stale, it was made with {difference}: make a new one with pops embed"
+            f"{folder} is stale, since it was made with {difference}: make a new cache with "
+            "pops embed"
         )
 
 
 def _relisted(known: DatasetTraits, recipe: Recipe) -> DatasetTraits:
     """Describe a dataset as it is now, or as it was where it is not on this machine."""
     place = known.place
-    return part_traits(Part(place, recipe.read(place))) if Path(place).is_dir() else known
+    return (
+        dataset_traits(ListedDataset(place, recipe.read(place))) if Path(place).is_dir() else known
+    )

@@ -29,7 +29,7 @@ def embed(config: EmbedConfig) -> int:
     cluster = ClusterShards(config, _encoder)
 
     def make(numbers: Sequence[int]) -> Iterator[tuple[int, CacheShard]]:
-        return cluster.make(dict.fromkeys(numbers))  # the data says what is in a shard
+        return cluster.make(dict.fromkeys(numbers))  # the dataset says what each shard holds
 
     return build.embed(config, make)
 

@@ -9,7 +9,7 @@ from pops.datagen.embeddings.shards import ClusterShards, MakeShard
 from pops.io.names import expand_home
 from pops.search import build
 from pops.search.config import IndexConfig
-from pops.search.format import Shard
+from pops.search.format import IndexShard
 from pops.stacks.stack import open_stack
 
 __all__ = ["index"]
@@ -36,7 +36,7 @@ def _encoder(config: IndexConfig) -> Callable[[Sequence[Any]], Sequence[Any]]:
     )
     home = expand_home(config.folder)
 
-    def answer(asked: Sequence[MakeShard]) -> list[Shard]:
+    def answer(asked: Sequence[MakeShard]) -> list[IndexShard]:
         contents = {request.number: request.content for request in asked}
         return [shard for _, shard in build.make_shards(contents, home, stack, config.batch, 0)]
 

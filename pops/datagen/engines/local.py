@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from pops.datagen.sample import Rejected, Sample, Script
-from pops.datagen.stages import StageRequest, Stages
+from pops.datagen.stages import Answer, StageRequest, Stages
 from pops.errors import PopsError
 
 __all__ = [
@@ -33,7 +33,6 @@ MOST_TRIES = 3  # at a request whose stage fails
 BATCHES_AT_ONCE = 2  # batches of scripts that run at once
 
 MakeScript = Callable[[int, int], Script]  # index, attempt -> script
-Answer = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 @dataclass(frozen=True)
@@ -154,8 +153,8 @@ def give_up(index: int, rejections: Sequence[str]) -> PopsError:
     """
     counted = ", ".join(f"{what} {n}" for what, n in Counter(rejections).most_common())
     return PopsError(
-        f"sample {index} was rejected {len(rejections)} times ({counted}): the words do not fit "
-        "the models; try other words or another preset"
+        f"sample {index} was rejected {len(rejections)} times ({counted}), so that the words "
+        "do not seem to fit the models: try other words or another preset"
     )
 
 
@@ -212,4 +211,7 @@ def _alone(stage: str, answer: Answer, request: StageRequest) -> Any:
             tried += 1
             if tried == MOST_TRIES:
                 what = f"{type(error).__name__}: {error}"
-                raise PopsError(f"stage {stage} failed {MOST_TRIES} times ({what})") from error
+                raise PopsError(
+                    f"the stage {stage} failed {MOST_TRIES} times ({what}): add "
+                    "--debug to see where"
+                ) from error

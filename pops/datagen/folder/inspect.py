@@ -51,7 +51,7 @@ def generate_inspect(config: InspectConfig) -> int:
 
     Raises:
         UsageError: The contact sheet would be written into the folder.
-        InputError: It is no folder of generated data, or its manifest is damaged.
+        InputError: It is not a folder of generated data, or its manifest is damaged.
     """
     folder = Path(config.folder)
     if config.out is not None:
@@ -78,7 +78,7 @@ def inspect_folder(folder: Path) -> Inspection:
         What is in it.
 
     Raises:
-        InputError: It is no folder of generated data, or its manifest is damaged.
+        InputError: It is not a folder of generated data, or its manifest is damaged.
     """
     settings = read_settings(folder)
     samples = list(read_manifest(folder))

@@ -152,7 +152,7 @@ def parse_lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
         place = f"{path}, line {number}"
         for name in decode_json(line, _Line, InputError, place).files:
             if not INSIDE.fullmatch(name):
-                raise InputError(f"{place}: files: {name!r} is no plain path inside the folder")
+                raise InputError(f"{place}: files: {name!r} is not a plain path inside the folder")
         yield decode_json(line, dict[str, Any], InputError, place)
 
 
@@ -166,11 +166,11 @@ def read_settings(folder: Path) -> GenerationSettings:
         The settings.
 
     Raises:
-        InputError: It is no folder of generated data, or the file is damaged.
+        InputError: It is not a folder of generated data, or the file is damaged.
     """
     path = folder / SETTINGS
     if not path.is_file():
-        raise InputError(f"{folder} is no folder of `pops generate`: it has no {SETTINGS}")
+        raise InputError(f"{folder} is not a folder of `pops generate`: it has no {SETTINGS}")
     return read_json(path, GenerationSettings, InputError)
 
 

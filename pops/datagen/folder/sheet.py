@@ -19,12 +19,14 @@ __all__ = ["MASKS", "PICTURES", "contact_sheet"]
 PICTURES = (".jpg", ".png")
 MASKS = ("mask.png", ".npy")  # ends of the names of masks
 SIDE = 128  # pixels of a picture on the sheet
-MOST_COLUMNS = 8
+COLUMNS = 8  # of samples that are a single picture
 MASK_COLOUR, BOX_COLOURS = (255, 0, 160), ("#00e000", "#ffb000")
 
 
 def contact_sheet(folder: Path, samples: Sequence[dict[str, Any]]) -> Image.Image:
     """Draw a row for each sample: its picture, the same with boxes and mask, and its other files.
+
+    Samples that are a single picture stand side by side.
 
     Args:
         folder: The folder of the samples.
@@ -33,7 +35,11 @@ def contact_sheet(folder: Path, samples: Sequence[dict[str, Any]]) -> Image.Imag
     Returns:
         The contact sheet.
     """
-    return strips([_row(folder, line)[:MOST_COLUMNS] for line in samples], SIDE)
+    rows = [_row(folder, line) for line in samples]
+    cells = [cell for row in rows for cell in row]
+    if len(cells) == len(rows):
+        rows = [cells[at : at + COLUMNS] for at in range(0, len(cells), COLUMNS)]
+    return strips(rows, SIDE)
 
 
 def _row(folder: Path, line: dict[str, Any]) -> list[Cell]:

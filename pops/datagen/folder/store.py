@@ -23,12 +23,12 @@ from pops.io.files import folder_lock, make_folder
 from pops.io.formats.schema import read_json, write_json
 from pops.settings.shard import Shard
 
-__all__ = ["Store"]
+__all__ = ["SampleStore"]
 
 SYSTEM_FILES = ("Thumbs.db", "desktop.ini")  # left by Windows; other systems hide theirs
 
 
-class Store:
+class SampleStore:
     """The folder of the samples of one shard. Samples may be added from several threads."""
 
     def __init__(self, folder: Path, shard: Shard) -> None:
@@ -143,7 +143,7 @@ def _write_files(stage: Path, sample: Sample) -> None:
     for path, content in sample.files.items():
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts:
-            raise OutputError(f"{path!r} would leave the output folder: check the words")
+            raise OutputError(f"{path!r} would lie outside the output folder: check the words")
         (stage / pure).parent.mkdir(parents=True, exist_ok=True)
         (stage / pure).write_bytes(encode(path, content))
 

@@ -39,8 +39,8 @@ class People:
     def _person(self, number: int) -> ParsedPerson:
         if number >= len(self.records):
             raise DataError(
-                f"{self.place} has {len(self.records)} people, and some show no garment large "
-                f"enough: ask for fewer with --count"
+                f"{self.place} has {len(self.records)} people, and some show no garment that "
+                "is large enough: ask for fewer with --count"
             )
         image, labels = self.records[number].open()
         return ParsedPerson(Picture(image), labels)

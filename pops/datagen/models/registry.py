@@ -5,13 +5,14 @@ Imports no torch: a stage is loaded when it is first asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pops.datagen.stages import Answer, StageModel
 from pops.errors import UsageError
-from pops.io.hub.repositories import PART_FILES
+from pops.io.hub.repositories import PART_FILES, REPOSITORIES, Repository
 from pops.io.hub.snapshots import fetch, is_repository
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ __all__ = [
     "PERMISSIVE",
     "PICTURE_SIDE",
     "RMBG_BY_ITS_OWN_CODE",
-    "Answer",
     "ModelRow",
+    "describe_model",
     "model_folder",
+    "read_models",
 ]
 
 PICTURE_SIDE = 512
@@ -33,8 +35,6 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
 DEPTH_ANYTHING = "depth-anything/Depth-Anything-V2-Small-hf"
 
-Answer = Callable[[Sequence[Any]], Sequence[Any]]
-
 
 @dataclass(frozen=True)
 class ModelRow:
@@ -42,6 +42,44 @@ class ModelRow:
 
     place: str  # a repository, or a folder in its layout
     load: Callable[[str, str], Answer]
+
+
+def read_models(models: Sequence[str], stages: Collection[str]) -> dict[str, str]:
+    """Read the models that a user names in place of those of a preset.
+
+    Args:
+        models: One text STAGE=REPOSITORY or STAGE=FOLDER for each.
+        stages: The names of the stages that there are.
+
+    Returns:
+        The repository or folder of each stage that is named.
+
+    Raises:
+        UsageError: A text has another form, or names a stage that there is not.
+    """
+    own = {}
+    for text in models:
+        stage, equals, place = text.partition("=")
+        if not equals or not place or stage not in stages:
+            raise UsageError(
+                f"--models takes STAGE=REPOSITORY or STAGE=FOLDER, not {text!r} "
+                f"(the stages are {', '.join(stages)})"
+            )
+        own[stage] = place
+    return own
+
+
+def describe_model(place: str) -> StageModel:
+    """Describe a model as the manifest names it.
+
+    Args:
+        place: Its repository or folder.
+
+    Returns:
+        The place, with the revision and the licence where it is a known repository.
+    """
+    known = REPOSITORIES.get(place, Repository(place))
+    return StageModel(place, known.revision, known.licence)
 
 
 def model_folder(place: str, files: Sequence[str]) -> Path:

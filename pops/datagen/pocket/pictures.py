@@ -159,14 +159,19 @@ def open_scene_picture(path: Path) -> ScenePicture:
     """
     world = _worlds(path.parent).get(path.name)
     if world is None:
-        raise InputError(f"{path}: the pocket preset knows only pictures of its own, by manifest")
+        raise InputError(
+            f"{path}: the pocket preset knows only pictures that it has made: use another preset"
+        )
     scene = fit(world, Scene, InputError, f"{path}: its manifest describes no scene: world")
     shapes, materials = SHAPES | GARMENT_SHAPES, MATERIAL_WORDS
     known = scene.background in BACKGROUND_WORDS and all(
         item.shape in shapes and item.material in materials for item in scene.items
     )
     if not known:
-        raise InputError(f"{path}: its manifest describes no scene of the pocket world")
+        raise InputError(
+            f"{path}: its manifest does not describe a scene of the pocket world: make the "
+            "folder again"
+        )
     return Canvas(open_picture(path).width).add(scene)
 
 
@@ -189,5 +194,7 @@ def as_scene_picture(picture: Picture) -> ScenePicture:
         UsageError: It is not.
     """
     if not isinstance(picture, ScenePicture):
-        raise UsageError("the pocket preset knows only pictures of its own: use another preset")
+        raise UsageError(
+            "the pocket preset knows only pictures that it has made: use another preset"
+        )
     return picture

@@ -46,7 +46,7 @@ def _place(text: str) -> str:
         if text.endswith(words):
             return name
     known = ", ".join(BACKGROUND_WORDS.values())
-    raise UsageError(f"the pocket world knows no place in {text!r}; it has {known}")
+    raise UsageError(f"the pocket world knows no place in {text!r} (its places are {known})")
 
 
 def _seen_materials(shape: str, background: str) -> list[str]:
@@ -82,7 +82,10 @@ def _made(
         alone = any(is_held_out(shape, material, background) for shape, material in made)
         if not alone and (len(made) != 2 or not is_held_out_pair(made[0], made[1])):
             return made
-    raise UsageError(f"{things} in {background} is held out, for evaluation alone")
+    raise UsageError(
+        f"{things} in {background} is held out of all training, for evaluation alone: ask for "
+        "another"
+    )
 
 
 def imagine(request: Text2Image) -> Scene:
@@ -102,7 +105,7 @@ def imagine(request: Text2Image) -> Scene:
     background = _place(request.prompt)
     named = _named(request.prompt.removesuffix(BACKGROUND_WORDS[background]))
     if len(named) > 2:
-        raise UsageError(f"the pocket world puts at most two things in a picture, not {named}")
+        raise UsageError(f"the pocket world puts at most two things into a picture, not {named}")
     things = _made(named, background, rng)
     if len(things) == 2:
         return pair(things[0], things[1], background, rng)
@@ -127,7 +130,9 @@ def remake(request: Depth2Image) -> Scene:
     scene = as_scene_picture(request.picture).scene
     words = re.findall(r"made from ([a-z]+)", request.prompt)
     if not words or words[0] not in _MATERIAL_OF:
-        raise UsageError(f"the pocket world knows no material in {request.prompt!r}")
+        raise UsageError(
+            f"the pocket world knows no material in {request.prompt!r}: name one of it"
+        )
     material = _MATERIAL_OF[words[0]]
     items = tuple(
         replace(item, material=material, phase=rng.uniform(0.0, 20.0)) for item in scene.items

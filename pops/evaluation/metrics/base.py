@@ -131,7 +131,7 @@ def _advance(
 
 
 def _finite(value: float | None) -> float | None:
-    """Round a number as it is written; one that is not finite is none."""
+    """Round a number as it is written; give None for one that is not finite."""
     return None if value is None or not np.isfinite(value) else round(float(value), 6)
 
 

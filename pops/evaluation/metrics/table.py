@@ -81,6 +81,8 @@ def choose_metrics(
         reason = f"no model answers {', '.join(absent)}"
         if metric.name in asked:
             flag = "--judge" if "judge" in absent else f"--models {absent[0]}=..."
-            raise UsageError(f"--metrics: {metric.name}: {reason}: name one by {flag}")
+            raise UsageError(
+                f"--metrics: {metric.name} cannot be measured, since {reason}: name one by {flag}"
+            )
         without[metric.name] = reason
     return chosen, without

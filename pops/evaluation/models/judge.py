@@ -136,7 +136,7 @@ def read_marks(said: str, names: Sequence[str]) -> Marks:
         names: The names of the inputs.
 
     Returns:
-        The mark of each input; None where it is missing or is no whole number from 1 to 5.
+        The mark of each input; None where it is missing or is not a whole number from 1 to 5.
     """
     found = re.search(r"\{.*\}", said, re.DOTALL)
     try:

@@ -73,5 +73,8 @@ class Maker:
 def _shape_of(node: Node) -> Leaf:
     found = first_leaf(node)
     if found is None:
-        raise UsageError(f"the renderer keeps the shape of an input: {node} begins with none")
+        raise UsageError(
+            f"the renderer keeps the depth of the first input, but {node} begins with none: "
+            "use another renderer"
+        )
     return found

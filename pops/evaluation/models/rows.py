@@ -10,12 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pops import __version__
-from pops.datagen.models.registry import FAITHFUL, Answer, ModelRow, model_folder
-from pops.datagen.stages import StageModel, Stages
-from pops.errors import UsageError
+from pops.datagen.models.registry import (
+    FAITHFUL,
+    ModelRow,
+    describe_model,
+    model_folder,
+    read_models,
+)
+from pops.datagen.stages import Answer, StageModel, Stages
 from pops.evaluation.config import EvalConfig, ModelsConfig
 from pops.evaluation.stages import Remembering
-from pops.io.hub.repositories import PART_FILES, REPOSITORIES, Repository
+from pops.io.hub.repositories import PART_FILES
 
 if TYPE_CHECKING:
     from pops.io.machine.placement import Placement
@@ -141,7 +146,7 @@ def find_stages(config: ModelsConfig) -> Stages:
         UsageError: A model is named for a stage that there is not.
     """
     rows = PRESETS[config.chosen_preset]
-    own = _own_places(config)
+    own = read_models(config.models, HUB)
     loaders: dict[str, Callable[[], Answer]] = {}
     models: dict[str, StageModel] = {}
     for stage in dict.fromkeys([*rows, *own]):
@@ -176,21 +181,7 @@ def _judge(address: str, model: str) -> Answer:
     return Remembering(VisionJudge(address, model))
 
 
-def _own_places(config: ModelsConfig) -> dict[str, str]:
-    own = {}
-    for text in config.models:
-        stage, equals, place = text.partition("=")
-        if not equals or not place or stage not in HUB:
-            raise UsageError(
-                f"--models wants STAGE=REPOSITORY or STAGE=FOLDER, not {text!r}; "
-                f"the stages are {', '.join(HUB)}"
-            )
-        own[stage] = place
-    return own
-
-
 def _model(stage: str, place: str) -> StageModel:
     if place == "pocket":
         return StageModel(POCKET_NAMES[stage], __version__, POCKET_TERMS)
-    known = REPOSITORIES.get(place, Repository(place))
-    return StageModel(place, known.revision, known.licence)
+    return describe_model(place)

@@ -264,7 +264,7 @@ def _check_pooling(folder: Path) -> None:
         or pooling.get("pooling_mode", "mean") != "mean"
     ):
         raise UsageError(
-            f"--models sentence={folder}: it does not take the mean of its words, as its "
+            f"--models sentence={folder} does not take the mean of its words, as its "
             "1_Pooling/config.json says: name a model that does"
         )
 

@@ -20,7 +20,7 @@ def share_intervals(numbers: Mapping[str, float]) -> dict[str, tuple[float, floa
         numbers: What `evaluate` says of an operator, with the number of requests.
 
     Returns:
-        Both ends by name; what is no share of whole requests is left out, and so is all of a
+        Both ends by name; what is not a share of whole requests is left out, and so is all of a
         report without the number of requests.
     """
     count = round(numbers.get(REQUESTS, 0))

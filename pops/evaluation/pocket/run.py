@@ -166,7 +166,7 @@ def evaluate(
 
     Raises:
         UsageError: an operator that this benchmark does not know.
-        WeightsError: a folder is no operator of the pocket stack.
+        WeightsError: a folder is not an operator of the pocket stack.
     """
     every = _known(operator)
     engine = engine or Engine.load("pocket")
@@ -220,7 +220,7 @@ def compare_guidance(
 def _known(operator: str) -> list[str]:
     if operator != "all" and operator not in TASKS:
         raise UsageError(
-            f"no pocket benchmark of {operator!r}: there is one of {', '.join(TASKS)}, and all"
+            f"there is no pocket benchmark of {operator!r}: name one of {', '.join(TASKS)}, or all"
         )
     return [operator] if operator in TASKS else list(TASKS)
 
@@ -231,6 +231,9 @@ def _by_operator(engine: Engine, weights: Sequence[str]) -> dict[str, list[str]]
     for place in weights:
         name = engine.stack.operator_row(place).name
         if name not in TASKS:
-            raise UsageError(f"{place} holds {name}, of which there is no pocket benchmark")
+            raise UsageError(
+                f"{place} holds the operator {name}, of which there is no pocket benchmark: "
+                "leave it out"
+            )
         found.setdefault(name, []).append(place)
     return found

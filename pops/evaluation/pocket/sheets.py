@@ -10,7 +10,7 @@ from pops.evaluation.pocket.cases import Progress, draw_scenes
 from pops.evaluation.pocket.run import SEED, TASKS
 from pops.evaluation.pocket.task import Asking
 from pops.figures.drawing import GAP, MARGIN, blank_page, draw_lines, draw_picture
-from pops.figures.text import Line, text_height, text_lines
+from pops.figures.text import TextLine, text_height, text_lines
 from pops.pocket.world.scene import Scene
 
 __all__ = ["result_sheet"]
@@ -24,7 +24,7 @@ class _Tile:
 
     given: Sequence[Image.Image | str]
     made: Image.Image
-    lines: list[Line]
+    lines: list[TextLine]
 
 
 def result_sheet(

@@ -150,7 +150,7 @@ def instruct(asking: Asking) -> Task:
         product(OBJECTS, MATERIALS, (None, *ADJECTIVES))
     ):
         plain = recut(poses[shape][i % GEOMETRIES], rng, [(shape, material)], "studio")
-        # Many things stand as many others of their geometry do.
+        # Things of the same geometry get the same pose, so that it is traced once for all of them.
         own = random.Random(f"{shape}/{i % GEOMETRIES}")
         asked = with_adjective(plain, adjective, own) if adjective else plain
         gallery.append((alone(shape, material, "studio", adjective), asked))

@@ -121,8 +121,8 @@ def list_garments(given: str | None, config: EvalConfig) -> list[Input]:
     for one in found:
         if one.slot not in GARMENTS:
             raise UsageError(
-                f"--objects: {one.slot!r} is no slot of clothes: the slots are "
-                f"{', '.join(GARMENTS)}"
+                f"--objects: {one.slot!r} is not a slot of clothes (the slots are "
+                f"{', '.join(GARMENTS)})"
             )
     return found
 

@@ -102,7 +102,7 @@ def mean_with_text(request: Request) -> Node:
 
 
 def swap_concept(concept: str, request: Request) -> Node:
-    """Replace what a list of words is about in the first input by that of the second.
+    """Replace in the first input the concept that words are about by that of the second.
 
     Args:
         concept: The name of a word list of the stack.
@@ -150,7 +150,7 @@ def read_methods(
         name, equals, composition = (piece.strip() for piece in part.partition("="))
         if not (name and equals and composition):
             raise UsageError(
-                f"--also wants NAME=COMPOSITION, as in half=mean('{slots[0]}', ...), not {part!r}"
+                f"--also takes NAME=COMPOSITION, as in half=mean('{slots[0]}', ...), not {part!r}"
             )
         template = parse(composition, operators)
         _check_slots(template, slots)
@@ -162,7 +162,10 @@ def _check_slots(node: Node, slots: tuple[str, ...]) -> None:
     if isinstance(node, Leaf):
         check_known("input", str(node.source), slots)
     elif any(isinstance(argument.value, Sweep) for argument in node.arguments):
-        raise UsageError("--also: a method makes one picture of a request: write no range")
+        raise UsageError(
+            "--also: a method makes one picture of a request: write a number in the place of "
+            "the range"
+        )
     for made in node.inputs:
         if made is not None:
             _check_slots(made, slots)

@@ -90,7 +90,7 @@ def _union(config: EvalConfig) -> list[Request]:
     assert isinstance(config, EvalUnionConfig)
     things = list_inputs("objects", config.objects, config)
     if len(things) < 2:
-        raise UsageError("--objects: union takes two things: name a list of more")
+        raise UsageError("--objects names one thing, but union takes two: name a list of more")
     partners = min(PARTNERS, len(things) - 1)
     return [
         Request({"first": thing, "second": things[(at + step) % len(things)]})
@@ -106,7 +106,10 @@ def _clothes(config: EvalConfig) -> list[Request]:
     for garment in list_garments(config.objects, config):
         by_slot.setdefault(garment.slot, []).append(garment)
     if len(by_slot) < 2:
-        raise UsageError("--objects: an outfit takes garments of two slots: name a list of more")
+        raise UsageError(
+            "--objects names garments of one slot, but an outfit takes those of two: name a "
+            "list of more"
+        )
     rng = random.Random("outfits")
     outfits: dict[tuple[Input, ...], None] = {}
     for _ in range(50 * OUTFITS):  # where there are few garments, there are fewer outfits

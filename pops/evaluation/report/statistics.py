@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pops.errors import UsageError, install_hint
-from pops.evaluation.store import Line
+from pops.evaluation.store import PictureLine
 
 __all__ = ["Estimate", "compare", "mean_interval", "summarise", "wilson"]
 
@@ -42,7 +42,7 @@ def mean_interval(
     """Compute a mean and its bootstrap interval.
 
     Groups are drawn, not values: pictures of one request differ less than those of several, and
-    seeds of a request are no new requests. Percentile intervals by scipy. Where all groups are
+    seeds of a request are not new requests. Percentile intervals by scipy. Where all groups are
     alike, resamples say nothing of what was not seen: of shares that are all 0 or all 1 the
     Wilson interval is given then.
 
@@ -103,7 +103,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
 
 
 def summarise(
-    lines: Sequence[Line], shares: Collection[str] = ()
+    lines: Sequence[PictureLine], shares: Collection[str] = ()
 ) -> dict[str, dict[str, Estimate]]:
     """Summarise lines by method and metric.
 
@@ -129,7 +129,7 @@ def summarise(
     return found
 
 
-def compare(lines: Sequence[Line], first: str) -> dict[str, dict[str, Estimate]]:
+def compare(lines: Sequence[PictureLine], first: str) -> dict[str, dict[str, Estimate]]:
     """Estimate how much higher a method's numbers are than those of each other one.
 
     Pictures are paired: those of one request and seed.

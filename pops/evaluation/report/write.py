@@ -15,7 +15,7 @@ from pops.evaluation.metrics.base import Metric
 from pops.evaluation.report.figures import draw_estimates
 from pops.evaluation.report.statistics import Estimate, compare, summarise
 from pops.evaluation.report.tables import latex_table, markdown_table
-from pops.evaluation.store import Line, read_lines
+from pops.evaluation.store import PictureLine, read_lines
 from pops.io.files import atomic_path
 
 __all__ = ["versions", "write_report"]
@@ -33,7 +33,7 @@ def versions() -> dict[str, str]:
     for name in LIBRARIES:
         try:
             found[name] = version(name)
-        except PackageNotFoundError:  # an extra that is not installed here
+        except PackageNotFoundError:  # the package of an extra that is not installed
             continue
     return found
 
@@ -59,7 +59,7 @@ def write_report(
         InputError: A line is damaged.
         OutputError: A file cannot be written.
     """
-    lines = read_lines(folder, Line)
+    lines = read_lines(folder, PictureLine)
     summary = summarise(lines, [metric.name for metric in metrics if metric.share])
     first = next(iter(summary))
     report = {

@@ -45,8 +45,8 @@ def find_pairs(config: EvalStudyConfig) -> list[str]:
     both = sorted(set(_pictures(config.first)) & set(_pictures(config.second)))
     if not both:
         raise InputError(
-            f"{config.first} and {config.second} have no picture of the same name: a pair is two "
-            "pictures of one name"
+            f"{config.first} and {config.second} hold no pictures of the same name, of which a "
+            "pair is made"
         )
     if config.count is not None and config.count < len(both):
         both = sorted(Random(f"{config.seed}/pairs").sample(both, config.count))
@@ -113,7 +113,7 @@ def _write_study(config: EvalStudyConfig, folder: Path) -> None:
 def _pictures(folder: Path) -> dict[str, Path]:
     """List the pictures of a folder and of those in it, by path without ending."""
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}")
+        raise InputError(f"there is no folder {folder}: name one of pictures")
     suffixes = picture_suffixes()
     found: dict[str, Path] = {}
     for path in shown_files(folder.rglob("*")):

@@ -87,11 +87,17 @@ def _read_answers(folder: Path, key: _Key) -> dict[str, dict[str, str]]:
     for path in shown_files(folder.glob("*.json")):
         sent = read_json(path, _Answers, InputError)
         if sent.study != key.study:
-            raise InputError(f"{path} is of another study: {sent.study}, not {key.study}")
+            raise InputError(
+                f"{path} belongs to another study, {sent.study}, not to {key.study}: remove it"
+            )
         if sent.rater in found:
-            raise InputError(f"{path}: {sent.rater} has answered already: keep one file of each")
+            raise InputError(
+                f"{path}: {sent.rater} has answered already: keep one file of each rater"
+            )
         if unknown := sorted(set(sent.answers) - set(key.pairs)):
-            raise InputError(f"{path}: there is no pair {unknown[0]}")
+            raise InputError(
+                f"{path} answers a pair {unknown[0]}, which the study does not have: remove it"
+            )
         found[sent.rater] = {
             pair: "same" if side == "same" else getattr(key.pairs[pair], side)
             for pair, side in sent.answers.items()

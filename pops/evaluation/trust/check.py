@@ -21,7 +21,7 @@ from pops.evaluation.metrics.table import choose_metrics
 from pops.evaluation.protocols.table import PROTOCOLS
 from pops.evaluation.store import Lines, read_lines
 from pops.evaluation.trust.candidates import Candidate, list_candidates, make_task
-from pops.evaluation.trust.ranks import Answer, CheckedRequest, Finding, find_trust
+from pops.evaluation.trust.ranks import CheckedRequest, Finding, MeasuredPicture, find_trust
 from pops.pocket.judge import load_judge
 from pops.settings.progress import Progress
 from pops.settings.shard import Shard
@@ -93,7 +93,7 @@ def check_metrics(
 
 
 def rows_folder(root: Path, settings: Mapping[str, Any], metrics: Sequence[str]) -> Path:
-    """Name the folder of what is measured with some settings: other settings have another.
+    """Name the folder of the numbers that are measured with these settings alone.
 
     Args:
         root: The folder of all of them.
@@ -117,16 +117,16 @@ def _choose(config: EvalMetricsConfig, stages: Stages) -> dict[str, list[Metric]
         if config.operator in ("all", operator) and (asked or not config.metrics):
             chosen[operator], _ = choose_metrics(protocol.metrics, asked, stages.models)
     if not chosen:
-        raise UsageError(f"--metrics: no protocol has {', '.join(config.metrics)}")
+        raise UsageError(f"--metrics: no protocol has the metric {', '.join(config.metrics)}")
     return chosen
 
 
 def _by_request(
     candidates: Sequence[Candidate], numbers: Sequence[Numbers]
-) -> dict[int, list[Answer]]:
-    found: dict[int, list[Answer]] = {}
+) -> dict[int, list[MeasuredPicture]]:
+    found: dict[int, list[MeasuredPicture]] = {}
     for one, measured in zip(candidates, numbers, strict=True):
-        found.setdefault(one.request, []).append(Answer(one.kind, one.truth, measured))
+        found.setdefault(one.request, []).append(MeasuredPicture(one.kind, one.truth, measured))
     return found
 
 

@@ -16,13 +16,13 @@ from pops.evaluation.trust.candidates import DRAWN
 from pops.evaluation.trust.truth import claimed
 from pops.io.formats.schema import Text
 
-__all__ = ["Answer", "CheckedRequest", "Finding", "find_trust", "rank_correlation"]
+__all__ = ["MeasuredPicture", "CheckedRequest", "Finding", "find_trust", "rank_correlation"]
 
 _Interval = tuple[float, float, float] | None
 FEWEST = 5  # requests whose pictures differ in the truth; of fewer nothing is said
 
 
-class Answer(msgspec.Struct):
+class MeasuredPicture(msgspec.Struct):
     """A picture that was measured.
 
     Attributes:
@@ -45,7 +45,7 @@ class CheckedRequest(Indexed):
     """
 
     operator: Text
-    answers: list[Answer]
+    answers: list[MeasuredPicture]
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def find_trust(
     return found
 
 
-def _goodness(metric: Metric, answers: Sequence[Answer]) -> list[float]:
+def _goodness(metric: Metric, answers: Sequence[MeasuredPicture]) -> list[float]:
     """Turn numbers so that higher is better; one that is missing is worse than all."""
     sign = 1.0 if metric.better == "higher" else -1.0
     given = (answer.numbers.get(metric.name) for answer in answers)
@@ -200,7 +200,7 @@ def rank_correlation(truth: Sequence[float], values: Sequence[float]) -> float |
         raise UsageError(f"ranks need scipy: {install_hint('eval')}") from error
     if len(set(truth)) < 2:
         return None
-    ranks = rankdata(values)  # an infinity is no number to scipy
+    ranks = rankdata(values)  # an infinity is not a number to scipy
     if len(set(ranks)) < 2:
         return 0.0  # what gives the same to all ranks nothing
     return float(somersd(rankdata(truth), ranks).statistic)

@@ -141,7 +141,9 @@ def write_page(page: Path, findings: Sequence[Finding], settings: dict[str, Any]
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise InputError(f"{page} has no place for the table: write {BEGIN} and {END} into it")
+        raise InputError(
+            f"{page} has no place for the table: write the lines {BEGIN} and {END} into it"
+        )
     models = sorted({f"{one['name']}@{one['revision']}" for one in settings["models"].values()})
     weights = ", ".join(f"{part} {digest}" for part, digest in settings["weights"].items())
     count = Counter(one.trusted for one in findings)

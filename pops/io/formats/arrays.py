@@ -35,7 +35,7 @@ def read_array(
         The array, in its own shape and kind.
 
     Raises:
-        PopsError: The file cannot be read, is no array of numbers, or is not as large as its
+        PopsError: The file cannot be read, is not an array of numbers, or is not as large as its
             header says; of the type `error`.
     """
     check_file(path, error, advice)
@@ -71,7 +71,7 @@ def _checked_bytes(file: BinaryIO, most: float) -> int:
     if kind.kind not in NUMBERS:
         raise ValueError(f"it holds {kind}, not numbers")
     if promised != there:
-        raise ValueError(f"its header promises {promised} bytes, and it holds {there}")
+        raise ValueError(f"its header promises {promised} bytes, but it holds {there}")
     if promised > most:
         raise ValueError(f"it holds more than {most:,} bytes")
     return promised

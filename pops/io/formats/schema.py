@@ -102,7 +102,7 @@ def write_json(path: str | Path, value: object, indent: int | None = 2) -> None:
 
     Raises:
         OutputError: The file cannot be written, or would hold what cannot be read back: the name
-            of a file that is no UTF-8.
+            of a file that is not UTF-8.
     """
     plain = msgspec.to_builtins(value)
     try:
@@ -110,7 +110,7 @@ def write_json(path: str | Path, value: object, indent: int | None = 2) -> None:
     except UnicodeEncodeError as odd:
         there = odd.object[max(0, odd.start - 60) : odd.end + 60]
         raise OutputError(
-            f"cannot write {path}: a name in it is no UTF-8, at {ascii(there)}: rename that file"
+            f"cannot write {path}: a name in it is not UTF-8, at {ascii(there)}: rename that file"
         ) from odd
     content = json.dumps(plain, indent=indent, allow_nan=False)
     with atomic_path(path) as part:
@@ -187,7 +187,7 @@ def read_bytes(
     except OSError as wrong:
         raise error(f"cannot read {path}: {reason_of(wrong)}{advice}") from wrong
     if len(content) > most_bytes:
-        raise error(f"{path} is too large: over {most_bytes:,} bytes for such a file{advice}")
+        raise error(f"{path} is too large: such a file has at most {most_bytes:,} bytes{advice}")
     return content
 
 
@@ -245,7 +245,7 @@ def _refusing(error: type[PopsError], source: str, advice: str) -> Iterator[None
         fault = fault.replace("`", "'" if "field" in fault else "")
         raise error(f"{source}: {f'{field}: ' * bool(field)}{fault}{advice}") from wrong
     except (msgspec.DecodeError, UnicodeError) as wrong:
-        raise error(f"{source}: is damaged or no JSON ({wrong}){advice}") from wrong
+        raise error(f"{source}: is damaged or is not JSON ({wrong}){advice}") from wrong
     except (RecursionError, MemoryError) as wrong:
         raise error(f"{source}: is nested too deeply{advice}") from wrong
 

@@ -70,7 +70,7 @@ def saving(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(_cannot_write(path, error.strerror or str(error))) from error
-    except (SafetensorError, RuntimeError) as error:  # of safetensors and of torch.save
+    except (SafetensorError, RuntimeError) as error:  # raised by safetensors and by torch.save
         raise OutputError(_cannot_write(path, str(error))) from error
 
 
@@ -119,15 +119,18 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             state = read_pickle(path)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path}: refused, since it holds more than tensors or is no weights file"
+            f"{path} is refused, since it holds more than plain tensors or is not a weights "
+            "file: name a .safetensors file"
         ) from error
     except Exception as error:  # the readers raise almost anything on a damaged file
-        raise WeightsError(f"{path}: cut short or no weights file; fetch it again") from error
+        raise WeightsError(
+            f"{path} is cut short or is not a weights file: fetch it again"
+        ) from error
     named = isinstance(state, Mapping) and all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     )
     if not named:
-        raise WeightsError(f"{path}: holds no state dict (tensors by name)")
+        raise WeightsError(f"{path} holds no state dict (tensors by name): name another file")
     check_finite(state, str(path), WeightsError)
     return dict(state)
 
@@ -245,10 +248,10 @@ def _check_sizes(tensors: Iterable[Tensor], room: int) -> None:
     storages: dict[int, int] = {}
     for tensor in tensors:
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise ValueError(f"a {tensor.layout} tensor is no plain one")
+            raise ValueError(f"it holds a tensor of the kind {tensor.layout}, which is not plain")
         storage = tensor.untyped_storage()
         if tensor.numel() * tensor.itemsize > storage.nbytes():
-            raise ValueError("a tensor is larger than what is there of it")
+            raise ValueError("one of its tensors is larger than the numbers that it holds")
         storages[storage.data_ptr()] = storage.nbytes()
     if sum(storages.values()) > room:
         raise ValueError("its tensors are larger than the file")

@@ -28,7 +28,7 @@ def check_reachable(source: Repository) -> None:
 
     try:
         ask_hub(source.name, source.revision)
-    except Exception as error:  # of the hub's client, or of what it talks to the network with
+    except Exception as error:  # the hub's client or its network library
         why = refusal(source, error, constants.HF_HUB_CACHE, "--stack pocket")
         raise WeightsError(why) from error
 
@@ -62,7 +62,7 @@ def list_files(repository: str) -> list[str]:
     """
     from huggingface_hub import model_info
 
-    with suppress(Exception), quiet_client():  # of the hub's client, or of its network
+    with suppress(Exception), quiet_client():  # the hub's client or its network library
         return [one.rfilename for one in model_info(repository).siblings or ()]
     return []
 

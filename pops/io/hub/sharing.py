@@ -89,7 +89,7 @@ class Shareable:
             OutputError: The folder cannot be written.
         """
         if self.folder is None:
-            raise UsageError(f"{self} has no weights: read it by from_pretrained first")
+            raise UsageError(f"{self} has no weights: read the operator by from_pretrained first")
         with staged_folder(folder) as stage:
             for name, file in shared_files(self.folder).items():
                 shutil.copyfile(file, stage / name)
@@ -117,11 +117,11 @@ class Shareable:
             The address of the commit.
 
         Raises:
-            UsageError: It was not read from a folder, or the name is no repository's.
+            UsageError: It was not read from a folder, or the name is not that of a repository.
             OutputError: The hub refuses it, or cannot be reached.
         """
         if self.folder is None:
-            raise UsageError(f"{self} has no weights: read it by from_pretrained first")
+            raise UsageError(f"{self} has no weights: read the operator by from_pretrained first")
         files = shared_files(self.folder, repository, licence, metrics, picture)
         return push_files(repository, files, private=private)
 
@@ -146,7 +146,7 @@ def shared_files(
         Paths, or the bytes of the model card, by the name of the file.
 
     Raises:
-        UsageError: The folder is no operator folder that can be shared alone.
+        UsageError: The folder is not an operator folder that can be shared alone.
     """
     found = [
         path
@@ -155,7 +155,10 @@ def shared_files(
     ]
     files: dict[str, Any] = {path.name: path for path in found}
     if "operator.json" not in files:
-        raise UsageError(f"{folder} is no operator folder: it has no operator.json")
+        raise UsageError(
+            f"{folder} is not an operator folder, since it has no operator.json: name one that "
+            "pops train wrote"
+        )
     if not set(files) & set(WEIGHTS):
         shares = (folder / "own.safetensors").is_file()
         why = "shares its prior with others: write it whole by pops convert, to .pth and back"
@@ -185,7 +188,7 @@ def push_files(repository: str, files: Mapping[str, Path | bytes], *, private: b
         The address of the commit.
 
     Raises:
-        UsageError: The name is no repository's.
+        UsageError: The name is not that of a repository.
         OutputError: The hub refuses them, or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -203,7 +206,7 @@ def push_files(repository: str, files: Mapping[str, Path | bytes], *, private: b
                 ],
                 commit_message="Upload an operator of pops",
             )
-    except Exception as error:  # of the hub's client, or of what it talks to the network with
+    except Exception as error:  # the hub's client or its network library
         raise OutputError(f"{repository} cannot be written: {_reason(error)}") from error
     return str(made.commit_url)
 
@@ -219,7 +222,7 @@ def pull_folder(repository: str, revision: str | None = None) -> Path:
         The local folder, in the hub's cache.
 
     Raises:
-        UsageError: The name is no repository's.
+        UsageError: The name is not that of a repository.
         WeightsError: The repository is missing, holds no operator, or cannot be reached.
     """
     from huggingface_hub import constants, model_info, snapshot_download
@@ -235,13 +238,17 @@ def pull_folder(repository: str, revision: str | None = None) -> Path:
     except Exception as error:
         raise WeightsError(f"{repository} cannot be downloaded: {_reason(error)}") from error
     if not (Path(folder) / "operator.json").is_file():
-        raise WeightsError(f"{repository} holds no operator of pops: it has no operator.json")
+        raise WeightsError(
+            f"{repository} does not hold an operator of pops: it has no operator.json"
+        )
     return Path(folder)
 
 
 def _check_repository(name: str) -> None:
     if not is_repository(name):
-        raise UsageError(f"{name!r} is no folder and no repository: write OWNER/NAME")
+        raise UsageError(
+            f"{name!r} is neither a folder nor a repository of the hub: write OWNER/NAME"
+        )
 
 
 def _reason(error: Exception) -> str:

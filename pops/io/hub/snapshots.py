@@ -107,10 +107,13 @@ def fetch(repository: str, files: Sequence[str], instead: str = "--stack pocket"
                     repository, revision=source.revision, allow_patterns=[*files, "*.json"]
                 )
             )
-    except Exception as error:  # of the hub's client, or of what it talks to the network with
+    except Exception as error:  # the hub's client or its network library
         raise WeightsError(refusal(source, error, place, instead)) from error
     if absent := _absent(folder, files):
-        raise WeightsError(f"{repository} has no {absent[0]} at revision {source.revision}")
+        raise WeightsError(
+            f"{repository} has no {absent[0]} at revision {source.revision}: name another "
+            "repository or revision"
+        )
     return folder
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pops.errors import DeviceMemoryError, UsageError
 
 __all__ = [
+    "DTYPES",
     "HOST",
     "OFFLOADS",
     "Placement",
@@ -158,12 +159,16 @@ def _check_compiler(device: torch.device, offload: str) -> None:
     if offload != "none":
         raise UsageError("--compile needs models that stay on the device: leave out --offload")
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        raise UsageError("--compile on a GPU needs Triton, which torch brings on Linux")
+        raise UsageError(
+            "--compile on a GPU needs Triton, which torch brings along on Linux only: leave it out"
+        )
     compilers = (os.environ.get("CXX"), "g++", "clang++", "cl")
     if device.type == "cpu" and not any(c and shutil.which(c) for c in compilers):
-        raise UsageError("--compile on a CPU needs a C++ compiler, such as g++")
+        raise UsageError(
+            "--compile on a CPU needs a C++ compiler, such as g++: install one, or leave it out"
+        )
     if device.type not in ("cuda", "cpu"):
-        raise UsageError(f"--compile is for CUDA and CPUs, not for {device.type}")
+        raise UsageError(f"--compile works on CUDA and CPUs, not on {device.type}: leave it out")
 
 
 def choose_device(device: str = "auto") -> torch.device:

@@ -58,7 +58,7 @@ def lenient_output() -> Iterator[None]:
             yield
         finally:
             for stream in (sys.stdout, sys.stderr):
-                with suppress(ValueError):  # closed
+                with suppress(ValueError):  # it is closed
                     stream.flush()
             sys.stdout, sys.stderr = streams
 

@@ -78,7 +78,7 @@ def run_command(
                 "a worker process was ended, as the system does where memory runs out: give fewer "
                 "--num_workers, and run the same command again"
             )
-        else:  # a fault of ours: said in one line, told in full on request
+        else:  # a fault of pops: one line, and with --debug everything
             message = f"unexpected {type(error).__name__}: {message}; add --debug to see where"
         print(f"{program}: error: {_short(' '.join(message.split()), LONGEST)}", file=sys.stderr)
         if span is not None:
@@ -143,7 +143,7 @@ def parse(command: str, config: type[Config], arguments: Sequence[str]) -> Confi
         for path in line.files:
             known, unknown = _split(read_settings(expand_home(path)), kinds)
             if own := next((name for name in unknown if name in OWN_FLAGS), None):
-                raise UsageError(f"{path}: {own} is no setting of a file: give it as a flag")
+                raise UsageError(f"{path}: {own} cannot be set in a file: give it as a flag")
             if unknown and not others:
                 first = next(iter(unknown))
                 raise UsageError(f"{path}: unknown setting {first!r}{nearest(first, kinds)}")
@@ -237,7 +237,7 @@ def _read_line(arguments: Sequence[str], kinds: Mapping[str, Kind], others: bool
         elif name == "print_config" and not equals:
             line.print_config = True
         elif not flag.startswith("--"):
-            raise UsageError(f"unknown flag {argument}: a file of that name goes after --")
+            raise UsageError(f"unknown flag {argument} (write a file of that name after --)")
         elif name == "config_path":
             line.files.append(value or _next([] if equals else left, name, "a settings file"))
         elif equals:
@@ -246,29 +246,29 @@ def _read_line(arguments: Sequence[str], kinds: Mapping[str, Kind], others: bool
             spoken = bool(left) and left[0].lower() in ("true", "false")
             line.flags[name] = left.pop(0) if spoken else "true"
         else:
-            wants = kinds[name].wants if name in kinds else "a value" * others
-            line.flags[name] = _next(left, name, wants) if wants else ""
+            takes = kinds[name].takes if name in kinds else "a value" * others
+            line.flags[name] = _next(left, name, takes) if takes else ""
     return line
 
 
-def _next(left: list[str], name: str, wants: str) -> str:
+def _next(left: list[str], name: str, takes: str) -> str:
     if not left or left[0] == "--":
-        raise UsageError(f"--{name} wants {wants}: nothing is given")
+        raise UsageError(f"--{name} takes {takes}, but nothing is given")
     return left.pop(0)
 
 
 def _typed(
     given: Mapping[str, Given], kinds: Mapping[str, Kind], where: str = ""
 ) -> dict[str, Any]:
-    """Read each value as its setting wants it; UsageError for one that it cannot be."""
+    """Read each value as its setting asks; UsageError for one that it cannot be."""
     values: dict[str, Any] = {}
     for name, value in given.items():
         try:
             values[name] = kinds[name].read(value)
         except (TypeError, ValueError):
             said = "null" if value is None else _short(str(value))
-            wants = kinds[name].wants
-            raise UsageError(f"{where}--{name} wants {wants}, not {said!r}") from None
+            takes = kinds[name].takes
+            raise UsageError(f"{where}--{name} takes {takes}, not {said!r}") from None
     return values
 
 

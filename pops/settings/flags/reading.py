@@ -38,9 +38,11 @@ def read_settings(path: str | Path) -> dict[str, Given]:
     try:
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise UsageError(f"{path} cannot be parsed as YAML: {error}") from error
+        raise UsageError(f"{path} is not YAML: {error}") from error
     except RecursionError as error:
-        raise UsageError(f"{path} is nested too deeply for a settings file") from error
+        raise UsageError(
+            f"{path} is nested too deeply: write each setting as NAME: VALUE, one a line"
+        ) from error
     if root is None:
         return {}
     if not isinstance(root, yaml.MappingNode):
@@ -49,9 +51,9 @@ def read_settings(path: str | Path) -> dict[str, Given]:
     for key, value in root.value:
         where = f"{path}, line {key.start_mark.line + 1}"
         if not isinstance(key, yaml.ScalarNode):
-            raise UsageError(f"{where}: the name of a setting is a plain word")
+            raise UsageError(f"{where}: the name of a setting must be a plain word")
         if key.value in found:
-            raise UsageError(f"{where}: {key.value} is given twice")
+            raise UsageError(f"{where}: {key.value} is given twice: remove one")
         try:
             found[key.value] = _value(value)
         except ValueError as error:
@@ -69,7 +71,7 @@ def read_items(text: str) -> list[str]:
         The texts.
 
     Raises:
-        ValueError: the text is no such list.
+        ValueError: the text is not such a list.
     """
     try:
         value = _value(yaml.compose(text, yaml.SafeLoader))

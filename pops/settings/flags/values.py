@@ -20,12 +20,12 @@ class Kind:
 
     Args:
         read: makes the value from what is given; ValueError where it cannot be.
-        wants: says in words what may be given.
+        takes: says in words what may be given.
         metavar: stands for the value in help.
     """
 
     read: Callable[[Any], Any]
-    wants: str
+    takes: str
     metavar: str
 
 
@@ -65,7 +65,7 @@ def shown(value: object) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{value!r} is not a text")
     return str(value)
 
 
@@ -78,7 +78,7 @@ def _switch(value: str | bool) -> bool:
 
 def _number(value: str | float) -> float:
     if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     if isinstance(value, str) and re.fullmatch(r"[-+]?\.(inf|nan)", value.lower()):
         value = value.replace(".", "")  # as YAML writes them
     return float(value)
@@ -103,7 +103,7 @@ def _items(text: str) -> list[str]:
 
 def _path(value: str | Path) -> Path:
     if not isinstance(value, str | Path) or not str(value) or not can_be_path(value):
-        raise ValueError(f"{value!r} is no path")
+        raise ValueError(f"{value!r} is not a path")
     return expand_home(value)
 
 
@@ -124,7 +124,7 @@ def _places(value: Given | tuple[str, ...]) -> tuple[str, ...]:
 def _choice(names: tuple[str, ...]) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in names:
-            raise ValueError(f"{value!r} is none of them")
+            raise ValueError(f"{value!r} is not one of them")
         return str(value)
 
     return read
@@ -152,6 +152,6 @@ _KINDS: dict[Any, Kind] = {
     tuple[str, ...]: Kind(_texts, "texts, as in [a,b]", "A,B"),
 }
 _KINDS |= {
-    annotation | None: Kind(_or_null(kind.read), f"{kind.wants} or null", kind.metavar)
+    annotation | None: Kind(_or_null(kind.read), f"{kind.takes} or null", kind.metavar)
     for annotation, kind in tuple(_KINDS.items())
 }

@@ -70,7 +70,7 @@ class Bodies:
                 part, more = await _part(receive, started + GRACE + size / LEAST_RATE)
                 size += len(part)
                 if size > limit:
-                    raise TooLarge(f"too large: at most {_amount(limit)} are taken")
+                    raise TooLarge(f"the request is too large: at most {_amount(limit)} are taken")
                 self._hold(address, len(part))
                 held = size
                 parts.append(part)
@@ -78,13 +78,13 @@ class Bodies:
             parts.clear()
             yield body
         finally:
-            parts.clear()  # an error may be kept for a while, and with it what is here
+            parts.clear()  # an error that is kept would keep the bytes in memory, too
             self._held[address] -= held
             self._held += Counter()  # addresses that hold nothing are forgotten
 
     def _hold(self, address: str, size: int) -> None:
         if self.held + size > self.most_bytes or self._held[address] + size > self.most_bytes // 2:
-            raise TooMany("the studio is busy: too much is being sent; try again in a minute")
+            raise TooMany("the studio is busy, since too much is being sent: try again in a minute")
         self._held[address] += size
 
 

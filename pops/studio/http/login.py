@@ -66,7 +66,7 @@ class Login:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            raise NoPassword("this studio wants its password")
+            raise NoPassword("this studio asks for its password")
         self._check(given.strip().encode("latin-1"), address)
 
     def check_form(self, form: bytes, address: str) -> None:
@@ -91,7 +91,7 @@ class Login:
             raise TooManyTries("too many wrong passwords: try again in a minute")
         if not compare_digest(_digest(given), self._password):
             self._tries[address] = tries + 1
-            raise NoPassword("that is not the password")
+            raise NoPassword("the password is wrong")
 
 
 def _digest(text: bytes) -> bytes:

@@ -85,7 +85,7 @@ def read_message(path: str, content: bytes, calls: Calls) -> tuple[Message, byte
         The message, and the same as JSON. Arguments that a job leaves out are null.
 
     Raises:
-        Malformed: It is no JSON, or not what this address takes.
+        Malformed: It is not JSON, or not what this address takes.
         NotThere: No call has this address.
     """
     call = CALL.fullmatch(path)
@@ -108,7 +108,7 @@ def _fill(job: Call | Join, name: str, calls: Calls) -> None:
     """Give a job all arguments of its call."""
     names = calls[name]
     if len(job.data) > len(names):
-        raise Malformed(f"the request: data: {name} takes {', '.join(names)}")
+        raise Malformed(f"the request: data: {name} takes no more than {', '.join(names)}")
     job.data = [*job.data, *[None] * (len(names) - len(job.data))]
 
 
@@ -116,7 +116,7 @@ def _check(value: Any) -> None:
     """Refuse files of Gradio's own kind, which it would open or fetch, and vast numbers."""
     if isinstance(value, dict):
         if "meta" in value:
-            raise Malformed("files are not taken by name: send them to /inputs")
+            raise Malformed("files cannot be named in a request: send them to /inputs")
         for inner in value.values():
             _check(inner)
     elif isinstance(value, list):

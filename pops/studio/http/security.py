@@ -57,7 +57,7 @@ EVENTS = re.compile(r"/gradio_api/call/\w+/([\w-]+)")  # of one job
 SESSION = "/gradio_api/queue/data"  # the events of a session of Gradio's own client
 # What is open without the password; Gradio asks for its own events when it starts.
 OPEN = re.compile(r"/(favicon\.ico|page/(style\.css|icon\.svg)|gradio_api/startup-events)")
-MOST_JSON = 256 * 2**10  # bytes of a request that is no file
+MOST_JSON = 256 * 2**10  # bytes of a request that is not a file
 LARGE_AT_ONCE = 8  # files of the largest size that are held in memory at once
 SESSIONS = 1000  # whose events can be asked for; Gradio itself keeps twice as many
 LONGEST_CLIENT = 64
@@ -139,7 +139,7 @@ class SecurityMiddleware:
         known = READ if method in ("GET", "HEAD") else WRITE if method == "POST" else None
         there = known is not None and known.fullmatch(path) is not None and ".." not in path
         if not there and not (self.tools and method == "POST" and path == TOOLS):
-            raise NotThere("there is nothing here")
+            raise NotThere("there is nothing at this address")
         if self.login and not OPEN.fullmatch(path):
             try:
                 self.login.admit(headers, address)
@@ -159,12 +159,14 @@ class SecurityMiddleware:
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self.hosts.admit(host):
             if self.hosts.any_address:
-                raise Forbidden("the studio does not go by this name: see --allowed_hosts")
+                raise Forbidden(
+                    "the studio does not answer to this name: add it to --allowed_hosts"
+                )
             raise Forbidden(
-                "this studio is for this machine; start it with --host to open it to others"
+                "this studio answers this machine only; start it with --host to open it to others"
             )
         if method == "POST" and origin is not None and _place(origin) != host:
-            raise Forbidden("requests from other pages are not taken")
+            raise Forbidden("a request that comes from another page is refused")
 
     async def _take(self, scope: Scope, receive: Receive, send: Send, client: Client) -> None:
         """Pass on a request with a body, once all of it is there and good."""
@@ -211,7 +213,7 @@ class SecurityMiddleware:
             query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
             session = query.get("session_hash", [""])[0]
         if session is not None and session not in self._sessions:
-            raise NotThere("there is no such job, or no longer")
+            raise NotThere("there is no such job, or there is none any more")
         await self.app(dict(scope), receive, send)
         if events and session:
             self._sessions.pop(session, None)
@@ -247,7 +249,7 @@ class SecurityMiddleware:
         """Show the form, or check what was written into it."""
         if scope["method"] != "POST":
             return await self.app({**scope, "path": "/page/login.html"}, receive, send)
-        page = "text/html" in headers.get("accept", "")  # a browser is led on; a program is told
+        page = "text/html" in headers.get("accept", "")  # a browser is sent to the login
         async with self._bodies.read(receive, MOST_FORM, address) as form:
             try:
                 login.check_form(form, address)

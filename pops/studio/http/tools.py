@@ -62,7 +62,7 @@ def add_tools(server: Server, service: StudioService) -> None:
         stateless_http=True,
         json_response=True,
         log_level="WARNING",
-        # The studio's own middleware has checked by which name it was called.
+        # The studio's own middleware has checked the host name already.
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     _add_all(tools, _Desk(service))
@@ -103,7 +103,9 @@ class _Desk:
             try:
                 content = base64.b64decode(source.partition(",")[2], validate=True)
             except (binascii.Error, ValueError) as error:
-                raise InputError("a data URL is data:image/png;base64, and the picture") from error
+                raise InputError(
+                    "a data URL must be data:image/png;base64, and the picture in base64"
+                ) from error
             return self.service.add(content, "picture").id
         named = {item.name: item.id for item in self.service.store.examples.values()}
         return named.get(source, source)

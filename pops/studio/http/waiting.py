@@ -40,7 +40,7 @@ class Waiting:
 
     def __init__(self, connections: Callable[[], Iterable[Connection]] = tuple) -> None:
         self.connections = connections
-        # Since when each has waited, and after which request.
+        # Since when each connection has waited, and after which request.
         self._since: WeakKeyDictionary[Connection, tuple[float, int]] = WeakKeyDictionary()
 
     @asynccontextmanager

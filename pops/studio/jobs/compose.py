@@ -46,12 +46,12 @@ def read(text: str, inputs: Inputs, operators: Operators = OPERATORS) -> Node:
         The tree, every leaf of it one of `inputs`.
 
     Raises:
-        UsageError: It is no composition, too long, or names what is not there; with the span.
+        UsageError: It is not a composition, too long, or names what is not there; with the span.
     """
     if not isinstance(text, str):
-        raise UsageError("the composition is a text")
+        raise UsageError("the composition must be a text")
     if len(text) > LONGEST_EXPRESSION:
-        raise UsageError(f"the composition is too long: at most {LONGEST_EXPRESSION} letters")
+        raise UsageError(f"the composition is too long: it may have {LONGEST_EXPRESSION} letters")
     node = parse(text, operators)
     if node.parts > MOST_PARTS:
         raise UsageError(f"the composition has more than {MOST_PARTS} parts: use fewer here")
@@ -73,7 +73,8 @@ def _check_arguments(node: Node) -> None:
             raise UsageError(f"{name}: write one number here, and move its slider in the tree")
         if name in files and isinstance(value, str) and not re.fullmatch(r"\w+", value):
             raise UsageError(
-                f"{str(value)!r} is no name of a word list: name one, or write texts in brackets"
+                f"{str(value)!r} is not the name of a word list: name one, or write texts in "
+                "brackets"
             ).at(getattr(value, "span", None))
     for made in node.inputs:
         if made is not None:

@@ -10,7 +10,7 @@ from pops.errors import UsageError
 from pops.operators import Operator
 from pops.render import find_renderer
 from pops.settings.fields import Range
-from pops.settings.rendering import RENDERERS, RenderSettings
+from pops.settings.rendering import OPTIONS, PRESETS, RENDERERS, RenderSettings
 from pops.settings.sampling import SAMPLERS, SamplingSettings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ RENDERING = {
     "render_steps": "steps",
     "render_guidance": "guidance",
     "renderer": "renderer",
-    **{name: name for name in ("prompt", "ip_adapter_scale", "init", "init_strength", "mask")},
+    **{name: name for name in OPTIONS},
 }
 PICTURES = ("init", "mask")  # settings that are pictures, sent as the ids of items
 Find = Callable[[object], "StoredItem"]
@@ -64,7 +64,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.results > MOST_RESULTS:
-            raise UsageError(f"at most {MOST_RESULTS} results at a time: use fewer seeds")
+            raise UsageError(f"at most {MOST_RESULTS} pictures are made at a time: use fewer seeds")
 
     @classmethod
     def read(cls, given: Mapping[str, Any] | None, find: Find | None = None) -> Options:
@@ -83,11 +83,13 @@ class Options:
         """
         given = given or {}
         if not isinstance(given, Mapping):
-            raise UsageError("the settings are an object, as in {'seeds': [18, 42]}")
+            raise UsageError("the settings must be an object, as in {'seeds': [18, 42]}")
         known = {**SAMPLING, **RENDERING}
         unknown = [name for name in given if name not in known]
         if unknown:
-            raise UsageError(f"unknown setting {unknown[0]!r}: they are {', '.join(sorted(known))}")
+            raise UsageError(
+                f"unknown setting {unknown[0]!r} (the settings are {', '.join(sorted(known))})"
+            )
         items = _read_pictures(given, find)
         plain = {name: value for name, value in given.items() if name not in PICTURES}
         values = {**cls().told, **{name: _read(name, value) for name, value in plain.items()}}
@@ -126,7 +128,9 @@ def _read_pictures(given: Mapping[str, Any], find: Find | None) -> dict[str, Sto
     """Find the items of the pictures among the settings."""
     named = {name: given[name] for name in PICTURES if given.get(name) is not None}
     if named and find is None:
-        raise UsageError(f"{next(iter(named))} is a picture, which cannot be kept here")
+        raise UsageError(
+            f"{next(iter(named))} is a picture, which cannot be among these settings: leave it out"
+        )
     return {name: find(value) for name, value in named.items()} if find else {}
 
 
@@ -134,20 +138,23 @@ def _read(name: str, value: object) -> Any:
     """Check the kind of a setting and the limits of the studio; other limits are its class's."""
     if name.endswith("seeds"):
         if not isinstance(value, list | tuple) or not all(_is_number(one, int) for one in value):
-            raise UsageError(f"{name} is a list of whole numbers, as in [18, 42]")
+            raise UsageError(f"{name} must be a list of whole numbers, as in [18, 42]")
         return tuple(value)
     if name.endswith("steps"):
         if not (_is_number(value, int) or (value is None and name in RENDERING)):
-            raise UsageError(f"{name} is a whole number")
+            raise UsageError(f"{name} must be a whole number")
         Range(1, MOST_STEPS).check(name, value)  # type: ignore[arg-type]
     elif name == "prompt":
         return value if value is None else read_instruction(value)
     elif name.endswith(("guidance", "scale", "strength")):
         if value is not None and not (_is_number(value, Number) and 0 <= value <= 100):  # type: ignore[operator]
-            raise UsageError(f"{name} is a number from 0 to 100")
+            raise UsageError(f"{name} must be a number from 0 to 100")
+    elif name == "preset":
+        if not isinstance(value, str | None):
+            raise UsageError(f"preset must be one of {', '.join(PRESETS)}")
     elif not isinstance(value, str):
         table = RENDERERS if name in RENDERING else SAMPLERS
-        raise UsageError(f"{name} is one of {', '.join(table)}")
+        raise UsageError(f"{name} must be one of {', '.join(table)}")
     return value
 
 
@@ -166,10 +173,10 @@ def read_list(name: str, value: object) -> list[Any]:
         The list.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not a list.
     """
     if not isinstance(value, list | tuple):
-        raise UsageError(f"{name} is a list")
+        raise UsageError(f"{name} must be a list")
     return list(value)
 
 
@@ -185,11 +192,11 @@ def read_count(name: str, value: object, most: int) -> int:
         The number.
 
     Raises:
-        UsageError: It is no whole number from 1 to `most`.
+        UsageError: It is not a whole number from 1 to `most`.
     """
     count = FOUND if value is None else value
     if not _is_number(count, int) or not 1 <= count <= most:  # type: ignore[operator]
-        raise UsageError(f"{name} is a whole number from 1 to {most}")
+        raise UsageError(f"{name} must be a whole number from 1 to {most}")
     return int(count)  # type: ignore[call-overload]
 
 
@@ -229,7 +236,7 @@ def read_slots(row: Operator, slots: Sequence[str] | None) -> tuple[int, ...]:
     wanted = 1 if row.takes_text else 2
     names = row.inputs[:wanted] if slots is None else tuple(read_list("slots", slots))
     if not all(isinstance(name, str) for name in names):
-        raise UsageError("slots are names")
+        raise UsageError("slots must be names")
     if len(set(names)) != wanted or not set(names) <= set(row.inputs):
-        raise UsageError(f"slots are {wanted} of those of {row.name}: {', '.join(row.inputs)}")
+        raise UsageError(f"slots must be {wanted} of those of {row.name}: {', '.join(row.inputs)}")
     return tuple(row.inputs.index(name) for name in names)

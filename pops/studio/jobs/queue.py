@@ -39,7 +39,7 @@ class JobQueue:
         self.most_waiting = most_waiting
         self.most_of_client = (most_waiting + 1) // 2
         self.most_of_address = max(1, most_waiting - max(1, most_waiting // KEPT_FREE))
-        self._lines: OrderedDict[Client, deque[Job]] = OrderedDict()  # whose turn is first
+        self._lines: OrderedDict[Client, deque[Job]] = OrderedDict()  # in the order of their turns
         self._coming: deque[tuple[float, Client]] = deque()  # until when a place is kept, for whom
         self._at_work: Job | None = None
         self._changed = Condition()
@@ -114,7 +114,7 @@ class JobQueue:
             line = self._lines.get(job.client, ())
             if job not in line:
                 return None
-            place = line.index(job)  # so many rounds are over before its own
+            place = line.index(job)  # this many jobs of its own client come before it
             before, rounds = 0, place + 1
             for client, others in self._lines.items():
                 if client == job.client:
@@ -150,15 +150,20 @@ class JobQueue:
         coming = coming or []
         taken = self.waiting + len(coming)
         if taken >= self.most_waiting:
-            raise Busy(f"the studio is busy: {taken} jobs wait already; try again in a minute")
+            raise Busy(
+                f"the studio is busy, since {taken} jobs wait already: try again in a minute"
+            )
         own = len(self._lines.get(client, ())) + coming.count(client)
         if own >= self.most_of_client:
-            raise Busy(f"the studio is busy: {own} of your jobs wait already")
+            raise Busy(f"the studio is busy, since {own} of your jobs wait already: wait for one")
         lines = self._lines.items()
         shared = sum(len(line) for one, line in lines if one.address == client.address)
         shared += sum(one.address == client.address for one in coming)
         if shared >= self.most_of_address:
-            raise Busy(f"the studio is busy: {shared} jobs from your address wait already")
+            raise Busy(
+                f"the studio is busy, since {shared} jobs from your address wait already: wait "
+                "for one"
+            )
 
     def _next(self) -> Job:
         """Take the first job of the client whose turn it is; its next turn is the last."""
@@ -177,4 +182,4 @@ class JobQueue:
                     return
                 self._at_work = job = self._next()
             job.run()
-            del job  # or all that it holds stays until there is another
+            del job  # otherwise all that it holds stays in memory until the next job

@@ -168,7 +168,7 @@ class Runner:
             return None
         if request[0] is None:
             name = options.rendering.renderer
-            raise UsageError(f"the {name} renderer keeps the depth of the first input: give one")
+            raise UsageError(f"the renderer {name} keeps the depth of the first input: give one")
         return request[0]
 
     def keep(

@@ -142,7 +142,7 @@ export async function composeTab(stack, actions) {
     const opened = await openComposition(file.files[0]);
     file.value = "";
     for (const [name, item] of Object.entries(opened.inputs)) put({ ...item, name });
-    settings.write(opened.settings);
+    settings.write(opened.settings, opened.pictures);
     await write(opened.expression);
     say("The composition is open");
   });

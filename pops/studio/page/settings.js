@@ -7,9 +7,10 @@ import { portrait } from "./slot.js";
 /** `several`: whether there can be more than one seed. `read()` gives what the studio takes. */
 export function settingsForm(stack, { several = true } = {}) {
   const seeds = h("input", { type: "text", value: several ? "18, 42" : "18", inputMode: "numeric", autocomplete: "off" });
+  const chosen = () => numbers(seeds.value, stack.limits.results);
   const count = h("input", { type: "number", value: 2, min: 1, max: stack.limits.results });
-  count.onchange = () => (seeds.value = resized(numbers(seeds.value), +count.value, stack.limits.results).join(", "));
-  seeds.onchange = () => (count.value = numbers(seeds.value).length);
+  count.onchange = () => (seeds.value = resized(chosen(), +count.value, stack.limits.results).join(", "));
+  seeds.onchange = () => (count.value = chosen().length);
   const guidance = number("own", 0, 100, "any");
   const steps = number("25", 1, 250);
   const drawSteps = number("own", 1, 250);
@@ -19,14 +20,14 @@ export function settingsForm(stack, { several = true } = {}) {
   const renderer = h("select", {},
     stack.renderers.map(({ name, says }) => h("option", { value: name }, says ? `${name} (${says})` : name)),
   );
-  const asked = rendererFields();
+  const asked = rendererFields(stack);
   const takes = () => stack.renderers.find(({ name }) => name === renderer.value)?.takes ?? [];
   renderer.onchange = () => asked.show(takes());
   asked.show(takes());
   const element = h("div.settings", {},
     h("div.fields", {},
       several ? field("Results", count, "How many") : null,
-      field(several ? "Seeds" : "Seed", seeds, "The same seed gives the same result"),
+      field(several ? "Seeds" : "Seed", seeds, "The same seed gives the same result; 1..4 are four of them"),
       field("Guidance", guidance, "How strongly the inputs are followed"),
     ),
     h("details", {},
@@ -43,7 +44,7 @@ export function settingsForm(stack, { several = true } = {}) {
     ),
   );
   const read = () => ({
-    seeds: numbers(seeds.value).slice(0, several ? undefined : 1),
+    seeds: chosen().slice(0, several ? undefined : 1),
     guidance: optional(guidance),
     steps: optional(steps) ?? 25,
     sampler: sampler.value,
@@ -53,7 +54,8 @@ export function settingsForm(stack, { several = true } = {}) {
     render_seeds: [Math.max(0, Math.trunc(+drawSeed.value || 0))],
     ...asked.read(takes()),
   });
-  const write = (settings) => {
+  /** `pictures`: by name, the items of the pictures among the settings. */
+  const write = (settings, pictures = {}) => {
     seeds.value = settings.seeds.join(", ");
     count.value = settings.seeds.length;
     guidance.value = settings.guidance ?? "";
@@ -63,7 +65,7 @@ export function settingsForm(stack, { several = true } = {}) {
     drawGuidance.value = settings.render_guidance ?? "";
     drawSeed.value = settings.render_seeds[0];
     if (stack.renderers.some(({ name }) => name === settings.renderer)) renderer.value = settings.renderer;
-    asked.write(settings);
+    asked.write(settings, pictures);
     asked.show(takes());
   };
   /** Show what `guidance` is when it is not given. */
@@ -72,13 +74,16 @@ export function settingsForm(stack, { several = true } = {}) {
 }
 
 /** What only some renderers take, shown for those that do. */
-function rendererFields() {
+function rendererFields(stack) {
+  const preset = h("select", {}, h("option", { value: "" }, "none"),
+    stack.presets.map(({ name, steps, size }) => h("option", { value: name }, `${name} (${steps} steps, ${size} pixels)`)));
   const prompt = h("input", { type: "text", maxLength: 500, placeholder: "none" });
   const scale = number("1", 0, 10, "any");
   const strength = number("0.5", 0, 1, "any");
   const init = pictureField("Start from", "The picture that is changed");
   const mask = pictureField("Mask", "White where the picture is changed");
   const fields = {
+    preset: [field("Preset", preset, "Of a checkpoint of SDXL that takes few steps", "wide"), () => preset.value || null],
     prompt: [field("Prompt", prompt, "A text that the picture follows, too", "wide"), () => prompt.value.trim() || null],
     ip_adapter_scale: [field("Weight", scale, "Of the embedding beside the prompt"), () => optional(scale)],
     init: [init.element, () => init.value?.id ?? null],
@@ -87,7 +92,10 @@ function rendererFields() {
   };
   const show = (names) => Object.entries(fields).forEach(([name, [element]]) => (element.hidden = !names.includes(name)));
   const read = (names) => Object.fromEntries(names.filter((name) => name in fields).map((name) => [name, fields[name][1]()]));
-  const write = (settings) => {
+  const write = (settings, pictures) => {
+    init.set(pictures.init ?? null);
+    mask.set(pictures.mask ?? null);
+    preset.value = settings.preset ?? "";
     prompt.value = settings.prompt ?? "";
     scale.value = settings.ip_adapter_scale ?? "";
     strength.value = settings.init_strength ?? "";
@@ -99,14 +107,22 @@ function rendererFields() {
 function pictureField(name, says) {
   const file = h("input", { type: "file", accept: "image/*" });
   const shown = h("div.chosen");
-  const self = { element: h("div.picture", {}, field(name, file, says), shown), value: null };
+  const self = { element: h("div.picture", {}, field(name, file, says), shown), value: null, set };
+
+  function show(item) {
+    self.value = item;
+    shown.replaceChildren(...(item ? [portrait(item)] : []));
+  }
+  function set(item) {
+    file.value = ""; // it no longer names what is shown
+    show(item);
+  }
   file.onchange = async () => {
-    self.value = null;
-    shown.replaceChildren();
+    show(null);
     if (!file.files[0]) return;
     try {
-      self.value = await addFile(file.files[0]);
-      shown.replaceChildren(portrait(self.value));
+      show(await addFile(file.files[0]));
+      file.dispatchEvent(new Event("input", { bubbles: true })); // the settings are others only now
     } catch (problem) {
       shown.replaceChildren(h("p.error", { role: "alert" }, `${title(name)}: ${problem.message}`));
     }
@@ -117,9 +133,12 @@ function pictureField(name, says) {
 /** A new seed, unlike those people type. */
 export const newSeed = () => 1000 + Math.floor(Math.random() * 1e6);
 
-/** The whole numbers in a text; 18 if there are none. */
-function numbers(text) {
-  const found = (text.match(/\d{1,15}/g) ?? []).map(Number);
+/** The whole numbers in a text, of which `1..4` are four; 18 if there are none. */
+function numbers(text, most) {
+  const found = [...text.matchAll(/(\d{1,15})(?:\s*\.\.\s*(\d{1,15}))?/g)].flatMap(([, first, last = first]) => {
+    const count = Math.min(Math.abs(last - first), most) + 1; // one too many is still refused, in words
+    return Array.from({ length: count }, (_, at) => +first + (+last < +first ? -at : at));
+  });
   return found.length ? found : [18];
 }
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pops.io.files import atomic_path
 from pops.training.outputs.metrics import Metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["draw_panels", "training_panels"]
 
@@ -18,7 +22,7 @@ COLUMNS = 5
 
 
 def draw_panels(panels: Panels, path: Path, x_label: str = "step", log_y: bool = False) -> bool:
-    """Draw curves into panels side by side.
+    """Draw curves into panels side by side; where each has a single point, bars with its number.
 
     Args:
         panels: For every panel its title, and for every curve its label and points (x, y).
@@ -44,17 +48,34 @@ def draw_panels(panels: Panels, path: Path, x_label: str = "step", log_y: bool =
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
     for axis, (title, curves) in zip(axes.flat, panels.items(), strict=False):
-        for label, points in curves.items():
-            marker = "o" if len(points) == 1 else "." if len(points) < LINE_UP_TO else ""
-            axis.plot(*zip(*points, strict=True), label=label, lw=1.2, marker=marker)
-        axis.set(title=title, xlabel=x_label, **({"yscale": "log"} if log_y else {}))
+        axis.set_title(title)
         axis.spines[["top", "right"]].set_visible(False)
-        if len(curves) > 1:
-            axis.legend(fontsize=8, frameon=False)
+        draw = _draw_bars if all(len(points) == 1 for points in curves.values()) else _draw_curves
+        draw(axis, curves, x_label, log_y)
     with atomic_path(path) as part:
         figure.savefig(part, dpi=100)
     pyplot.close(figure)
     return True
+
+
+def _draw_curves(axis: Axes, curves: Mapping[str, Points], x_label: str, logarithmic: bool) -> None:
+    for label, points in curves.items():
+        marker = "o" if len(points) == 1 else "." if len(points) < LINE_UP_TO else ""
+        axis.plot(*zip(*points, strict=True), label=label, lw=1.2, marker=marker)
+    axis.set(xlabel=x_label, yscale="log" if logarithmic else "linear")
+    if len(curves) > 1:
+        axis.legend(fontsize=8, frameon=False)
+
+
+def _draw_bars(axis: Axes, curves: Mapping[str, Points], x_label: str, logarithmic: bool) -> None:
+    """Draw a bar for each curve of a single point, which is no line, from the top down."""
+    points = [point for (point,) in curves.values()]
+    bars = axis.barh(list(curves), [y for _, y in points], height=0.6)
+    axis.bar_label(bars, fmt="%.3g", padding=4, fontsize=8)
+    at = ", ".join(dict.fromkeys(f"{x:g}" for x, _ in points))
+    axis.set(xlabel=f"at {x_label} {at}", xscale="log" if logarithmic else "linear")
+    axis.set_ylim(max(len(points), 3) - 0.5, -0.5)
+    axis.margins(x=0.2)  # the numbers stand beside the bars
 
 
 def training_panels(lines: Sequence[Metrics]) -> Panels:

@@ -80,7 +80,7 @@ def read_metrics(path: Path) -> list[Metrics]:
             lines.append(msgspec.json.decode(text, type=dict[str, int | float]))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DataError(
-                f"{path}, line {number}: is no line of metrics ({error}); remove it"
+                f"{path}, line {number}: it is not a line of metrics ({error}); remove it"
             ) from error
     return [line for line in lines if "step" in line]
 
@@ -102,7 +102,9 @@ def choose_trackers(report_to: Sequence[str]) -> list[str]:
     chosen = [name for name in report_to if name != "none"]
     for name in chosen:
         if name not in TRACKERS:
-            raise UsageError(f"--report_to is {', '.join(TRACKERS)} or none, not {name!r}")
+            raise UsageError(f"--report_to must be {', '.join(TRACKERS)} or none, not {name!r}")
         if importlib.util.find_spec(name) is None:
-            raise UsageError(f"--report_to {name} is not installed: pip install {name}")
+            raise UsageError(
+                f"--report_to {name} needs a package that is not installed: pip install {name}"
+            )
     return chosen

@@ -52,7 +52,10 @@ def save_operators(
         made = {k: value.detach().to("cpu", dtype).contiguous() for k, value in state.items()}
         for name, value in made.items():
             if not value.isfinite().all():
-                raise PopsError(f"{name} is not finite as {dtype}: use --save_dtype float32")
+                raise PopsError(
+                    f"{name} is too large for {dtype}, in which it is not finite: use "
+                    "--save_dtype float32"
+                )
         return made
 
     if isinstance(model, JointPrior):

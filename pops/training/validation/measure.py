@@ -188,7 +188,7 @@ def _sample(engine: Engine, prior: Prior, conditions: Conditions, guidance: floa
     seeds = [[SEED + at] for at in range(len(rows))]
     if conditions.pooled is None:
         return engine.sample(prior, rows, seeds, guidance)
-    ((away, _),) = make_prompts(engine.stack, [""], [""])  # guidance leads a base prior from it
+    ((away, _),) = make_prompts(engine.stack, [""], [""])  # guidance leads away from it
     prompts = [(Prompt(*one), away) for one in zip(rows, conditions.pooled, strict=True)]
     stack, steps = engine.stack, SamplingSettings.steps
     chosen = find_sampler(SamplingSettings.sampler)

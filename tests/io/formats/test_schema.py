@@ -47,15 +47,15 @@ def test_what_fits_is_read_with_its_defaults():
         ('{"name": "a", "steps": 11}', "steps: Expected int <= 10"),
         ('{"name": "a", "steps": 1.5}', "steps: Expected int, got float"),
         ('{"name": "a", "steps": true}', "steps: Expected int, got bool"),
-        ('{"name": "a", "scale": NaN}', "no JSON"),
+        ('{"name": "a", "scale": NaN}', "is not JSON"),
         ('{"name": "a", "scale": 1e999}', "scale: Number out of range"),
         ('{"name": "a", "inputs": ["a", 1]}', r"inputs\[1\]: Expected str"),
         ('{"name": "a", "inputs": ["a", "b", "c"]}', "inputs: Expected array of length <= 2"),
         ('{"name": "../a"}', "name: Expected str matching"),
         ('{"steps": 1}', "missing required field 'name'"),
-        ('{"name": "a"', "damaged or no JSON"),
-        ("", "damaged or no JSON"),
-        (b'{"name": "\xff"}', "damaged or no JSON"),
+        ('{"name": "a"', "damaged or is not JSON"),
+        ("", "damaged or is not JSON"),
+        (b'{"name": "\xff"}', "damaged or is not JSON"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_file_and_field(text: str | bytes, said: str):
@@ -106,7 +106,7 @@ def test_any_value_in_any_field_fits_or_is_refused(value: Any, field: str):
 def test_a_file_too_large_is_refused_unread(tmp_path: Path):
     (tmp_path / "a.json").write_text('{"name": "a"}' + " " * 100)
     assert read_json(tmp_path / "a.json", Card, DataError).name == "a"
-    with pytest.raises(DataError, match=r"a\.json is too large: over 100 bytes"):
+    with pytest.raises(DataError, match=r"a\.json is too large: such a file has at most 100 bytes"):
         read_json(tmp_path / "a.json", Card, DataError, most_bytes=100)
 
 
@@ -142,7 +142,7 @@ def test_json_that_is_written_can_be_read_or_is_refused(
         write_json(path, value)
     except OutputError as error:
         assert any("\ud800" <= letter <= "\udfff" for text in value.values() for letter in text)
-        assert "any.json: a name in it is no UTF-8" in str(error)
+        assert "any.json: a name in it is not UTF-8" in str(error)
         assert not path.exists()
     else:
         assert read_json(path, dict[str, str], InputError) == value

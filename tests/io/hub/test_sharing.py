@@ -231,7 +231,7 @@ def test_a_repository_without_an_operator_is_refused(hub: Hub, tmp_path: Path):
     hub.repos[NAME].commit({"README.md": b"a model"})
     status, _, err = run(hub, tmp_path, "pull", NAME, f"--out={tmp_path / 'out'}")
     assert status == 1
-    assert_one_line(err, "holds no operator of pops")
+    assert_one_line(err, "does not hold an operator of pops")
 
 
 def test_no_hub_is_named_with_its_address(folder: Path, tmp_path: Path):

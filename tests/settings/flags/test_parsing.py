@@ -114,7 +114,7 @@ def test_any_scalar_is_taken_as_its_setting_wants_it_or_refused_by_name(
         try:
             made = read(yaml.safe_dump({name: scalar}))
         except UsageError as error:
-            assert f"--{name} wants" in str(error)
+            assert f"--{name} takes" in str(error)
         else:
             value = getattr(made, name)
             if name == "count":
@@ -161,10 +161,10 @@ def test_a_file_in_another_encoding_is_named(encoding: str, read: Read) -> None:
         ("word: a\nword: b", "line 2: word is given twice"),
         ("- word", "holds no settings"),
         ("wrod: a", "unknown setting 'wrod': did you mean word?"),
-        ("word: a\n---\nword: b", "cannot be parsed"),
+        ("word: a\n---\nword: b", "is not YAML"),
         ("word: {a: b}", "--word takes a single value"),
         ("? [a]\n: b", "a plain word"),
-        ("config_path: more.yaml", "config_path is no setting of a file"),
+        ("config_path: more.yaml", "config_path cannot be set in a file"),
     ],
 )
 def test_a_file_that_holds_no_settings_is_refused_by_name(
@@ -177,7 +177,7 @@ def test_a_file_that_holds_no_settings_is_refused_by_name(
 
 def test_a_settings_file_without_a_name_is_none() -> None:
     for given_ in (["--config_path="], ["--config_path"], ["--config_path", "--", "a"]):
-        with pytest.raises(UsageError, match="--config_path wants a settings file: nothing is"):
+        with pytest.raises(UsageError, match="--config_path takes a settings file, but nothing is"):
             parse("example", Example, given_)
 
 
@@ -294,9 +294,9 @@ def test_a_name_is_suggested_only_where_one_is_near(
 
 @pytest.mark.parametrize("given", ["--place=", "--places=a,", "--out=", "--folder="])
 def test_an_empty_path_is_refused_and_is_not_the_folder_one_is_in(given: str) -> None:
-    with pytest.raises(UsageError, match=f"{given.partition('=')[0]} wants .*path"):
+    with pytest.raises(UsageError, match=f"{given.partition('=')[0]} takes .*path"):
         flags(given)
-    with pytest.raises(UsageError, match="inputs wants paths or names"):
+    with pytest.raises(UsageError, match="inputs takes paths or names"):
         flags("mug.png", "")
 
 
@@ -310,14 +310,14 @@ def test_the_separator_of_paths_is_that_of_the_system() -> None:
 @pytest.mark.parametrize("odd", ["a\ud800b", "a" * 300, "b/" * 3000 + "c"])
 @pytest.mark.parametrize("flag", ["out", "folder", "place", "places"])
 def test_a_path_that_no_file_can_have_is_refused_in_a_line(flag: str, odd: str) -> None:
-    with pytest.raises(UsageError, match=f"--{flag} wants ") as refusal:
+    with pytest.raises(UsageError, match=f"--{flag} takes ") as refusal:
         flags(f"--{flag}={odd}")
     assert len(str(refusal.value)) < 500
 
 
 @pytest.mark.parametrize("key", ["out", "folder", "place", "places"])
 def test_a_path_with_a_null_character_is_refused_in_a_settings_file(read: Read, key: str) -> None:
-    with pytest.raises(UsageError, match=f"--{key} wants "):
+    with pytest.raises(UsageError, match=f"--{key} takes "):
         read(f'{key}: "a\\0b"')
 
 

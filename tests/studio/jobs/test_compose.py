@@ -212,7 +212,7 @@ def test_the_tree_tells_arguments_and_the_ends_of_their_sliders(
 @pytest.mark.parametrize("what", ["/etc/passwd", "../words.txt", "words.txt", "~/x", "a b", ""])
 def test_a_visitor_reads_no_files_of_the_studio(what: str, inputs: dict[str, StoredItem]) -> None:
     told = check(f"mean(swap('mug.png', 'ice.png', '{what}'), 'sea.png')", inputs, Options())
-    assert not told["ok"] and "no name of a word list" in told["error"]
+    assert not told["ok"] and "not the name of a word list" in told["error"]
 
 
 def test_a_plain_word_is_no_file(
@@ -286,23 +286,29 @@ def test_a_saved_composition_is_whole(engine: Engine, inputs: dict[str, StoredIt
     }
     text = "texturing('e.safetensors', 'wood.png')"
     saved = json.dumps(save_composition(text, mixed, QUICK, stack)).encode()
-    found, settings, items = open_composition(saved, stack, dim)
-    assert (found, Options.read(settings), set(items)) == (
-        text,
-        QUICK,
-        {"e.safetensors", "wood.png"},
-    )
-    assert all(items[name].digest == mixed[name].digest for name in items)
+    opened = open_composition(saved, stack, dim)
+    assert (opened.expression, Options.read(opened.settings)) == (text, QUICK)
+    assert set(opened.inputs) == {"e.safetensors", "wood.png"}
+    assert all(item.digest == mixed[name].digest for name, item in opened.inputs.items())
+
+
+def test_a_composition_that_was_saved_without_pictures_of_settings_opens(
+    engine: Engine, inputs: dict[str, StoredItem]
+) -> None:
+    stack, dim = engine.stack.name, engine.dim
+    saved = save_composition("'mug.png'", inputs, QUICK, stack)
+    del saved["pictures"]
+    assert open_composition(json.dumps(saved).encode(), stack, dim).pictures == {}
 
 
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"format": "other"}, "no composition saved by the studio"),
+        ({"format": "other"}, "not a composition saved by the studio"),
         ({"settings": {"steps": -1}}, "--steps"),
         ({"settings": {"x": 1}}, "unknown setting"),
         ({"expression": "open('x')"}, "unknown operator"),
-        ({"inputs": {"a.png": {"picture": "!!", "embedding": None}}}, "a.png: cut short"),
+        ({"inputs": {"a.png": {"picture": "!!", "embedding": None}}}, "a.png is cut short"),
         ({"inputs": {"a.png": {"picture": "aGk=", "embedding": None}}}, "a.png is not a picture"),
         ({"inputs": {"a": {"picture": None, "embedding": [1, 2]}}}, "an embedding of the stack"),
         ({"inputs": {"a": {"picture": None, "embedding": ["x"]}}}, "embedding[0]: Expected float"),
@@ -310,12 +316,22 @@ def test_a_saved_composition_is_whole(engine: Engine, inputs: dict[str, StoredIt
         ({"inputs": {"a": {"picture": None, "embedding": [[]] * 99_999}}}, "too many values"),
         ({"inputs": {"a": {"picture": 5}}}, "picture: Expected str | null, got int"),
         ({"inputs": {"a": {"picture": None, "path": "/etc/passwd"}}}, "unknown field 'path'"),
-        ({"inputs": {"../../a.png": {}}}, "an input of a name that is none: '../../a.png'"),
-        ({"inputs": {"/etc/passwd": {}}}, "an input of a name that is none"),
-        ({"inputs": {"..": {}}}, "an input of a name that is none"),
-        ({"inputs": {"\ud800.png": {}}}, "no composition saved by the studio"),
-        ({"inputs": {"\U0001f600" * 300_000: {}}}, "an input of a name that is none"),
+        (
+            {"inputs": {"../../a.png": {}}},
+            "an input '../../a.png', which is not the name of a file",
+        ),
+        ({"inputs": {"/etc/passwd": {}}}, "which is not the name of a file"),
+        ({"inputs": {"..": {}}}, "which is not the name of a file"),
+        ({"inputs": {"\ud800.png": {}}}, "not a composition saved by the studio"),
+        ({"inputs": {"\U0001f600" * 300_000: {}}}, "which is not the name of a file"),
         ({"expression": "'a'" * 5000}, "expression"),
+        ({"pictures": {"init": {"name": "a.png", "picture": "aGk="}}}, "a.png is not a picture"),
+        (
+            {"pictures": {"init": {"name": "../a.png", "picture": ""}}},
+            "which is not the name of a file",
+        ),
+        ({"pictures": {"video": {"name": "a.png", "picture": ""}}}, "pictures"),
+        ({"settings": {"init": "an-id"}}, "which cannot be among these settings"),
         ({"inputs": {str(n): {} for n in range(65)}}, "more than 64 inputs"),
     ],
 )
@@ -331,5 +347,5 @@ def test_a_damaged_saved_composition_is_refused(
 
 def test_what_is_no_saved_composition_is_refused() -> None:
     for content in (b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000):
-        with pytest.raises(InputError, match="no composition saved by the studio"):
+        with pytest.raises(InputError, match="not a composition saved by the studio"):
             open_composition(content, "pocket", 8)

@@ -82,9 +82,9 @@ def test_a_full_queue_refuses_politely(queue: JobQueue) -> None:
     _, go = _held(queue)
     for number in range(6):
         queue.submit(lambda job: None, Client(f"10.0.0.{number}"))
-    with pytest.raises(Busy, match="6 jobs wait already; try again"):
+    with pytest.raises(Busy, match="6 jobs wait already: try again"):
         queue.submit(lambda job: None, ANOTHER)
-    with pytest.raises(Busy, match="6 jobs wait already; try again"):
+    with pytest.raises(Busy, match="6 jobs wait already: try again"):
         queue.announce(ANOTHER)
     go.set()
 
