@@ -427,7 +427,7 @@ def test_a_cut_out_of_a_picture_whose_name_is_no_utf_8_can_be_resumed(
     assert list(name_cutouts(folder)) == ["caf-"]
     odd = folder.rename(tmp_path / os.fsdecode(b"\xe9"))
     store = SampleStore(out, Shard())
-    no_utf_8 = pytest.raises(OutputError, match="a name in it is no UTF-8.*rename")
+    no_utf_8 = pytest.raises(OutputError, match="a name in it is not UTF-8.*rename")
     with no_utf_8, store.open({"input_dir": str(odd)}):
         """Never reached."""
     assert not out.exists()
