@@ -309,7 +309,8 @@ def test_a_sample_that_a_manifest_has_twice_is_exported_once_or_named(
     other = json.loads(lines.splitlines()[0]) | {"name": "other"}
     (folder / "manifest-1-of-2.jsonl").write_text(json.dumps(other) + "\n")
     assert cli.main(["generate", "export", str(folder), f"--out={out}"]) == 1
-    assert f"{folder}: its manifests tell of two different samples {other['index']}" in capsys.readouterr().err
+    said = f"{folder}: its manifests tell of two different samples {other['index']}"
+    assert said in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.tar"))
 
 

@@ -73,7 +73,7 @@ def _members(folder: Path, line: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
         name = member_name(line["name"], file)
         if name in named:
             raise InputError(
-                f"{path} and {named[name]} would both become {name}: rename one"
+                f"{path} would be called {name}, as {named[name]} is: rename one"
             )
         named[name] = file
         yield f"{key}.{name}", path.read_bytes()
