@@ -53,7 +53,7 @@ class SavedComposition(Schema):
 
 @dataclass(frozen=True)
 class OpenedComposition:
-    """The content of such a file.
+    """A composition that was read from its file.
 
     Args:
         expression: The composition.

@@ -631,7 +631,7 @@ def test_a_picture_to_start_from_is_copied_saved_and_opened(visit, tmp_path) -> 
     settings.get_by_label("Start from").set_input_files(picture(tmp_path / "teal.png", "teal"))
     expect(page.get_by_text("What is copied names teal.png")).to_be_visible()
     page.get_by_text("Copy as command").click()
-    expect(page.get_by_text("Copied")).to_be_visible()
+    expect(page.get_by_text("Copied", exact=True)).to_be_visible()
     assert "--init teal.png" in page.evaluate("navigator.clipboard.readText()")
     with page.expect_download() as caught:
         page.get_by_text("Save", exact=True).click()
