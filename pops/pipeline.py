@@ -214,10 +214,7 @@ class PopsPipeline(DiffusionPipeline):
             raise UsageError(f"output_type is 'pt' or 'np', not {output_type!r}")
         unknown = set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
         if unknown:
-            raise UsageError(
-                f"callback_on_step_end_tensor_inputs names {', '.join(unknown)}, which no step "
-                "has: name image_embeds"
-            )
+            raise UsageError(f"a callback can be given latents, but not {', '.join(unknown)}")
         operator, stack, prior = self.operator, self._stack(), self._prior()
         requests = _requests(operator, images)
         texts = each_text(prompt, len(requests))

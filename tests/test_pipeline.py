@@ -149,7 +149,7 @@ def test_a_callback_sees_every_step_and_may_change_it(pipe: PopsPipeline, pictur
 
     other = pipe(pictures[1:], generator=seeded(2), callback_on_step_end=swap, **few)
     close(other.image_embeds, plain)
-    with pytest.raises(UsageError, match="has prompt_embeds"):
+    with pytest.raises(UsageError, match="not prompt_embeds"):
         pipe(pictures[:2], callback_on_step_end_tensor_inputs=["prompt_embeds"])
 
 

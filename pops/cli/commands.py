@@ -33,11 +33,11 @@ from pops.cli.steps import (
     render_finite,
     seed_pairs,
 )
-from pops.compose.nodes import plain_number
+from pops.compose.nodes import Leaf, plain_number
 from pops.compose.plan import is_range, make_plan
 from pops.errors import UsageError, check_known
 from pops.figures import save_animation, strips
-from pops.io.files import staged_folder
+from pops.io.files import check_apart, staged_folder
 from pops.io.names import check_name, expand_home, name_of_words
 from pops.io.pictures import save_picture
 from pops.operators import (
@@ -132,7 +132,8 @@ def run(config: RunConfig) -> int:
         The exit status: 1 where a file of a folder was skipped, or a part is not finite.
 
     Raises:
-        UsageError: there is nothing that --animate could move through.
+        UsageError: there is nothing that --animate could move through, or results would go into a
+            folder of inputs.
     """
     previews = Previews()
     plan = make_plan(config.composition, previews.usable, known_operators_of(config))
@@ -141,6 +142,9 @@ def run(config: RunConfig) -> int:
             "--animate shows a range: write one in the place of a number, as in strength=0..1:9"
         )
     weights = given_weights(config, plan)
+    for first_of in (axis[0] for axis in plan.axes):  # those of folders, beside ranges
+        if isinstance(first_of, Leaf) and isinstance(first_of.source, Path):
+            check_apart("out", config.out, first_of.source.parent, inside=False)
     for leaf in plan.leaves:
         previews.open(leaf)
     with staged_folder(config.out) as stage:

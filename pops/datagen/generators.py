@@ -82,7 +82,7 @@ class Generator:
             there = len(set(getattr(words, name)))
             if there < least:
                 raise UsageError(
-                    f"--{name}_path: the list takes {least} or more words, and it has {there}"
+                    f"--{name}_path: the list must hold {least} words or more, not {there}"
                 )
 
 

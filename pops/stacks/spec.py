@@ -87,7 +87,7 @@ def find_spec(stack: str | Path) -> StackSpec:
             raise WeightsError(f"{folder} is not a stack: it has no folder named prior")
         own = {part: str(folder / part) for part in PART_FILES if (folder / part).is_dir()}
         needed = {part: str(folder / part) for part in ("prior", "decoder", "operators")}
-        # The name goes into cards and embedding files: bytes that are no UTF-8 become escapes.
+        # The name goes into cards and embedding files: bytes that are not UTF-8 become escapes.
         named = os.fsencode(folder.resolve().name).decode(errors="backslashreplace")
         return StackSpec(named, **(own | needed))
     raise UsageError(

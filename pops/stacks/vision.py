@@ -251,7 +251,7 @@ class ImageProcessor:
         path = folder / "preprocessor_config.json"
         made = fit_fields(check_code(path), cls, str(path))
         if 0 in made.image_std:
-            raise WeightsError(f"{path}: image_std is {made.image_std}, but nothing divides by 0")
+            raise WeightsError(f"{path}: image_std is {made.image_std}, but none of it may be 0")
         for name in ("size", "crop_size"):
             sides = getattr(made, name)
             if isinstance(sides, dict) and len(set(sides.values())) != 1:

@@ -172,13 +172,13 @@ class TrainConfig(DataConfig):
         return (*self.dataset_path, *self.val_dataset_path, *filter(None, more))
 
     def _check_letters(self) -> None:
-        """Refuse names that are no UTF-8: the run folder and the operator's card keep them."""
+        """Refuse names that are not UTF-8: the run folder and the operator's card keep them."""
         for one in fields(self):
             value = getattr(self, one.name)
             for text in map(str, value if isinstance(value, tuple) else (value,)):
                 if re.search("[\ud800-\udfff]", text):
                     raise UsageError(
-                        f"--{one.name}: {ascii(text)} is no UTF-8, in which the run keeps its "
+                        f"--{one.name}: {ascii(text)} is not UTF-8, in which the run keeps its "
                         "settings: rename it, or name it by a link"
                     )
 

@@ -502,6 +502,16 @@ def test_a_missing_embedding_file_is_named(refused: Callable[..., str], mug: Pat
     assert "gone.pth" in refused("apply", "texturing", mug, "gone.pth", status=1)
 
 
+def test_a_grid_is_not_written_into_a_folder_of_its_inputs(
+    refused: Callable[..., str], mug: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(mug, tmp_path / "in")
+    for out in ("in", "in/../in", "./in/"):
+        said = refused("run", f"union('{mug}', 'in')", "--out", out, status=2)
+        assert "is a folder that is read, in: name another folder" in said
+
+
 def test_a_damaged_embedding_file_is_named(
     refused: Callable[..., str], tiny: Path, mug: Path, tmp_path: Path
 ) -> None:

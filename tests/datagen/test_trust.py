@@ -309,7 +309,8 @@ def test_a_sample_that_a_manifest_has_twice_is_exported_once_or_named(
     other = json.loads(lines.splitlines()[0]) | {"name": "other"}
     (folder / "manifest-1-of-2.jsonl").write_text(json.dumps(other) + "\n")
     assert cli.main(["generate", "export", str(folder), f"--out={out}"]) == 1
-    assert f"{folder}: sample {other['index']} is in its manifests twice" in capsys.readouterr().err
+    said = f"{folder}: its manifests tell of two different samples {other['index']}"
+    assert said in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.tar"))
 
 
@@ -408,7 +409,7 @@ def test_too_few_words_are_refused_before_anything_is_made(
     given_ = ["generate", kind, "--preset=permissive", f"--{words}_path={listed}", "--dry_run"]
     listed.write_text("\n".join(["red", "blue", "old"][: least - 1] * 9))
     assert cli.main(given_) == 2
-    assert f"--{words}_path: the list takes {least} or more" in capsys.readouterr().err
+    assert f"--{words}_path: the list must hold {least} words or more" in capsys.readouterr().err
     listed.write_text("\n".join(["red", "blue", "old"][:least]))
     assert cli.main(given_) == 0
     looks = PromptWords(("mug",), ("here",), ("red", "blue", "old")).materials(
@@ -427,7 +428,7 @@ def test_a_cut_out_of_a_picture_whose_name_is_no_utf_8_can_be_resumed(
     assert list(name_cutouts(folder)) == ["caf-"]
     odd = folder.rename(tmp_path / os.fsdecode(b"\xe9"))
     store = SampleStore(out, Shard())
-    no_utf_8 = pytest.raises(OutputError, match="a name in it is no UTF-8.*rename")
+    no_utf_8 = pytest.raises(OutputError, match="a name in it is not UTF-8.*rename")
     with no_utf_8, store.open({"input_dir": str(odd)}):
         """Never reached."""
     assert not out.exists()

@@ -254,7 +254,7 @@ def test_a_wrong_setting_is_named(flag: str, said: str):
 def test_names_that_are_no_utf_8_are_refused_before_a_run_has_to_keep_them():
     name = os.fsdecode(b"caf\xe9")
     for flag in ("dataset_path", "init_from", "output_dir", "mode", "cache"):
-        with pytest.raises(UsageError, match=rf"--{flag}: 'caf.udce9' is no UTF-8"):
+        with pytest.raises(UsageError, match=rf"--{flag}: 'caf.udce9' is not UTF-8"):
             parse("train", TrainConfig, [f"--{flag}={name}"])
 
 

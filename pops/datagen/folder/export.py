@@ -72,7 +72,7 @@ def _members(folder: Path, line: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
         check_file(path, InputError, ": run the same command again")  # a pipe would be waited for
         name = member_name(line["name"], file)
         if name in named:
-            raise InputError(f"{path} would be {name} in the tar, as {named[name]}: rename one")
+            raise InputError(f"{path} would be called {name}, as {named[name]} is: rename one")
         named[name] = file
         yield f"{key}.{name}", path.read_bytes()
 

@@ -129,8 +129,8 @@ def read_samples(folder: Path) -> list[dict[str, Any]]:
         index = line["index"]
         if lines.setdefault(index, line) != line:
             raise InputError(
-                f"{folder}: sample {index} is in its manifests twice, each time another: remove "
-                "the line of one"
+                f"{folder}: its manifests tell of two different samples {index}: remove the "
+                "line of one"
             )
     return [lines[index] for index in sorted(lines)]
 

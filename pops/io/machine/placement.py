@@ -195,7 +195,8 @@ def choose_device(device: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise UsageError(f"unknown device {device!r}: use auto, cpu, cuda or mps") from error
     count = counts.get(chosen.type, 0)
-    if (chosen.index or 0) >= count:
+    # torch counts devices in 8 bits: it takes cuda:256 for cuda:0.
+    if not 0 <= (chosen.index or 0) < count or str(chosen) != str(device):
         here = f"the last one here is {chosen.type}:{count - 1}" if count else "use auto or cpu"
         raise UsageError(f"device {device!r} is not on this machine: {here}")
     return chosen

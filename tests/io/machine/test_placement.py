@@ -159,7 +159,7 @@ def one_card(monkeypatch: pytest.MonkeyPatch, *, bfloat16: bool) -> None:
 
 def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for word in ("cuda", "cuda:0", "cpu:3", "meta"):
+    for word in ("cuda", "cuda:0", "cpu:3", "cpu:128", "cpu:256", "meta"):
         with pytest.raises(UsageError, match="not on this machine"):
             choose_placement(word)
 
@@ -169,6 +169,8 @@ def test_a_card_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch):
     assert choose_device("cuda:0") == torch.device("cuda", 0)
     with pytest.raises(UsageError, match="'cuda:7' is not on this machine: the last one.* cuda:0"):
         choose_device("cuda:7")
+    with pytest.raises(UsageError, match="'cuda:256' is not on this machine"):
+        choose_device("cuda:256")
 
 
 def test_auto_takes_the_card_and_half_precision(monkeypatch: pytest.MonkeyPatch):
