@@ -166,7 +166,7 @@ def _pictures(image: Tensor, name: str) -> list[Image.Image]:
     count, height, width, channels = image.shape
     if not count or not height or not width or channels not in (1, 3, 4):
         raise InputError(
-            f"{name} has the shape {tuple(image.shape)}, which is no batch of pictures"
+            f"{name} has the shape {tuple(image.shape)}, which is not a batch of pictures"
         )
     if not image.isfinite().all():
         raise InputError(f"{name} holds a number that is not finite: a node before it has failed")

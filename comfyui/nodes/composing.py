@@ -86,7 +86,7 @@ class Compose(io.ComfyNode):
             Embeddings (rows * values of ranges * variations, D).
 
         Raises:
-            UsageError: the text is no composition.
+            UsageError: the text is not a composition.
             InputError: an input or a file is missing, or batches do not fit.
             NotFiniteError: a result is not finite.
         """
@@ -153,4 +153,4 @@ def _file(name: str, span: Span | None, known: Collection[str] = ()) -> Path:
         if known
         else f"no input of the node, which are '{NAMES[0]}' to '{NAMES[-1]}'"
     )
-    raise InputError(f"'{name}' is no file in ComfyUI's input folder, and {else_it}").at(span)
+    raise InputError(f"'{name}' is not a file in ComfyUI's input folder, and {else_it}").at(span)

@@ -60,8 +60,8 @@ class LoadEmbeddings(io.ComfyNode):
         if file in _files():
             return True
         return (
-            f"{file} is no embedding file in ComfyUI's input or output folder: put it there, and "
-            "press R"
+            f"{file} is not an embedding file in ComfyUI's input or output folder: put it there, "
+            "and press R"
         )
 
     @classmethod

@@ -52,7 +52,7 @@ class EncodePictures(io.ComfyNode):
             N embeddings.
 
         Raises:
-            InputError: the input is no batch of pictures.
+            InputError: the input is not a batch of pictures.
         """
         make_room(stack)
         return io.NodeOutput(as_embeddings(image, "image", stack, Bar()))

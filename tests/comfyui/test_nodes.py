@@ -214,7 +214,7 @@ def test_a_list_of_texts_is_read_from_the_input_folder(
     named = run.one("PopsCompose", expression="swap('a', 'b', 'two.txt')", **given)
     told = run.one("PopsCompose", expression="swap('a', 'b', ['red', 'blue'])", **given)
     torch.testing.assert_close(named.image_embeds, told.image_embeds)
-    with pytest.raises(InputError, match="'../two.txt' is no file in ComfyUI's input folder"):
+    with pytest.raises(InputError, match="'../two.txt' is not a file in ComfyUI's input folder"):
         run.one("PopsCompose", expression="swap('a', 'b', '../two.txt')", **given)
 
 
@@ -429,7 +429,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         "PopsOperator_texturing",
         {"object": torch.zeros(0, 64, 64, 3), "texture": embeds(1)},
-        "object has the shape (0, 64, 64, 3), which is no batch of pictures",
+        "object has the shape (0, 64, 64, 3), which is not a batch of pictures",
     ),
     (
         "PopsOperator_texturing",
@@ -455,8 +455,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("PopsCompose", {"expression": ""}, "the composition is empty"),
     ("PopsCompose", {"expression": "texture('a', 'b')"}, "did you mean texturing?"),
     ("PopsCompose", {"expression": "union('a', 'b')"}, "uses 'a', but nothing is connected there"),
-    ("PopsCompose", {"expression": "'../x.png'"}, "'../x.png' is no file in ComfyUI's input"),
-    ("PopsCompose", {"expression": "'/etc/passwd'"}, "is no file in ComfyUI's input folder"),
+    ("PopsCompose", {"expression": "'../x.png'"}, "'../x.png' is not a file in ComfyUI's input"),
+    ("PopsCompose", {"expression": "'/etc/passwd'"}, "is not a file in ComfyUI's input folder"),
 ]  # fmt: skip
 
 
@@ -535,7 +535,7 @@ def test_a_file_outside_the_folders_is_refused(
 ) -> None:
     embeds(1).save(tmp_path / "secret.pth")
     said = comfy["PopsLoadEmbeddings"].validate_inputs(name)
-    assert "is no embedding file in ComfyUI's input or output folder" in said
+    assert "is not an embedding file in ComfyUI's input or output folder" in said
 
 
 def test_a_damaged_file_is_named(run: Runner, tmp_path: Path) -> None:

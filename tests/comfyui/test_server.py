@@ -207,7 +207,7 @@ def test_a_missing_file_is_told_before_anything_runs(server: Server) -> None:
     prompt["4"]["inputs"]["embeddings"] = ["5", 0]
     answer = server.post("prompt", {"prompt": prompt})
     (fault,) = answer["node_errors"]["5"]["errors"]
-    assert "../gone.pth is no embedding file in ComfyUI's input or output" in fault["details"]
+    assert "../gone.pth is not an embedding file in ComfyUI's input or output" in fault["details"]
 
 
 def test_an_error_of_a_node_is_its_one_line(server: Server) -> None:

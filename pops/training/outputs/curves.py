@@ -68,7 +68,7 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Points], x_label: str, logarit
 
 
 def _draw_bars(axis: Axes, curves: Mapping[str, Points], x_label: str, logarithmic: bool) -> None:
-    """Draw a bar for each curve of a single point, which is no line, from the top down."""
+    """Draw a bar for each curve of a single point, where there is no line, from the top down."""
     points = [point for (point,) in curves.values()]
     bars = axis.barh(list(curves), [y for _, y in points], height=0.6)
     axis.bar_label(bars, fmt="%.3g", padding=4, fontsize=8)
