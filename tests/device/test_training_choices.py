@@ -5,9 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from pops.errors import UsageError
-from pops.training.devices import DeviceSettings, make_accelerator
+from pops.io.machine.placement import send
+from pops.training.devices import (
+    DeviceSettings,
+    OptimiserSettings,
+    make_accelerator,
+    make_optimiser,
+)
 
 
 @pytest.fixture
@@ -57,3 +64,32 @@ def test_a_machine_without_a_gpu_trains_on_its_cpu(asked: dict[str, Any], tmp_pa
     assert (asked["mixed_precision"], asked["cpu"]) == ("no", True)
     with pytest.raises(UsageError, match="not on this machine"):
         choose(tmp_path, "cuda")
+
+
+def test_a_fused_update_is_asked_for_and_changes_no_weight():
+    weights = [torch.nn.Parameter(torch.linspace(-1, 1, 12).reshape(3, 4)) for _ in range(2)]
+    made = [
+        make_optimiser(OptimiserSettings(lr=0.01, weight_decay=0.1), [weight], fused=fused)
+        for weight, fused in zip(weights, (False, True), strict=True)
+    ]
+    assert [optimiser.defaults["fused"] for optimiser in made] == [None, True]
+    for _ in range(3):
+        for weight, optimiser in zip(weights, made, strict=True):
+            weight.grad = weight.detach() ** 2 - 0.3
+            optimiser.step()
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-6)
+
+
+def test_batches_go_to_a_cuda_device_from_pinned_memory_without_a_wait(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    calls: list[Any] = []
+    monkeypatch.setattr(Tensor, "pin_memory", lambda self: calls.append("pinned") or self)
+    monkeypatch.setattr(
+        Tensor, "to", lambda self, device, **options: calls.append((device, options)) or self
+    )
+    send(torch.ones(2), torch.device("cuda"))
+    assert calls == ["pinned", (torch.device("cuda"), {"non_blocking": True})]
+    calls.clear()
+    send(torch.ones(2), torch.device("cpu"))
+    assert calls == [(torch.device("cpu"), {})]
