@@ -122,7 +122,7 @@ class DecoderScheduler:
         if self.timestep_spacing == "linspace":
             chosen = np.linspace(0, count - 1, steps).round()[::-1]
         elif self.timestep_spacing == "leading":
-            chosen = (np.arange(steps) * (count // steps))[::-1] + self.steps_offset
+            chosen = (np.arange(steps, dtype=float) * (count // steps))[::-1] + self.steps_offset
         else:
             chosen = np.round(np.arange(count, 0, -count / steps)) - 1
         return [min(int(t), count - 1) for t in chosen]

@@ -118,10 +118,10 @@ class UNet(nn.Module):
         x = self.conv_in(x)
         kept = [x]
         for level in self.down_blocks:
-            x = level.down(x, embed, added, kept)
+            x = level.down(x, embed, added, kept)  # type: ignore[operator]
         x = self.mid_block.middle(x, embed, added)
         for level in self.up_blocks:
-            x = level.up(x, embed, added, kept)
+            x = level.up(x, embed, added, kept)  # type: ignore[operator]
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(x)))
         return out
 

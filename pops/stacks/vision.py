@@ -138,7 +138,7 @@ class _Transformer(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.pre_layrnorm(self.embeddings(pixels))
-        for layer in self.encoder["layers"]:  # type: ignore[union-attr]
+        for layer in self.encoder["layers"].children():
             x = layer(x)
         made: Tensor = self.post_layernorm(x[:, 0])
         return made
@@ -274,7 +274,7 @@ class ImageProcessor:
 
     def _prepare(self, picture: Image.Image) -> Tensor:
         if self.do_resize:
-            picture = picture.resize([_side(self.size)] * 2, self.resample)  # type: ignore[arg-type]
+            picture = picture.resize([_side(self.size)] * 2, self.resample)
         if self.do_center_crop:
             side = _side(self.crop_size)
             left, top = ((whole - side) // 2 for whole in picture.size)
@@ -283,7 +283,7 @@ class ImageProcessor:
         if self.do_rescale:
             values = (values * np.float64(self.rescale_factor)).astype(np.float32)
         if self.do_normalize:
-            mean, std = (np.float32(each) for each in (self.image_mean, self.image_std))
+            mean, std = (np.array(e, np.float32) for e in (self.image_mean, self.image_std))
             values = (values.astype(np.float32) - mean) / std
         return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
 
