@@ -7,6 +7,7 @@ Modules:
     encoding   the inputs of operators: pictures, given embeddings, texts
     known      the words that a stack knows, where they are few
     clip       image and text encoders that encode each distinct input once
+    vision     the image encoder and its image processor, without transformers
     untrained  stacks that have no base prior yet
     subjects   pictures in the place of words
     concepts   word lists by name, for swaps of what they are about
