@@ -67,8 +67,9 @@ class KandinskyRenderer(ArrayRenderer):
     ) -> None:
         by_channels = placement.device.type in CHANNELS_LAST
         self._layout = torch.channels_last if by_channels else torch.preserve_format
-        self.unet = unet.to(memory_format=self._layout)
-        self.movq = movq.to(memory_format=self._layout)
+        # The types that torch declares for `to` leave this argument out.
+        self.unet = unet.to(memory_format=self._layout)  # type: ignore[call-overload]
+        self.movq = movq.to(memory_format=self._layout)  # type: ignore[call-overload]
         self._predict, self._to_pixels = self.unet, self.movq
         if placement.compiled:
             self._predict = compile_steps(self._predict)
