@@ -369,7 +369,7 @@ class Pictures(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     def _pixels(self, path: Path) -> Tensor:
         picture = open_picture(path).resize(SIZE)
-        pixels: Tensor = self.processor(picture, return_tensors="pt")["pixel_values"][0]
+        pixels: Tensor = self.processor([picture], return_tensors="pt")["pixel_values"][0]
         return pixels
 
 

@@ -204,7 +204,7 @@ def test_arrays_and_tuples_are_given_on_request(pipe: PopsPipeline, pictures: Se
     few: dict[str, Any] = {"num_inference_steps": 1, "generator": seeded(0)}
     embeds, negative = pipe(pictures[:2], output_type="np", return_dict=False, **few)
     assert (type(embeds), embeds.shape, negative.shape) == (np.ndarray, (1, 32), (1, 32))
-    with pytest.raises(UsageError, match="pt or np"):
+    with pytest.raises(UsageError, match="'pt' or 'np'"):
         pipe(pictures[:2], output_type="pil")
 
 

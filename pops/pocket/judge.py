@@ -22,7 +22,8 @@ JUDGE_CONFIG, JUDGE_WEIGHTS = "config.json", "model.safetensors"
 
 Size = Annotated[int, Meta(ge=1, le=1024)]
 Width = Annotated[int, Meta(ge=1, le=4096)]
-Question = Annotated[str, Meta(max_length=100, pattern=r"^\w+\Z")]  # a name of a module, too
+# The name of a module, too, so without dots; some are of two words, such as "worn hat".
+Question = Annotated[str, Meta(max_length=100, pattern=r"^\w+( \w+)*\Z")]
 
 
 @dataclass(frozen=True)

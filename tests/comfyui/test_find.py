@@ -67,7 +67,7 @@ def test_what_is_wrong_with_a_search_is_said_in_a_line(
     one = Embeddings(torch.randn(1, 128))
     with pytest.raises(UsageError, match=r"unknown index 'thing': did you mean things\?"):
         run.one("PopsFind", stack=engine, embeddings=one, index="thing")
-    with pytest.raises(InputError, match="embeddings: 64 numbers"):
+    with pytest.raises(InputError, match="embeddings holds embeddings of 64 numbers"):
         run.one("PopsFind", stack=engine, embeddings=one.image_embeds[:, :64], index="things")
     for name in NAMES:
         (tmp_path / "photos" / f"{name}.png").unlink()

@@ -103,5 +103,5 @@ def test_a_long_caption_is_cut_and_a_long_prompt_refused(stack: Stack) -> None:
     long = " ".join(["red"] * 200)
     limit = stack.text_encoder.model.config.max_position_embeddings
     assert len(encode_texts(stack, [long], 8)[long].hidden_states) == limit
-    with pytest.raises(UsageError, match=f"over {limit}"):
+    with pytest.raises(UsageError, match=f"takes {limit}"):
         stack.text_encoder.encode([long])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers import KandinskyV22PriorPipeline, PriorTransformer, UnCLIPScheduler
+from transformers import CLIPVisionModelWithProjection
 
 from pops.engine import Engine
 
@@ -16,7 +17,7 @@ def pipeline(engine: Engine) -> KandinskyV22PriorPipeline:
     encoder.tokenizer.model_max_length = encoder.model.config.max_position_embeddings
     made = KandinskyV22PriorPipeline(
         prior=PriorTransformer.from_pretrained(folder / "prior"),
-        image_encoder=engine.stack.image_encoder.model,
+        image_encoder=CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder"),
         text_encoder=encoder.model,
         tokenizer=encoder.tokenizer,
         scheduler=UnCLIPScheduler.from_pretrained(folder / "scheduler"),

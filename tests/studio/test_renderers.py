@@ -142,7 +142,7 @@ def test_each_renderer_draws_what_the_engine_draws_with_it(
         ({"renderer": "ip_adapter", "prompt": "x" * 501}, "at most 500 letters"),
         ({"renderer": "ip_adapter", "preset": "slow"}, "turbo, lightning, lcm"),
         ({"renderer": "ip_adapter", "preset": ["turbo"]}, "turbo, lightning, lcm"),
-        ({"renderer": "kandinsky", "preset": "turbo"}, "takes no preset"),
+        ({"renderer": "kandinsky", "preset": "turbo"}, "does not take --preset"),
     ],
 )
 def test_a_renderer_is_given_what_it_takes_or_says_so(

@@ -240,7 +240,11 @@ def _refusing(error: type[PopsError], source: str, advice: str) -> Iterator[None
         yield
     except msgspec.ValidationError as wrong:
         fault, _, place = str(wrong).partition(" - at `")
+        key, _, place = place.rpartition(
+            "` in `"
+        )  # of a dictionary, if it is the key that is wrong
         field = place.rstrip("`").removeprefix("$").removeprefix(".")
+        field = f"a key of {field}" if key else field
         fault = fault.removeprefix("Object contains ").removeprefix("Object ")
         fault = fault.replace("`", "'" if "field" in fault else "")
         raise error(f"{source}: {f'{field}: ' * bool(field)}{fault}{advice}") from wrong

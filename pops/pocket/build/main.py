@@ -122,9 +122,9 @@ STAGES: dict[str, Stage] = {
     "render": Stage(_render, 7200),
     "clip": Stage(_clip, 14400),
     "autoencoder": Stage(_autoencoder, 3600),
-    "judge": Stage(_judge, 1200),
+    "judge": Stage(_judge, 2400),
     "embeds": Stage(_embeds, 3600),
-    "prior": Stage(_prior, 900),
+    "prior": Stage(_prior, 1800),
     "decoder": Stage(_decoder, 36000),
     "caches": Stage(lambda build, _: operators.build_caches(build), 300, whole=True),
     "operators": Stage(

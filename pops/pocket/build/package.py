@@ -198,8 +198,12 @@ def pack_judge(judge: nn.Module, stack: Path) -> None:
     assert isinstance(judge, Judge)
     folder = stack / "judge"
     _write_json(folder / JUDGE_CONFIG, judge.config.to_dict())
+    weights = _half(judge)
+    # Two thirds of its numbers are in the heads, for whose weights 8 bits are enough.
+    heads = {f"heads.{question}.weight" for question in judge.config.questions}
+    small = {k: v.to(torch.float8_e4m3fn) if k in heads else v for k, v in weights.items()}
     with atomic_path(folder / JUDGE_WEIGHTS) as path:
-        save_file(_half(judge), path)
+        save_file(small, path)
 
 
 def pack(build: Build) -> None:
@@ -225,8 +229,8 @@ def _panels(fits: Mapping[str, Fit]) -> dict[str, dict[str, list[tuple[float, fl
     """Arrange the losses of every stage over its minutes as the panels of one picture."""
     return {
         name: {
-            key: [(point["seconds"] / 60, point[key]) for point in fit.curve]
-            for key in (fit.curve[0] if fit.curve else ())
+            key: [(point["seconds"] / 60, point[key]) for point in fit.curve if key in point]
+            for key in (fit.curve[-1] if fit.curve else ())
             if key not in ("step", "seconds")
         }
         for name, fit in fits.items()

@@ -118,18 +118,27 @@ def _edges(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 1:, :] - x[..., :-1, :], x[..., 1:] - x[..., :-1]
 
 
+def _contrast(edges: Tensor) -> Tensor:
+    return F.avg_pool2d(edges.abs(), 4)
+
+
 def losses(model: VQModel, basis: PatchBasis, pictures: Tensor) -> dict[str, Tensor]:
     """Compute the losses of a step on pictures (N, 3, H, W) in [0, 1]."""
     latents = basis.latents(pictures)
     level = SHAKE * torch.rand(len(latents), 1, 1, 1, device=latents.device)
     drawn = decode(model, latents + level * torch.randn_like(latents)).float()
-    across, down = (F.l1_loss(a, b) for a, b in zip(_edges(drawn), _edges(pictures), strict=True))
+    edges = list(zip(_edges(drawn), _edges(pictures), strict=True))
+    across, down = (F.l1_loss(a, b) for a, b in edges)
+    # These two blur what the latents leave open, such as the phase of a fine pattern. How much
+    # changes near a pixel is compared too, so that it is drawn at all, if not at the same place.
+    contrasts = [F.l1_loss(_contrast(a), _contrast(b)) for a, b in edges]
     # Brown for green costs little per pixel: colours are compared on a coarse grid as well.
     coarse = F.l1_loss(F.avg_pool2d(drawn, 4), F.avg_pool2d(pictures, 4))
     found = encode(model, pictures[:ENCODED]).float()
     return {
         "pixel": F.l1_loss(drawn, pictures),
         "edge": across + down,
+        "contrast": 5 * (contrasts[0] + contrasts[1]),
         "coarse": coarse,
         "encoder": 0.2 * F.mse_loss(found, latents[:ENCODED]),
     }
