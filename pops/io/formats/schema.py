@@ -240,9 +240,7 @@ def _refusing(error: type[PopsError], source: str, advice: str) -> Iterator[None
         yield
     except msgspec.ValidationError as wrong:
         fault, _, place = str(wrong).partition(" - at `")
-        key, _, place = place.rpartition(
-            "` in `"
-        )  # of a dictionary, if it is the key that is wrong
+        key, _, place = place.rpartition("` in `")  # a key of a dictionary, and its place
         field = place.rstrip("`").removeprefix("$").removeprefix(".")
         field = f"a key of {field}" if key else field
         fault = fault.removeprefix("Object contains ").removeprefix("Object ")
