@@ -397,8 +397,9 @@ def test_shards_and_a_run_that_goes_on_give_what_one_run_gives(
     assert parts["methods"] == whole["methods"]
     pictures = [sorted((tmp_path / run / "pictures").rglob("*.png")) for run in "ab"]
     assert len(pictures[0]) == 4
-    for a, b in zip(*pictures, strict=True):
-        assert a.read_bytes() == b.read_bytes()
+    for a, b in zip(*pictures, strict=True):  # drawn in other batches: the last bits may differ
+        one, other = (np.asarray(Image.open(path)).astype(int) for path in (a, b))
+        assert abs(one - other).max() <= 1
 
 
 def test_words_are_drawn_once_into_the_folder(models: str, tmp_path: Path) -> None:
