@@ -3,55 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pops.errors import WeightsError
-from pops.io.formats.schema import Meta, fit, read_json
+from pops.io.formats.configs import Size, fit_fields
+from pops.io.formats.schema import Meta, read_json
 
-__all__ = ["MoVQConfig", "UNetConfig", "fit_fields"]
+__all__ = ["MoVQConfig", "UNetConfig"]
 
-Size = Annotated[int, Meta(ge=1, le=2**16)]
 Few = Annotated[int, Meta(ge=1, le=64)]
 Widths = Annotated[tuple[Size, ...], Meta(min_length=1, max_length=16)]
-
-
-class Fields(Protocol):
-    """A dataclass of the fields of a config that vary.
-
-    Attributes:
-        ONLY: The fields that may have this value alone, or be left out.
-    """
-
-    ONLY: ClassVar[Mapping[str, Any]]
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-
-Made = TypeVar("Made", bound=Fields)
-
-
-def fit_fields(config: Mapping[str, Any], kind: type[Made], source: str) -> Made:
-    """Read the fields of a config that vary, and check those that may have one value alone.
-
-    Args:
-        config: The fields of a config; those that it names beside these change nothing.
-        kind: A dataclass of the fields that vary.
-        source: The name of the file, for messages.
-
-    Returns:
-        The fields that vary.
-
-    Raises:
-        WeightsError: A field does not fit, or has a value that is not supported.
-    """
-    for key, wanted in kind.ONLY.items():
-        if config.get(key, wanted) != wanted:
-            raise WeightsError(
-                f"{source}: {key} is {config[key]!r}, but only {wanted!r} is supported"
-            )
-    own = {field.name for field in fields(kind)}
-    return fit({k: v for k, v in config.items() if k in own}, kind, WeightsError, source)
 
 
 @dataclass(frozen=True)

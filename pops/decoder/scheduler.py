@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pops.decoder.config import fit_fields
+from pops.io.formats.configs import fit_fields
 from pops.io.formats.schema import Meta
 from pops.io.loading import check_code
 from pops.prior.schedule import betas

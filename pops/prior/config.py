@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pops.errors import WeightsError
-from pops.io.formats.schema import Meta, Share, fit, read_json
+from pops.io.formats.configs import Size, fit_fields
+from pops.io.formats.schema import Meta, Share, read_json
 
-__all__ = ["PriorConfig", "Size", "read_prior_config"]
-
-Size = Annotated[int, Meta(ge=1, le=2**16)]
-
-FIXED_CHOICES = {
-    "time_embed_act_fn": "silu",
-    "norm_in_type": None,
-    "embedding_proj_norm_type": None,
-    "encoder_hid_proj_type": "linear",
-    "added_emb_type": "prd",
-    "additional_embeddings": 4,
-}
+__all__ = ["PriorConfig", "read_prior_config"]
 
 
 @dataclass(frozen=True)
 class PriorConfig:
     """The fields of a PriorTransformer's config that vary; all others are checked."""
+
+    ONLY: ClassVar[Mapping[str, Any]] = {
+        "time_embed_act_fn": "silu",
+        "norm_in_type": None,
+        "embedding_proj_norm_type": None,
+        "encoder_hid_proj_type": "linear",
+        "added_emb_type": "prd",
+        "additional_embeddings": 4,
+    }
 
     num_attention_heads: Annotated[int, Meta(ge=1, le=256)] = 32
     attention_head_dim: Annotated[int, Meta(ge=1, le=1024)] = 64
@@ -57,15 +56,11 @@ class PriorConfig:
         Raises:
             WeightsError: The config is of a variant of the prior that is not supported.
         """
-        own = {f.name for f in fields(cls)}
-        for key, value in config.items():
-            if key in FIXED_CHOICES and value != FIXED_CHOICES[key]:
-                raise WeightsError(
-                    f"{source}: {key} is {value!r}, but only {FIXED_CHOICES[key]!r} is supported"
-                )
-            if key not in own and key not in FIXED_CHOICES and not key.startswith("_"):
+        known = {field.name for field in fields(cls)} | set(cls.ONLY)
+        for key in config:
+            if key not in known and not key.startswith("_"):
                 raise WeightsError(f"{source}: unknown field {key!r}")
-        return fit({k: v for k, v in config.items() if k in own}, cls, WeightsError, source)
+        return fit_fields(config, cls, source)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the config.json that diffusers' PriorTransformer reads.
@@ -73,7 +68,7 @@ class PriorConfig:
         Returns:
             The fields by name, with the class name and the choices that never change.
         """
-        return {"_class_name": "PriorTransformer", **asdict(self), **FIXED_CHOICES}
+        return {"_class_name": "PriorTransformer", **asdict(self), **self.ONLY}
 
 
 def read_prior_config(folder: Path) -> PriorConfig:

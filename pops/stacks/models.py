@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,11 +131,11 @@ class StackModels:
     def image_encoder(self) -> ImageEncoder:
         """The CLIP image encoder with its processor."""
         folder = self.prior_folder / "image_encoder"
-        state = read_weights(folder, self.placement.dtype)
-        with torch.device("meta"):
-            model = VisionEncoder(VisionConfig.read(folder))
-        own = {key: value for key, value in state.items() if not key.endswith(OLD_BUFFERS)}
-        self._filled(model, own, folder)
+        model = self._own_model(
+            folder,
+            lambda: VisionEncoder(VisionConfig.read(folder)),
+            lambda key: key.endswith(OLD_BUFFERS),
+        )
         folder = self.prior_folder / "image_processor"
         processor = ImageProcessor.read(folder)
         with reading(folder):
@@ -157,20 +158,17 @@ class StackModels:
     def unet(self) -> UNet:
         """The network of the decoder."""
         folder = self.decoder_folder / "unet"
-        state = read_weights(folder, self.placement.dtype)
-        with torch.device("meta"):
-            model = UNet(UNetConfig.read(folder))
-        return self._filled(model, state, folder)
+        return self._own_model(folder, lambda: UNet(UNetConfig.read(folder)))
 
     @cached_property
     def movq(self) -> MoVQ:
         """The part of the decoder that turns latents into pictures."""
         folder = self.decoder_folder / "movq"
-        state = read_weights(folder, self.placement.dtype)
-        with torch.device("meta"):
-            model = MoVQ(MoVQConfig.read(folder))
-        own = {key: value for key, value in state.items() if not key.startswith(MoVQ.ENCODER)}
-        return self._filled(model, own, folder)
+        return self._own_model(
+            folder,
+            lambda: MoVQ(MoVQConfig.read(folder)),
+            lambda key: key.startswith(MoVQ.ENCODER),
+        )
 
     @cached_property
     def decoder_scheduler(self) -> DecoderScheduler:
@@ -244,10 +242,22 @@ class StackModels:
         """
         return self.at_rest(load_model(kind, folder, HOST.device, self.placement.dtype))
 
-    def _filled(self, model: Model, state: dict[str, Tensor], folder: Path) -> Model:
-        """Give a frozen model that has no content its tensors, and put it where it waits."""
-        check_state_dict(state, model.state_dict(), str(folder))
-        model.load_state_dict(state, assign=True)
+    def _own_model(
+        self,
+        folder: Path,
+        make: Callable[[], Model],
+        passed_over: Callable[[str], bool] = lambda key: False,
+    ) -> Model:
+        """Load a frozen model of a class of pops, and put it where it waits.
+
+        Tensors of names that are `passed_over` are in the file, but not in the model.
+        """
+        state = read_weights(folder, self.placement.dtype)
+        with torch.device("meta"):
+            model = make()
+        own = {key: value for key, value in state.items() if not passed_over(key)}
+        check_state_dict(own, model.state_dict(), str(folder))
+        model.load_state_dict(own, assign=True)
         return self.at_rest(model.requires_grad_(False).eval())
 
     def at_rest(self, model: Model) -> Model:

@@ -13,9 +13,10 @@ from typing import Any
 from torch import Tensor
 
 from pops.errors import WeightsError
+from pops.io.formats.configs import Size
 from pops.io.formats.schema import fit, read_json
 from pops.io.formats.tensors import read_tensors, save_tensors
-from pops.prior.config import PriorConfig, Size
+from pops.prior.config import PriorConfig
 
 __all__ = ["STATS", "is_untrained", "read_stats", "save_stats", "untrained_config"]
 

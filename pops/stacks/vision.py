@@ -16,15 +16,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from pops.decoder.config import fit_fields
 from pops.decoder.layers import attend, split_heads
 from pops.errors import WeightsError
+from pops.io.formats.configs import Size, fit_fields
 from pops.io.formats.schema import Finite, Meta
 from pops.io.loading import check_code
 
 __all__ = ["ImageProcessor", "VisionConfig", "VisionEncoder", "VisionOutput"]
 
-Size = Annotated[int, Meta(ge=1, le=2**16)]
 Side = Annotated[int, Meta(ge=1, le=4096)]
 Sides = Side | dict[Literal["shortest_edge", "height", "width"], Side]
 Channels = Annotated[tuple[Finite, ...], Meta(min_length=3, max_length=3)]
