@@ -39,12 +39,10 @@ def run(config: PublishedConfig) -> int:
         WeightsError: a model is missing or does not fit.
         OutputError: the folder cannot be written.
     """
-    for place in (config.dir_a, getattr(config, "dir_b", None)):
-        if (
-            place is not None
-        ):  # folders in dir_a are read for clothes alone, of which each is a slot
-            inside = config.default_operator.min_inputs is not None
-            check_apart("output_dir_name", config.output_dir_name, place, inside=inside)
+    # The folders inside dir_a are read for clothes alone: each is a slot.
+    inside = config.default_operator.min_inputs is not None
+    for place in filter(None, (config.dir_a, getattr(config, "dir_b", None))):
+        check_apart("output_dir_name", config.output_dir_name, place, inside=inside)
     operator = _operator(config)
     engine = cache(lambda: _load(config))
     row = cache(lambda: engine().stack.operator_row(operator.name, config.weights))

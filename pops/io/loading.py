@@ -64,13 +64,11 @@ def load_model(kind: Any, folder: Path, device: torch.device, dtype: torch.dtype
             for code or absurd sizes, or a weight is not finite in this number format.
     """
     files = _weight_files(folder)
-    check_config(folder / "config.json", sum(path.stat().st_size for path in files))
-    plain = [path for path in files if ".fp16." not in path.name]
     with reading(folder), quietly(*_library(kind)):
         model, info = kind.from_pretrained(
             folder,
             **_load_options(kind, dtype),
-            variant=None if plain else "fp16",
+            variant="fp16" if ".fp16." in files[0].name else None,
             local_files_only=True,
             use_safetensors=files[0].suffix == ".safetensors",
             output_loading_info=True,
@@ -96,13 +94,12 @@ def read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
         WeightsError: The folder is missing, damaged, cut short, asks for code or absurd sizes, or a
             weight is not finite in this number format.
     """
-    files = _weight_files(folder)
-    check_config(folder / "config.json", sum(path.stat().st_size for path in files))
-    plain = [path for path in files if ".fp16." not in path.name]
     state: dict[str, Tensor] = {}
-    for path in plain or files:
-        state |= {name: tensor.to(dtype) for name, tensor in read_tensors(path).items()}
-    check_finite(state, f"{folder} in {dtype}", WeightsError)
+    for path in _weight_files(folder):
+        read = read_tensors(path)
+        state |= {name: tensor.to(dtype) for name, tensor in read.items()}
+        converted = {name: state[name] for name, tensor in read.items() if tensor.dtype != dtype}
+        check_finite(converted, f"{folder} in {dtype}", WeightsError)
     return state
 
 
@@ -170,9 +167,10 @@ def _library(kind: Any) -> tuple[str, ...]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """Find the weights files of a folder that has its config, each of its full length.
+    """Find the weights files to read of a folder whose config has been checked.
 
-    Without its config, transformers would make a model of its own and report on every tensor.
+    Each has its full length. Those of the fp16 variant are read where there are no others. Without
+    a config, transformers would make a model of its own and report on every tensor.
     """
     files = shown_files(folder.glob("*.safetensors")) or list(folder.glob("pytorch_model.bin"))
     if not files:
@@ -185,7 +183,8 @@ def _weight_files(folder: Path) -> list[Path]:
         if path.suffix == ".safetensors":
             with reading(path), safe_open(path, framework="pt"):
                 pass
-    return files
+    check_config(folder / "config.json", sum(path.stat().st_size for path in files))
+    return [path for path in files if ".fp16." not in path.name] or files
 
 
 @contextmanager
